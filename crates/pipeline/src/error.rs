@@ -1,0 +1,39 @@
+//! The crate's one error type.
+
+/// What can go wrong between a request and its picture. Each message is one line that names the thing and the
+/// way out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A scheduler configuration has a class, a field or a value that no sampler here implements.
+    #[error("scheduler_config.json: {field} = {value} is not supported: {hint}")]
+    Scheduler {
+        /// The field of the configuration.
+        field: String,
+        /// Its value, as JSON.
+        value: String,
+        /// What would work.
+        hint: String,
+    },
+    /// A request that a sampler cannot honour (zero steps, a noise schedule it does not have).
+    #[error("{0}")]
+    Sampler(String),
+    /// The tokenizer's files are missing or contradict each other.
+    #[error("tokenizer: {file}: {reason}")]
+    Tokenizer {
+        /// The file, as the caller named it.
+        file: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A picture could not be encoded, decoded or written.
+    #[error("{file}: {reason}")]
+    Image {
+        /// The file, or "PNG" for bytes in memory.
+        file: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

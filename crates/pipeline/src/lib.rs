@@ -1,0 +1,9 @@
+//! What stands between a model and a picture: words to ids ([`tokenizer`]), a seed to noise ([`noise`]), a number
+//! of steps to a denoising program ([`samplers`]), pixels to a file that knows its settings ([`image`]).
+//!
+//! Nothing here touches a device: these modules are pure and compile to WebAssembly as they stand.
+
+pub mod error;
+pub mod samplers;
+
+pub use error::Error;

@@ -1,0 +1,81 @@
+//! Samplers as data.
+//!
+//! For a fixed configuration, number of steps and eta, every sampler here is, between two evaluations of the
+//! model, a *linear map* on a few latent-sized registers, the model's output and fresh noise, with at most one
+//! clamp. So a sampler is a pure function that returns a [`Program`]: the loop, the CPU and the GPU run it
+//! without knowing which paper it came from, with one kernel.
+//!
+//! The semantics, rounding of the timesteps included, are those of the diffusers class of the same name
+//! (diffusers 0.42.1), which each file cites next to its paper.
+
+mod linear;
+
+pub use linear::{Coefs, Lin};
+
+/// Latent-sized registers a program may use. Register 0 is the sample; the others hold history.
+pub const REGISTERS: usize = 8;
+
+/// Vectors a new register may be made of: the old registers, then [`MODEL`], [`CLAMPED`] and [`NOISE`].
+pub const BASIS: usize = REGISTERS + 3;
+
+/// Basis index of the guided model output.
+pub const MODEL: usize = REGISTERS;
+
+/// Basis index of the clamped vector, zero where a step has no [`Clamp`].
+pub const CLAMPED: usize = REGISTERS + 1;
+
+/// Basis index of the fresh noise, zero where a step draws none.
+pub const NOISE: usize = REGISTERS + 2;
+
+/// `c = clamp(row · basis, -range, range)`, elementwise: the prediction of the clean sample of a configuration
+/// with `clip_sample`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clamp {
+    /// Coefficients over the old registers and the model output; zero at [`CLAMPED`] and [`NOISE`].
+    pub row: [f32; BASIS],
+    /// Half the width of the interval.
+    pub range: f32,
+}
+
+/// One evaluation of the model and what becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The timestep that the model is told, `0.0..=num_train_timesteps - 1`; fractional for some schedules.
+    pub timestep: f32,
+    /// The model sees `register 0 * input_scale`.
+    pub input_scale: f32,
+    /// The step's clamp, for configurations with `clip_sample`.
+    pub clamp: Option<Clamp>,
+    /// New registers as rows over the basis, all computed from the old ones at once.
+    pub rows: [[f32; BASIS]; REGISTERS],
+    /// Which fresh noise (counted in the order of use) [`NOISE`] stands for.
+    pub noise: Option<usize>,
+    /// Whether one of the user's steps ends here: Heun and PNDM's Runge-Kutta start evaluate the model more
+    /// than once a step.
+    pub ends_step: bool,
+}
+
+/// A sampler for one configuration, number of steps and eta.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The starting sample is unit noise times this.
+    pub init_noise_sigma: f32,
+    /// Evaluations of the model, in order.
+    pub steps: Vec<Step>,
+    /// Fresh noise tensors the program draws, beyond the starting one.
+    pub noises: usize,
+}
+
+impl Program {
+    /// How many registers the program touches, `1..=REGISTERS`: what the loop must allocate.
+    pub fn registers(&self) -> usize {
+        let used = |r: usize| {
+            self.steps.iter().any(|s| {
+                let read = s.rows.iter().any(|row| row[r] != 0.0)
+                    || s.clamp.as_ref().is_some_and(|c| c.row[r] != 0.0);
+                read || s.rows[r].iter().any(|&v| v != 0.0)
+            })
+        };
+        (1..REGISTERS).rev().find(|&r| used(r)).map_or(1, |r| r + 1)
+    }
+}
