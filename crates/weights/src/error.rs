@@ -1,0 +1,153 @@
+use std::path::PathBuf;
+
+/// Why weights could not be had. Each message is one line that names the file and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The component's folder does not exist.
+    #[error("{}: no such folder; a model folder in the diffusers layout has one for each component", .0.display())]
+    NoFolder(PathBuf),
+    /// The folder is there, but holds no checkpoint.
+    #[error("{}: no weights: looked for {wanted}; found {found}", folder.display())]
+    NoWeights {
+        /// The component's folder.
+        folder: PathBuf,
+        /// The file names that would have done.
+        wanted: String,
+        /// What lies there instead.
+        found: String,
+    },
+    /// Only pickled weights (`.bin`, `.ckpt`, …) are there. They can run code when opened, so we never do.
+    #[error(
+        "{}: {file} is a pickle and only safetensors are read; convert the model with diffusers: \
+         DiffusionPipeline.from_pretrained(MODEL).save_pretrained(OUT, safe_serialization=True)",
+        folder.display()
+    )]
+    NeedsSafetensors {
+        /// The component's folder.
+        folder: PathBuf,
+        /// The pickled file in it.
+        file: String,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The file ends before its last tensor does.
+    #[error("{place}: truncated: its header asks for {needs} bytes, the file has {has}; download it again")]
+    Truncated {
+        /// The file.
+        place: String,
+        /// Bytes that the header speaks of.
+        needs: u64,
+        /// Bytes that are there.
+        has: u64,
+    },
+    /// The file is something else.
+    #[error("{place}: not a safetensors file: {why}")]
+    NotSafetensors {
+        /// The file.
+        place: String,
+        /// What it looks like.
+        why: String,
+    },
+    /// The header is JSON, but does not describe tensors that fill the file.
+    #[error("{place}: damaged safetensors header: {why}")]
+    BadHeader {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The index of a sharded checkpoint cannot be used.
+    #[error("{}: not a usable safetensors index: {why}", index.display())]
+    BadIndex {
+        /// The index file.
+        index: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The index names a file that is not there.
+    #[error("{}: shard {shard} is missing (it holds {tensor}); download it again", index.display())]
+    MissingShard {
+        /// The index file.
+        index: PathBuf,
+        /// The file that it names.
+        shard: String,
+        /// One of the tensors in it.
+        tensor: String,
+    },
+    /// The index says that a shard holds a tensor, and it does not.
+    #[error("{}: tensor {tensor} should be in {shard}, which does not have it", index.display())]
+    NotInShard {
+        /// The index file.
+        index: PathBuf,
+        /// The file that should hold the tensor.
+        shard: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// No tensor of that name.
+    #[error("{place}: no tensor {tensor}{hint}")]
+    Missing {
+        /// The name asked for.
+        tensor: String,
+        /// The checkpoint.
+        place: String,
+        /// The nearest name that exists, as ` (…)`, or nothing.
+        hint: String,
+    },
+    /// The tensor has another shape than the configuration implies.
+    #[error(
+        "{place}: tensor {tensor} has shape {found:?}, but the configuration asks for {expected:?}; \
+         config.json and weights are of different models"
+    )]
+    WrongShape {
+        /// The tensor.
+        tensor: String,
+        /// The checkpoint.
+        place: String,
+        /// The shape that the configuration implies.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// The tensor's elements are of a type that is not read.
+    #[error(
+        "{place}: tensor {tensor} holds {dtype}; f32, f16 and bf16 are read: save the model in one of these"
+    )]
+    UnsupportedDtype {
+        /// The tensor.
+        tensor: String,
+        /// The checkpoint.
+        place: String,
+        /// The type, in the file's own word.
+        dtype: String,
+    },
+    /// A range that is outside the tensor or cuts an element in two. A caller's bug.
+    #[error("{place}: bytes {start}..{end} of tensor {tensor} are not whole elements of its {len} bytes")]
+    BadRange {
+        /// The tensor.
+        tensor: String,
+        /// The checkpoint.
+        place: String,
+        /// First byte asked for.
+        start: usize,
+        /// One past the last byte asked for.
+        end: usize,
+        /// Bytes that the tensor has.
+        len: usize,
+    },
+    /// A synthetic tensor was declared with numbers that cannot be made.
+    #[error("synthetic tensor {tensor}: {why}")]
+    BadDeclaration {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong.
+        why: String,
+    },
+}

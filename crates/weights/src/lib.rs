@@ -1,0 +1,29 @@
+//! Checkpoints by tensor path: where a model's numbers come from.
+//!
+//! [`WeightSource`] is the one face that everything above sees. Natively it is [`Safetensors`], files mapped into
+//! memory, so that opening a checkpoint costs its header and nothing else; [`Synthetic`] makes seeded random
+//! weights of declared shapes, for plans, tests and benchmarks without a download. [`Aliased`] lets one name find
+//! a tensor that older or newer exporters wrote under another.
+
+mod alias;
+mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
+mod header;
+#[cfg(not(target_arch = "wasm32"))]
+mod mapped;
+mod source;
+mod synthetic;
+
+pub use alias::{Aliased, LEGACY_ATTENTION};
+pub use error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+pub use folder::{Checkpoint, find_checkpoint};
+pub use header::{Entry, Header};
+#[cfg(not(target_arch = "wasm32"))]
+pub use mapped::Safetensors;
+pub use source::{Read, TensorInfo, WeightSource};
+pub use synthetic::{Declared, Init, Synthetic};
+
+/// What every function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,163 @@
+use crate::source::{Read, TensorInfo, WeightSource, check_range, missing};
+use crate::{Error, Header, Result, find_checkpoint};
+use memmap2::Mmap;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Safetensors files mapped into memory: one file, or the shards that an index lists.
+///
+/// Nothing is read but headers until a tensor is asked for, and then it is borrowed from the map. The files must
+/// not be cut short by others while they are open: the operating system then ends the process (SIGBUS).
+pub struct Safetensors {
+    /// The file or index that was opened.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+struct Shard {
+    path: PathBuf,
+    map: Mmap,
+}
+
+struct Tensor {
+    /// What is known of it, or the file's word for an element type that is not supported.
+    info: Result<TensorInfo, String>,
+    shard: usize,
+    range: Range<usize>,
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    /// Tensor path to shard file.
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Safetensors {
+    /// Opens a component's folder, choosing as [`find_checkpoint`] does.
+    pub fn open_folder(folder: impl AsRef<Path>, prefer: Option<&str>) -> Result<Self> {
+        let checkpoint = find_checkpoint(folder.as_ref(), prefer)?;
+        match checkpoint.sharded {
+            true => Self::open_index(checkpoint.path),
+            false => Self::open(checkpoint.path),
+        }
+    }
+
+    /// Opens one `.safetensors` file.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let (shard, tensors) = map(&path, 0)?;
+        Ok(Self { path, shards: vec![shard], tensors: tensors.collect() })
+    }
+
+    /// Opens the shards that a `.safetensors.index.json` lists; they lie beside it.
+    pub fn open_index(path: impl Into<PathBuf>) -> Result<Self> {
+        let index = path.into();
+        let bad = |why: String| Error::BadIndex { index: index.clone(), why };
+        let text = fs::read(&index).map_err(|source| Error::Io { path: index.clone(), source })?;
+        let Index { weight_map } = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+
+        let mut by_shard: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (tensor, shard) in &weight_map {
+            by_shard.entry(shard).or_default().push(tensor);
+        }
+
+        let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
+        for (name, listed) in by_shard {
+            // A name that leads out of the folder is not one that any exporter writes.
+            if Path::new(name).file_name() != Some(name.as_ref()) {
+                return Err(bad(format!("shard {name:?} is not a plain file name")));
+            }
+            let path = index.with_file_name(name);
+            if !path.is_file() {
+                let tensor = listed[0].to_owned();
+                return Err(Error::MissingShard { index, shard: name.into(), tensor });
+            }
+            let (shard, found) = map(&path, shards.len())?;
+            let mut found: BTreeMap<String, Tensor> = found.collect();
+            for tensor in listed {
+                let Some(entry) = found.remove(tensor) else {
+                    return Err(Error::NotInShard { index, shard: name.into(), tensor: tensor.into() });
+                };
+                tensors.insert(tensor.to_owned(), entry);
+            }
+            shards.push(shard);
+        }
+        Ok(Self { path: index, shards, tensors })
+    }
+
+    /// The file or index that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A tensor's bytes, or some of them, borrowed from the map: [`read`](WeightSource::read) without the future.
+    pub fn bytes(&self, name: &str, range: Range<usize>) -> Result<&[u8]> {
+        let info = self.get(name)?;
+        check_range(info, &range, || self.describe(name))?;
+        let tensor = &self.tensors[name];
+        Ok(&self.shards[tensor.shard].map[tensor.range.clone()][range])
+    }
+}
+
+/// Maps a file and reads its header; the tensors are `shard`'s.
+fn map(path: &Path, shard: usize) -> Result<(Shard, impl Iterator<Item = (String, Tensor)> + use<>)> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let file = File::open(path).map_err(io)?;
+    let place = path.display().to_string();
+    // An empty file cannot be mapped everywhere; a folder opens, but cannot be mapped either.
+    let len = file.metadata().map_err(io)?.len();
+    if len == 0 {
+        Header::span(&place, &[], 0)?;
+    }
+    // SAFETY: the map is read-only and lends plain bytes. That nobody cuts the file short meanwhile is documented.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    let header = Header::parse(&place, &map, map.len() as u64)?;
+    let tensors = header.tensors.into_iter().map(move |entry| {
+        let name = entry.name.clone();
+        let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
+        (name, Tensor { info, shard, range: entry.range })
+    });
+    Ok((Shard { path: path.into(), map }, tensors))
+}
+
+impl WeightSource for Safetensors {
+    fn get(&self, name: &str) -> Result<&TensorInfo> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(missing(name, self.describe(name), self.names().into_iter()));
+        };
+        tensor.info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
+            tensor: name.into(),
+            place: self.describe(name),
+            dtype: dtype.clone(),
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.tensors.iter().filter(|(_, t)| t.info.is_ok()).map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
+        Box::pin(std::future::ready(self.bytes(name, range).map(Cow::Borrowed)))
+    }
+
+    fn describe(&self, name: &str) -> String {
+        let path = self.tensors.get(name).map_or(&self.path, |tensor| &self.shards[tensor.shard].path);
+        path.display().to_string()
+    }
+
+    #[cfg(unix)]
+    fn release(&self, name: &str) {
+        let Some(tensor) = self.tensors.get(name).filter(|tensor| !tensor.range.is_empty()) else { return };
+        let map = &self.shards[tensor.shard].map;
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: a read-only map of a file; pages given back are read from the file again when touched.
+        // It is advice: where it is not taken nothing is lost.
+        let _ = unsafe { map.unchecked_advise_range(advice, tensor.range.start, tensor.range.len()) };
+    }
+}
