@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [ops]`"""
+
+import importlib
+import sys
+import time
+
+import diffusers
+import torch
+import transformers
+
+PARTS = ["models", "stages", "trajectories", "pictures", "ops"]
+
+
+def main():
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(True)
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    chosen = sys.argv[1:] or PARTS
+    for part in chosen:
+        if part not in PARTS:
+            sys.exit(f"{part} is not one of {', '.join(PARTS)}")
+    for part in chosen:
+        start = time.time()
+        importlib.import_module(part).main()
+        print(f"{part}: {time.time() - start:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
