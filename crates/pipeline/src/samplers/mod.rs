@@ -8,9 +8,30 @@
 //! The semantics, rounding of the timesteps included, are those of the diffusers class of the same name
 //! (diffusers 0.42.1), which each file cites next to its paper.
 
+mod config;
+mod ddim;
+mod dpm_solver;
+mod euler;
+mod fields;
+mod heun;
+mod lcm;
 mod linear;
+mod lms;
+mod names;
+mod pndm;
+mod program;
+mod schedule;
+mod sigmas;
+mod unipc;
 
+pub use config::{
+    Algorithm, BetaSchedule, FinalSigma, Prediction, Schedule, SchedulerConfig, SolverType, Spacing,
+};
 pub use linear::{Coefs, Lin};
+pub use names::Sampler;
+pub use schedule::alphas_cumprod;
+
+use crate::error::Result;
 
 /// Latent-sized registers a program may use. Register 0 is the sample; the others hold history.
 pub const REGISTERS: usize = 8;
@@ -66,16 +87,21 @@ pub struct Program {
     pub noises: usize,
 }
 
-impl Program {
-    /// How many registers the program touches, `1..=REGISTERS`: what the loop must allocate.
-    pub fn registers(&self) -> usize {
-        let used = |r: usize| {
-            self.steps.iter().any(|s| {
-                let read = s.rows.iter().any(|row| row[r] != 0.0)
-                    || s.clamp.as_ref().is_some_and(|c| c.row[r] != 0.0);
-                read || s.rows[r].iter().any(|&v| v != 0.0)
-            })
-        };
-        (1..REGISTERS).rev().find(|&r| used(r)).map_or(1, |r| r + 1)
+impl SchedulerConfig {
+    /// The program for `steps` steps. `eta` scales DDIM's noise (0 is deterministic); other samplers ignore it.
+    ///
+    /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
+    pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
+        match self.sampler {
+            Sampler::Ddim => ddim::program(self, steps, eta),
+            Sampler::Pndm => pndm::program(self, steps),
+            Sampler::DpmSolver => dpm_solver::program(self, steps),
+            Sampler::Euler => euler::program(self, steps),
+            Sampler::EulerAncestral => euler::ancestral(self, steps),
+            Sampler::Heun => heun::program(self, steps),
+            Sampler::Lms => lms::program(self, steps),
+            Sampler::UniPc => unipc::program(self, steps),
+            Sampler::Lcm => lcm::program(self, steps),
+        }
     }
 }

@@ -1,0 +1,129 @@
+//! DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095), multistep,
+//! of orders 1 to 3, deterministic or stochastic (diffusers: scheduling_dpmsolver_multistep.py).
+
+use super::config::{Algorithm, BetaSchedule, FinalSigma, Schedule, SchedulerConfig, SolverType};
+use super::program::{Draft, alpha_of, predict};
+use super::schedule::{Grid, timesteps, training_sigmas};
+use super::sigmas::{Span, sigmas};
+use super::{Lin, Program};
+use crate::error::Result;
+
+/// Runs shorter than this end with lower orders, where `lower_order_final` says so.
+const SHORT_RUN: usize = 15;
+
+/// A sigma in the variance-preserving view, with half the log signal-to-noise ratio, `lambda = log(alpha / sigma)`.
+#[derive(Clone, Copy)]
+pub(super) struct Level {
+    pub alpha: f64,
+    pub sigma: f64,
+    pub lambda: f64,
+}
+
+impl Level {
+    pub fn new(sigma: f32) -> Level {
+        let ratio = f64::from(sigma);
+        let alpha = alpha_of(ratio);
+        Level { alpha, sigma: ratio * alpha, lambda: -ratio.ln() }
+    }
+}
+
+pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
+    let visited = timesteps(config, steps, Grid::Multistep(timesteps_kept(config)))?;
+    let run = sigmas(config, visited, steps, Span::Trained);
+    let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(s)).collect();
+    let count = run.timesteps.len();
+    let rounds = matches!(config.schedule, Schedule::Karras | Schedule::Lu)
+        && config.beta_schedule != BetaSchedule::SquaredCosCapV2;
+    let mut drafts = Vec::new();
+    for (i, &t) in run.timesteps.iter().enumerate() {
+        let mut step = Draft::new(if rounds { t.round_ties_even() } else { t.trunc() });
+        let here = levels[i];
+        let (x0, noise) = predict(config.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
+        let in_noise = matches!(config.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
+        let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
+        let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
+        step.rows[0] = update(config, order_at(config, i, count), &outputs, past, levels[i + 1]);
+        step.rows[1..3].copy_from_slice(&outputs[..2]);
+        drafts.push(step);
+    }
+    Program::assemble(config.sampler, 1.0, drafts)
+}
+
+/// Training timesteps whose lambda is not below `lambda_min_clipped`.
+fn timesteps_kept(config: &SchedulerConfig) -> usize {
+    let below = |sigma: &f32| -f64::from(*sigma).ln() < config.lambda_min_clipped;
+    config.num_train_timesteps - training_sigmas(config).iter().rev().take_while(|s| below(s)).count()
+}
+
+fn order_at(config: &SchedulerConfig, i: usize, count: usize) -> usize {
+    let short = config.lower_order_final && count < SHORT_RUN;
+    let euler_end = config.euler_at_final || short || config.final_sigmas == FinalSigma::Zero;
+    let most = match count - i {
+        1 if euler_end => 1,
+        2 if short => 2,
+        _ => 3,
+    };
+    config.solver_order.min(i + 1).min(most)
+}
+
+/// The sample at `to`, from `outputs` (clean samples, or noises for the algorithms without ++; newest first) at the
+/// levels `past`. The weights are those of the second paper's appendix B, with D1 and D2 the divided differences.
+fn update(
+    config: &SchedulerConfig,
+    order: usize,
+    outputs: &[Lin; 3],
+    past: [Option<Level>; 3],
+    to: Level,
+) -> Lin {
+    let [Some(s0), s1, s2] = past else { return Lin::X };
+    let h = to.lambda - s0.lambda;
+    let [m0, m1, m2] = *outputs;
+    let (mut d1, mut d2) = (Lin::ZERO, Lin::ZERO);
+    let mut heun = config.solver_type == SolverType::Heun;
+    if let (true, Some(s1)) = (order >= 2, s1) {
+        let r0 = (s0.lambda - s1.lambda) / h;
+        d1 = (m0 - m1) / r0;
+        if let (true, Some(s2)) = (order >= 3, s2) {
+            let r1 = (s1.lambda - s2.lambda) / h;
+            let (d1_0, d1_1) = (d1, (m1 - m2) / r1);
+            d1 = d1_0 + (d1_0 - d1_1) * (r0 / (r0 + r1));
+            d2 = (d1_0 - d1_1) / (r0 + r1);
+            heun = true;
+        }
+    }
+    // How much of the sample is kept, and the weights of the output, its first and its second difference. A weight
+    // that divides by h is only formed where it is used: the last step of a run to sigma 0 has h infinite.
+    let later = |weight: f64, d: Lin| if d == Lin::ZERO { Lin::ZERO } else { d * weight };
+    let fall = (-h).exp_m1();
+    let rise = h.exp_m1();
+    let fall2 = (-2.0 * h).exp_m1();
+    match config.algorithm_type {
+        Algorithm::DpmSolverPlusPlus => {
+            let w1 = if heun { fall / h + 1.0 } else { -0.5 * fall };
+            let w2 = (fall + h) / (h * h) - 0.5;
+            Lin::X * (to.sigma / s0.sigma) - m0 * (to.alpha * fall) + later(to.alpha * w1, d1)
+                - later(to.alpha * w2, d2)
+        }
+        Algorithm::DpmSolver => {
+            let w1 = if heun { rise / h - 1.0 } else { 0.5 * rise };
+            let w2 = (rise - h) / (h * h) - 0.5;
+            Lin::X * (to.alpha / s0.alpha)
+                - m0 * (to.sigma * rise)
+                - later(to.sigma * w1, d1)
+                - later(to.sigma * w2, d2)
+        }
+        Algorithm::SdeDpmSolverPlusPlus => {
+            let w1 = if heun { fall2 / (2.0 * h) + 1.0 } else { -0.5 * fall2 };
+            let w2 = (-fall2 - 2.0 * h) / (4.0 * h * h) - 0.5;
+            Lin::X * (to.sigma / s0.sigma * (-h).exp()) - m0 * (to.alpha * fall2)
+                + later(to.alpha * w1, d1)
+                + later(to.alpha * w2, d2)
+                + Lin::N * (to.sigma * (-fall2).sqrt())
+        }
+        Algorithm::SdeDpmSolver => {
+            let w1 = if heun { 2.0 * (rise / h - 1.0) } else { rise };
+            Lin::X * (to.alpha / s0.alpha) - m0 * (2.0 * to.sigma * rise) - later(to.sigma * w1, d1)
+                + Lin::N * (to.sigma * (2.0 * h).exp_m1().sqrt())
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Reading one field at a time from a scheduler configuration, with errors that name it.
+
+use super::Sampler;
+use super::config::{Prediction, SCHEDULE_FLAGS, Schedule, SolverType};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::str::FromStr;
+
+/// Fields that every implemented class has.
+const COMMON: &[&str] = &[
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "timestep_spacing",
+    "steps_offset",
+];
+
+const ZERO_SNR: &[&str] = &["rescale_betas_zero_snr"];
+const CLIP: &[&str] = &["clip_sample", "clip_sample_range"];
+const SCHEDULES: &[&str] = &["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"];
+const MULTISTEP: &[&str] = &["solver_order", "solver_type", "lower_order_final", "final_sigmas_type"];
+
+/// The fields that a class reads beyond [`COMMON`].
+fn own_fields(sampler: Sampler) -> Vec<&'static [&'static str]> {
+    match sampler {
+        Sampler::Ddim => vec![CLIP, ZERO_SNR, &["set_alpha_to_one", "thresholding"]],
+        Sampler::Pndm => vec![&["skip_prk_steps", "set_alpha_to_one"]],
+        Sampler::DpmSolver => vec![
+            SCHEDULES,
+            MULTISTEP,
+            ZERO_SNR,
+            &["thresholding", "algorithm_type", "euler_at_final", "use_lu_lambdas", "use_flow_sigmas"],
+            &["lambda_min_clipped", "variance_type"],
+        ],
+        Sampler::Euler => {
+            vec![SCHEDULES, ZERO_SNR, &["interpolation_type", "timestep_type", "final_sigmas_type"]]
+        }
+        Sampler::EulerAncestral => vec![ZERO_SNR],
+        Sampler::Heun => vec![SCHEDULES, CLIP],
+        Sampler::Lms => vec![SCHEDULES],
+        Sampler::UniPc => vec![
+            SCHEDULES,
+            MULTISTEP,
+            ZERO_SNR,
+            &["thresholding", "predict_x0", "disable_corrector", "solver_p", "use_flow_sigmas"],
+            &["use_dynamic_shifting", "shift_terminal"],
+        ],
+        Sampler::Lcm => vec![
+            CLIP,
+            ZERO_SNR,
+            &["thresholding", "set_alpha_to_one", "original_inference_steps", "timestep_scaling"],
+        ],
+    }
+}
+
+/// Fields without effect unless another field turns them on, and fields of other classes that say nothing here.
+const HARMLESS: &[&str] = &[
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "flow_shift",
+    "time_shift_type",
+    "sigma_min",
+    "sigma_max",
+    "variance_type",
+];
+
+/// A configuration's fields as its class sees them.
+pub(super) struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    pub(super) sampler: Sampler,
+}
+
+impl<'a> Fields<'a> {
+    /// Finds the class, and refuses fields that no implemented class knows and values that none implements.
+    pub(super) fn new(map: &'a Map<String, Value>) -> Result<Fields<'a>> {
+        let class = map.get("_class_name").unwrap_or(&Value::Null);
+        let found = Sampler::ALL.into_iter().find(|s| class.as_str() == Some(s.class_name()));
+        let sampler = found.ok_or_else(|| {
+            let known = Sampler::ALL.map(Sampler::class_name).join(", ");
+            unsupported("_class_name", class, &format!("choose one of {known}"))
+        })?;
+        let fields = Fields { map, sampler };
+        let of_any = |name: &str| Sampler::ALL.into_iter().any(|s| own_fields(s).concat().contains(&name));
+        for (name, value) in map {
+            let known = COMMON.contains(&name.as_str()) || HARMLESS.contains(&name.as_str()) || of_any(name);
+            if !known && !name.starts_with('_') && !is_neutral(value) {
+                return Err(unsupported(name, value, "no implemented scheduler has this field; remove it"));
+            }
+        }
+        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting", "solver_p", "shift_terminal"]
+        {
+            match fields.get(name) {
+                Some(value) if !is_neutral(value) => {
+                    return Err(unsupported(name, value, "not implemented for latent diffusion; remove it"));
+                }
+                _ => {}
+            }
+        }
+        match fields.get("variance_type") {
+            Some(value) if value.as_str().is_some_and(|v| v.starts_with("learned")) => {
+                Err(unsupported("variance_type", value, "models that predict variances are not supported"))
+            }
+            _ => Ok(fields),
+        }
+    }
+
+    /// The field's value, where the class has such a field.
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        let own =
+            COMMON.contains(&name) || own_fields(self.sampler).iter().any(|group| group.contains(&name));
+        self.map.get(name).filter(|_| own)
+    }
+
+    pub(super) fn bool(&self, name: &str, default: bool) -> Result<bool> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(false),
+            Some(value) => {
+                value.as_bool().ok_or_else(|| unsupported(name, value, "true or false was expected"))
+            }
+        }
+    }
+
+    pub(super) fn number(&self, name: &str, default: f64) -> Result<f64> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => to_number(value).ok_or_else(|| unsupported(name, value, "a number was expected")),
+        }
+    }
+
+    /// A number that may be absent or null, looked up whether or not the class declares it.
+    pub(super) fn optional_number(&self, name: &str, applies: bool) -> Result<Option<f64>> {
+        match self.map.get(name).filter(|_| applies) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match to_number(value) {
+                Some(number) if number > 0.0 => Ok(Some(number)),
+                _ => Err(unsupported(name, value, "a number above zero was expected")),
+            },
+        }
+    }
+
+    pub(super) fn integer(&self, name: &str, default: i64) -> Result<i64> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => value.as_i64().ok_or_else(|| unsupported(name, value, "an integer was expected")),
+        }
+    }
+
+    pub(super) fn count(&self, name: &str, default: usize, least: usize) -> Result<usize> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => match value.as_u64().map(|n| n as usize) {
+                Some(n) if (least..=1_000_000).contains(&n) => Ok(n),
+                _ => Err(unsupported(name, value, &format!("an integer of at least {least} was expected"))),
+            },
+        }
+    }
+
+    pub(super) fn counts(&self, name: &str) -> Result<Vec<usize>> {
+        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
+        let items =
+            value.as_array().map(|list| list.iter().map(|v| v.as_u64().map(|n| n as usize)).collect());
+        items.flatten().ok_or_else(|| unsupported(name, value, "a list of step numbers was expected"))
+    }
+
+    pub(super) fn betas(&self) -> Result<Option<Vec<f32>>> {
+        let name = "trained_betas";
+        let Some(value) = self.get(name).filter(|v| !v.is_null()) else { return Ok(None) };
+        let items = value.as_array().map(|list| list.iter().map(|v| v.as_f64().map(|b| b as f32)).collect());
+        let betas: Option<Vec<f32>> = items.flatten();
+        betas.map(Some).ok_or_else(|| unsupported(name, value, "a list of numbers was expected"))
+    }
+
+    pub(super) fn one_of<T: Copy>(&self, name: &str, default: &str, choices: &[(&str, T)]) -> Result<T> {
+        let default = Value::from(default);
+        let value = self.get(name).unwrap_or(&default);
+        let found = choices.iter().find(|(choice, _)| value.as_str() == Some(choice));
+        found.map(|(_, chosen)| *chosen).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+            unsupported(name, value, &format!("{} takes {}", self.sampler.class_name(), names.join(", ")))
+        })
+    }
+
+    /// What the class lets a model predict.
+    pub(super) fn predictions(&self) -> &'static [(&'static str, Prediction)] {
+        const ALL: [(&str, Prediction); 3] = [
+            ("epsilon", Prediction::Epsilon),
+            ("v_prediction", Prediction::V),
+            ("sample", Prediction::Sample),
+        ];
+        match self.sampler {
+            Sampler::Pndm | Sampler::EulerAncestral => &ALL[..2],
+            _ => &ALL,
+        }
+    }
+
+    /// Either family accepts the other's names, so that one configuration serves both (diffusers maps them).
+    pub(super) fn solver_type(&self) -> Result<SolverType> {
+        let (midpoint, heun, bh1, bh2, default) = match self.sampler {
+            Sampler::UniPc => (SolverType::Bh2, SolverType::Bh2, SolverType::Bh1, SolverType::Bh2, "bh2"),
+            _ => (
+                SolverType::Midpoint,
+                SolverType::Heun,
+                SolverType::Midpoint,
+                SolverType::Midpoint,
+                "midpoint",
+            ),
+        };
+        let logrho = ("logrho", midpoint);
+        self.one_of(
+            "solver_type",
+            default,
+            &[("midpoint", midpoint), ("heun", heun), ("bh1", bh1), ("bh2", bh2), logrho],
+        )
+    }
+
+    pub(super) fn schedule(&self) -> Result<Schedule> {
+        let mut chosen = Schedule::Discrete;
+        for (name, schedule) in SCHEDULE_FLAGS {
+            if self.bool(name, false)? {
+                if chosen != Schedule::Discrete {
+                    return Err(unsupported(
+                        name,
+                        &Value::Bool(true),
+                        "only one noise schedule can be chosen",
+                    ));
+                }
+                chosen = schedule;
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// Infinities are written as strings in diffusers' files, since JSON has none.
+fn to_number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| f64::from_str(value.as_str()?).ok()).filter(|n| !n.is_nan())
+}
+
+fn is_neutral(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn unsupported(field: &str, value: &Value, hint: &str) -> Error {
+    let mut value = value.to_string();
+    if value.len() > 60 {
+        value = value.chars().take(57).chain("...".chars()).collect();
+    }
+    Error::Scheduler { field: field.into(), value, hint: hint.into() }
+}

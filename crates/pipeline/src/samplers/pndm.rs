@@ -1,0 +1,122 @@
+//! Pseudo numerical methods: Liu et al. 2022, arXiv 2202.09778, equations 11 to 13 (diffusers:
+//! scheduling_pndm.py). `skip_prk_steps` starts the linear multistep (PLMS) directly, as Stable Diffusion does;
+//! else three Runge-Kutta steps of four evaluations each come first.
+
+use super::config::{Prediction, SchedulerConfig};
+use super::ddim::Alphas;
+use super::program::Draft;
+use super::schedule::{Grid, timesteps};
+use super::{Lin, Program};
+use crate::error::{Error, Result};
+
+/// The sample at the beginning of a Runge-Kutta step or of the multistep's first step.
+const BEFORE: usize = 1;
+/// The Runge-Kutta step's weighted sum of outputs.
+const SUM: usize = 2;
+/// The last outputs, newest first, in `OUTPUTS..OUTPUTS + 3`.
+const OUTPUTS: usize = 3;
+
+pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
+    let visited = timesteps(config, steps, Grid::Rounded)?;
+    let transfer = Transfer { alphas: Alphas::new(config), prediction: config.prediction_type };
+    let stride = (config.num_train_timesteps / steps) as f64;
+    let drafts = match config.skip_prk_steps {
+        true => multistep_with_warm_up(&transfer, &visited, stride)?,
+        false => {
+            if visited.len() < 4 {
+                return Err(Error::Sampler(format!(
+                    "sampler pndm with skip_prk_steps false takes at least 4 steps, not {steps}: take more, or \
+                     choose --sampler ddim"
+                )));
+            }
+            let mut drafts = runge_kutta(&transfer, &visited, config.num_train_timesteps / steps / 2)?;
+            for &t in &visited[3..] {
+                drafts.push(multistep(&transfer, t, t - stride, 4)?);
+            }
+            drafts
+        }
+    };
+    Program::assemble(config.sampler, 1.0, drafts)
+}
+
+/// The paper's equation 11: the sample at `to` from the sample and the model's output at `from`.
+struct Transfer {
+    alphas: Alphas,
+    prediction: Prediction,
+}
+
+impl Transfer {
+    fn apply(&self, sample: Lin, output: Lin, from: f64, to: f64) -> Result<Lin> {
+        let (a, a_to) = (self.alphas.at(from)?, self.alphas.at(to)?);
+        let noise = match self.prediction {
+            Prediction::V => output * a.sqrt() + sample * (1.0 - a).sqrt(),
+            Prediction::Epsilon | Prediction::Sample => output,
+        };
+        let scale = a * (1.0 - a_to).sqrt() + (a * (1.0 - a) * a_to).sqrt();
+        Ok(sample * (a_to / a).sqrt() - noise * ((a_to - a) / scale))
+    }
+}
+
+/// One Adams-Bashforth step with the outputs in the registers, of which the newest is this evaluation's.
+fn multistep(transfer: &Transfer, from: f64, to: f64, outputs: usize) -> Result<Draft> {
+    let mut step = Draft::new(from);
+    let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
+    let m = Lin::M;
+    let output = match outputs {
+        1 => m,
+        2 => (m * 3.0 - e1) / 2.0,
+        3 => (m * 23.0 - e1 * 16.0 + e2 * 5.0) / 12.0,
+        _ => (m * 55.0 - e1 * 59.0 + e2 * 37.0 - e3 * 9.0) / 24.0,
+    };
+    step.rows[0] = transfer.apply(Lin::X, output, from, to)?;
+    step.rows[OUTPUTS..OUTPUTS + 3].copy_from_slice(&[m, e1, e2]);
+    Ok(step)
+}
+
+/// The first step is taken twice: an Euler step, then again with the mean of the outputs at both its ends.
+fn multistep_with_warm_up(transfer: &Transfer, visited: &[f64], stride: f64) -> Result<Vec<Draft>> {
+    let first = visited[0];
+    let mut drafts = vec![multistep(transfer, first, first - stride, 1)?];
+    let Some(&second) = visited.get(1) else { return Ok(drafts) };
+    drafts[0].rows[BEFORE] = Lin::X;
+    drafts[0].ends_step = false;
+    let mut again = Draft::new(second);
+    let mean = (Lin::M + Lin::register(OUTPUTS)) / 2.0;
+    again.rows[0] = transfer.apply(Lin::register(BEFORE), mean, second + stride, second)?;
+    again.rows[OUTPUTS] = Lin::register(OUTPUTS);
+    drafts.push(again);
+    for (i, &t) in visited[1..].iter().enumerate() {
+        drafts.push(multistep(transfer, t, t - stride, (i + 2).min(4))?);
+    }
+    Ok(drafts)
+}
+
+/// Three classical Runge-Kutta steps, from `visited[0]` to `visited[3]`, through the midpoints half a stride on.
+fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<Draft>> {
+    let (before, sum) = (Lin::register(BEFORE), Lin::register(SUM));
+    let half = half as f64;
+    let mut drafts = Vec::new();
+    for i in 0..3 {
+        let (from, to) = (visited[i], visited[i + 1]);
+        let midpoint = to + half;
+        let mut stages = [from, midpoint, midpoint, to].map(Draft::new);
+        stages[0].rows[0] = transfer.apply(Lin::X, Lin::M, from, from - half)?;
+        stages[0].rows[BEFORE] = Lin::X;
+        stages[0].rows[SUM] = Lin::M / 6.0;
+        stages[1].rows[0] = transfer.apply(before, Lin::M, from, midpoint)?;
+        stages[2].rows[0] = transfer.apply(before, Lin::M, from, midpoint - half)?;
+        stages[3].rows[0] = transfer.apply(before, sum + Lin::M / 6.0, from, to)?;
+        for stage in &mut stages[1..3] {
+            stage.rows[BEFORE] = before;
+            stage.rows[SUM] = sum + Lin::M / 3.0;
+        }
+        for (k, stage) in stages.iter_mut().enumerate() {
+            let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
+            let kept = if k == 0 { [Lin::M, e1, e2] } else { [e1, e2, e3] };
+            stage.rows[OUTPUTS..OUTPUTS + 3].copy_from_slice(&kept);
+            stage.ends_step = k == 3;
+        }
+        drafts.extend(stages);
+    }
+    Ok(drafts)
+}

@@ -1,0 +1,146 @@
+//! UniPC, a predictor and corrector in one: Zhao et al. 2023, arXiv 2302.04867, algorithms 1 and 2 (diffusers:
+//! scheduling_unipc_multistep.py). The corrector of a step costs no evaluation: it uses the next step's.
+
+use super::config::{FinalSigma, Schedule, SchedulerConfig, SolverType};
+use super::dpm_solver::Level;
+use super::program::{Draft, predict};
+use super::schedule::{Grid, timesteps};
+use super::sigmas::{Span, sigmas};
+use super::{Lin, Program};
+use crate::error::Result;
+
+/// The corrected sample of the step before.
+const LAST: usize = 1;
+/// The converted outputs, newest first.
+const OUTPUTS: usize = 2;
+
+pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
+    let visited = timesteps(config, steps, Grid::Multistep(config.num_train_timesteps))?;
+    let mut run = sigmas(config, visited, steps, Span::Trained);
+    let count = run.timesteps.len();
+    if config.schedule != Schedule::Discrete && config.final_sigmas == FinalSigma::SigmaMin {
+        run.sigmas[count] = run.sigmas[count - 1];
+    }
+    let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(s)).collect();
+    let mut drafts = Vec::new();
+    let mut order = 0;
+    for (i, &t) in run.timesteps.iter().enumerate() {
+        let t = if config.schedule == Schedule::Karras { t.round_ties_even() } else { t.trunc() };
+        let here = levels[i];
+        let (x0, noise) = predict(config.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
+        let output = if config.predict_x0 { x0 } else { noise };
+        let old: Vec<Lin> = (0..config.solver_order).map(|k| Lin::register(OUTPUTS + k)).collect();
+        let mut sample = Lin::X;
+        if i > 0 && !config.disable_corrector.contains(&(i - 1)) {
+            let from = Lin::register(LAST);
+            sample = Move { config, levels: &levels, at: i - 1, order }.corrected(from, &old, output);
+        }
+        let left = if config.lower_order_final { count - i } else { usize::MAX };
+        order = config.solver_order.min(left).min(i + 1);
+        let mut outputs = vec![output];
+        outputs.extend(&old[..config.solver_order - 1]);
+        let mut step = Draft::new(t);
+        step.rows[0] = Move { config, levels: &levels, at: i, order }.predicted(sample, &outputs);
+        step.rows[LAST] = sample;
+        step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
+        drafts.push(step);
+    }
+    Program::assemble(config.sampler, 1.0, drafts)
+}
+
+/// The move from level `at` to the next, with as many past outputs as its order asks for.
+struct Move<'a> {
+    config: &'a SchedulerConfig,
+    levels: &'a [Level],
+    at: usize,
+    order: usize,
+}
+
+impl Move<'_> {
+    /// The step in lambda, negative where the solver integrates in the clean sample.
+    fn hh(&self) -> f64 {
+        let h = self.levels[self.at + 1].lambda - self.levels[self.at].lambda;
+        if self.config.predict_x0 { -h } else { h }
+    }
+
+    /// B(h) of the paper's section 3.1.
+    fn scale(&self) -> f64 {
+        match self.config.solver_type {
+            SolverType::Bh1 => self.hh(),
+            _ => self.hh().exp_m1(),
+        }
+    }
+
+    /// Positions of the past levels, `r_k = (lambda_k - lambda_0) / h`.
+    fn positions(&self) -> Vec<f64> {
+        let (here, next) = (self.levels[self.at].lambda, self.levels[self.at + 1].lambda);
+        (1..self.order).map(|k| (self.levels[self.at - k].lambda - here) / (next - here)).collect()
+    }
+
+    /// Weights of the differences: the paper's equation 5 solved for the positions `r`.
+    fn weights(&self, r: &[f64]) -> Vec<f64> {
+        let hh = self.hh();
+        let mut phi = hh.exp_m1() / hh - 1.0;
+        let mut factorial = 1.0;
+        let mut rows = Vec::new();
+        for power in 0..r.len() {
+            let mut row: Vec<f64> = r.iter().map(|r| r.powi(power as i32)).collect();
+            row.push(phi * factorial / self.scale());
+            rows.push(row);
+            factorial *= (power + 2) as f64;
+            phi = phi / hh - 1.0 / factorial;
+        }
+        solve(rows)
+    }
+
+    /// The first-order move, and what weighs the sum of differences.
+    fn first_order(&self, sample: Lin, output: Lin) -> (Lin, f64) {
+        let (from, to) = (self.levels[self.at], self.levels[self.at + 1]);
+        let (kept, gain) = match self.config.predict_x0 {
+            true => (to.sigma / from.sigma, to.alpha),
+            false => (to.alpha / from.alpha, to.sigma),
+        };
+        (sample * kept - output * (gain * self.hh().exp_m1()), gain * self.scale())
+    }
+
+    fn differences<'a>(&self, outputs: &'a [Lin], r: &'a [f64]) -> impl Iterator<Item = Lin> + 'a {
+        r.iter().enumerate().map(|(k, r)| (outputs[k + 1] - outputs[0]) / *r)
+    }
+
+    /// UniP, algorithm 2.
+    fn predicted(&self, sample: Lin, outputs: &[Lin]) -> Lin {
+        let (moved, gain) = self.first_order(sample, outputs[0]);
+        let r = self.positions();
+        // Order 2 has one weight, which the paper's appendix sets to 1/2 for either B(h).
+        let weights = if self.order == 2 { vec![0.5] } else { self.weights(&r) };
+        let sum = self.differences(outputs, &r).zip(weights).fold(Lin::ZERO, |sum, (d, w)| sum + d * w);
+        moved - sum * gain
+    }
+
+    /// UniC, algorithm 1: the same move again, with the output at its end.
+    fn corrected(&self, sample: Lin, outputs: &[Lin], end: Lin) -> Lin {
+        let (moved, gain) = self.first_order(sample, outputs[0]);
+        let mut r = self.positions();
+        let past: Vec<Lin> = self.differences(outputs, &r).collect();
+        r.push(1.0);
+        let weights = if self.order == 1 { vec![0.5] } else { self.weights(&r) };
+        let differences = past.into_iter().chain([end - outputs[0]]);
+        let sum = differences.zip(weights).fold(Lin::ZERO, |sum, (d, w)| sum + d * w);
+        moved - sum * gain
+    }
+}
+
+/// Gauss-Jordan elimination with pivoting of an augmented system (of at most four unknowns).
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let n = rows.len();
+    for column in 0..n {
+        let pivot = (column..n).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));
+        rows.swap(column, pivot.unwrap_or(column));
+        let pivot_row = rows[column].clone();
+        for (_, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != column) {
+            let factor = row[column] / pivot_row[column];
+            row.iter_mut().zip(&pivot_row).for_each(|(v, p)| *v -= factor * p);
+        }
+    }
+    rows.iter().enumerate().map(|(i, row)| row[n] / row[i]).collect()
+}
