@@ -1,0 +1,221 @@
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// The fields of one configuration file. Each is taken once; [`finish`](Self::finish) refuses what is left over, so
+/// that no field is ever overlooked.
+pub(super) struct Fields {
+    file: String,
+    values: Map<String, Value>,
+}
+
+/// A number for all levels of a network, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PerLevel {
+    All(usize),
+    Each(Vec<usize>),
+}
+
+/// A square's side, or height and width.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Side(usize),
+    Sides([usize; 2]),
+}
+
+impl Fields {
+    /// Reads a JSON object; `file` names it in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        match serde_json::from_str(text) {
+            Ok(values) => Ok(Self { file: file.into(), values }),
+            Err(error) => Err(Error::NotJson { file: file.into(), why: error.to_string() }),
+        }
+    }
+
+    /// A field, or what its class has by default where it is absent.
+    pub fn get<T: DeserializeOwned>(&mut self, field: &str, default: T) -> Result<T> {
+        match self.values.remove(field) {
+            None => Ok(default),
+            Some(value) => T::deserialize(&value).map_err(|error| self.invalid(field, &value, error)),
+        }
+    }
+
+    /// A field that is a number above zero.
+    pub fn count(&mut self, field: &str, default: usize) -> Result<usize> {
+        let count = self.get(field, default)?;
+        self.check(count > 0, field, count, "must be at least 1")?;
+        Ok(count)
+    }
+
+    /// A list of numbers above zero.
+    pub fn counts(&mut self, field: &str, default: &[usize]) -> Result<Vec<usize>> {
+        let counts = self.get(field, default.to_vec())?;
+        let sound = !counts.is_empty() && !counts.contains(&0);
+        self.check(sound, field, &counts, "must be one or more numbers of at least 1")?;
+        Ok(counts)
+    }
+
+    /// A number above zero for each of `levels` levels, written as one number or as a list.
+    pub fn per_level(&mut self, field: &str, default: usize, levels: usize) -> Result<Vec<usize>> {
+        let each = match self.get(field, PerLevel::All(default))? {
+            PerLevel::All(number) => vec![number; levels],
+            PerLevel::Each(numbers) => numbers,
+        };
+        let why = format!("must be one number, or one for each of the {levels} blocks, of at least 1");
+        self.check(each.len() == levels && !each.contains(&0), field, &each, why)?;
+        Ok(each)
+    }
+
+    /// A positive number.
+    pub fn positive(&mut self, field: &str, default: f32) -> Result<f32> {
+        let number: f32 = self.get(field, default)?;
+        self.check(number.is_finite() && number > 0.0, field, number, "must be a positive number")?;
+        Ok(number)
+    }
+
+    /// Height and width, written as a list or as one number for both.
+    pub fn size(&mut self, field: &str, default: Option<usize>) -> Result<Option<[usize; 2]>> {
+        let size = match self.get(field, default.map(Size::Side))? {
+            None => return Ok(None),
+            Some(Size::Side(side)) => [side, side],
+            Some(Size::Sides(sides)) => sides,
+        };
+        self.check(!size.contains(&0), field, size, "must be at least 1")?;
+        Ok(Some(size))
+    }
+
+    /// A field whose value is one of a few words, as the thing that the word stands for.
+    pub fn word<T: Copy>(&mut self, field: &str, default: &str, known: &[(&str, T)]) -> Result<T> {
+        let word: Value = self.get(field, json!(default))?;
+        self.look_up(field, &word, known)
+    }
+
+    /// A list of such words.
+    pub fn words<T: Copy>(&mut self, field: &str, default: &[&str], known: &[(&str, T)]) -> Result<Vec<T>> {
+        let words: Vec<Value> = self.get(field, default.iter().map(|word| json!(word)).collect())?;
+        words.iter().map(|word| self.look_up(field, word, known)).collect()
+    }
+
+    fn look_up<T: Copy>(&self, field: &str, word: &Value, known: &[(&str, T)]) -> Result<T> {
+        let found = known.iter().find(|(name, _)| word == name);
+        found.map(|(_, thing)| *thing).ok_or_else(|| {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            self.unsupported(field, word, &names.join(", "))
+        })
+    }
+
+    /// A field that is understood at one of these values only (the first is its class's default).
+    pub fn only(&mut self, field: &str, accepted: &[Value]) -> Result<()> {
+        let Some(value) = self.values.remove(field) else { return Ok(()) };
+        // 1 and 1.0 are the same number, but not the same JSON.
+        let same = |one: &Value| one == &value || (one.is_number() && one.as_f64() == value.as_f64());
+        if accepted.iter().any(same) {
+            return Ok(());
+        }
+        let accepted: Vec<String> = accepted.iter().map(Value::to_string).collect();
+        Err(self.unsupported(field, &value, &accepted.join(" or ")))
+    }
+
+    /// Fields that change nothing in inference.
+    pub fn inert(&mut self, fields: &[&str]) {
+        for field in fields {
+            self.values.remove(*field);
+        }
+    }
+
+    /// The class or model type that a field names must be this one, where it is given.
+    pub fn class(&mut self, field: &str, class: &str) -> Result<()> {
+        match self.values.remove(field) {
+            Some(other) if other != class => Err(Error::Class {
+                file: self.file.clone(),
+                field: field.into(),
+                class: other.as_str().map_or_else(|| other.to_string(), str::to_owned),
+                supported: class.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails unless `sound`.
+    pub fn check(
+        &self,
+        sound: bool,
+        field: &str,
+        value: impl serde::Serialize,
+        why: impl std::fmt::Display,
+    ) -> Result<()> {
+        if sound { Ok(()) } else { Err(self.invalid(field, &json!(value), why)) }
+    }
+
+    /// Nothing may be left but what writers note for themselves, under names that begin with an underscore.
+    pub fn finish(self) -> Result<()> {
+        match self.values.into_iter().find(|(field, _)| !field.starts_with('_')) {
+            None => Ok(()),
+            Some((field, value)) => Err(Error::Unknown { file: self.file, field, value: value.to_string() }),
+        }
+    }
+
+    fn invalid(&self, field: &str, value: &Value, why: impl std::fmt::Display) -> Error {
+        let (file, field, why) = (self.file.clone(), field.into(), why.to_string());
+        // Serde's word for a list or a number that did not fit tells a user nothing.
+        let why =
+            if why.contains("untagged enum") { "must be a number or a list of numbers".into() } else { why };
+        Error::Invalid { file, field, value: value.to_string(), why }
+    }
+
+    fn unsupported(&self, field: &str, value: &Value, supported: &str) -> Error {
+        let (file, field, supported) = (self.file.clone(), field.into(), supported.into());
+        Error::Unsupported { file, field, value: value.to_string(), supported }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(text: &str) -> Fields {
+        Fields::parse("unet/config.json", text).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_over_is_refused_by_name_and_value() {
+        let mut f = fields(r#"{"a": 1, "new_trick": [2], "_note": 3}"#);
+        assert_eq!(f.get("a", 0).unwrap(), 1);
+        let error = f.finish().unwrap_err().to_string();
+        assert!(error.starts_with("unet/config.json: unknown field new_trick = [2]"), "{error}");
+    }
+
+    #[test]
+    fn numbers_come_alone_or_by_level() {
+        let mut f =
+            fields(r#"{"one": 8, "each": [5, 10], "short": [5], "text": "x", "zero": 0, "size": [3, 4]}"#);
+        assert_eq!(f.per_level("one", 1, 3).unwrap(), [8, 8, 8]);
+        assert_eq!(f.per_level("each", 1, 2).unwrap(), [5, 10]);
+        assert_eq!(f.per_level("absent", 1, 2).unwrap(), [1, 1]);
+        assert!(f.per_level("short", 1, 2).unwrap_err().to_string().contains("short = [5]: must be"));
+        assert!(f.per_level("text", 1, 2).unwrap_err().to_string().contains("a number or a list"));
+        assert!(f.count("zero", 1).unwrap_err().to_string().contains("zero = 0"));
+        assert_eq!(f.size("size", None).unwrap(), Some([3, 4]));
+        assert_eq!(f.size("absent", Some(2)).unwrap(), Some([2, 2]));
+        assert_eq!(f.size("absent", None).unwrap(), None);
+    }
+
+    #[test]
+    fn values_beyond_the_neutral_one_are_refused() {
+        let mut f = fields(r#"{"scale": 1.0, "trick": true, "class": "Other"}"#);
+        f.only("scale", &[json!(1)]).unwrap();
+        let error = f.only("trick", &[json!(false)]).unwrap_err().to_string();
+        assert_eq!(error, "unet/config.json: trick = true is not supported; false is");
+        assert!(f.class("class", "This").unwrap_err().to_string().contains("class is Other"));
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_refused() {
+        for text in ["", "[]", "{", "{\"a\": }"] {
+            assert!(matches!(Fields::parse("f", text), Err(Error::NotJson { .. })));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn unet(text: impl ToString) -> Result<UNetConfig> {
+    UNetConfig::parse("unet/config.json", &text.to_string())
+}
+
+/// A preset with one file changed.
+fn changed(preset: Preset, path: &str, change: impl FnOnce(&mut Value)) -> Result<ModelConfig> {
+    let mut json: Value = serde_json::from_str(preset.file(path).unwrap()).unwrap();
+    change(&mut json);
+    ModelConfig::read("model", |asked| {
+        Ok(if asked == path { json.to_string() } else { preset.file(asked).unwrap().to_owned() })
+    })
+}
+
+/// Everything that diffusers 0.42.1 writes for a small three-level UNet.
+fn as_written_today() -> Value {
+    let text = r#"{
+        "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.42.1", "_name_or_path": "x",
+        "act_fn": "silu", "addition_embed_type": null, "addition_embed_type_num_heads": 64,
+        "addition_time_embed_dim": null, "attention_head_dim": [2, 4, 6], "attention_type": "default",
+        "block_out_channels": [64, 128, 192], "center_input_sample": false, "class_embed_type": null,
+        "class_embeddings_concat": false, "conv_in_kernel": 3, "conv_out_kernel": 3, "cross_attention_dim": 192,
+        "cross_attention_norm": null,
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "downsample_padding": 1, "dropout": 0.0, "dual_cross_attention": false, "encoder_hid_dim": null,
+        "encoder_hid_dim_type": null, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 8,
+        "layers_per_block": [1, 2, 1], "mid_block_only_cross_attention": null, "mid_block_scale_factor": 1,
+        "mid_block_type": "UNetMidBlock2DCrossAttn", "norm_eps": 1e-05, "norm_num_groups": 32,
+        "num_attention_heads": null, "num_class_embeds": null, "only_cross_attention": false, "out_channels": 8,
+        "projection_class_embeddings_input_dim": null, "resnet_out_scale_factor": 1.0,
+        "resnet_skip_time_act": false, "resnet_time_scale_shift": "default",
+        "reverse_transformer_layers_per_block": null, "sample_size": [16, 24], "time_cond_proj_dim": null,
+        "time_embedding_act_fn": null, "time_embedding_dim": null, "time_embedding_type": "positional",
+        "timestep_post_act": null, "transformer_layers_per_block": [1, 2, 1],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "upcast_attention": false, "use_linear_projection": true
+    }"#;
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn absent_unet_fields_have_the_defaults_of_diffusers() {
+    let config = unet("{}").unwrap();
+    assert_eq!(config.block_out_channels, [320, 640, 1280, 1280]);
+    assert_eq!((config.in_channels, config.out_channels, config.sample_size), (4, 4, None));
+    assert_eq!(
+        config.down_blocks,
+        [Block::CrossAttention, Block::CrossAttention, Block::CrossAttention, Block::Plain]
+    );
+    assert_eq!(
+        config.up_blocks,
+        [Block::Plain, Block::CrossAttention, Block::CrossAttention, Block::CrossAttention]
+    );
+    assert_eq!((&config.layers_per_block[..], &config.num_attention_heads[..]), (&[2; 4][..], &[8; 4][..]));
+    assert_eq!(config.cross_attention_dim, [1280; 4]);
+    assert_eq!(config.transformer_layers_per_block, [1; 4]);
+    assert_eq!((config.norm_num_groups, config.norm_eps, config.act_fn), (32, 1e-5, Activation::Silu));
+    assert_eq!((config.flip_sin_to_cos, config.freq_shift, config.time_embed_dim), (true, 0.0, 1280));
+    assert!(!config.use_linear_projection && !config.upcast_attention);
+}
+
+#[test]
+fn all_that_diffusers_writes_is_understood() {
+    let config = unet(as_written_today()).unwrap();
+    assert_eq!((config.sample_size, config.levels(), config.time_embed_dim), (Some([16, 24]), 3, 256));
+    assert_eq!(
+        (&config.layers_per_block[..], &config.transformer_layers_per_block[..]),
+        (&[1, 2, 1][..], &[1, 2, 1][..])
+    );
+    assert_eq!((0..3).map(|level| config.head_dim(level)).collect::<Vec<_>>(), [32, 32, 32]);
+    assert!((0..3).all(|level| config.attends(level)));
+}
+
+#[test]
+fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
+    for (field, value) in [
+        ("_class_name", json!("UNet3DConditionModel")),
+        ("act_fn", json!("gelu_new")),
+        ("addition_embed_type", json!("text_time")),
+        ("addition_time_embed_dim", json!(256)),
+        ("attention_head_dim", json!([2, 4])),
+        ("attention_head_dim", json!(7)),
+        ("attention_head_dim", json!(null)),
+        ("attention_type", json!("gated")),
+        ("block_out_channels", json!([64, 128])),
+        ("block_out_channels", json!([64, 128, 200])),
+        ("block_out_channels", json!(64)),
+        ("center_input_sample", json!(true)),
+        ("class_embed_type", json!("timestep")),
+        ("class_embeddings_concat", json!(true)),
+        ("conv_in_kernel", json!(1)),
+        ("conv_out_kernel", json!(5)),
+        ("cross_attention_dim", json!([1, 2])),
+        ("cross_attention_norm", json!("layer_norm")),
+        ("down_block_types", json!(["DownBlock2D"])),
+        ("down_block_types", json!(["SimpleCrossAttnDownBlock2D", "DownBlock2D", "DownBlock2D"])),
+        ("downsample_padding", json!(0)),
+        ("dual_cross_attention", json!(true)),
+        ("encoder_hid_dim", json!(8)),
+        ("encoder_hid_dim_type", json!("text_proj")),
+        ("freq_shift", json!(32)),
+        ("in_channels", json!(0)),
+        ("layers_per_block", json!([1, 1])),
+        ("mid_block_only_cross_attention", json!(true)),
+        ("mid_block_scale_factor", json!(1.5)),
+        ("mid_block_type", json!("UNetMidBlock2D")),
+        ("norm_eps", json!(-1e-5)),
+        ("norm_num_groups", json!(null)),
+        ("num_attention_heads", json!(8)),
+        ("num_class_embeds", json!(10)),
+        ("only_cross_attention", json!(true)),
+        ("only_cross_attention", json!([true, false, false])),
+        ("projection_class_embeddings_input_dim", json!(8)),
+        ("resnet_out_scale_factor", json!(2)),
+        ("resnet_skip_time_act", json!(true)),
+        ("resnet_time_scale_shift", json!("scale_shift")),
+        ("reverse_transformer_layers_per_block", json!([[1]])),
+        ("sample_size", json!("big")),
+        ("time_cond_proj_dim", json!(256)),
+        ("time_embedding_act_fn", json!("silu")),
+        ("time_embedding_type", json!("fourier")),
+        ("timestep_post_act", json!("silu")),
+        ("transformer_layers_per_block", json!([[1], [1], [1]])),
+        ("up_block_types", json!(["UpBlock2D", "CrossAttnUpBlock2D"])),
+        ("use_linear_projection", json!("yes")),
+        ("a_field_of_tomorrow", json!(1)),
+    ] {
+        let mut json = as_written_today();
+        json[field] = value.clone();
+        let error = unet(&json).expect_err(&format!("{field} = {value}")).to_string();
+        // Lengths are compared with block_out_channels, so the other of the two may be blamed.
+        let named = error.contains(field) || field == "block_out_channels";
+        assert!(
+            error.starts_with("unet/config.json: ") && named && !error.contains('\n'),
+            "{field}: {error}"
+        );
+    }
+}
+
+#[test]
+fn lists_of_neutral_values_are_neutral() {
+    let mut json = as_written_today();
+    json["only_cross_attention"] = json!([false, false, false]);
+    json["mid_block_scale_factor"] = json!(1.0);
+    json["time_embedding_dim"] = json!(512);
+    assert_eq!(unet(json).unwrap().time_embed_dim, 512);
+}
+
+#[test]
+fn presets_are_the_published_models() {
+    let sd15 = Preset::Sd15.config().unwrap();
+    assert_eq!(sd15.default_size(), Some([512, 512]));
+    assert_eq!(
+        (sd15.text.hidden_size, sd15.text.num_hidden_layers, sd15.text.hidden_act),
+        (768, 12, Activation::QuickGelu)
+    );
+    assert_eq!((0..4).map(|i| sd15.unet.head_dim(i)).collect::<Vec<_>>(), [40, 80, 160, 160]);
+    assert_eq!(
+        (sd15.vae.factor(), sd15.vae.layers_per_block, sd15.index.scheduler.as_str()),
+        (8, 2, "PNDMScheduler")
+    );
+
+    let sd21 = Preset::Sd21.config().unwrap();
+    assert_eq!(sd21.default_size(), Some([768, 768]));
+    assert_eq!(
+        (sd21.text.hidden_size, sd21.text.num_hidden_layers, sd21.text.hidden_act),
+        (1024, 23, Activation::Gelu)
+    );
+    assert_eq!((0..4).map(|i| sd21.unet.head_dim(i)).collect::<Vec<_>>(), [64; 4]);
+    assert!(sd21.unet.use_linear_projection && sd21.unet.upcast_attention);
+    assert!(sd21.scheduler.contains("v_prediction"));
+
+    for preset in Preset::ALL {
+        assert_eq!(Preset::from_name(preset.name()), Some(preset));
+        assert!(preset.files().iter().all(|(_, text)| serde_json::from_str::<Value>(text).is_ok()));
+    }
+    assert_eq!(Preset::from_name("sd14"), None);
+}
+
+#[test]
+fn components_of_different_models_are_refused() {
+    let error =
+        changed(Preset::Sd15, "unet/config.json", |j| j["cross_attention_dim"] = json!(1024)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "model/unet/config.json: cross_attention_dim = 1024: the text encoder's hidden_size is 768"
+    );
+    let error =
+        changed(Preset::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9)).unwrap_err().to_string();
+    assert!(error.contains("in_channels = 9") && error.contains("inpainting"), "{error}");
+    let error = changed(Preset::Sd21, "vae/config.json", |j| j["latent_channels"] = json!(16))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("latents have 16"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = ModelConfig::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("/model_index.json: ") && error.contains("diffusers layout"), "{error}");
+    for (path, text) in Preset::Sd15.files() {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    assert_eq!(ModelConfig::open(folder.path()).unwrap(), Preset::Sd15.config().unwrap());
+    std::fs::remove_file(folder.path().join("vae/config.json")).unwrap();
+    let error = ModelConfig::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("/vae/config.json: "), "{error}");
+}

@@ -1,0 +1,192 @@
+use super::{Activation, fields::Fields};
+use crate::Result;
+use serde_json::{Value, json};
+
+/// What a level of the UNet has beside its residual blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Block {
+    /// Nothing (`DownBlock2D`, `UpBlock2D`).
+    Plain,
+    /// A transformer after each residual block (`CrossAttnDownBlock2D`, `CrossAttnUpBlock2D`).
+    CrossAttention,
+}
+
+/// `unet/config.json`: the network that predicts noise or velocity (diffusers: `UNet2DConditionModel`).
+///
+/// What diffusers takes as one number or a list is a list here, one entry for each level, outermost first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UNetConfig {
+    /// Height and width that the model was trained on, in latents.
+    pub sample_size: Option<[usize; 2]>,
+    /// Channels of the latents that come in.
+    pub in_channels: usize,
+    /// Channels of the prediction.
+    pub out_channels: usize,
+    /// The levels' blocks on the way down, outermost first.
+    pub down_blocks: Vec<Block>,
+    /// The levels' blocks on the way up, innermost first, as diffusers lists them.
+    pub up_blocks: Vec<Block>,
+    /// Channels of each level.
+    pub block_out_channels: Vec<usize>,
+    /// Residual blocks of each level on the way down; on the way up each has one more.
+    pub layers_per_block: Vec<usize>,
+    /// Attention heads of each level. The middle block has the last level's.
+    pub num_attention_heads: Vec<usize>,
+    /// Width of the text states that each level attends to. The middle block has the last level's.
+    pub cross_attention_dim: Vec<usize>,
+    /// Transformer blocks in each of a level's transformers. The middle block has the last level's.
+    pub transformer_layers_per_block: Vec<usize>,
+    /// Whether transformers go in and out through linear layers rather than 1×1 convolutions.
+    pub use_linear_projection: bool,
+    /// Whether attention scores need f32.
+    pub upcast_attention: bool,
+    /// Groups of every group norm; they divide every level's channels.
+    pub norm_num_groups: usize,
+    /// Added to the variance in the residual blocks' and the last group norm.
+    pub norm_eps: f32,
+    /// In residual blocks, the time embedding and before the last convolution.
+    pub act_fn: Activation,
+    /// Whether the time embedding has its cosines first.
+    pub flip_sin_to_cos: bool,
+    /// Subtracted from the number of frequencies in the time embedding's exponent.
+    pub freq_shift: f32,
+    /// Width of the time embedding after its two layers.
+    pub time_embed_dim: usize,
+}
+
+const DOWN: [(&str, Block); 2] =
+    [("CrossAttnDownBlock2D", Block::CrossAttention), ("DownBlock2D", Block::Plain)];
+const UP: [(&str, Block); 2] = [("CrossAttnUpBlock2D", Block::CrossAttention), ("UpBlock2D", Block::Plain)];
+
+/// Fields that are understood at the value that Stable Diffusion 1 and 2 have, and no other.
+fn neutral() -> [(&'static str, Value); 28] {
+    [
+        ("addition_embed_type", json!(null)),
+        ("addition_time_embed_dim", json!(null)),
+        ("attention_type", json!("default")),
+        ("center_input_sample", json!(false)),
+        ("class_embed_type", json!(null)),
+        ("class_embeddings_concat", json!(false)),
+        ("conv_in_kernel", json!(3)),
+        ("conv_out_kernel", json!(3)),
+        ("cross_attention_norm", json!(null)),
+        ("downsample_padding", json!(1)),
+        ("dual_cross_attention", json!(false)),
+        ("encoder_hid_dim", json!(null)),
+        ("encoder_hid_dim_type", json!(null)),
+        ("mid_block_scale_factor", json!(1)),
+        ("mid_block_type", json!("UNetMidBlock2DCrossAttn")),
+        // diffusers itself refuses any other value: the field's meaning was mixed up (its issue 2011).
+        ("num_attention_heads", json!(null)),
+        ("num_class_embeds", json!(null)),
+        ("projection_class_embeddings_input_dim", json!(null)),
+        ("resnet_out_scale_factor", json!(1)),
+        ("resnet_skip_time_act", json!(false)),
+        ("resnet_time_scale_shift", json!("default")),
+        ("reverse_transformer_layers_per_block", json!(null)),
+        ("time_cond_proj_dim", json!(null)),
+        ("time_embedding_act_fn", json!(null)),
+        ("time_embedding_type", json!("positional")),
+        ("timestep_post_act", json!(null)),
+        // Read by blocks of other kinds only.
+        ("mid_block_only_cross_attention", json!(null)),
+        ("only_cross_attention", json!(false)),
+    ]
+}
+
+impl UNetConfig {
+    /// Added to the variance in the group norm before a transformer. No field: written into diffusers'
+    /// `Transformer2DModel`.
+    pub const TRANSFORMER_NORM_EPS: f32 = 1e-6;
+    /// Added to the variance in the transformers' layer norms. No field either.
+    pub const LAYER_NORM_EPS: f32 = 1e-5;
+
+    /// Reads the configuration; `file` names it in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let mut f = Fields::parse(file, text)?;
+        f.class("_class_name", "UNet2DConditionModel")?;
+        // Dropout is training's; the heads belong to an additional embedding, which has to be absent.
+        f.inert(&["dropout", "addition_embed_type_num_heads"]);
+
+        let block_out_channels = f.counts("block_out_channels", &[320, 640, 1280, 1280])?;
+        let levels = block_out_channels.len();
+        for (field, value) in neutral() {
+            let by_level = json!(vec![&value; levels]);
+            match field {
+                "mid_block_only_cross_attention" => f.only(field, &[value, json!(false)])?,
+                "only_cross_attention" => f.only(field, &[value, by_level])?,
+                _ => f.only(field, &[value])?,
+            }
+        }
+        let time_embedding_dim: Option<usize> = f.get("time_embedding_dim", None)?;
+
+        let config = Self {
+            sample_size: f.size("sample_size", None)?,
+            in_channels: f.count("in_channels", 4)?,
+            out_channels: f.count("out_channels", 4)?,
+            down_blocks: f.words("down_block_types", &[DOWN[0].0, DOWN[0].0, DOWN[0].0, DOWN[1].0], &DOWN)?,
+            up_blocks: f.words("up_block_types", &[UP[1].0, UP[0].0, UP[0].0, UP[0].0], &UP)?,
+            layers_per_block: f.per_level("layers_per_block", 2, levels)?,
+            // Under its historic name: the field has always held the number of heads, not their width.
+            num_attention_heads: f.per_level("attention_head_dim", 8, levels)?,
+            cross_attention_dim: f.per_level("cross_attention_dim", 1280, levels)?,
+            transformer_layers_per_block: f.per_level("transformer_layers_per_block", 1, levels)?,
+            use_linear_projection: f.get("use_linear_projection", false)?,
+            upcast_attention: f.get("upcast_attention", false)?,
+            norm_num_groups: f.count("norm_num_groups", 32)?,
+            norm_eps: f.positive("norm_eps", 1e-5)?,
+            act_fn: Activation::diffusers(&mut f, "act_fn", "silu")?,
+            flip_sin_to_cos: f.get("flip_sin_to_cos", true)?,
+            freq_shift: f.get("freq_shift", 0.0)?,
+            // Zero means the default, as in Python's `or`.
+            time_embed_dim: time_embedding_dim.filter(|d| *d > 0).unwrap_or(4 * block_out_channels[0]),
+            block_out_channels,
+        };
+        config.check(&f)?;
+        f.finish()?;
+        Ok(config)
+    }
+
+    fn check(&self, f: &Fields) -> Result<()> {
+        let (levels, groups) = (self.levels(), self.norm_num_groups);
+        for (field, blocks) in [("down_block_types", &self.down_blocks), ("up_block_types", &self.up_blocks)]
+        {
+            let why = format!("are {}, but block_out_channels has {levels}", blocks.len());
+            f.check(blocks.len() == levels, field, format!("{blocks:?}"), why)?;
+        }
+        let channels = &self.block_out_channels;
+        let divisible = channels.iter().all(|c| c.is_multiple_of(groups));
+        f.check(
+            divisible,
+            "block_out_channels",
+            channels,
+            format!("must be multiples of norm_num_groups {groups}"),
+        )?;
+        f.check(channels[0].is_multiple_of(2), "block_out_channels", channels, "the first must be even")?;
+        let frequencies = (channels[0] / 2) as f32;
+        f.check(self.freq_shift < frequencies, "freq_shift", self.freq_shift, "leaves no frequencies")?;
+
+        let heads = &self.num_attention_heads;
+        let divided = (0..levels).filter(|&i| self.attends(i)).all(|i| channels[i].is_multiple_of(heads[i]));
+        let why = format!("heads (the field's historic meaning) must divide block_out_channels {channels:?}");
+        f.check(divided, "attention_head_dim", heads, why)
+    }
+
+    /// How many levels there are.
+    pub fn levels(&self) -> usize {
+        self.block_out_channels.len()
+    }
+
+    /// Channels of one attention head at a level.
+    pub fn head_dim(&self, level: usize) -> usize {
+        self.block_out_channels[level] / self.num_attention_heads[level]
+    }
+
+    /// Whether anything attends to the text with a level's numbers: its blocks, or the middle block with the last's.
+    pub fn attends(&self, level: usize) -> bool {
+        let last = self.levels() - 1;
+        level == last
+            || self.down_blocks[level] == Block::CrossAttention
+            || self.up_blocks[last - level] == Block::CrossAttention
+    }
+}

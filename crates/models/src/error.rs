@@ -1,0 +1,67 @@
+/// Why a model could not be set up. Each message is one line that names the file and the field.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the model folder could not be read.
+    #[error("{file}: {source}; a model is a folder in the diffusers layout")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file is not a JSON object.
+    #[error("{file}: not a configuration: {why}")]
+    NotJson {
+        /// The file.
+        file: String,
+        /// What the parser said.
+        why: String,
+    },
+    /// A model of another kind.
+    #[error("{file}: {field} is {class}, which is not supported; {supported} is")]
+    Class {
+        /// The file.
+        file: String,
+        /// The field, or the component.
+        field: String,
+        /// The class in the file.
+        class: String,
+        /// The classes that would do.
+        supported: String,
+    },
+    /// A field that no class here has: the model may need something that is not there.
+    #[error("{file}: unknown field {field} = {value}; refusing to guess what it changes")]
+    Unknown {
+        /// The file.
+        file: String,
+        /// The field.
+        field: String,
+        /// Its value, as JSON.
+        value: String,
+    },
+    /// A field whose value asks for something that is not implemented.
+    #[error("{file}: {field} = {value} is not supported; {supported} is")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The field.
+        field: String,
+        /// Its value, as JSON.
+        value: String,
+        /// The values that would do.
+        supported: String,
+    },
+    /// A field that is missing, of the wrong type, or at odds with another.
+    #[error("{file}: {field} = {value}: {why}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// The field.
+        field: String,
+        /// Its value, as JSON (`null` where it is missing).
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
