@@ -106,9 +106,9 @@ impl Synthetic {
         let size = info.dtype.size();
         let values = self.values(info, self.tensors[name].1, range.start / size..range.end / size);
         Ok(match info.dtype {
-            DType::F16 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            DType::F16 => bytemuck::cast_slice(&values).to_vec(),
             DType::BF16 => values.iter().flat_map(|v| bf16::from_f32(v.to_f32()).to_le_bytes()).collect(),
-            DType::F32 | DType::U32 => values.iter().flat_map(|v| v.to_f32().to_le_bytes()).collect(),
+            DType::F32 | DType::U32 => bytemuck::cast_slice(&values.to_f32_vec()).to_vec(),
         })
     }
 }
