@@ -2,8 +2,12 @@
 """Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [ops]`"""
 
 import importlib
+import os
 import sys
 import time
+
+# Threads that spin while they wait are slow on a machine that does something else too.
+os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 import diffusers
 import torch

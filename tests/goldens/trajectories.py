@@ -42,12 +42,33 @@ SAMPLERS = [
     ("unipc_bh1_order3", "UniPCMultistepScheduler", BH1),
     ("lcm", "LCMScheduler", {}),
 ]
+# Fields that change a sampler; only the end of the way is kept.
+FIELDS = [
+    ("ddim_clip_sample", "DDIMScheduler", {"clip_sample": True, "clip_sample_range": 3.0}),
+    ("ddim_thresholding", "DDIMScheduler", {"thresholding": True, "sample_max_value": 1.5}),
+    ("ddim_cosine_betas", "DDIMScheduler", {"beta_schedule": "squaredcos_cap_v2"}),
+    ("pndm_alpha_to_one", "PNDMScheduler", {"set_alpha_to_one": True, "steps_offset": 0}),
+    ("dpmpp_2m_thresholding", "DPMSolverMultistepScheduler", {"thresholding": True}),
+    ("dpmpp_2m_lu", "DPMSolverMultistepScheduler", {"use_lu_lambdas": True}),
+    ("dpmpp_2m_euler_at_final", "DPMSolverMultistepScheduler", {"euler_at_final": True}),
+    ("dpmpp_2m_sde", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("dpmsolver_2m", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}),
+    ("euler_linear_betas", "EulerDiscreteScheduler", {"beta_schedule": "linear"}),
+    ("euler_log_linear", "EulerDiscreteScheduler", {"interpolation_type": "log_linear"}),
+    ("euler_exponential", "EulerDiscreteScheduler", {"use_exponential_sigmas": True}),
+    ("euler_beta", "EulerDiscreteScheduler", {"use_beta_sigmas": True}),
+    ("unipc_noise_prediction", "UniPCMultistepScheduler", {"predict_x0": False, "final_sigmas_type": "sigma_min"}),
+]
 ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 
 
 def cases(model: str) -> list:
     """(name, scheduler, changes, shape, pipeline arguments, whether to keep each step)"""
     listed = [(name, kind, changes, SMALL, {}, True) for name, kind, changes in SAMPLERS]
+    for name, kind, changes in FIELDS:
+        # Clipping amplifies rounding; less guidance keeps it in bounds.
+        calm = {"guidance_scale": 2.0} if {"clip_sample", "thresholding"} & changes.keys() else {}
+        listed.append((name, kind, changes, SMALL, calm, False))
     listed += [
         ("ddim_eta", "DDIMScheduler", {}, SMALL, {"eta": 1.0}, True),
         ("ddim_no_guidance", "DDIMScheduler", {}, SMALL, {"guidance_scale": 1.0}, False),
