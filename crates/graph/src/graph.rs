@@ -1,0 +1,247 @@
+use crate::executor::WeightFetch;
+use crate::ops::{Op, Shapes};
+use crate::value::{Elem, Layout, Rate, Source, Value, ValueId, Weight, WeightId};
+use crate::{Error, Precision};
+use calotype_tensor::{DType, HostTensor, Shape};
+use std::fmt::Write as _;
+
+/// An op applied to values, yielding one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What is done.
+    pub op: Op,
+    /// What it yields.
+    pub output: ValueId,
+    /// Its path in the model, such as `down_blocks.0.resnets.1.conv1`.
+    pub name: String,
+}
+
+/// A computation: nodes in an order in which they can run, over values whose shapes are known and agree.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// What the graph computes; also the namespace of its weights.
+    pub name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) values: Vec<Value>,
+    pub(crate) weights: Vec<Weight>,
+    pub(crate) outputs: Vec<(String, ValueId)>,
+    scope: Vec<String>,
+}
+
+impl Shapes for Graph {
+    fn shape(&self, value: ValueId) -> Shape {
+        self.values[value.index()].shape
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The nodes, in running order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Every value.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// A value.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// Every weight.
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
+    }
+
+    /// The outputs, by name.
+    pub fn outputs(&self) -> &[(String, ValueId)] {
+        &self.outputs
+    }
+
+    /// The inputs, by name.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, ValueId)> {
+        self.values.iter().enumerate().filter_map(|(i, v)| match &v.source {
+            Source::Input { name, .. } => Some((name.as_str(), ValueId(i as u32))),
+            _ => None,
+        })
+    }
+
+    /// Runs `build` with `part` appended to the path that names nodes and weights.
+    pub fn scope<T>(&mut self, part: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        self.scope.push(part.to_string());
+        let out = build(self);
+        self.scope.pop();
+        out
+    }
+
+    /// The path of the current scope with `part` appended.
+    pub fn path(&self, part: &str) -> String {
+        let mut path = self.scope.join(".");
+        if !part.is_empty() {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(part);
+        }
+        path
+    }
+
+    /// A value that comes from outside.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>, elem: Elem, rate: Rate) -> ValueId {
+        let source = Source::Input { name: name.to_string(), rate };
+        self.add_value(Value { shape: shape.into(), elem, source })
+    }
+
+    /// A weight: `names` under the current scope (the first that the checkpoint holds is used), its shape there,
+    /// its layout on the device, and its shape as the ops see it.
+    pub fn weight(
+        &mut self,
+        names: &[&str],
+        shape: impl Into<Shape>,
+        layout: Layout,
+        seen: impl Into<Shape>,
+    ) -> ValueId {
+        let names = names.iter().map(|n| self.path(n)).collect();
+        self.add_weight(
+            Weight { names, shape: shape.into(), layout, constant: None, dtype: DType::F32 },
+            seen.into(),
+        )
+    }
+
+    /// A constant in f32.
+    pub fn constant(&mut self, name: &str, values: &[f32]) -> ValueId {
+        let tensor = HostTensor::from_f32([values.len()], values);
+        let (shape, layout) = (tensor.shape(), Layout::Vector);
+        let names = vec![self.path(name)];
+        self.add_weight(Weight { names, shape, layout, constant: Some(tensor), dtype: DType::F32 }, shape)
+    }
+
+    fn add_weight(&mut self, weight: Weight, seen: Shape) -> ValueId {
+        let known = self.weights.iter().position(|w| w.names == weight.names && w.layout == weight.layout);
+        if let Some(id) = known {
+            let source = Source::Weight(WeightId(id as u32));
+            if let Some(v) = self.values.iter().position(|v| v.source == source && v.shape == seen) {
+                return ValueId(v as u32);
+            }
+        }
+        self.weights.push(weight);
+        let source = Source::Weight(WeightId(self.weights.len() as u32 - 1));
+        self.add_value(Value { shape: seen, elem: Elem::Float, source })
+    }
+
+    /// Applies an op. `name` is its last part of the path.
+    pub fn push(&mut self, name: &str, op: impl Into<Op>) -> Result<ValueId, Error> {
+        let op = op.into();
+        let node = self.path(name);
+        let (shape, elem) = op.infer(self).map_err(|problem| Error::Shape {
+            node: format!("{}: {node}", self.name),
+            op: op.name(),
+            problem,
+        })?;
+        let output = self.add_value(Value { shape, elem, source: Source::Node(self.nodes.len()) });
+        self.nodes.push(Node { op, output, name: node });
+        Ok(output)
+    }
+
+    /// Names a value as an output.
+    pub fn output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push((name.to_string(), value));
+    }
+
+    fn add_value(&mut self, value: Value) -> ValueId {
+        self.values.push(value);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// Finds every weight in a checkpoint, checks its shape there, and settles how it will be stored.
+    ///
+    /// f16 weights stay f16 under either precision: widening them buys no accuracy and doubles the memory.
+    pub fn resolve(&mut self, source: &dyn WeightFetch, precision: Precision) -> Result<(), Error> {
+        for weight in self.weights.iter_mut().filter(|w| w.constant.is_none()) {
+            let Some(at) = weight.names.iter().position(|n| source.find(n).is_some()) else {
+                return Err(Error::Weight(source.missing(&weight.names)));
+            };
+            weight.names.swap(0, at);
+            weight.names.truncate(1);
+            let name = &weight.names[0];
+            let (dtype, found) = source.find(name).expect("just found");
+            // Linear layers may be kept as 1x1 convolutions and the other way round.
+            let trim = |s: Shape| {
+                let d = s.dims();
+                if d.len() == 4 && d[2..] == [1, 1] { Shape::new(&d[..2]) } else { s }
+            };
+            if trim(found) != trim(weight.shape) {
+                let file = source.file(name);
+                return Err(Error::WeightShape { name: name.clone(), file, found, expected: weight.shape });
+            }
+            weight.dtype = match (weight.layout, precision, dtype) {
+                (Layout::Vector, _, _) => DType::F32,
+                (_, Precision::F16, _) | (_, _, DType::F16) => DType::F16,
+                _ => DType::F32,
+            };
+        }
+        Ok(())
+    }
+
+    /// What identifies a weight on a device: the graph's namespace, the tensor and its layout.
+    pub fn weight_key(&self, id: WeightId) -> String {
+        let w = &self.weights[id.index()];
+        format!(
+            "{}/{}:{:?}:{}",
+            self.name.split(' ').next().unwrap_or_default(),
+            w.names[0],
+            w.layout,
+            w.dtype
+        )
+    }
+
+    /// Bytes a weight takes on a device, and the value by which the ops see it.
+    pub fn weight_values(&self) -> impl Iterator<Item = (WeightId, Shape, u64)> {
+        self.values.iter().filter_map(|v| match v.source {
+            Source::Weight(id) => {
+                let bytes = v.shape.numel() * self.weights[id.index()].dtype.size();
+                Some((id, v.shape, bytes as u64))
+            }
+            _ => None,
+        })
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flops(&self) -> u64 {
+        self.nodes.iter().map(|n| n.op.flops(self)).sum()
+    }
+
+    /// Whether some channel count is no multiple of four, so that packed f16 cannot hold it.
+    pub fn has_odd_channels(&self) -> bool {
+        self.nodes.iter().any(|n| {
+            let v = self.value(n.output);
+            v.elem == Elem::Float && !v.shape.channels().is_multiple_of(4)
+        })
+    }
+
+    /// A listing, one node a line: what passes are compared by.
+    pub fn listing(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let operands: Vec<String> =
+                node.op.operands().iter().map(|v| format!("%{} {}", v.0, self.shape(*v))).collect();
+            let _ = writeln!(
+                text,
+                "%{} {} = {}({})  # {}",
+                node.output.0,
+                self.shape(node.output),
+                node.op.name(),
+                operands.join(", "),
+                node.name
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,99 @@
+use super::bind::{Context, flag};
+use super::matmul::TILE;
+use crate::ops::Conv2d;
+use crate::{Error, ValueId};
+use calotype_shaders::{conv2d, conv2d_naive};
+
+pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), Error> {
+    let (x, y, k) = (cx.shape(op.x), cx.shape(out), cx.shape(op.weight).dims()[0]);
+    let [images, height, width, channels]: [usize; 4] = x.dims().try_into().expect("checked when added");
+    let [_, out_height, out_width, n]: [usize; 4] = y.dims().try_into().expect("checked when added");
+    let [virtual_height, virtual_width] = op.virtual_size(x);
+    let vector = cx.vector(&[channels, n]);
+    let (a, w) = (cx.a(), cx.w(op.weight));
+    let variant = if vector == 4 {
+        cx.variant("conv2d", &[a, w])?
+    } else {
+        cx.variant("conv2d_naive", &[a, w, "VEC1"])?
+    };
+    let overrides = [
+        ("ACTIVATION", op.activation as u32 as f64),
+        ("BIAS", flag(op.bias.is_some())),
+        ("RESIDUAL", flag(op.residual.is_some())),
+        ("IMAGE_BIAS", flag(op.image_bias.is_some())),
+        ("UPSAMPLE", flag(op.upsample.is_some())),
+    ];
+    let weight = cx.bind(op.weight)?;
+    let bias = cx.bind_or(op.bias, &weight)?;
+    let image_bias = cx.bind_or(op.image_bias, &weight)?;
+    let image_bias_stride = match op.image_bias {
+        Some(b) if cx.shape(b).rows() > 1 => n / vector,
+        _ => 0,
+    };
+    // All rows of all images at once where a binding holds them, else bands of an image's rows.
+    let mut values = vec![op.x, out];
+    values.extend(op.residual);
+    let all = images * out_height;
+    let fit = cx.rows_that_fit(all, &values);
+    let bands: Vec<(usize, usize)> = if fit >= all {
+        vec![(0, all)]
+    } else {
+        // A band reads some rows more than it writes.
+        let fit = fit.saturating_sub(op.kernel[0]).max(1);
+        (0..images)
+            .flat_map(|i| {
+                (0..out_height).step_by(fit).map(move |r| (i * out_height + r, fit.min(out_height - r)))
+            })
+            .collect()
+    };
+    for (first, rows) in bands {
+        let m = rows * out_width;
+        let m_base = first * out_width;
+        let (from, to) = if rows == all {
+            (0, images * height)
+        } else {
+            let image = first / out_height;
+            let row = first % out_height;
+            let source = |r: usize| if op.upsample.is_some() { r * height / virtual_height } else { r };
+            let top = source((row * op.stride).saturating_sub(op.padding.top).min(virtual_height - 1));
+            let end = (row + rows - 1) * op.stride + op.kernel[0];
+            let bottom = source(end.saturating_sub(op.padding.top + 1).min(virtual_height - 1)) + 1;
+            (image * height + top, image * height + bottom)
+        };
+        let x = cx.window(op.x, from * width * channels..to * width * channels)?;
+        let y = cx.window(out, m_base * n..(m_base + m) * n)?;
+        let residual = op.residual.map(|r| cx.window(r, m_base * n..(m_base + m) * n)).transpose()?;
+        let params = conv2d::Params {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            m_base: m_base as u32,
+            x_base: x.base(vector),
+            residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
+            y_base: y.base(vector),
+            channels: channels as u32,
+            height: height as u32,
+            width: width as u32,
+            virtual_height: virtual_height as u32,
+            virtual_width: virtual_width as u32,
+            out_height: out_height as u32,
+            out_width: out_width as u32,
+            kernel_width: op.kernel[1] as u32,
+            stride: op.stride as u32,
+            pad_top: op.padding.top as u32,
+            pad_left: op.padding.left as u32,
+            image_bias_stride: image_bias_stride as u32,
+        };
+        let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
+        let bindings = vec![x.binding, weight.clone(), bias.clone(), image_bias.clone(), residual, y.binding];
+        if vector == 4 {
+            let groups = [n.div_ceil(TILE) as u32, m.div_ceil(TILE) as u32, 1];
+            cx.dispatch(variant, &overrides, params, bindings, groups);
+        } else {
+            let params: conv2d_naive::Params = bytemuck::cast(params);
+            let groups = cx.flat(m * n);
+            cx.dispatch(variant, &overrides, params, bindings, groups);
+        }
+    }
+    Ok(())
+}

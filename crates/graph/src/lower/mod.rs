@@ -1,0 +1,127 @@
+//! From a planned graph to a [`Recording`]: which kernel runs each node on this device, over which bytes, with
+//! how many workgroups. Plain data: it can be printed, diffed and counted with no GPU present.
+
+mod attention;
+mod bind;
+mod conv2d;
+mod elementwise;
+mod matmul;
+mod norm;
+mod steps;
+
+use crate::ops::{Op, Shapes};
+use crate::plan::Plan;
+use crate::{Error, Graph, Precision, ValueId};
+use bind::Context;
+use calotype_shaders::Variant;
+
+/// What lowering must know of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caps {
+    /// Whether shaders may use f16.
+    pub f16: bool,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// The largest storage binding, in bytes.
+    pub max_binding: u64,
+    /// What offsets of bindings must be multiples of, in bytes.
+    pub alignment: u64,
+    /// Workgroups a dimension of a dispatch holds at most.
+    pub max_groups: u32,
+}
+
+impl Default for Caps {
+    /// What every WebGPU device has.
+    fn default() -> Self {
+        Self { f16: false, max_buffer: 256 << 20, max_binding: 128 << 20, alignment: 256, max_groups: 65_535 }
+    }
+}
+
+/// What a binding is a part of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// One of the plan's activation buffers.
+    Arena(usize),
+    /// An input or output, by name.
+    Port(String),
+    /// A weight, by its index in the graph.
+    Weight(crate::WeightId),
+    /// The step table's row, a uniform bound at the offset of the run's row.
+    Table(String),
+}
+
+/// A range of bytes bound to a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// Of what.
+    pub operand: Operand,
+    /// The first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// One kernel launch.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Which kernel.
+    pub variant: &'static Variant,
+    /// Values of its `override` constants.
+    pub overrides: Vec<(&'static str, f64)>,
+    /// Its `struct Params`.
+    pub params: Vec<u8>,
+    /// Its bindings from number 1 on (number 0 is the parameters).
+    pub bindings: Vec<Binding>,
+    /// Workgroups along x, y, z.
+    pub groups: [u32; 3],
+    /// The node it belongs to, by index.
+    pub node: usize,
+}
+
+/// A graph as launches, in order.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The graph's name.
+    pub name: String,
+    /// The launches.
+    pub dispatches: Vec<Dispatch>,
+    /// Each node's path, by index.
+    pub nodes: Vec<String>,
+}
+
+/// Bytes a node needs for itself while it runs, each range in a buffer of its own.
+pub(crate) fn scratch(op: &Op, shapes: &dyn Shapes, _output: ValueId) -> Vec<u64> {
+    match op {
+        Op::GroupNorm(op) => norm::scratch(shapes.shape(op.x)),
+        _ => Vec::new(),
+    }
+}
+
+/// Lowers a graph under a plan made for the same precision and device.
+pub fn lower(graph: &Graph, plan: &Plan, precision: Precision, caps: &Caps) -> Result<Recording, Error> {
+    let mut cx = Context::new(graph, plan, precision, caps);
+    for (index, node) in graph.nodes().iter().enumerate() {
+        cx.begin(index);
+        let out = node.output;
+        match &node.op {
+            Op::Matmul(op) => matmul::lower(&mut cx, op, out)?,
+            Op::Conv2d(op) => conv2d::lower(&mut cx, op, out)?,
+            Op::Attention(op) => attention::lower(&mut cx, op, out)?,
+            Op::GroupNorm(op) => norm::lower_group(&mut cx, op, out)?,
+            Op::LayerNorm(op) => norm::lower_layer(&mut cx, op, out)?,
+            Op::Activate(op) => elementwise::activate(&mut cx, op, out)?,
+            Op::Geglu(op) => elementwise::geglu(&mut cx, op, out)?,
+            Op::Add(op) => elementwise::add(&mut cx, op, out)?,
+            Op::Scale(op) => elementwise::scale(&mut cx, op, out)?,
+            Op::Concat(op) => elementwise::concat(&mut cx, op, out)?,
+            Op::Upsample(op) => elementwise::upsample(&mut cx, op, out)?,
+            Op::Embedding(op) => steps::embedding(&mut cx, op, out)?,
+            Op::TimestepEmbedding(op) => steps::timestep_embedding(&mut cx, op, out)?,
+            Op::SamplerStep(op) => steps::sampler_step(&mut cx, op, out)?,
+            Op::FromLatents(op) => steps::from_latents(&mut cx, op, out)?,
+            Op::ToRgba8(op) => steps::to_rgba8(&mut cx, op, out)?,
+            Op::Range(op) => steps::range(&mut cx, op)?,
+        }
+    }
+    Ok(cx.finish())
+}

@@ -1,0 +1,191 @@
+//! The memory plan: where each value lies, before anything is allocated.
+
+use crate::lower::{Caps, scratch};
+use crate::ops::Shapes;
+use crate::{Elem, Error, Graph, Precision, Source, ValueId};
+use std::collections::HashMap;
+
+/// A place in one of the activation buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which buffer.
+    pub buffer: usize,
+    /// The first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Where every value that a graph computes for itself lies. Values whose lifetimes do not overlap share bytes.
+/// No node finds what it reads and what it writes in one buffer, since WebGPU forbids binding a buffer for both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The buffers' sizes, largest first.
+    pub buffers: Vec<u64>,
+    /// Each value's place.
+    pub places: HashMap<ValueId, Place>,
+    /// Each node's scratch places, by the node's index.
+    pub scratch: HashMap<usize, Vec<Place>>,
+}
+
+impl Plan {
+    /// All buffers together.
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().sum()
+    }
+}
+
+/// Something that needs a place while nodes `from..=to` run.
+struct Item {
+    bytes: u64,
+    from: usize,
+    to: usize,
+    owner: Owner,
+    /// Items that must lie in another buffer.
+    apart: Vec<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Value(ValueId),
+    Scratch(usize),
+}
+
+/// Plans a graph for a device. Fails where one value is larger than any of its buffers.
+pub fn plan(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Plan, Error> {
+    let items = items(graph, precision, caps)?;
+    // Two orders: largest first packs tightest as a rule; by birth sometimes beats it where sizes are alike.
+    let mut by_size: Vec<usize> = (0..items.len()).collect();
+    by_size.sort_by_key(|&i| (std::cmp::Reverse(items[i].bytes), items[i].from));
+    let mut by_weight = by_size.clone();
+    by_weight.sort_by_key(|&i| {
+        std::cmp::Reverse(u128::from(items[i].bytes) * (items[i].to - items[i].from + 1) as u128)
+    });
+    let plans = [by_size, by_weight].map(|order| place(&items, &order, caps.max_buffer));
+    let [a, b] = plans;
+    Ok(if b.bytes() < a.bytes() { b } else { a })
+}
+
+fn items(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Vec<Item>, Error> {
+    let outputs: Vec<ValueId> = graph.outputs().iter().map(|(_, v)| *v).collect();
+    let mut items: Vec<Item> = Vec::new();
+    let mut item_of: HashMap<ValueId, usize> = HashMap::new();
+    for (at, node) in graph.nodes().iter().enumerate() {
+        let reads: Vec<usize> = node.op.operands().iter().filter_map(|v| item_of.get(v).copied()).collect();
+        for &r in &reads {
+            items[r].to = at;
+        }
+        let mut apart = reads;
+        let mut add = |bytes: u64, owner: Owner, apart: &mut Vec<usize>| -> Result<(), Error> {
+            if bytes > caps.max_buffer {
+                let node = format!("{}: {}", graph.name, node.name);
+                return Err(Error::BufferLimit { node, needed: bytes, limit: caps.max_buffer });
+            }
+            let bytes = bytes.next_multiple_of(caps.alignment);
+            let index = items.len();
+            for &other in apart.iter() {
+                items[other].apart.push(index);
+            }
+            items.push(Item { bytes, from: at, to: at, owner, apart: apart.clone() });
+            apart.push(index);
+            Ok(())
+        };
+        for bytes in scratch(&node.op, graph, node.output) {
+            add(bytes, Owner::Scratch(at), &mut apart)?;
+        }
+        let bytes = bytes_of(graph, node.output, precision);
+        if bytes > 0 && !outputs.contains(&node.output) {
+            add(bytes, Owner::Value(node.output), &mut apart)?;
+            item_of.insert(node.output, items.len() - 1);
+        }
+    }
+    Ok(items)
+}
+
+/// Bytes a value takes in storage.
+pub fn bytes_of(graph: &Graph, value: ValueId, precision: Precision) -> u64 {
+    let v = graph.value(value);
+    let size = match (v.elem, &v.source) {
+        (_, Source::Weight(id)) => graph.weights()[id.index()].dtype.size(),
+        (Elem::Float, _) => precision.dtype().size(),
+        (Elem::F32 | Elem::U32, _) => 4,
+    };
+    (graph.shape(value).numel() * size) as u64
+}
+
+/// Gives each item, in `order`, the lowest free place of the buffer that grows least by it.
+fn place(items: &[Item], order: &[usize], max_buffer: u64) -> Plan {
+    let mut sizes: Vec<u64> = Vec::new();
+    let mut placed: Vec<Option<Place>> = vec![None; items.len()];
+    let mut inside: Vec<Vec<usize>> = Vec::new();
+    for &i in order {
+        let item = &items[i];
+        let mut best: Option<(u64, u64, Place)> = None;
+        for (b, members) in inside.iter().enumerate() {
+            if item.apart.iter().any(|&o| placed[o].is_some_and(|p| p.buffer == b)) {
+                continue;
+            }
+            // What lives at the same time, lowest first; the first gap that is wide enough is taken.
+            let mut busy: Vec<(u64, u64)> = members
+                .iter()
+                .filter(|&&m| items[m].from <= item.to && item.from <= items[m].to)
+                .filter_map(|&m| placed[m].map(|p| (p.offset, p.offset + p.bytes)))
+                .collect();
+            busy.sort_unstable();
+            let mut offset = 0;
+            for (start, end) in busy {
+                if offset + item.bytes <= start {
+                    break;
+                }
+                offset = offset.max(end);
+            }
+            let end = offset + item.bytes;
+            if end > max_buffer {
+                continue;
+            }
+            let growth = end.saturating_sub(sizes[b]);
+            let candidate = (growth, end, Place { buffer: b, offset, bytes: item.bytes });
+            if best.is_none_or(|(g, e, _)| (growth, end) < (g, e)) {
+                best = Some(candidate);
+            }
+        }
+        // A fourth buffer costs as much as it holds, so growing an old one by less is better.
+        let fresh = best.is_none_or(|(growth, ..)| growth >= item.bytes && sizes.len() < 3);
+        let place = match best {
+            Some((_, _, place)) if !fresh => place,
+            _ => {
+                sizes.push(0);
+                inside.push(Vec::new());
+                Place { buffer: sizes.len() - 1, offset: 0, bytes: item.bytes }
+            }
+        };
+        sizes[place.buffer] = sizes[place.buffer].max(place.offset + place.bytes);
+        inside[place.buffer].push(i);
+        placed[i] = Some(place);
+    }
+    // Largest first, so that programs which share a pool of buffers share it well.
+    let mut rank: Vec<usize> = (0..sizes.len()).collect();
+    rank.sort_by_key(|&b| std::cmp::Reverse(sizes[b]));
+    let mut new_index = vec![0; sizes.len()];
+    for (new, &old) in rank.iter().enumerate() {
+        new_index[old] = new;
+    }
+    let mut plan = Plan { buffers: rank.iter().map(|&b| sizes[b]).collect(), ..Plan::default() };
+    for (item, place) in items.iter().zip(placed) {
+        let mut place = place.expect("every item was placed");
+        place.buffer = new_index[place.buffer];
+        match item.owner {
+            Owner::Value(v) => {
+                plan.places.insert(v, place);
+            }
+            Owner::Scratch(node) => plan.scratch.entry(node).or_default().push(place),
+        }
+    }
+    plan
+}
+
+/// The buffers that serve several plans in turn: each as large as the largest that any plan wants in its place.
+pub fn pool(plans: &[&Plan]) -> Vec<u64> {
+    let count = plans.iter().map(|p| p.buffers.len()).max().unwrap_or(0);
+    (0..count).map(|i| plans.iter().filter_map(|p| p.buffers.get(i)).copied().max().unwrap_or(0)).collect()
+}

@@ -1,0 +1,146 @@
+//! The few directives that WGSL lacks. Shared by the build script, which validates every listed variant,
+//! and the library, which expands a variant when a pipeline is made.
+//!
+//! * `#import name` pastes `shaders/shared/name.wgsl` once.
+//! * `#ifdef X`, `#ifndef X`, `#else`, `#endif` choose lines by define.
+//! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers or defines. Registers
+//!   stay registers this way: naga emits loops that drivers do not always unroll.
+//!
+//! A define with a value is also a WGSL `const NAME: u32`, so the body stays plain WGSL.
+
+use std::collections::BTreeMap;
+
+/// Expands `source` under `defines` (`NAME` or `NAME=VALUE`); `shared` finds an imported file by name.
+pub fn expand<'a>(
+    source: &str,
+    defines: &[&str],
+    shared: &dyn Fn(&str) -> Option<&'a str>,
+) -> Result<String, String> {
+    let mut state = State { defines: BTreeMap::new(), imported: Vec::new(), out: String::new(), shared };
+    for define in defines {
+        let (name, value) = define.split_once('=').unwrap_or((define, ""));
+        state.defines.insert(name.to_string(), value.to_string());
+        if let Ok(number) = value.parse::<u32>() {
+            state.out.push_str(&format!("const {name}: u32 = {number}u;\n"));
+        }
+    }
+    // `enable` must come before everything else in a module.
+    if state.defines.contains_key("ENABLE_F16") {
+        state.out.insert_str(0, "enable f16;\n");
+    }
+    let lines: Vec<&str> = source.lines().collect();
+    state.block(&lines, &mut Vec::new())?;
+    Ok(state.out)
+}
+
+struct State<'a, 's> {
+    defines: BTreeMap<String, String>,
+    imported: Vec<String>,
+    out: String,
+    shared: &'s dyn Fn(&str) -> Option<&'a str>,
+}
+
+impl State<'_, '_> {
+    /// Emits `lines`, with `$name` of each loop variable in scope replaced.
+    fn block(&mut self, lines: &[&str], scope: &mut Vec<(String, u32)>) -> Result<(), String> {
+        let mut at = 0;
+        while at < lines.len() {
+            let line = lines[at].trim();
+            let Some(directive) = line.strip_prefix('#') else {
+                self.emit(lines[at], scope);
+                at += 1;
+                continue;
+            };
+            let (word, rest) = directive.split_once(char::is_whitespace).unwrap_or((directive, ""));
+            let rest = rest.trim();
+            match word {
+                "import" => {
+                    if !self.imported.iter().any(|n| n == rest) {
+                        self.imported.push(rest.to_string());
+                        let text = (self.shared)(rest).ok_or(format!("no shared/{rest}.wgsl"))?;
+                        let inner: Vec<&str> = text.lines().collect();
+                        self.block(&inner, scope)?;
+                    }
+                    at += 1;
+                }
+                "ifdef" | "ifndef" => {
+                    let (other, end) = branches(lines, at)?;
+                    let taken = self.defines.contains_key(rest) == (word == "ifdef");
+                    let (from, to) = if taken { (at + 1, other) } else { ((other + 1).min(end), end) };
+                    self.block(&lines[from..to], scope)?;
+                    at = end + 1;
+                }
+                "for" => {
+                    let end = matching(lines, at, "for", "endfor")?;
+                    let (name, bounds) =
+                        rest.split_once(" in ").ok_or(format!("`#for i in a..b`, not `{line}`"))?;
+                    let (from, to) =
+                        bounds.split_once("..").ok_or(format!("bounds `a..b`, not `{bounds}`"))?;
+                    for i in self.number(from)?..self.number(to)? {
+                        scope.push((name.trim().to_string(), i));
+                        self.block(&lines[at + 1..end], scope)?;
+                        scope.pop();
+                    }
+                    at = end + 1;
+                }
+                _ => return Err(format!("unknown directive `{line}`")),
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, line: &str, scope: &[(String, u32)]) {
+        // Comments say why to people; the compiler and the page need not carry them.
+        let code = line.split("//").next().unwrap_or_default().trim();
+        if code.is_empty() {
+            return;
+        }
+        let mut text = code.to_string();
+        for (name, value) in scope.iter().rev() {
+            text = text.replace(&format!("${name}"), &value.to_string());
+        }
+        self.out.push_str(&text);
+        self.out.push('\n');
+    }
+
+    fn number(&self, text: &str) -> Result<u32, String> {
+        let text = text.trim();
+        let text = self.defines.get(text).map_or(text, String::as_str);
+        text.parse().map_err(|_| format!("`{text}` is neither a number nor a define with a value"))
+    }
+}
+
+/// Where the `#else` (or else the `#endif`) and the `#endif` of the conditional at `at` stand.
+fn branches(lines: &[&str], at: usize) -> Result<(usize, usize), String> {
+    let (mut depth, mut other) = (0, None);
+    for (i, line) in lines.iter().enumerate().skip(at) {
+        let line = line.trim();
+        if line.starts_with("#ifdef") || line.starts_with("#ifndef") {
+            depth += 1;
+        } else if line == "#else" && depth == 1 {
+            other = Some(i);
+        } else if line == "#endif" {
+            depth -= 1;
+            if depth == 0 {
+                return Ok((other.unwrap_or(i), i));
+            }
+        }
+    }
+    Err(format!("`{}` has no #endif", lines[at].trim()))
+}
+
+fn matching(lines: &[&str], at: usize, open: &str, close: &str) -> Result<usize, String> {
+    let mut depth = 0;
+    for (i, line) in lines.iter().enumerate().skip(at) {
+        let word = line.trim().strip_prefix('#').and_then(|l| l.split_whitespace().next());
+        if word == Some(open) {
+            depth += 1;
+        } else if word == Some(close) {
+            depth -= 1;
+            if depth == 0 {
+                return Ok(i);
+            }
+        }
+    }
+    Err(format!("`{}` has no #{close}", lines[at].trim()))
+}

@@ -1,0 +1,143 @@
+// softmax(scale · q kᵀ) v, block by block with a running maximum and sum (Milakov and Gimelshein 2018,
+// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135): the score matrix is never held.
+//   TEAM    threads that share a query row, each holding a slice of the head
+//   SLICE4  vec4s of the head a thread holds: TEAM · SLICE4 · 4 is the largest head that fits
+//   KEYS    keys staged in workgroup memory at a time
+//   GROUP   keys folded into the running softmax at a time
+#import storage
+
+struct Params {
+    queries: u32, // rows of q
+    keys: u32,    // rows of k and v
+    heads: u32,
+    head4: u32,   // vec4s of a head
+    q_stride: u32, // vec4s from one row to the next
+    k_stride: u32,
+    v_stride: u32,
+    y_stride: u32,
+    q_base: u32,  // added (wrapping) to vec4 indices: the bound windows begin there
+    k_base: u32,
+    v_base: u32,
+    y_base: u32,
+    scale: f32,   // times log2(e), so that the exponentials are powers of two
+    causal: u32,  // 1: a query sees no later key
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<AV>;       // [B, queries, heads, head4]
+@group(0) @binding(2) var<storage, read> k: array<AV>;       // [B, keys, heads, head4]
+@group(0) @binding(3) var<storage, read> v: array<AV>;       // [B, keys, heads, head4]
+@group(0) @binding(4) var<storage, read_write> y: array<AV>; // [B, queries, heads, head4]
+
+const THREADS: u32 = 64u;
+const ROWS: u32 = THREADS / TEAM;
+const WIDTH: u32 = TEAM * SLICE4;
+const NEVER: f32 = -3.0e38;
+
+var<workgroup> k_tile: array<vec4<f32>, KEYS * WIDTH>;
+var<workgroup> v_tile: array<vec4<f32>, KEYS * WIDTH>;
+var<workgroup> partial: array<f32, GROUP * THREADS>; // [GROUP, ROWS, TEAM]
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let batch = workgroup.y / params.heads;
+    let head = workgroup.y % params.heads;
+    let member = local % TEAM;
+    let row = workgroup.x * ROWS + local / TEAM;
+    let first = member * SLICE4; // of the head's vec4s, this thread's slice
+    let q_row = (batch * params.queries + min(row, params.queries - 1u)) * params.q_stride
+        + head * params.head4 + params.q_base;
+    let k_head = batch * params.keys * params.k_stride + head * params.head4 + params.k_base;
+    let v_head = batch * params.keys * params.v_stride + head * params.head4 + params.v_base;
+
+#for i in 0..SLICE4
+    var q_$i = vec4<f32>(0.0);
+    if (first + $iu < params.head4) {
+        q_$i = from_a(q[q_row + first + $iu]) * params.scale;
+    }
+    var o_$i = vec4<f32>(0.0);
+#endfor
+    var top = NEVER; // the largest score so far
+    var total = 0.0; // of the exponentials relative to it
+
+    // With a causal mask no row of this workgroup looks past its last row.
+    var end = params.keys;
+    if (params.causal == 1u) {
+        end = min(end, (workgroup.x + 1u) * ROWS);
+    }
+    for (var k0 = 0u; k0 < end; k0 += KEYS) {
+        workgroupBarrier();
+        for (var i = local; i < KEYS * WIDTH; i += THREADS) {
+            let key = k0 + i / WIDTH;
+            let part = i % WIDTH;
+            var kv = vec4<f32>(0.0);
+            var vv = vec4<f32>(0.0);
+            if (key < params.keys && part < params.head4) {
+                kv = from_a(k[k_head + key * params.k_stride + part]);
+                vv = from_a(v[v_head + key * params.v_stride + part]);
+            }
+            k_tile[i] = kv;
+            v_tile[i] = vv;
+        }
+        workgroupBarrier();
+        for (var g = 0u; g < KEYS; g += GROUP) {
+#for j in 0..GROUP
+            var d_$j = vec4<f32>(0.0);
+#for i in 0..SLICE4
+            d_$j = fma(q_$i, k_tile[(g + $ju) * WIDTH + first + $iu], d_$j);
+#endfor
+            var s_$j = d_$j.x + d_$j.y + d_$j.z + d_$j.w;
+#endfor
+            if (TEAM > 1u) {
+                workgroupBarrier();
+#for j in 0..GROUP
+                partial[$ju * THREADS + local] = s_$j;
+#endfor
+                workgroupBarrier();
+                let mine = local - member;
+#for j in 0..GROUP
+                s_$j = 0.0;
+                for (var t = 0u; t < TEAM; t++) {
+                    s_$j += partial[$ju * THREADS + mine + t];
+                }
+#endfor
+            }
+            var above = top;
+#for j in 0..GROUP
+            {
+                let key = k0 + g + $ju;
+                if (key >= params.keys || (params.causal == 1u && key > row)) {
+                    s_$j = NEVER;
+                }
+                above = max(above, s_$j);
+            }
+#endfor
+            let shrink = exp2(top - above);
+            top = above;
+            total *= shrink;
+#for i in 0..SLICE4
+            o_$i *= shrink;
+#endfor
+#for j in 0..GROUP
+            {
+                // A key that no one may see has weight zero even while no key has been seen yet.
+                let p = select(exp2(s_$j - top), 0.0, s_$j <= NEVER);
+                total += p;
+#for i in 0..SLICE4
+                o_$i = fma(vec4<f32>(p), v_tile[(g + $ju) * WIDTH + first + $iu], o_$i);
+#endfor
+            }
+#endfor
+        }
+    }
+
+    if (row < params.queries) {
+        let y_row = (batch * params.queries + row) * params.y_stride + head * params.head4 + params.y_base;
+        let norm = 1.0 / total;
+#for i in 0..SLICE4
+        if (first + $iu < params.head4) {
+            y[y_row + first + $iu] = to_a(o_$i * norm);
+        }
+#endfor
+    }
+}

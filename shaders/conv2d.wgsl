@@ -1,0 +1,105 @@
+// A convolution as an implicit matrix product: the left operand's row is an output pixel, its k runs over
+// (tap row, tap column, input channel); the gathered matrix never exists in memory. With UPSAMPLE the input
+// is read as if nearest-neighbour resized to [virtual_height, virtual_width] first.
+#import storage
+#import activations
+
+struct Params {
+    m: u32,      // output pixels of this dispatch
+    n: u32,      // output channels
+    k: u32,      // taps times input channels
+    m_base: u32, // first output pixel of this dispatch
+    x_base: u32, // added (wrapping) to vec4 indices: the bound windows begin there
+    residual_base: u32,
+    y_base: u32,
+    channels: u32, // input channels
+    height: u32,   // of the stored input
+    width: u32,
+    virtual_height: u32, // of the input as the taps see it
+    virtual_width: u32,
+    out_height: u32,
+    out_width: u32,
+    kernel_width: u32,
+    stride: u32,
+    pad_top: u32,
+    pad_left: u32,
+    image_bias_stride: u32, // vec4s from one image's extra bias to the next: 0 where all share one
+}
+override BIAS: bool = false;
+override RESIDUAL: bool = false;
+override IMAGE_BIAS: bool = false;
+override UPSAMPLE: bool = false;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
+@group(0) @binding(2) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [N/4]
+@group(0) @binding(4) var<storage, read> image_bias: array<AV>;  // [B or 1, N/4]
+@group(0) @binding(5) var<storage, read> residual: array<AV>;    // [B, OH, OW, N/4]
+@group(0) @binding(6) var<storage, read_write> y: array<AV>;     // [B, OH, OW, N/4]
+
+var<private> x_image: array<u32, 4>; // vec4 index at which the row's image begins
+var<private> x_top: array<i32, 4>;   // where the first tap lies, in virtual pixels
+var<private> x_left: array<i32, 4>;
+var<private> tap_y: i32;
+var<private> tap_x: i32;
+var<private> tap_channel: u32;
+
+fn x_setup(slot: u32, row: u32) {
+    let pixels = params.out_height * params.out_width;
+    let image = row / pixels;
+    let pixel = row % pixels;
+    x_image[slot] = image * params.height * params.width * (params.channels / 4u) + params.x_base;
+    x_top[slot] = i32(pixel / params.out_width * params.stride) - i32(params.pad_top);
+    x_left[slot] = i32(pixel % params.out_width * params.stride) - i32(params.pad_left);
+}
+
+// Which tap and channel k is: the same for all four of a thread's rows.
+fn x_tap(k: u32) {
+    let tap = k / params.channels;
+    tap_channel = k % params.channels;
+    tap_y = i32(tap / params.kernel_width);
+    tap_x = i32(tap % params.kernel_width);
+}
+
+fn x_at(slot: u32, k: u32) -> vec4<f32> {
+    // As unsigned numbers, what lies above or left of the picture is past its end too.
+    var iy = u32(x_top[slot] + tap_y);
+    var ix = u32(x_left[slot] + tap_x);
+    if (k >= params.k || iy >= params.virtual_height || ix >= params.virtual_width) {
+        return vec4<f32>(0.0);
+    }
+    if (UPSAMPLE) {
+        iy = iy * params.height / params.virtual_height;
+        ix = ix * params.width / params.virtual_width;
+    }
+    return from_a(x[x_image[slot] + ((iy * params.width + ix) * params.channels + tap_channel) / 4u]);
+}
+
+fn w_at(k: u32, column: u32) -> vec4<f32> {
+    if (k >= params.k || column >= params.n / 4u) {
+        return vec4<f32>(0.0);
+    }
+    return from_w(weight[k * (params.n / 4u) + column]);
+}
+
+fn finish(row: u32, column: u32, value: vec4<f32>) {
+    let width = params.n / 4u;
+    if (column >= width) {
+        return;
+    }
+    var v = value;
+    if (BIAS) {
+        v += bias[column];
+    }
+    if (IMAGE_BIAS) {
+        v += from_a(image_bias[row / (params.out_height * params.out_width) * params.image_bias_stride + column]);
+    }
+    v = activate(v);
+    if (RESIDUAL) {
+        v += from_a(residual[row * width + column + params.residual_base]);
+    }
+    y[row * width + column + params.y_base] = to_a(v);
+}
+
+#import gemm

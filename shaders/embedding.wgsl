@@ -1,0 +1,40 @@
+// Rows of a table by id, plus a position's row. A table larger than a binding is bound window by window; a
+// dispatch then writes only the rows whose ids lie in its window.
+#import storage
+#import flat
+
+struct Params {
+    count: u32,   // output vectors
+    width: u32,   // vectors of a row
+    tokens: u32,  // ids of a prompt
+    begin: u32,    // ids of the bound window: from..to
+    end: u32,
+    base: u32,    // added (wrapping) to the table's vector indices
+}
+override POSITIONS: bool = false;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> ids: array<u32>;       // [B, tokens]
+@group(0) @binding(2) var<storage, read> table: array<WV>;      // [vocabulary, width]
+@group(0) @binding(3) var<storage, read> positions: array<WV>;  // [tokens or more, width]
+@group(0) @binding(4) var<storage, read_write> y: array<AV>;    // [B, tokens, width]
+
+@compute @workgroup_size(FLAT)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let n = flat_index(workgroup, workgroups, local);
+    if (n >= params.count) {
+        return;
+    }
+    let row = n / params.width;
+    let column = n % params.width;
+    let id = ids[row];
+    if (id < params.begin || id >= params.end) {
+        return;
+    }
+    var v = from_w(table[id * params.width + column + params.base]);
+    if (POSITIONS) {
+        v += from_w(positions[row % params.tokens * params.width + column]);
+    }
+    y[n] = to_a(v);
+}

@@ -1,0 +1,56 @@
+// Layer normalisation (Ba et al. 2016, arXiv:1607.06450), one workgroup a row; mean first, then deviations.
+#import storage
+
+struct Params {
+    rows: u32,
+    width: u32, // vectors of a row
+    eps: f32,
+    inverse: f32, // 1 / channels
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<AV>;       // [rows, width]
+@group(0) @binding(2) var<storage, read> gamma: array<FV>;   // [width]
+@group(0) @binding(3) var<storage, read> beta: array<FV>;    // [width]
+@group(0) @binding(4) var<storage, read_write> y: array<AV>; // [rows, width]
+
+var<workgroup> sh_sums: array<f32, 64>;
+
+fn reduce(value: f32, local: u32) -> f32 {
+    sh_sums[local] = value;
+    workgroupBarrier();
+    for (var step = 32u; step > 0u; step /= 2u) {
+        if (local < step) {
+            sh_sums[local] += sh_sums[local + step];
+        }
+        workgroupBarrier();
+    }
+    let sum = sh_sums[0];
+    workgroupBarrier();
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let row = workgroup.y * workgroups.x + workgroup.x;
+    if (row >= params.rows) {
+        return;
+    }
+    let base = row * params.width;
+    var sum = 0.0;
+    for (var i = local; i < params.width; i += 64u) {
+        sum += lanes(from_a(x[base + i]));
+    }
+    let mean = reduce(sum, local) * params.inverse;
+    var squares = 0.0;
+    for (var i = local; i < params.width; i += 64u) {
+        let d = from_a(x[base + i]) - mean;
+        squares += lanes(d * d);
+    }
+    let inverse = 1.0 / sqrt(reduce(squares, local) * params.inverse + params.eps);
+    for (var i = local; i < params.width; i += 64u) {
+        let d = (from_a(x[base + i]) - mean) * inverse;
+        y[base + i] = to_a(fma(d, gamma[i], beta[i]));
+    }
+}

@@ -1,0 +1,66 @@
+// Guidance and one update of the sampler, for every element of the latents at once. A sampler is a linear map on
+// eight registers of latent size, plus at most one clamp (see `pipeline::samplers`); the registers are updated
+// in place, and the next evaluation's input is written in the model's own storage type.
+#import storage
+#import step
+#import flat
+
+struct Params {
+    count: u32, // vectors of the latents
+    image: u32, // vectors of one image
+}
+override GUIDED: bool = false;  // the model saw the unconditional batch first, then the conditional one
+override RESCALE: bool = false; // `factor` holds each image's rescaling of the guided output
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> output: array<AV>;          // [1 or 2, count]
+@group(0) @binding(3) var<storage, read> noise: array<FV>;           // [noises, count]
+@group(0) @binding(4) var<storage, read> factor: array<f32>;         // [B]
+@group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count]
+@group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [1 or 2, count]
+
+@compute @workgroup_size(FLAT)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let n = flat_index(workgroup, workgroups, local);
+    if (n >= params.count) {
+        return;
+    }
+    var m = from_a(output[n]);
+    if (GUIDED) {
+        m = m + step.guidance * (from_a(output[n + params.count]) - m);
+    }
+    if (RESCALE) {
+        m *= factor[n / params.image];
+    }
+#for r in 0..8
+    let r_$r = registers[n + $ru * params.count];
+#endfor
+    var z = FV(0.0);
+    if (step.uses_noise == 1u) {
+        z = noise[n + step.noise * params.count];
+    }
+    var c = FV(0.0);
+    if (step.clamp_range > 0.0) {
+        let w0 = step.clamp[0];
+        let w1 = step.clamp[1];
+        c = w0.x * r_0 + w0.y * r_1 + w0.z * r_2 + w0.w * r_3 + w1.x * r_4 + w1.y * r_5 + w1.z * r_6 + w1.w * r_7
+            + step.clamp[2].x * m + step.clamp[2].z * z;
+        c = clamp(c, FV(-step.clamp_range), FV(step.clamp_range));
+    }
+#for r in 0..8
+    let w_$r_0 = step.rows[3 * $r];
+    let w_$r_1 = step.rows[3 * $r + 1];
+    let w_$r_2 = step.rows[3 * $r + 2];
+    let n_$r = w_$r_0.x * r_0 + w_$r_0.y * r_1 + w_$r_0.z * r_2 + w_$r_0.w * r_3
+        + w_$r_1.x * r_4 + w_$r_1.y * r_5 + w_$r_1.z * r_6 + w_$r_1.w * r_7
+        + w_$r_2.x * m + w_$r_2.y * c + w_$r_2.z * z;
+    registers[n + $ru * params.count] = n_$r;
+#endfor
+    let next = to_a(n_0 * step.input_scale);
+    input[n] = next;
+    if (GUIDED) {
+        input[n + params.count] = next;
+    }
+}

@@ -1,0 +1,25 @@
+// y = x · scale + shift, with one scale and one shift for all.
+#import storage
+#import flat
+
+struct Params {
+    count: u32,  // vectors of this dispatch
+    x_base: u32, // added to vector indices: the bound windows begin there
+    y_base: u32,
+    scale: f32,
+    shift: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<AV>;       // [count]
+@group(0) @binding(2) var<storage, read_write> y: array<AV>; // [count]
+
+@compute @workgroup_size(FLAT)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let n = flat_index(workgroup, workgroups, local);
+    if (n >= params.count) {
+        return;
+    }
+    y[n + params.y_base] = to_a(from_a(x[n + params.x_base]) * params.scale + params.shift);
+}

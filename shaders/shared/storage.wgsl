@@ -1,0 +1,56 @@
+// How activations (A) and weights (W) lie in storage. All arithmetic is in f32; only loads and stores differ.
+// AV and WV hold V consecutive channels, FV the same V channels as f32.
+#ifdef VEC1
+const V: u32 = 1u;
+alias FV = f32;
+#else
+const V: u32 = 4u;
+alias FV = vec4<f32>;
+#endif
+
+#ifdef A_F32
+alias AV = FV;
+fn from_a(v: AV) -> FV { return v; }
+fn to_a(v: FV) -> AV { return v; }
+#endif
+#ifdef A_F16
+#ifdef VEC1
+alias AV = f16;
+fn from_a(v: AV) -> FV { return f32(v); }
+fn to_a(v: FV) -> AV { return f16(v); }
+#else
+alias AV = vec4<f16>;
+fn from_a(v: AV) -> FV { return vec4<f32>(v); }
+fn to_a(v: FV) -> AV { return vec4<f16>(v); }
+#endif
+#endif
+#ifdef A_H16
+alias AV = vec2<u32>;
+fn from_a(v: AV) -> FV { return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)); }
+fn to_a(v: FV) -> AV { return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw)); }
+#endif
+
+#ifdef W_F32
+alias WV = FV;
+fn from_w(v: WV) -> FV { return v; }
+#endif
+#ifdef W_F16
+#ifdef VEC1
+alias WV = f16;
+fn from_w(v: WV) -> FV { return f32(v); }
+#else
+alias WV = vec4<f16>;
+fn from_w(v: WV) -> FV { return vec4<f32>(v); }
+#endif
+#endif
+#ifdef W_H16
+alias WV = vec2<u32>;
+fn from_w(v: WV) -> FV { return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)); }
+#endif
+
+// The sum of a vector's lanes.
+#ifdef VEC1
+fn lanes(v: FV) -> f32 { return v; }
+#else
+fn lanes(v: FV) -> f32 { return v.x + v.y + v.z + v.w; }
+#endif

@@ -1,0 +1,53 @@
+// The sinusoidal embedding of the step's time (Ho et al. 2020, arXiv:2006.11239; diffusers' get_timestep_embedding).
+// Device sines are good to 5e-4 only and lose more far from zero, so the angle is reduced and the sine computed here.
+#import storage
+#import step
+#import flat
+
+struct Params {
+    count: u32, // output vectors
+    half: u32,  // sines, and as many cosines
+    cosine_first: u32, // 1: cosines come first
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> frequencies: array<f32>; // [half]
+@group(0) @binding(3) var<storage, read_write> y: array<AV>;      // [2 half]
+
+// Cody and Waite's reduction by multiples of pi/2 in three parts, then Taylor polynomials on [-pi/4, pi/4].
+fn sine(angle: f32, quarter: u32) -> f32 {
+    let turns = round(angle * 0.6366197723675814);
+    var r = fma(-turns, 1.5707855224609375, angle);
+    r = fma(-turns, 1.0804273188114166e-5, r);
+    r = fma(-turns, 6.0770999344e-11, r);
+    let r2 = r * r;
+    let s = r * (1.0 + r2 * (-1.6666667e-1 + r2 * (8.3333333e-3 + r2 * (-1.9841270e-4 + r2 * 2.7557319e-6))));
+    let c = 1.0 + r2 * (-0.5 + r2 * (4.1666667e-2 + r2 * (-1.3888889e-3 + r2 * (2.4801587e-5 + r2 * -2.7557319e-7))));
+    let quadrant = (u32(i32(turns)) + quarter) % 4u;
+    let v = select(s, c, quadrant % 2u == 1u);
+    return select(v, -v, quadrant >= 2u);
+}
+
+fn value(i: u32) -> f32 {
+    if (i >= 2u * params.half) {
+        return 0.0;
+    }
+    let angle = step.timestep * frequencies[i % params.half];
+    let second = select(0u, 1u, i >= params.half);
+    return sine(angle, (second + params.cosine_first) % 2u);
+}
+
+@compute @workgroup_size(FLAT)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let n = flat_index(workgroup, workgroups, local);
+    if (n >= params.count) {
+        return;
+    }
+#ifdef VEC1
+    y[n] = to_a(value(n));
+#else
+    y[n] = to_a(vec4<f32>(value(4u * n), value(4u * n + 1u), value(4u * n + 2u), value(4u * n + 3u)));
+#endif
+}

@@ -1,0 +1,25 @@
+// A decoded picture in [-1, 1] to opaque RGBA bytes, rounded half to even as diffusers' VaeImageProcessor does.
+#import storage
+#import flat
+
+struct Params {
+    count: u32,  // pixels of this dispatch
+    x_base: u32, // added to pixel indices: the bound windows begin there
+    y_base: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<AV>;        // [pixels]: red, green, blue, unused
+@group(0) @binding(2) var<storage, read_write> y: array<u32>; // [pixels]
+
+@compute @workgroup_size(FLAT)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    let n = flat_index(workgroup, workgroups, local);
+    if (n >= params.count) {
+        return;
+    }
+    let v = round(clamp(from_a(x[n + params.x_base]) * 0.5 + 0.5, vec4<f32>(0.0), vec4<f32>(1.0)) * 255.0);
+    let c = vec4<u32>(v);
+    y[n + params.y_base] = c.x | (c.y << 8u) | (c.z << 16u) | (255u << 24u);
+}
