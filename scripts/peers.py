@@ -88,11 +88,13 @@ def export(args):
             return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
 
     args.model.parent.mkdir(parents=True, exist_ok=True)
-    example = (torch.zeros(2, 4, 32, 32), torch.tensor([421.0]), torch.zeros(2, 77, 768))
+    unet = load_unet(args.folder)
+    states = torch.zeros(2, 77, unet.config.cross_attention_dim)
+    example = (torch.zeros(2, 4, 32, 32), torch.tensor([421.0]), states)
     sizes = {0: "batch", 2: "height", 3: "width"}
     with torch.no_grad():
         torch.onnx.export(
-            Bare(load_unet(args.folder)),
+            Bare(unet),
             example,
             str(args.model),
             input_names=INPUTS,
