@@ -46,7 +46,7 @@ AWKWARD = [
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     ", ".join(f"{n} red {thing}" for n, thing in enumerate(["house", "robot", "castle", "moon"] * 12)),
     "very " * 75 + "long",
-    "very " * 74 + "exactly",
+    "very " * 74 + "a",
     "a" + " b" * 80 + ", and then some more: 🐱 CAFÉ",
     "trailing backslash \\",
     "…‘single’ “double” «guillemets» — dash – en‐hyphen",
