@@ -41,8 +41,8 @@ fn main() {
     for name in templates.keys() {
         assert!(params.contains_key(name), "shaders/{name}.wgsl is not listed in shaders/permutations");
     }
-    write!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};\n", pairs(&templates)).unwrap();
-    write!(table, "static SHARED: &[(&str, &str)] = &{:?};\n", pairs(&shared)).unwrap();
+    writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", pairs(&templates)).unwrap();
+    writeln!(table, "static SHARED: &[(&str, &str)] = &{:?};", pairs(&shared)).unwrap();
     for (stem, rust) in params {
         write!(table, "/// Parameters of `shaders/{stem}.wgsl`.\npub mod {stem} {{\n{rust}}}\n").unwrap();
     }
@@ -147,7 +147,7 @@ fn params_struct(stem: &str, module: &naga::Module) -> String {
         pad(&mut rust, at, member.offset);
         let (ty, size) = rust_type(&module.types[member.ty].inner);
         let name = member.name.as_deref().unwrap_or_default();
-        write!(rust, "        pub {name}: {ty},\n").unwrap();
+        writeln!(rust, "        pub {name}: {ty},").unwrap();
         at = member.offset + size;
     }
     pad(&mut rust, at, *span);

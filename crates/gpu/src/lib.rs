@@ -1,1 +1,21 @@
-//! gpu
+//! Runs recordings with wgpu: the only crate that knows it. Vulkan, Metal and DX12 natively, WebGPU in a browser.
+//!
+//! ```no_run
+//! use calotype_gpu::{Choice, GpuExecutor};
+//! # async fn run() -> Result<(), calotype_gpu::Error> {
+//! let gpu = GpuExecutor::new(&Choice::default()).await?;
+//! # Ok(()) }
+//! ```
+
+mod adapter;
+mod device;
+mod error;
+mod executor;
+mod pipelines;
+mod program;
+mod signal;
+mod weights;
+
+pub use adapter::{AdapterReport, Backend, Choice, adapters};
+pub use error::Error;
+pub use executor::GpuExecutor;

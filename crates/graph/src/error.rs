@@ -1,4 +1,3 @@
-use calotype_tensor::Shape;
 
 /// What can be wrong with a graph, a plan or a run of it.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +34,9 @@ pub enum Error {
         /// The file it is in.
         file: String,
         /// As found.
-        found: Shape,
+        found: String,
         /// As expected.
-        expected: Shape,
+        expected: String,
     },
     /// A weight that is not finite would make every picture black.
     #[error(

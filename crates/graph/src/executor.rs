@@ -122,6 +122,10 @@ pub trait Executor {
     /// Waits for everything that was run. Fails where the device was lost or ran out of memory.
     fn wait<'a>(&'a self) -> LocalFuture<'a, Result<(), Error>>;
 
+    /// Waits until at most `ahead` of the runs that were started are unfinished: what keeps the host from running
+    /// away from the device while it never makes the device wait.
+    fn pace<'a>(&'a self, ahead: usize) -> LocalFuture<'a, Result<(), Error>>;
+
     /// The memory held.
     fn memory(&self) -> MemoryUse;
 }

@@ -179,7 +179,8 @@ impl Graph {
             };
             if trim(found) != trim(weight.shape) {
                 let file = source.file(name);
-                return Err(Error::WeightShape { name: name.clone(), file, found, expected: weight.shape });
+                let (found, expected) = (found.to_string(), weight.shape.to_string());
+                return Err(Error::WeightShape { name: name.clone(), file, found, expected });
             }
             weight.dtype = match (weight.layout, precision, dtype) {
                 (Layout::Vector, _, _) => DType::F32,

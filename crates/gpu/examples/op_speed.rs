@@ -1,0 +1,86 @@
+//! GFLOP/s of the heavy ops at Stable Diffusion 1.5's shapes on the first GPU:
+//! `cargo run --release -p calotype-gpu --example op_speed [f16]`.
+
+use calotype_graph::ops::{Activation, Attention, Conv2d, Matmul, Padding};
+use calotype_graph::{
+    Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Rate, ValueId, WeightFetch,
+};
+use calotype_gpu::{Choice, GpuExecutor};
+use calotype_tensor::{DType, Shape};
+use std::borrow::Cow;
+use std::time::Instant;
+
+/// Weights of any name and shape, all alike: speed does not depend on them.
+struct Made(Shape);
+
+impl WeightFetch for Made {
+    fn find(&self, _: &str) -> Option<(DType, Shape)> {
+        Some((DType::F16, self.0))
+    }
+    fn file(&self, _: &str) -> String {
+        "made up".into()
+    }
+    fn missing(&self, _: &[String]) -> String {
+        String::new()
+    }
+    fn fetch<'a>(&'a self, _: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
+        Box::pin(std::future::ready(Ok(Cow::Owned(vec![0x11; self.0.numel() * 2]))))
+    }
+}
+
+fn time(gpu: &GpuExecutor, name: &str, weight: Shape, precision: Precision, build: impl Fn(&mut Graph) -> ValueId) {
+    let mut graph = Graph::new(name);
+    let y = build(&mut graph);
+    graph.output("y", y);
+    let source = Made(weight);
+    graph.resolve(&source, precision).unwrap();
+    pollster::block_on(gpu.load(&graph, &source, &mut |_| ())).unwrap();
+    let mut ports = Ports::new();
+    for (name, v) in graph.inputs().chain([("y", y)]) {
+        ports.insert(name.into(), gpu.port(name, graph.value(v).shape, precision.dtype()).unwrap());
+    }
+    let program = gpu.prepare(&[ProgramSpec { graph: &graph, ports: &ports, precision }]).unwrap().remove(0);
+    let mut best = f64::INFINITY;
+    for _ in 0..4 {
+        let start = Instant::now();
+        gpu.run(&program, 0).unwrap();
+        pollster::block_on(gpu.wait()).unwrap();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    println!("{name:<34} {:>9.2} ms {:>9.1} GFLOP/s", best * 1e3, graph.flops() as f64 / best * 1e-9);
+}
+
+fn main() {
+    let precision = if std::env::args().any(|a| a == "f16") { Precision::F16 } else { Precision::F32 };
+    let gpu = pollster::block_on(GpuExecutor::new(&Choice::default())).unwrap();
+    println!("{}", gpu.describe());
+    for (m, k, n) in [(1024, 320, 320), (1024, 320, 2560), (256, 640, 5120), (256, 2560, 640), (64, 1280, 1280)] {
+        let name = format!("matmul {m}x{k}x{n}");
+        time(&gpu, &name, Shape::new(&[n, k]), precision, |g| {
+            let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
+            let w = g.weight(&["w"], [n, k], Layout::Matrix, [k, n]);
+            g.push("y", Matmul::new(x, w, None)).unwrap()
+        });
+    }
+    for (size, c, n) in [(32, 320, 320), (16, 640, 640), (16, 1920, 640), (8, 1280, 1280)] {
+        let name = format!("conv2d 3x3 {size}x{size} {c}->{n}");
+        time(&gpu, &name, Shape::new(&[n, c, 3, 3]), precision, |g| {
+            let x = g.input("x", [1, size, size, c], Elem::Float, Rate::Step);
+            let layout = Layout::Conv { kernel: [3, 3], channels: c };
+            let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
+            let (bias, image_bias, residual, upsample) = (None, None, None, None);
+            let (activation, padding) = (Activation::None, Padding::all(1));
+            g.push("y", Conv2d { x, weight, bias, image_bias, activation, residual, kernel: [3, 3], stride: 1, padding, upsample })
+                .unwrap()
+        });
+    }
+    for (rows, keys, c) in [(1024, 1024, 320), (256, 256, 640), (64, 64, 1280), (1024, 77, 320)] {
+        let name = format!("attention {rows}x{keys} 8x{}", c / 8);
+        time(&gpu, &name, Shape::new(&[1]), precision, |g| {
+            let q = g.input("q", [1, rows, c], Elem::Float, Rate::Step);
+            let k = g.input("k", [1, keys, c], Elem::Float, Rate::Step);
+            let v = g.input("v", [1, keys, c], Elem::Float, Rate::Step);
+            g.push("y", Attention { q, k, v, heads: 8, scale: 0.1, causal: false }).unwrap()
+        });
+    }
+}

@@ -1,0 +1,203 @@
+use crate::Error;
+use std::fmt;
+
+/// Which API drives the GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// Whichever the platform does best.
+    #[default]
+    Auto,
+    /// Vulkan: Linux, Windows, Android.
+    Vulkan,
+    /// Metal: Apple.
+    Metal,
+    /// Direct3D 12: Windows.
+    Dx12,
+}
+
+impl Backend {
+    fn wgpu(self) -> wgpu::Backends {
+        match self {
+            Self::Auto => wgpu::Backends::all(),
+            Self::Vulkan => wgpu::Backends::VULKAN,
+            Self::Metal => wgpu::Backends::METAL,
+            Self::Dx12 => wgpu::Backends::DX12,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
+            Self::Dx12 => "dx12",
+        })
+    }
+}
+
+/// Which GPU to run on, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Which API.
+    pub backend: Backend,
+    /// An index into [`adapters`], or a part of the adapter's name in any case. Without one the fastest kind is
+    /// taken: discrete, then integrated, then anything, a processor's software renderer last.
+    pub adapter: Option<String>,
+    /// Keep to what every WebGPU device has: default limits, no f16. How tests see what a browser sees.
+    pub plain: bool,
+    /// Keep wgpu's bounds checks in the shaders. They are proven in-bounds, and the checks cost up to 3x.
+    pub checked: bool,
+}
+
+/// An adapter's features and limits that matter here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterReport {
+    /// Its place in [`adapters`].
+    pub index: usize,
+    /// The name its driver gives.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12` or `webgpu`.
+    pub backend: String,
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub kind: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Whether shaders may use f16.
+    pub f16: bool,
+    /// Whether shaders may use subgroup operations.
+    pub subgroups: bool,
+    /// Whether there are timestamp queries.
+    pub timestamps: bool,
+    /// Shapes of cooperative matrices, such as `16x16x16 f16→f32`.
+    pub cooperative: Vec<String>,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// The largest storage binding, in bytes.
+    pub max_binding: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_memory: u32,
+    /// Device memory, in bytes, where the API tells.
+    pub memory: Option<u64>,
+}
+
+impl AdapterReport {
+    pub(crate) fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let (features, limits) = (adapter.features(), adapter.limits());
+        let scalar = |t: wgpu::CooperativeScalarType| format!("{t:?}").to_lowercase();
+        Self {
+            index,
+            name: info.name.clone(),
+            backend: info.backend.to_str().to_string(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "cpu",
+                wgpu::DeviceType::Other => "other",
+            }
+            .to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            cooperative: adapter
+                .cooperative_matrix_properties()
+                .iter()
+                .map(|p| {
+                    let (m, n, k) = (p.m_size, p.n_size, p.k_size);
+                    format!("{m}x{n}x{k} {}→{}", scalar(p.ab_type), scalar(p.cr_type))
+                })
+                .collect(),
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            memory: device_memory(adapter),
+        }
+    }
+}
+
+/// The largest heap that is the device's own, where Vulkan tells.
+#[cfg(not(target_arch = "wasm32"))]
+fn device_memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    // SAFETY: the handles are only read, and live as long as the guard does.
+    unsafe {
+        let hal = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = hal.shared_instance().raw_instance();
+        let memory = instance.get_physical_device_memory_properties(hal.raw_physical_device());
+        const DEVICE_LOCAL: u32 = 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+        memory.memory_heaps[..memory.memory_heap_count as usize]
+            .iter()
+            .filter(|h| h.flags.as_raw() & DEVICE_LOCAL != 0)
+            .map(|h| h.size)
+            .max()
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn device_memory(_adapter: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    wgpu::Instance::new(descriptor)
+}
+
+/// Every adapter that can compute, in a stable order.
+pub async fn adapters(backend: Backend) -> Vec<AdapterReport> {
+    let found = enumerate(backend).await;
+    found.iter().enumerate().map(|(i, a)| AdapterReport::new(i, a)).collect()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn enumerate(backend: Backend) -> Vec<wgpu::Adapter> {
+    // OpenGL's compute is too old for this; wgpu's other back ends are all there is besides.
+    let backends = backend.wgpu() & (wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12);
+    instance(backends).enumerate_adapters(backends).await
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn enumerate(_backend: Backend) -> Vec<wgpu::Adapter> {
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    instance(wgpu::Backends::BROWSER_WEBGPU).request_adapter(&options).await.into_iter().collect()
+}
+
+/// The adapter that `choice` means.
+pub(crate) async fn choose(choice: &Choice) -> Result<(wgpu::Adapter, AdapterReport), Error> {
+    let mut found = enumerate(choice.backend).await;
+    let backend = match choice.backend {
+        Backend::Auto => String::new(),
+        other => format!(" for {other}"),
+    };
+    let reports: Vec<AdapterReport> = found.iter().enumerate().map(|(i, a)| AdapterReport::new(i, a)).collect();
+    let at = match &choice.adapter {
+        Some(asked) => {
+            let by_index = asked.parse::<usize>().ok().filter(|i| *i < reports.len());
+            let wanted = asked.to_lowercase();
+            let at = by_index.or_else(|| reports.iter().position(|r| r.name.to_lowercase().contains(&wanted)));
+            at.ok_or_else(|| {
+                let names: Vec<String> = reports.iter().map(|r| format!("{} {}", r.index, r.name)).collect();
+                let found = if names.is_empty() { "none".into() } else { names.join(", ") };
+                Error::NoSuchAdapter { asked: asked.clone(), found }
+            })?
+        }
+        None => {
+            let rank = |r: &AdapterReport| match r.kind.as_str() {
+                "discrete" => 0,
+                "integrated" => 1,
+                "virtual" | "other" => 2,
+                _ => 3,
+            };
+            let best = (0..reports.len()).min_by_key(|&i| (rank(&reports[i]), i));
+            best.ok_or(Error::NoAdapter { backend })?
+        }
+    };
+    Ok((found.swap_remove(at), reports[at].clone()))
+}

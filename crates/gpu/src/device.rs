@@ -1,0 +1,200 @@
+use crate::adapter::{AdapterReport, Choice, choose};
+use crate::signal::Signal;
+use calotype_graph::{Caps, Error, MemoryUse};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+/// An open device, its queue, and the account of its memory.
+pub(crate) struct Device {
+    pub raw: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub report: AdapterReport,
+    pub caps: Caps,
+    pub checked: bool,
+    ledger: Rc<Ledger>,
+    /// The first thing that went wrong outside an error scope; everything after it is noise.
+    failure: Arc<Mutex<Option<String>>>,
+    unfinished: RefCell<VecDeque<Signal<()>>>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    bytes: Cell<u64>,
+    peak: Cell<u64>,
+    allocations: Cell<u64>,
+}
+
+/// A buffer that is on the account until it is dropped.
+pub(crate) struct Buffer {
+    pub raw: wgpu::Buffer,
+    ledger: Rc<Ledger>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.ledger.bytes.set(self.ledger.bytes.get() - self.raw.size());
+    }
+}
+
+impl Device {
+    pub async fn open(choice: &Choice) -> Result<Self, crate::Error> {
+        let (adapter, report) = choose(choice).await?;
+        let mut features = wgpu::Features::empty();
+        let mut limits = wgpu::Limits::default();
+        if !choice.plain {
+            features |= adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY);
+            limits = limits.using_resolution(adapter.limits());
+            limits.max_buffer_size = adapter.limits().max_buffer_size;
+            limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
+        }
+        let (raw, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("calotype"),
+                required_features: features,
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| crate::Error::Device { adapter: report.name.clone(), reason: e.to_string() })?;
+        let failure = Arc::new(Mutex::new(None));
+        let note = |slot: &Arc<Mutex<Option<String>>>| {
+            let slot = slot.clone();
+            move |text: String| {
+                log::error!("{text}");
+                slot.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(text);
+            }
+        };
+        let on_error = note(&failure);
+        raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(format!("the GPU reported: {e}"))));
+        let on_lost = note(&failure);
+        let name = report.name.clone();
+        raw.set_device_lost_callback(move |_, why| {
+            let why = if why.is_empty() { "no reason given".into() } else { why };
+            on_lost(format!(
+                "the GPU {name} was lost ({why}): its driver was reset, or a step took longer than the system \
+                 allows; run again, with a smaller --width and --height if it happens again"
+            ));
+        });
+        let caps = Caps {
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            max_buffer: limits.max_buffer_size,
+            // WGSL indexes with 32 bits, and some drivers count bytes in them.
+            max_binding: limits.max_storage_buffer_binding_size.min(1 << 31),
+            alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
+            max_groups: limits.max_compute_workgroups_per_dimension,
+        };
+        Ok(Self {
+            raw,
+            queue,
+            report,
+            caps,
+            checked: choice.checked || choice.plain,
+            ledger: Rc::default(),
+            failure,
+            unfinished: RefCell::default(),
+        })
+    }
+
+    /// Allocates; zero-filled, a multiple of 16 bytes, at least 16.
+    pub fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer, Error> {
+        let size = bytes.next_multiple_of(16).max(16);
+        if size > self.caps.max_buffer {
+            return Err(Error::BufferLimit { node: what.into(), needed: size, limit: self.caps.max_buffer });
+        }
+        let scope = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let raw = self.raw.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        // Natively the answer is there at once; a browser tells later, through the uncaptured-error handler.
+        let popped = now(scope.pop());
+        if matches!(popped, Some(Some(_))) {
+            return Err(Error::OutOfMemory { what: what.into(), bytes: size });
+        }
+        let l = &self.ledger;
+        l.bytes.set(l.bytes.get() + size);
+        l.peak.set(l.peak.get().max(l.bytes.get()));
+        l.allocations.set(l.allocations.get() + 1);
+        Ok(Buffer { raw, ledger: l.clone() })
+    }
+
+    pub fn memory(&self) -> MemoryUse {
+        let l = &self.ledger;
+        MemoryUse { bytes: l.bytes.get(), peak: l.peak.get(), allocations: l.allocations.get() }
+    }
+
+    /// Fails where something went wrong that no call could report.
+    pub fn check(&self) -> Result<(), Error> {
+        match &*self.failure.lock().unwrap_or_else(|e| e.into_inner()) {
+            Some(text) => Err(Error::Device(text.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that a run ends with what was just submitted.
+    pub fn mark_run(&self) {
+        let signal = Signal::new();
+        let done = signal.clone();
+        self.queue.on_submitted_work_done(move || done.send(()));
+        self.unfinished.borrow_mut().push_back(signal);
+    }
+
+    /// Waits until at most `ahead` runs are unfinished.
+    pub async fn pace(&self, ahead: usize) -> Result<(), Error> {
+        loop {
+            let next = {
+                let mut runs = self.unfinished.borrow_mut();
+                if runs.len() <= ahead {
+                    break;
+                }
+                runs.pop_front()
+            };
+            if let Some(mut signal) = next {
+                // A native queue calls back only while it is polled.
+                while cfg!(not(target_arch = "wasm32")) && now(&mut signal).is_none() {
+                    self.poll_some()?;
+                    self.check()?;
+                    if now(&mut signal).is_some() {
+                        break;
+                    }
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+                if cfg!(target_arch = "wasm32") {
+                    signal.await;
+                }
+            }
+        }
+        self.check()
+    }
+
+    fn poll_some(&self) -> Result<(), Error> {
+        self.raw.poll(wgpu::PollType::Poll).map(drop).map_err(|e| Error::Device(format!("the GPU does not answer: {e}")))
+    }
+
+    /// Waits for all that was submitted.
+    pub async fn wait(&self) -> Result<(), Error> {
+        if cfg!(not(target_arch = "wasm32")) {
+            self.unfinished.borrow_mut().clear();
+            let waited = self.raw.poll(wgpu::PollType::wait_indefinitely());
+            self.check()?;
+            waited.map_err(|e| Error::Device(format!("the GPU does not answer: {e}")))?;
+            return Ok(());
+        }
+        self.mark_run();
+        self.pace(0).await
+    }
+}
+
+/// What a future that is ready already holds.
+fn now<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}

@@ -1,0 +1,30 @@
+/// Why there is no GPU to run on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter at all.
+    #[error(
+        "no GPU adapter found{backend}: install your GPU's driver with Vulkan, Metal or DX12 support \
+         (on Linux also the package libvulkan1), or use --backend cpu"
+    )]
+    NoAdapter {
+        /// ` for vulkan`, or empty.
+        backend: String,
+    },
+    /// Adapters, but not the one asked for.
+    #[error("no adapter matches --adapter {asked}; there are: {found} (see `calotype adapters`)")]
+    NoSuchAdapter {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        found: String,
+    },
+    /// A device could not be opened.
+    #[error("{adapter} could not be opened: {reason}; try another --adapter or --backend cpu")]
+    Device {
+        /// The adapter's name.
+        adapter: String,
+        /// wgpu's words.
+        reason: String,
+    },
+}

@@ -1,0 +1,150 @@
+use crate::adapter::{AdapterReport, Choice};
+use crate::device::{Buffer, Device};
+use crate::pipelines::Pipelines;
+use crate::program::GpuProgram;
+use crate::signal::Signal;
+use crate::weights::WeightStore;
+use calotype_graph::{
+    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, lower, plan,
+};
+use calotype_tensor::{DType, HostTensor, Shape};
+use std::rc::Rc;
+
+/// A GPU.
+pub struct GpuExecutor {
+    device: Device,
+    pipelines: Pipelines,
+    weights: WeightStore,
+}
+
+impl GpuExecutor {
+    /// Opens the GPU that `choice` means.
+    pub async fn new(choice: &Choice) -> Result<Self, crate::Error> {
+        let device = Device::open(choice).await?;
+        Ok(Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() })
+    }
+
+    /// The adapter's features and limits.
+    pub fn report(&self) -> &AdapterReport {
+        &self.device.report
+    }
+
+    /// Gives the device back at once. Whatever is asked of it later fails as it would on a device that was lost.
+    pub fn destroy(&self) {
+        self.device.raw.destroy();
+    }
+}
+
+fn buffer(port: &Port) -> Result<Rc<Buffer>, Error> {
+    port.inner.clone().downcast().map_err(|_| Error::Device("a port of another device was given".into()))
+}
+
+impl Executor for GpuExecutor {
+    fn describe(&self) -> String {
+        let r = &self.device.report;
+        format!("{} ({})", r.name, r.backend)
+    }
+
+    fn caps(&self) -> Caps {
+        self.device.caps.clone()
+    }
+
+    fn port(&self, name: &str, shape: Shape, dtype: DType) -> Result<Port, Error> {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let bytes = (shape.numel() * dtype.size()) as u64;
+        let buffer = self.device.buffer(name, bytes, usage)?;
+        Ok(Port { shape, dtype, inner: Rc::new(buffer) })
+    }
+
+    fn write(&self, port: &Port, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let buffer = buffer(port)?;
+        if bytes.len().is_multiple_of(4) {
+            self.device.queue.write_buffer(&buffer.raw, offset, bytes);
+        } else {
+            let mut padded = bytes.to_vec();
+            padded.resize(bytes.len().next_multiple_of(4), 0);
+            self.device.queue.write_buffer(&buffer.raw, offset, &padded);
+        }
+        self.device.check()
+    }
+
+    fn read<'a>(&'a self, port: &'a Port) -> LocalFuture<'a, Result<HostTensor, Error>> {
+        Box::pin(async move {
+            self.device.check()?;
+            let from = buffer(port)?;
+            let size = from.raw.size();
+            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+            let staging = self.device.buffer("readback", size, usage)?;
+            let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&from.raw, 0, &staging.raw, 0, size);
+            self.device.queue.submit([encoder.finish()]);
+            let signal = Signal::new();
+            let done = signal.clone();
+            staging.raw.slice(..).map_async(wgpu::MapMode::Read, move |r| done.send(r));
+            self.device.wait().await?;
+            signal.await.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
+            let bytes = {
+                let view = staging.raw.slice(..).get_mapped_range();
+                let view = view.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
+                view[..port.shape.numel() * port.dtype.size()].to_vec()
+            };
+            staging.raw.unmap();
+            Ok(HostTensor::from_bytes(port.shape, port.dtype, bytes))
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        graph: &'a Graph,
+        source: &'a dyn WeightFetch,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(self.weights.load(&self.device, graph, source, progress))
+    }
+
+    fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
+        let plans = specs
+            .iter()
+            .map(|s| plan::plan(s.graph, s.precision, &self.device.caps))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pool = plan::pool(&plans.iter().collect::<Vec<_>>());
+        let arenas = pool
+            .iter()
+            .map(|&bytes| {
+                let usage = wgpu::BufferUsages::STORAGE;
+                self.device.buffer("activations", bytes, usage).map(Rc::new)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut programs = Vec::new();
+        for (spec, plan) in specs.iter().zip(&plans) {
+            let recording = lower(spec.graph, plan, spec.precision, &self.device.caps)?;
+            let program =
+                GpuProgram::new(&self.device, &self.pipelines, &self.weights, &arenas, spec, &recording)?;
+            programs.push(Program(Rc::new(program)));
+        }
+        self.device.check()?;
+        Ok(programs)
+    }
+
+    fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
+        let program = program.0.downcast_ref::<GpuProgram>();
+        let program = program.ok_or_else(|| Error::Device("a program of another device was given".into()))?;
+        program.run(&self.device, row);
+        self.device.check()
+    }
+
+    fn wait<'a>(&'a self) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(self.device.wait())
+    }
+
+    fn pace<'a>(&'a self, ahead: usize) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(self.device.pace(ahead))
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.device.memory()
+    }
+}
