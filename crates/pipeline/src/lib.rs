@@ -6,5 +6,6 @@
 pub mod error;
 pub mod noise;
 pub mod samplers;
+pub mod tokenizer;
 
 pub use error::Error;
