@@ -1,1 +1,14 @@
-//! cpu
+//! The executor that needs no GPU: it walks a graph node by node and computes each op in the plainest way that is
+//! not needlessly slow. Tests hold every other executor against it, and it is the fallback where there is no
+//! adapter.
+//!
+//! All activations and weights are f32 in memory whatever storage the graph asks for; a port converts as it is
+//! written and read. Products go through the `gemm` crate, everything else through rayon over rows.
+
+mod executor;
+mod memory;
+mod ops;
+mod product;
+mod program;
+
+pub use executor::CpuExecutor;

@@ -1,0 +1,153 @@
+use crate::memory::{Buffer, Meter, Spare};
+use crate::program::Compiled;
+use calotype_graph::{
+    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, WeightId,
+    pack,
+};
+use calotype_tensor::{DType, HostTensor, Shape};
+use half::f16;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Runs graphs on the processor, at once: when [`Executor::run`] returns, the work is done.
+#[derive(Default)]
+pub struct CpuExecutor {
+    meter: Meter,
+    weights: RefCell<HashMap<String, Rc<Buffer>>>,
+    spare: Rc<Spare>,
+}
+
+impl CpuExecutor {
+    /// An executor on rayon's global thread pool (`RAYON_NUM_THREADS` sets its size).
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// What identifies a weight here: the key it has on every device, and the shape it is padded to.
+fn weight_key(graph: &Graph, id: WeightId, seen: Shape) -> String {
+    format!("{} as {seen}", graph.weight_key(id))
+}
+
+/// The buffer behind a port. Fails for a port that another executor made.
+pub(crate) fn buffer(port: &Port) -> Result<Rc<Buffer>, Error> {
+    let foreign = |_| Error::Device("a port of another executor was given to the CPU".into());
+    port.inner.clone().downcast().map_err(foreign)
+}
+
+impl Executor for CpuExecutor {
+    fn describe(&self) -> String {
+        let threads = rayon::current_num_threads();
+        format!("CPU ({threads} thread{})", if threads == 1 { "" } else { "s" })
+    }
+
+    fn caps(&self) -> Caps {
+        let unlimited = 1 << 48;
+        Caps { f16: false, max_buffer: unlimited, max_binding: unlimited, alignment: 4, max_groups: u32::MAX }
+    }
+
+    fn port(&self, name: &str, shape: Shape, dtype: DType) -> Result<Port, Error> {
+        Ok(Port { shape, dtype, inner: Buffer::zeros(name, shape.numel(), &self.meter)? })
+    }
+
+    fn write(&self, port: &Port, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let buffer = buffer(port)?;
+        let size = port.dtype.size();
+        let from = offset as usize / size;
+        let to = from + bytes.len() / size;
+        let whole = (offset as usize).is_multiple_of(size) && bytes.len().is_multiple_of(size);
+        if !whole || to > buffer.len() {
+            let message = format!(
+                "cannot write {} bytes at {offset} of a {} port {}",
+                bytes.len(),
+                port.dtype,
+                port.shape
+            );
+            return Err(Error::Device(message));
+        }
+        let words = &mut buffer.write()[from..to];
+        match port.dtype {
+            DType::F32 | DType::U32 => bytemuck::cast_slice_mut(words).copy_from_slice(bytes),
+            DType::F16 | DType::BF16 => {
+                words.copy_from_slice(
+                    &HostTensor::from_bytes([to - from], port.dtype, bytes.to_vec()).to_f32(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn read<'a>(&'a self, port: &'a Port) -> LocalFuture<'a, Result<HostTensor, Error>> {
+        Box::pin(async move {
+            let buffer = buffer(port)?;
+            let words = buffer.read();
+            let bytes = match port.dtype {
+                DType::F32 | DType::U32 => bytemuck::cast_slice(&words).to_vec(),
+                DType::F16 => words.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+                DType::BF16 => words.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+            };
+            Ok(HostTensor::from_bytes(port.shape, port.dtype, bytes))
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        graph: &'a Graph,
+        source: &'a dyn WeightFetch,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for (id, seen, _) in graph.weight_values() {
+                let key = weight_key(graph, id, seen);
+                if self.weights.borrow().contains_key(&key) {
+                    continue;
+                }
+                let mut weight = graph.weights()[id.index()].clone();
+                weight.dtype = DType::F32;
+                let name = weight.names[0].as_str();
+                let packed = if let Some(constant) = &weight.constant {
+                    pack(&weight, seen, constant.dtype(), constant.bytes(), &graph.name)?
+                } else {
+                    let missing = || Error::Weight(source.missing(&weight.names));
+                    let (dtype, _) = source.find(name).ok_or_else(missing)?;
+                    let bytes = source.fetch(name).await.map_err(Error::Weight)?;
+                    pack(&weight, seen, dtype, &bytes, &source.file(name))?
+                };
+                progress(packed.len() as u64);
+                let buffer = Buffer::new(bytemuck::pod_collect_to_vec(&packed), &self.meter);
+                self.weights.borrow_mut().insert(key, buffer);
+            }
+            Ok(())
+        })
+    }
+
+    fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
+        self.spare.clear();
+        let weights = self.weights.borrow();
+        let compile = |spec: &ProgramSpec<'_>| {
+            let find = |id, seen| weights.get(&weight_key(spec.graph, id, seen)).cloned();
+            let compiled =
+                Compiled::new(spec.graph, spec.ports, &find, self.spare.clone(), self.meter.clone())?;
+            Ok(Program(Rc::new(compiled)))
+        };
+        specs.iter().map(compile).collect()
+    }
+
+    fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
+        let foreign = || Error::Device("a program of another executor was given to the CPU".into());
+        program.0.downcast_ref::<Compiled>().ok_or_else(foreign)?.run(row)
+    }
+
+    fn pace<'a>(&'a self, _ahead: usize) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn wait<'a>(&'a self) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.meter.read()
+    }
+}
