@@ -64,4 +64,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The configuration makes a graph that does not hold together, such as an attention head that is too wide.
+    #[error(transparent)]
+    Graph(#[from] calotype_graph::Error),
 }

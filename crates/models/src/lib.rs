@@ -1,10 +1,22 @@
-//! Stable Diffusion's models: their configurations, as diffusers and transformers write them.
+//! Stable Diffusion's models: their configurations, as diffusers and transformers write them, and the graphs that
+//! the configurations describe.
+//!
+//! [`clip`], [`unet`] and [`vae`] read top down like the architectures. They name weights by the paths that
+//! checkpoints have, and emit simple ops; [`calotype_graph::passes`] makes them fewer. [`Source`] finds the weights.
 
+mod attention;
+mod blocks;
+pub mod clip;
 pub mod config;
 mod error;
+mod params;
+mod resnet;
 mod source;
+pub mod unet;
+pub mod vae;
 
 pub use error::Error;
+pub use params::{declare, params};
 pub use source::Source;
 
 /// What every function of this crate returns.

@@ -42,6 +42,19 @@ const TRANSFORMERS: [(&str, Activation); 11] = [
     ("mish", Activation::Mish),
 ];
 
+impl From<Activation> for calotype_graph::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Silu => Self::Silu,
+            Activation::Gelu => Self::Gelu,
+            Activation::GeluTanh => Self::GeluTanh,
+            Activation::QuickGelu => Self::QuickGelu,
+            Activation::Relu => Self::Relu,
+            Activation::Mish => Self::Mish,
+        }
+    }
+}
+
 impl Activation {
     /// A field of a diffusers configuration.
     pub(super) fn diffusers(fields: &mut Fields, field: &str, default: &str) -> Result<Self> {

@@ -1,0 +1,190 @@
+//! The UNet that predicts noise or velocity (Ronneberger et al. 2015, arXiv:1505.04597; Rombach et al. 2022,
+//! arXiv:2112.10752; diffusers: `UNet2DConditionModel`).
+
+use crate::Result;
+use crate::attention::Transformer2d;
+use crate::blocks::{activate, concat, conv3x3, downsample, group_norm, linear, size, upsample};
+use crate::config::{Block, UNetConfig};
+use crate::resnet::Resnet;
+use calotype_graph::ops::{StepRow, TimestepEmbedding};
+use calotype_graph::{Elem, Graph, Rate, ValueId};
+
+/// The longest period of the time embedding's sinusoids, in steps over 2π (diffusers: `get_timestep_embedding`).
+const MAX_PERIOD: f64 = 10_000.0;
+
+/// One prediction for `batch` latents (guidance's two halves are two) of `height × width`.
+///
+/// Inputs `latents`, `[batch, height, width, in_channels]`; `table`, `[steps, StepRow::WORDS]` u32, of which the
+/// current row tells the time; `states`, `[batch, tokens, cross_attention_dim]`, what the prompt says.
+/// Output `output`, `[batch, height, width, out_channels]`.
+pub fn unet(
+    config: &UNetConfig,
+    batch: usize,
+    height: usize,
+    width: usize,
+    tokens: usize,
+    steps: usize,
+) -> Result<Graph> {
+    let mut g = Graph::new("unet");
+    let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
+    let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Step);
+    let states_width = config.cross_attention_dim[config.levels() - 1];
+    let states = g.input("states", [batch, tokens, states_width], Elem::Float, Rate::Prompt);
+    let output = forward(&mut g, config, latents, table, states)?;
+    g.output("output", output);
+    Ok(g)
+}
+
+/// [`unet`] inside a graph that does more: `[B, H, W, in_channels]` to `[B, H, W, out_channels]`.
+pub fn forward(
+    g: &mut Graph,
+    config: &UNetConfig,
+    latents: ValueId,
+    table: ValueId,
+    states: ValueId,
+) -> Result<ValueId> {
+    let channels = &config.block_out_channels;
+    let (groups, eps) = (config.norm_num_groups, config.norm_eps);
+
+    // 1. Time.
+    let time = time_embedding(g, config, table)?;
+    let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
+    let unet = UNet { config, resnet, states };
+
+    // 2. In.
+    let mut x = conv3x3(g, "conv_in", latents, channels[0])?;
+
+    // 3. Down, leaving behind what the way up will need.
+    let mut skips = vec![x];
+    for level in 0..config.levels() {
+        x = g.scope(&format!("down_blocks.{level}"), |g| unet.down_block(g, level, x, &mut skips))?;
+    }
+
+    // 4. Middle.
+    x = g.scope("mid_block", |g| unet.mid_block(g, x))?;
+
+    // 5. Up.
+    for (block, level) in (0..config.levels()).rev().enumerate() {
+        x = g.scope(&format!("up_blocks.{block}"), |g| unet.up_block(g, level, x, &mut skips))?;
+    }
+
+    // 6. Out.
+    let x = group_norm(g, "conv_norm_out", x, groups, eps)?;
+    let x = g.scope("conv_norm_out", |g| activate(g, x, config.act_fn))?;
+    conv3x3(g, "conv_out", x, config.out_channels)
+}
+
+/// `[1, time_embed_dim]`: the time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers, and
+/// the activation with which every residual block begins to use it.
+fn time_embedding(g: &mut Graph, config: &UNetConfig, table: ValueId) -> Result<ValueId> {
+    let frequencies = frequencies(config.block_out_channels[0] / 2, config.freq_shift);
+    let frequencies = g.constant("time_proj.frequencies", &frequencies);
+    let sinusoids = TimestepEmbedding { table, frequencies, cosine_first: config.flip_sin_to_cos };
+    let x = g.push("time_proj", sinusoids)?;
+    g.scope("time_embedding", |g| {
+        let x = linear(g, "linear_1", x, config.time_embed_dim)?;
+        let x = activate(g, x, config.act_fn)?;
+        let x = linear(g, "linear_2", x, config.time_embed_dim)?;
+        activate(g, x, config.act_fn)
+    })
+}
+
+/// `MAX_PERIOD^(-i / (half - shift))`, rounded where PyTorch rounds: at t = 999 the angles feel the last digit.
+fn frequencies(half: usize, shift: f32) -> Vec<f32> {
+    let log = -MAX_PERIOD.ln() as f32;
+    (0..half).map(|i| (log * i as f32 / (half as f32 - shift)).exp()).collect()
+}
+
+/// What every block of the UNet is given.
+struct UNet<'a> {
+    config: &'a UNetConfig,
+    resnet: Resnet,
+    states: ValueId,
+}
+
+impl UNet<'_> {
+    /// `[B, H, W, C]` to `[B, ⌈H/2⌉, ⌈W/2⌉, C']`, or to `[B, H, W, C']` at the last level.
+    fn down_block(
+        &self,
+        g: &mut Graph,
+        level: usize,
+        mut x: ValueId,
+        skips: &mut Vec<ValueId>,
+    ) -> Result<ValueId> {
+        for layer in 0..self.config.layers_per_block[level] {
+            x = self.layer(g, level, layer, self.config.down_blocks[level], x)?;
+            skips.push(x);
+        }
+        if level + 1 < self.config.levels() {
+            x = downsample(g, "downsamplers.0.conv", x, self.config.block_out_channels[level])?;
+            skips.push(x);
+        }
+        Ok(x)
+    }
+
+    /// `[B, H, W, C]` to the same.
+    fn mid_block(&self, g: &mut Graph, x: ValueId) -> Result<ValueId> {
+        let level = self.config.levels() - 1;
+        let x = self.layer(g, level, 0, Block::CrossAttention, x)?;
+        self.layer(g, level, 1, Block::Plain, x)
+    }
+
+    /// `[B, H, W, C]` to `[B, 2H, 2W, C']`, or to `[B, H, W, C']` at the first level.
+    ///
+    /// It ends at the size of the skip that comes next: where that is odd, twice the size would be one too many.
+    fn up_block(
+        &self,
+        g: &mut Graph,
+        level: usize,
+        mut x: ValueId,
+        skips: &mut Vec<ValueId>,
+    ) -> Result<ValueId> {
+        let block = self.config.up_blocks[self.config.levels() - 1 - level];
+        for layer in 0..=self.config.layers_per_block[level] {
+            let skip = skips.pop().expect("a level takes up what it and its downsampler left");
+            x = g.scope(&format!("resnets.{layer}"), |g| concat(g, x, skip))?;
+            x = self.layer(g, level, layer, block, x)?;
+        }
+        match skips.last() {
+            Some(&next) => upsample(g, "upsamplers.0.conv", x, size(g, next)),
+            None => Ok(x),
+        }
+    }
+
+    /// A residual block and, where the level has them, a transformer.
+    fn layer(&self, g: &mut Graph, level: usize, layer: usize, block: Block, x: ValueId) -> Result<ValueId> {
+        let out = self.config.block_out_channels[level];
+        let x = g.scope(&format!("resnets.{layer}"), |g| self.resnet.block(g, x, out))?;
+        match block {
+            Block::Plain => Ok(x),
+            Block::CrossAttention => {
+                g.scope(&format!("attentions.{layer}"), |g| self.transformer(level).forward(g, x))
+            }
+        }
+    }
+
+    fn transformer(&self, level: usize) -> Transformer2d {
+        Transformer2d {
+            heads: self.config.num_attention_heads[level],
+            layers: self.config.transformer_layers_per_block[level],
+            groups: self.config.norm_num_groups,
+            linear_projection: self.config.use_linear_projection,
+            states: self.states,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_fall_from_one_to_the_longest_period() {
+        let all = frequencies(160, 0.0);
+        assert_eq!((all.len(), all[0]), (160, 1.0));
+        assert!((all[80] - 0.01).abs() < 1e-8, "{}", all[80]);
+        // With a shift of one the last of them reaches it.
+        let last = *frequencies(160, 1.0).last().unwrap();
+        assert!((last - 1e-4).abs() < 1e-10, "{last}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The graphs against what is published of the models: parameters, operations, and what checkpoints hold.
+
+use calotype_graph::{Graph, Op, Precision, Rate, Source as From, passes};
+use calotype_models::config::{ModelConfig, Preset, UNetConfig};
+use calotype_models::{Source, clip, declare, params, unet, vae};
+use calotype_weights::{Safetensors, Synthetic, WeightSource};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const TOKENS: usize = 77;
+const STEPS: usize = 20;
+
+/// A model's three graphs for one picture of 64×64 latents, the UNet's for two of them.
+fn graphs(config: &ModelConfig) -> [Graph; 3] {
+    [
+        clip::text_encoder(&config.text, 2).unwrap(),
+        unet::unet(&config.unet, 2, 64, 64, TOKENS, STEPS).unwrap(),
+        vae::decoder(&config.vae, 64, 64).unwrap(),
+    ]
+}
+
+/// How many nodes there are of each op.
+fn count(graph: &Graph) -> BTreeMap<&'static str, usize> {
+    let mut ops = BTreeMap::new();
+    graph.nodes().iter().for_each(|node| *ops.entry(node.op.name()).or_default() += 1);
+    ops
+}
+
+fn near(found: u64, published: f64) {
+    assert!((found as f64 / published - 1.0).abs() < 0.02, "{found:e} operations, not {published:e}");
+}
+
+#[test]
+fn parameters_are_as_many_as_in_the_published_models() {
+    // Counted by diffusers 0.42 and transformers 5 from the same configurations; the VAE's are its decoder's.
+    for (preset, published) in [
+        (Preset::Sd15, [123_060_480, 859_520_964, 49_490_199]),
+        (Preset::Sd21, [340_387_840, 865_910_724, 49_490_199]),
+    ] {
+        assert_eq!(graphs(&preset.config().unwrap()).each_ref().map(params), published, "{preset:?}");
+    }
+}
+
+#[test]
+fn operations_are_as_many_as_in_the_published_models() {
+    let [_, unet, vae] = graphs(&Preset::Sd15.config().unwrap());
+    near(unet.flops(), 2.0 * 0.800e12);
+    near(vae.flops(), 2.515e12);
+    assert_eq!(vae.value(vae.outputs()[0].1).shape.dims(), [1, 512, 512, 4]);
+}
+
+#[test]
+fn passes_leave_what_a_device_has_to_do() {
+    for preset in Preset::ALL {
+        let [text, unet, vae] = graphs(&preset.config().unwrap()).map(passes::fuse);
+        for graph in [&text, &unet, &vae] {
+            let ops = count(graph);
+            for folded in ["activation", "add", "upsample"] {
+                assert_eq!(ops.get(folded), None, "{preset:?} {}: {ops:?}", graph.name);
+            }
+        }
+        let ops = count(&unet);
+        assert_eq!((unet.nodes().len(), ops["conv2d"], ops["attention"], ops["concat"]), (452, 52, 32, 12));
+        assert_eq!((vae.nodes().len(), count(&vae)["conv2d"]), (71, 33));
+        let times = unet
+            .nodes()
+            .iter()
+            .filter(|node| matches!(&node.op, Op::Conv2d(conv) if conv.image_bias.is_some()));
+        assert_eq!(times.count(), 22, "every residual block learns the time");
+
+        // The sixteen cross-attentions' keys and values hang on the prompt alone.
+        let flops = unet.flops();
+        let (prompt, step) = passes::split(unet);
+        assert_eq!((prompt.nodes().len(), step.nodes().len()), (32, 420));
+        assert!(prompt.nodes().iter().all(|node| node.name.contains("attn2.to_")), "{}", prompt.listing());
+        assert_eq!(prompt.flops() + step.flops(), flops);
+        let once =
+            |value: &calotype_graph::Value| matches!(value.source, From::Input { rate: Rate::Prompt, .. });
+        assert_eq!(step.values().iter().filter(|value| once(value)).count(), 32);
+    }
+}
+
+#[test]
+fn synthetic_weights_are_all_that_a_graph_asks_for() {
+    for graph in graphs(&Preset::Sd21.config().unwrap()) {
+        let mut graph = passes::fuse(graph);
+        let source = Source::new(Synthetic::new(0, declare(&graph)).unwrap());
+        graph.resolve(&source, Precision::F32).unwrap();
+    }
+}
+
+#[test]
+fn skips_meet_their_like_at_every_size() {
+    let config = Preset::Sd15.config().unwrap().unet;
+    for (height, width) in [(1, 1), (9, 25), (37, 64), (8, 7)] {
+        let graph = unet::unet(&config, 1, height, width, TOKENS, STEPS).unwrap();
+        assert_eq!(graph.value(graph.outputs()[0].1).shape.dims(), [1, height, width, 4]);
+    }
+}
+
+#[test]
+fn levels_may_differ_in_all_that_the_configuration_lists() {
+    let text = r#"{
+        "block_out_channels": [32, 64, 96], "layers_per_block": [1, 3, 2], "attention_head_dim": [1, 4, 3],
+        "transformer_layers_per_block": [2, 1, 3], "cross_attention_dim": 40, "norm_num_groups": 16,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"], "time_embedding_dim": 48
+    }"#;
+    let config = UNetConfig::parse("unet/config.json", text).unwrap();
+    let graph = unet::unet(&config, 3, 10, 6, TOKENS, STEPS).unwrap();
+    assert_eq!(graph.value(graph.outputs()[0].1).shape.dims(), [3, 10, 6, 4]);
+    // Counted by diffusers.
+    assert_eq!(params(&graph), 4_955_652);
+}
+
+#[test]
+fn a_head_that_is_too_wide_is_an_error_that_names_its_node() {
+    let mut config = Preset::Sd15.config().unwrap().vae;
+    config.block_out_channels[3] = 1024;
+    let error = vae::decoder(&config, 8, 8).unwrap_err().to_string();
+    assert!(error.contains("decoder.mid_block.attentions.0.attention") && error.contains("512"), "{error}");
+}
+
+#[test]
+fn tiny_checkpoints_hold_what_the_graphs_ask_for_and_nothing_more() {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens");
+    for model in ["sd1-tiny", "sd2-tiny"] {
+        let folder: PathBuf = goldens.join(model).join("model");
+        let graphs = graphs(&ModelConfig::open(&folder).unwrap());
+        for (mut graph, component) in graphs.into_iter().zip(["text_encoder", "unet", "vae"]) {
+            let checkpoint = Safetensors::open_folder(folder.join(component), None).unwrap();
+            let others = ["encoder.conv", "encoder.down", "encoder.mid", "quant_conv"];
+            let ours =
+                |name: &&str| component != "vae" || !others.iter().any(|other| name.starts_with(other));
+            let held: usize = checkpoint
+                .names()
+                .into_iter()
+                .filter(ours)
+                .map(|name| checkpoint.get(name).unwrap().numel())
+                .sum();
+            assert_eq!(params(&graph), held, "{model}/{component}");
+            graph.resolve(&Source::new(checkpoint), Precision::F32).unwrap();
+        }
+    }
+}
