@@ -124,8 +124,47 @@ def cases():
         yield "LCM", BASE | c | dict(clip_sample=True, prediction_type="v_prediction"), 8, 0.0
 
 
-def run(name, config, steps, eta):
-    scheduler = getattr(diffusers, name + "Scheduler").from_config(config)
+FOLDERS = {  # scheduler_config.json of published models, and one older than the fields that pipelines correct
+    "sd15": BASE | dict(_class_name="PNDMScheduler", _diffusers_version="0.6.0", num_train_timesteps=1000,
+                        set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1, trained_betas=None,
+                        clip_sample=False),
+    "sd21": BASE | dict(_class_name="DDIMScheduler", _diffusers_version="0.8.0", num_train_timesteps=1000,
+                        prediction_type="v_prediction", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1,
+                        trained_betas=None, clip_sample=False),
+    "sdxl": BASE | dict(_class_name="EulerDiscreteScheduler", _diffusers_version="0.19.0", clip_sample=False,
+                        interpolation_type="linear", num_train_timesteps=1000, prediction_type="epsilon",
+                        sample_max_value=1.0, set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1,
+                        timestep_spacing="leading", trained_betas=None, use_karras_sigmas=False),
+    "old": BASE | dict(_class_name="DDIMScheduler", clip_sample=True, steps_offset=0),
+    "older": BASE | dict(_class_name="DDIMScheduler"),
+}
+FLAGS = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas", "beta": "use_beta_sigmas"}
+
+
+def switches():
+    """(folder, class, schedule): `Class.from_config(pipeline.scheduler.config, use_karras_sigmas=True)`."""
+    for folder in FOLDERS:
+        for name in ["DDIM", "PNDM", "DPMSolverMultistep", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete",
+                     "LMSDiscrete", "UniPCMultistep", "LCM"]:
+            yield folder, name, None
+        for name in ["DPMSolverMultistep", "EulerDiscrete", "HeunDiscrete", "LMSDiscrete", "UniPCMultistep"]:
+            for schedule in FLAGS:
+                yield folder, name, schedule
+        yield folder, None, None
+
+
+def scheduler_of(folder, name, schedule):
+    config = FOLDERS[folder]
+    scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
+    parts = dict.fromkeys(["vae", "text_encoder", "tokenizer", "unet", "safety_checker", "feature_extractor"])
+    pipeline = diffusers.StableDiffusionPipeline(**parts, scheduler=scheduler, requires_safety_checker=False)
+    if name is None:
+        return pipeline.scheduler
+    flags = {FLAGS[schedule]: True} if schedule else {}
+    return getattr(diffusers, name + "Scheduler").from_config(pipeline.scheduler.config, **flags)
+
+
+def run(scheduler, steps, eta):
     drawn = itertools.count()
     draw = lambda shape, **_: torch.from_numpy(NOISE[next(drawn)]).reshape(shape)
     module = __import__(type(scheduler).__module__, fromlist=["x"])
@@ -133,8 +172,8 @@ def run(name, config, steps, eta):
         module.randn_tensor = draw
     scheduler.set_timesteps(steps)
     sample = torch.from_numpy(START).reshape(1, SIZE, 1, 1) * scheduler.init_noise_sigma
-    first, samples = sample, []
-    extra = dict(eta=eta) if name == "DDIM" else {}
+    samples = []
+    extra = dict(eta=eta) if isinstance(scheduler, diffusers.DDIMScheduler) else {}
     for t in scheduler.timesteps:
         seen = scheduler.scale_model_input(sample, t)
         output = torch.from_numpy(model(seen.numpy(), t).astype(np.float32))
@@ -147,30 +186,31 @@ def run(name, config, steps, eta):
 def main():
     warnings.simplefilter("ignore")
     diffusers.logging.set_verbosity_error()
-    index, all_times, all_samples, at, refused = [], [], [], 0, []
-    seen = set()
+    index, all_times, all_samples, refused = [], [], [], []
+    work = {}
     for name, config, steps, eta in cases():
-        key = json.dumps([name, config, steps, eta], sort_keys=True)
-        if key in seen:
-            continue
-        seen.add(key)
+        case = dict(config={"_class_name": name + "Scheduler"} | config, steps=steps, eta=eta)
+        work[json.dumps(case, sort_keys=True)] = (case, lambda n=name, c=config: getattr(diffusers, n + "Scheduler").from_config(c))
+    for folder, name, schedule in switches():
+        case = dict(config=FOLDERS[folder], pipeline=True, steps=6, eta=0.0, schedule=schedule)
+        case["class"] = name and name + "Scheduler"
+        work[json.dumps(case, sort_keys=True)] = (case, lambda a=(folder, name, schedule): scheduler_of(*a))
+    for case, make in work.values():
         try:
-            times, samples, sigma = run(name, config, steps, eta)
+            times, samples, sigma = run(make(), case["steps"], case["eta"])
         except (AssertionError, IndexError, ValueError, RuntimeError) as error:
-            refused.append((name, config, steps, f"{type(error).__name__}: {error}"[:60]))
+            refused.append((case, f"{type(error).__name__}: {error}"[:60]))
             continue
         if not np.isfinite(samples).all():
-            refused.append((name, config, steps, "not finite"))
+            refused.append((case, "not finite"))
             continue
-        full = {"_class_name": name + "Scheduler"} | config
-        index.append(dict(config=full, steps=steps, eta=eta, init_noise_sigma=sigma, at=at, count=len(times)))
-        at += len(times)
+        index.append(case | dict(init_noise_sigma=sigma, at=sum(map(len, all_times)), count=len(times)))
         all_times.append(times)
         all_samples.append(samples)
     tensors = dict(start=START, noise=NOISE, timesteps=np.concatenate(all_times), samples=np.concatenate(all_samples))
     path = pathlib.Path(__file__).with_name("samplers.safetensors")
     save_file(tensors, path, metadata=dict(cases=json.dumps(index), diffusers=diffusers.__version__))
-    print(f"{len(index)} cases, {at} evaluations, {path.stat().st_size} bytes; {len(refused)} refused:")
+    print(f"{len(index)} cases, {path.stat().st_size} bytes; {len(refused)} refused or not finite:")
     for r in refused:
         print("  ", *r)
 

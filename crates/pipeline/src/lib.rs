@@ -4,6 +4,7 @@
 //! Nothing here touches a device: these modules are pure and compile to WebAssembly as they stand.
 
 pub mod error;
+pub mod image;
 pub mod noise;
 pub mod samplers;
 pub mod tokenizer;

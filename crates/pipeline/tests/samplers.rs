@@ -1,6 +1,9 @@
 //! Every sampler against the diffusers class of its name: tests/goldens/samplers.py says how the goldens were made.
 
-use calotype_pipeline::samplers::{BASIS, CLAMPED, MODEL, NOISE, Program, REGISTERS, SchedulerConfig};
+use calotype_pipeline::Error;
+use calotype_pipeline::samplers::{
+    BASIS, CLAMPED, MODEL, NOISE, Program, REGISTERS, Sampler, Schedule, SchedulerConfig,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -41,6 +44,19 @@ fn run(program: &Program, start: &Vector, noise: &[Vector]) -> Vec<Vector> {
         .collect()
 }
 
+/// The configuration of a case: a file's, or what a pipeline makes of it and of a choice of sampler.
+fn config_of(case: &Value) -> Result<SchedulerConfig, Error> {
+    let config = SchedulerConfig::from_json(&case["config"].to_string())?;
+    if case["pipeline"].is_null() {
+        return Ok(config);
+    }
+    let config = config.as_stable_diffusion_loads_it();
+    let Some(class) = case["class"].as_str() else { return Ok(config) };
+    let sampler = Sampler::ALL.into_iter().find(|s| s.class_name() == class).expect("a class");
+    let schedule = case["schedule"].as_str().map(|name| name.parse().expect("a schedule"));
+    config.with_sampler(sampler, schedule)
+}
+
 fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
     let bytes = file.tensor(name).expect(name).data();
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -71,9 +87,8 @@ fn trajectories_equal_diffusers() {
     for case in &cases {
         let number = |name: &str| case[name].as_f64().expect("a number");
         let (at, count) = (number("at") as usize, number("count") as usize);
-        let what = format!("{} steps {} eta {}", case["config"], case["steps"], case["eta"]);
-        let config = SchedulerConfig::from_json(&case["config"].to_string());
-        let program = match config.and_then(|c| c.program(number("steps") as usize, number("eta"))) {
+        let what = format!("{case}");
+        let program = match config_of(case).and_then(|c| c.program(number("steps") as usize, number("eta"))) {
             Ok(program) => program,
             Err(error) => {
                 failures.push(format!("{what}: {error}"));
@@ -103,4 +118,85 @@ fn trajectories_equal_diffusers() {
     }
     println!("{} cases, worst relative error {worst:e}", cases.len());
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let error = |json: &str| SchedulerConfig::from_json(json).expect_err(json).to_string();
+    for (json, field) in [
+        (r#"{"_class_name": "FlowMatchEulerDiscreteScheduler"}"#, "FlowMatchEulerDiscreteScheduler"),
+        (r#"{}"#, "_class_name"),
+        (r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#, "thresholding"),
+        (r#"{"_class_name": "DDIMScheduler", "prediction_type": "flow_prediction"}"#, "flow_prediction"),
+        (r#"{"_class_name": "DDIMScheduler", "beta_schedule": "sigmoid"}"#, "sigmoid"),
+        (r#"{"_class_name": "DDIMScheduler", "num_train_timesteps": "many"}"#, "many"),
+        (r#"{"_class_name": "DDIMScheduler", "wobble": 3}"#, "wobble"),
+        (r#"{"_class_name": "PNDMScheduler", "prediction_type": "sample"}"#, "prediction_type"),
+        (
+            r#"{"_class_name": "DPMSolverMultistepScheduler", "variance_type": "learned_range"}"#,
+            "variance_type",
+        ),
+        (
+            r#"{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver"}"#,
+            "final_sigmas_type",
+        ),
+        (r#"{"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": true}"#, "use_flow_sigmas"),
+        (
+            r#"{"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": true, "use_beta_sigmas": true}"#,
+            "use_beta",
+        ),
+        ("{", "the file"),
+    ] {
+        let message = error(json);
+        assert!(message.contains(field) && !message.contains('\n'), "{json}: {message}");
+    }
+    let fine =
+        r#"{"_class_name": "PNDMScheduler", "thresholding": true, "_anything": 3, "unheard_of": null}"#;
+    SchedulerConfig::from_json(fine).expect("fields of other classes and empty ones do no harm");
+}
+
+#[test]
+fn samplers_and_schedules_have_names() {
+    for sampler in Sampler::ALL {
+        assert_eq!(sampler.to_string().parse::<Sampler>().expect("a sampler"), sampler);
+    }
+    for (alias, sampler) in
+        [("plms", Sampler::Pndm), ("dpmpp_2m", Sampler::DpmSolver), ("DPMpp2m", Sampler::DpmSolver)]
+    {
+        assert_eq!(alias.parse::<Sampler>().expect("a sampler"), sampler);
+    }
+    assert!("dpm3".parse::<Sampler>().unwrap_err().to_string().contains("euler_a"));
+    let config = SchedulerConfig::from_json(r#"{"_class_name": "DDIMScheduler"}"#).expect("a configuration");
+    let message = config.with_sampler(Sampler::Ddim, Some(Schedule::Karras)).unwrap_err().to_string();
+    assert!(message.contains("ddim") && message.contains("karras"), "{message}");
+    assert!(config.program(0, 0.0).is_err() && config.program(1001, 0.0).is_err());
+    let snr =
+        r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
+    let message =
+        SchedulerConfig::from_json(snr).expect("a configuration").program(5, 0.0).unwrap_err().to_string();
+    assert!(message.contains("zero terminal SNR"), "{message}");
+}
+
+/// Registers cost memory on the device: a program keeps no more history than it reads.
+#[test]
+fn programs_keep_only_what_they_read() {
+    let base = SchedulerConfig::from_json(r#"{"_class_name": "DDIMScheduler"}"#).expect("a configuration");
+    let registers = |sampler| {
+        let program = base.with_sampler(sampler, None).and_then(|c| c.program(20, 0.0)).expect("a program");
+        assert_eq!(program.steps.iter().filter(|s| s.ends_step).count(), 20, "{sampler}");
+        program.registers()
+    };
+    for (sampler, most) in [
+        (Sampler::Ddim, 1),
+        (Sampler::Euler, 1),
+        (Sampler::EulerAncestral, 1),
+        (Sampler::Lcm, 1),
+        (Sampler::DpmSolver, 2),
+        (Sampler::Heun, 3),
+        (Sampler::Lms, 4),
+        (Sampler::UniPc, 4),
+        (Sampler::Pndm, 6),
+    ] {
+        assert_eq!(registers(sampler), most, "{sampler}");
+    }
 }

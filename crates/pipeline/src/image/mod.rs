@@ -1,0 +1,122 @@
+//! Pictures as files: PNG with the settings that made it, in the form that A1111's web UI writes and other tools
+//! read; grids; and file names that never overwrite.
+
+mod infotext;
+mod output;
+
+pub use infotext::Settings;
+#[cfg(not(target_arch = "wasm32"))]
+pub use output::{Pattern, write};
+
+use crate::error::{Error, Result};
+use std::borrow::Cow;
+
+/// The PNG keyword under which A1111 keeps its settings.
+const KEYWORD: &str = "parameters";
+
+/// Pixels in rows from the top, 8 bits a channel, 3 (RGB) or 4 (RGBA) channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Channels a pixel: 3 or 4.
+    pub channels: usize,
+    /// `height * width * channels` values.
+    pub pixels: Vec<u8>,
+}
+
+fn bad(reason: impl Into<String>) -> Error {
+    Error::Image { file: "PNG".into(), reason: reason.into() }
+}
+
+impl Picture {
+    /// A picture from its pixels; errors where their number does not fit the size.
+    pub fn new(width: usize, height: usize, channels: usize, pixels: Vec<u8>) -> Result<Picture> {
+        if width == 0
+            || height == 0
+            || !(3..=4).contains(&channels)
+            || pixels.len() != width * height * channels
+        {
+            return Err(bad(format!(
+                "{} values are no picture of {width}x{height} with {channels} channels",
+                pixels.len()
+            )));
+        }
+        Ok(Picture { width, height, channels, pixels })
+    }
+
+    /// The picture without its alpha channel.
+    pub fn rgb(&self) -> Cow<'_, [u8]> {
+        match self.channels {
+            3 => Cow::Borrowed(&self.pixels),
+            _ => Cow::Owned(self.pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect()),
+        }
+    }
+
+    /// An RGB PNG. `parameters` goes into a text chunk of that name: `tEXt` where it is Latin-1, else `iTXt`.
+    pub fn png(&self, parameters: Option<&str>) -> Result<Vec<u8>> {
+        let failed = |e: png::EncodingError| bad(e.to_string());
+        let too_large = |_| bad(format!("{}x{} is too large for a PNG", self.width, self.height));
+        let width = u32::try_from(self.width).map_err(too_large)?;
+        let height = u32::try_from(self.height).map_err(too_large)?;
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        if let Some(text) = parameters {
+            let added = match text.chars().all(|c| (c as u32) < 256 && c != '\0') {
+                true => encoder.add_text_chunk(KEYWORD.into(), text.into()),
+                false => encoder.add_itxt_chunk(KEYWORD.into(), text.replace('\0', "")),
+            };
+            added.map_err(failed)?;
+        }
+        let mut writer = encoder.write_header().map_err(failed)?;
+        writer.write_image_data(&self.rgb()).map_err(failed)?;
+        writer.finish().map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// Several pictures of one size in rows of `columns`, from the top left; without `columns` as near to a square
+    /// as it gets, wider rather than higher. Places left over are black.
+    pub fn grid(pictures: &[Picture], columns: Option<usize>) -> Result<Picture> {
+        let first = pictures.first().ok_or_else(|| bad("a grid of no pictures"))?;
+        let (w, h) = (first.width, first.height);
+        if let Some(odd) = pictures.iter().find(|p| (p.width, p.height) != (w, h)) {
+            return Err(bad(format!(
+                "a grid of {w}x{h} cannot take a picture of {}x{}",
+                odd.width, odd.height
+            )));
+        }
+        let square = || (pictures.len() as f64).sqrt().ceil() as usize;
+        let columns = columns.unwrap_or_else(square).clamp(1, pictures.len());
+        let rows = pictures.len().div_ceil(columns);
+        let mut pixels = vec![0; rows * h * columns * w * 3];
+        for (i, picture) in pictures.iter().enumerate() {
+            let (row, column) = (i / columns, i % columns);
+            for (y, line) in picture.rgb().chunks_exact(w * 3).enumerate() {
+                let start = (((row * h) + y) * columns + column) * w * 3;
+                pixels[start..start + line.len()].copy_from_slice(line);
+            }
+        }
+        Picture::new(columns * w, rows * h, 3, pixels)
+    }
+}
+
+/// The settings text of a PNG, where it has one.
+pub fn parameters(png: &[u8]) -> Result<Option<String>> {
+    let failed = |e: png::DecodingError| bad(format!("not readable: {e}"));
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().map_err(failed)?;
+    // Some writers put text after the pixels.
+    reader.finish().map_err(failed)?;
+    let info = reader.info();
+    if let Some(chunk) = info.uncompressed_latin1_text.iter().find(|c| c.keyword == KEYWORD) {
+        return Ok(Some(chunk.text.clone()));
+    }
+    if let Some(chunk) = info.utf8_text.iter().find(|c| c.keyword == KEYWORD) {
+        return chunk.get_text().map(Some).map_err(failed);
+    }
+    let compressed = info.compressed_latin1_text.iter().find(|c| c.keyword == KEYWORD);
+    compressed.map(|chunk| chunk.get_text().map_err(failed)).transpose()
+}
