@@ -80,3 +80,26 @@ fn a_folder_gives_its_own_vocabulary() {
     let message = Tokenizer::from_folder("/nowhere/at/all").err().expect("an error").to_string();
     assert!(message.contains("/nowhere/at/all"), "{message}");
 }
+
+/// A tokenizer.json of the crate's own making: merges as pairs, an added word, and the flags it states.
+#[test]
+fn a_tokenizer_json_goes_before_the_other_files() {
+    let json = r#"{"model": {"type": "BPE", "merges": [["a", "b</w>"], "b c</w>"],
+        "vocab": {"a": 0, "b": 1, "c</w>": 2, "b</w>": 3, "ab</w>": 4, "bc</w>": 5, "<s>": 6, "<e>": 7, "a</w>": 8}},
+        "added_tokens": [{"id": 6, "content": "<s>", "special": true, "normalized": false},
+                         {"id": 9, "content": "<cat>", "special": false, "normalized": true}]}"#;
+    let config = r#"{"bos_token": "<s>", "eos_token": "<e>", "unk_token": "<e>", "pad_token": "<e>",
+        "model_max_length": 8}"#;
+    let files = Files {
+        tokenizer: Some(json.into()),
+        config: Some(config.into()),
+        vocab: Some(b"not read".to_vec()),
+        ..Files::default()
+    };
+    let tokenizer = Tokenizer::from_bytes(&files).expect("a tokenizer");
+    let encoded = tokenizer.encode("AB bc <cat> a").expect("ids");
+    assert_eq!(encoded.ids, [6, 4, 5, 9, 8, 7, 7, 7]);
+    assert_eq!((encoded.len, encoded.dropped), (6, None));
+    let encoded = tokenizer.encode("a a a a a a ab  bc").expect("ids");
+    assert_eq!((encoded.len, encoded.dropped.as_deref()), (8, Some("ab  bc")));
+}

@@ -98,6 +98,8 @@ pub(super) fn distinct(specials: &Specials) -> Vec<AddedToken> {
 /// What the JSON files say besides the vocabulary.
 pub(super) struct Settings {
     pub specials: Specials,
+    /// Words that were added to the vocabulary whole, in the order of their ids.
+    pub added: Vec<Special>,
     pub max_len: Option<usize>,
 }
 
@@ -173,7 +175,12 @@ impl Files {
         let map = read("special_tokens_map.json", &self.special_tokens_map)?;
         let tokenizer = read("tokenizer.json", &self.tokenizer)?;
         let listed: Vec<Special> = match (config.get("added_tokens_decoder"), tokenizer.get("added_tokens")) {
-            (Some(Value::Object(by_id)), _) => by_id.values().filter_map(Special::parse).collect(),
+            (Some(Value::Object(by_id)), _) => {
+                let mut by_id: Vec<_> =
+                    by_id.iter().map(|(id, v)| (id.parse().unwrap_or(u32::MAX), v)).collect();
+                by_id.sort_by_key(|(id, _)| *id);
+                by_id.into_iter().filter_map(|(_, v)| Special::parse(v)).collect()
+            }
             (None, Some(Value::Array(list))) => list.iter().filter_map(Special::parse).collect(),
             _ => Vec::new(),
         };
@@ -193,7 +200,10 @@ impl Files {
         // transformers writes 1e30 for "no limit".
         let length =
             config.get("model_max_length").and_then(Value::as_f64).filter(|n| (0.0..1e6).contains(n));
-        Ok(Settings { specials, max_len: length.map(|n| n as usize) })
+        let in_a_role =
+            |token: &Special| specials.iter().any(|(_, special)| special.content == token.content);
+        let added = listed.into_iter().filter(|token| !in_a_role(token)).collect();
+        Ok(Settings { specials, added, max_len: length.map(|n| n as usize) })
     }
 }
 

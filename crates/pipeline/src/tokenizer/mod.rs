@@ -7,7 +7,7 @@ mod files;
 pub use files::Files;
 
 use crate::error::{Error, Result};
-use files::Special;
+use files::{Settings, Special};
 use serde_json::{Map, Value};
 use std::io::Read;
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -61,7 +61,7 @@ impl Tokenizer {
     pub fn from_bytes(files: &Files) -> Result<Tokenizer> {
         let (vocab, merges) = files.vocabulary()?;
         let settings = files.settings()?;
-        Tokenizer::build(vocab, merges, &settings.specials, settings.max_len.unwrap_or(DEFAULT_LENGTH))
+        Tokenizer::build(vocab, merges, settings)
     }
 
     /// The full CLIP tokenizer, as Stable Diffusion 1.x has it: padded with the end token.
@@ -87,15 +87,12 @@ impl Tokenizer {
             (special.normalized, special.declared) = (true, true);
         }
         specials[files::PAD].1 = Special::plain(pad);
-        Tokenizer::build(vocab, merges, &specials, DEFAULT_LENGTH)
+        Tokenizer::build(vocab, merges, Settings { specials, added: Vec::new(), max_len: None })
     }
 
-    fn build(
-        vocab: Vocab,
-        merges: Vec<(String, String)>,
-        specials: &files::Specials,
-        max_len: usize,
-    ) -> Result<Tokenizer> {
+    fn build(vocab: Vocab, merges: Vec<(String, String)>, settings: Settings) -> Result<Tokenizer> {
+        let Settings { specials, added, max_len } = settings;
+        let max_len = max_len.unwrap_or(DEFAULT_LENGTH);
         let broken = |e: tokenizers::Error| tokenizer_error("vocab.json and merges.txt", e.to_string());
         let content = |which: usize| specials[which].1.content.as_str();
         let bpe = BPE::builder()
@@ -114,7 +111,9 @@ impl Tokenizer {
         let mut words = tokenizers::Tokenizer::new(bpe);
         words.with_normalizer(Some(Normalizers::new(normalizers))).map_err(broken)?;
         words.with_pre_tokenizer(Some(Splitters::new(splitters)));
-        words.add_special_tokens(files::distinct(specials)).map_err(broken)?;
+        let plain = added.iter().map(|token| AddedToken { special: false, ..token.into() });
+        words.add_tokens(plain).map_err(broken)?;
+        words.add_special_tokens(files::distinct(&specials)).map_err(broken)?;
         let id = |which: usize| {
             let unknown =
                 || tokenizer_error("vocab.json", format!("the token {:?} has no id", content(which)));
