@@ -23,7 +23,7 @@ pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) {
         y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
             for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 for ((y, x), (mean, scale, shift)) in y.iter_mut().zip(x).zip(&affine) {
-                    *y = (x - mean) * scale + shift;
+                    *y = (f64::from(*x) - mean) as f32 * scale + shift;
                 }
             }
             activation::apply(op.activation, y);
@@ -32,7 +32,7 @@ pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) {
 }
 
 /// Each channel's mean, scale and shift, from an image's rows.
-fn affine(op: &GroupNorm, x: &[f32], channels: usize, gamma: &[f32], beta: &[f32]) -> Vec<(f32, f32, f32)> {
+fn affine(op: &GroupNorm, x: &[f32], channels: usize, gamma: &[f32], beta: &[f32]) -> Vec<(f64, f32, f32)> {
     let sums: Vec<Vec<[f64; 2]>> = x.par_chunks(ROWS * channels).map(|x| moments(x, channels)).collect();
     let size = channels / op.groups;
     let count = (x.len() / op.groups) as f64;
@@ -46,7 +46,7 @@ fn affine(op: &GroupNorm, x: &[f32], channels: usize, gamma: &[f32], beta: &[f32
         let mean = sum / count;
         let variance = (squares / count - mean * mean).max(0.0);
         let inverse = 1.0 / (variance + f64::from(op.eps)).sqrt();
-        affine.extend(own.map(|c| (mean as f32, (inverse * f64::from(gamma[c])) as f32, beta[c])));
+        affine.extend(own.map(|c| (mean, (inverse * f64::from(gamma[c])) as f32, beta[c])));
     }
     affine
 }
