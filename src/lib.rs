@@ -1,1 +1,32 @@
-//! calotype
+//! Calotype: Stable Diffusion on WebGPU, in Rust.
+//!
+//! ```no_run
+//! use calotype::{Pipeline, Request};
+//!
+//! # fn main() -> Result<(), calotype::Error> {
+//! let mut pipeline = Pipeline::from_pretrained("path/to/stable-diffusion-v1-5")?;
+//! let output = pipeline.text_to_image(&Request::new("a photo of an astronaut riding a horse"))?;
+//! std::fs::write("astronaut.png", output.pictures[0].png(None)?)?;
+//! # Ok(()) }
+//! ```
+//!
+//! The model is a folder in the diffusers layout. Without a GPU everything still works, slowly, on the CPU.
+//! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.
+
+mod device;
+mod error;
+mod pipeline;
+
+pub use calotype_gpu::{AdapterReport, Backend, Choice, adapters};
+pub use calotype_graph::{Caps, Executor, MemoryUse, Precision};
+pub use calotype_models::config::ModelConfig;
+pub use calotype_pipeline::noise::BatchSeeds;
+pub use calotype_pipeline::samplers::{Sampler, Schedule};
+pub use calotype_pipeline::{
+    Denoising, GivenNoise, MemoryPlan, Model, Output, Picture, Progress, Request, StagePlan, Timings, image, noise,
+    plan, samplers, tokenizer,
+};
+pub use calotype_tensor::{DType, HostTensor, Shape};
+pub use device::{Device, Opened};
+pub use error::Error;
+pub use pipeline::{Options, Pipeline};

@@ -102,8 +102,8 @@ impl Blueprint {
         let mut g = Graph::new("vae");
         let latents = g.input("latents", [1, h, w, channels], Elem::F32, Rate::Prompt);
         let found = g.input("found", [1, 4], Elem::U32, Rate::Prompt);
-        // diffusers: latents / scaling_factor + shift_factor (pipeline_stable_diffusion.py, autoencoder_kl.py).
-        let (scale, shift) = (1.0 / config.vae.scaling_factor, config.vae.shift_factor);
+        // diffusers: latents / scaling_factor (pipeline_stable_diffusion.py).
+        let (scale, shift) = (1.0 / config.vae.scaling_factor, 0.0);
         let shape = Shape::new(&[1, h, w, channels]);
         let x = g.push("scaled", FromLatents { latents, shape, from: 0, copies: 1, scale, shift })?;
         let image = vae::decode(&mut g, &config.vae, x)?;
@@ -187,7 +187,9 @@ impl Blueprint {
             });
             plans.push(plan);
         }
-        let activation_bytes: u64 = plan::pool(&plans.iter().collect::<Vec<_>>()).iter().sum();
+        // The text encoder has buffers of its own; the others share theirs.
+        let shared: Vec<&Plan> = plans[CONTEXT..].iter().collect();
+        let activation_bytes = plans[TEXT].bytes() + plan::pool(&shared).iter().sum::<u64>();
         let bytes = |p: &PortSpec| aligned((p.shape.numel() * p.dtype.size()) as u64);
         let port_bytes: u64 = self.ports.values().map(bytes).sum();
         // What is read back passes through a copy of the largest port that is ever read.

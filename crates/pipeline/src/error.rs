@@ -3,6 +3,7 @@
 /// What can go wrong between a request and its picture. Each message is one line that names the thing and the
 /// way out.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A scheduler configuration has a class, a field or a value that no sampler here implements.
     #[error("scheduler_config.json: {field} = {value} is not supported: {hint}")]
@@ -32,6 +33,39 @@ pub enum Error {
         file: String,
         /// What is wrong with it, and what to do.
         reason: String,
+    },
+    /// The model folder cannot be used.
+    #[error("{0}")]
+    Model(String),
+    /// The request asks for something that cannot be.
+    #[error("{0}")]
+    Request(String),
+    /// A configuration or a graph.
+    #[error(transparent)]
+    Config(#[from] calotype_models::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Weights(#[from] calotype_weights::Error),
+    /// A graph, or the device it ran on.
+    #[error(transparent)]
+    Graph(#[from] calotype_graph::Error),
+    /// The numbers went bad: no picture is written.
+    #[error("no picture: {stage} {what}; {hint}")]
+    Broken {
+        /// The first stage where it went wrong.
+        stage: String,
+        /// What was seen there.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The caller stopped the run.
+    #[error("stopped after step {step} of {steps}")]
+    Stopped {
+        /// Steps that were done.
+        step: usize,
+        /// Steps that were asked for.
+        steps: usize,
     },
 }
 

@@ -1,12 +1,24 @@
 //! What stands between a model and a picture: words to ids ([`tokenizer`]), a seed to noise ([`noise`]), a number
 //! of steps to a denoising program ([`samplers`]), pixels to a file that knows its settings ([`image`]).
 //!
-//! Nothing here touches a device: these modules are pure and compile to WebAssembly as they stand.
+//! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
+//! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
+pub mod blueprint;
+mod denoise;
 pub mod error;
 pub mod image;
+mod model;
 pub mod noise;
+mod pipeline;
+mod request;
 pub mod samplers;
 pub mod tokenizer;
 
-pub use error::Error;
+pub use blueprint::{MemoryPlan, StagePlan};
+pub use denoise::{Denoising, Progress};
+pub use error::{Error, Result};
+pub use model::Model;
+pub use image::Picture;
+pub use pipeline::{Output, Pipeline, Timings, plan};
+pub use request::{GivenNoise, Request};

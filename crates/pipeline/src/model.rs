@@ -79,14 +79,14 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let source = |graph: Graph| -> Box<dyn WeightFetch> {
-            Box::new(Source::new(Synthetic::new(SYNTHETIC_SEED, declare(&graph))))
+        let source = |graph: Graph| -> Result<Box<dyn WeightFetch>> {
+            Ok(Box::new(Source::new(Synthetic::new(SYNTHETIC_SEED, declare(&graph))?)))
         };
         Self {
             name: format!("synthetic:{}", preset.name()),
-            text: source(clip::text_encoder(&config.text, 1)?),
-            unet: source(unet::unet(&config.unet, 1, 8, 8, 77, 1)?),
-            vae: source(vae::decoder(&config.vae, 8, 8)?),
+            text: source(clip::text_encoder(&config.text, 1)?)?,
+            unet: source(unet::unet(&config.unet, 1, 8, 8, 77, 1)?)?,
+            vae: source(vae::decoder(&config.vae, 8, 8)?)?,
             scheduler,
             tokenizer,
             config,

@@ -74,6 +74,13 @@ impl Request {
         self.cfg_scale > 1.0
     }
 
+    /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
+    /// but the first's.
+    pub fn seeds(&self) -> Vec<u64> {
+        let step = |i| if self.batch_seeds == BatchSeeds::Each { i } else { 0 };
+        (0..self.batch_size as u64).map(|i| self.seed.wrapping_add(step(i))).collect()
+    }
+
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.
     pub fn size(&self, model: &Model) -> Result<[usize; 2]> {
         let own = model.config.default_size();

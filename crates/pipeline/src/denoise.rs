@@ -1,0 +1,166 @@
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::noise::{Latents, nchw_to_nhwc};
+use crate::pipeline::{Canvas, ROW_BYTES, to_torch};
+use crate::request::Request;
+use crate::samplers;
+use calotype_graph::ops::{BASIS, REGISTERS, StepRow};
+use calotype_graph::{Executor, Program};
+use calotype_tensor::HostTensor;
+use web_time::{Duration, Instant};
+
+/// A run under way.
+pub struct Denoising<'a> {
+    exec: &'a dyn Executor,
+    canvas: &'a Canvas,
+    program: &'a Program,
+    steps: Vec<samplers::Step>,
+    evaluation: usize,
+    step: usize,
+    total: usize,
+    channels: usize,
+    factor: usize,
+    started: Instant,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// Steps asked for.
+    pub steps: usize,
+    /// Since the first step began.
+    pub elapsed: Duration,
+}
+
+impl<'a> Denoising<'a> {
+    /// Uploads all that the run needs: noise, the step table, the first input. Nothing is uploaded, allocated or
+    /// compiled after this.
+    pub(crate) fn begin(
+        exec: &'a dyn Executor,
+        canvas: &'a Canvas,
+        program: &'a Program,
+        request: &Request,
+        sampler: samplers::Program,
+        model: &Model,
+    ) -> Result<Self> {
+        let size = canvas.size;
+        let factor = model.config.vae.factor();
+        let [c, h, w] = [model.config.vae.latent_channels, size.height / factor, size.width / factor];
+        let numel = size.batch * c * h * w;
+
+        // 1. The starting sample: unit noise times the sampler's first sigma.
+        let mut drawn = Latents::new(request.batch_seeds, request.seed, size.batch, [c, h, w]);
+        let mut noise = |given: Option<&HostTensor>, name: &str| -> Result<Vec<f32>> {
+            let values = match given {
+                None => drawn.draw(),
+                Some(t) if t.shape().dims() == [size.batch, c, h, w] => t.to_f32(),
+                Some(t) => {
+                    return Err(Error::Request(format!(
+                        "--latents: tensor {name} has shape {}, and this run takes [{}, {c}, {h}, {w}]",
+                        t.shape(),
+                        size.batch
+                    )));
+                }
+            };
+            Ok(nchw_to_nhwc(&values, [c, h, w]))
+        };
+        let given = request.noise.as_ref();
+        let mut sample = noise(given.map(|g| &g.latents), "latents")?;
+        sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
+        let mut registers = sample.clone();
+        registers.resize(REGISTERS * numel, 0.0);
+        exec.write(&canvas.ports["unet.registers"], 0, bytemuck::cast_slice(&registers))?;
+
+        // 2. What the sampler adds on the way.
+        for i in 0..sampler.noises {
+            let name = format!("noise.{i}");
+            let added = match given {
+                Some(g) => Some(g.added.get(i).ok_or_else(|| {
+                    let (has, needs) = (g.added.len(), sampler.noises);
+                    Error::Request(format!(
+                        "--latents: this sampler adds noise {needs} times, and the file holds {has} tensors (noise.0 …)"
+                    ))
+                })?),
+                None => None,
+            };
+            let values = noise(added, &name)?;
+            exec.write(&canvas.ports["unet.noise"], (i * numel * 4) as u64, bytemuck::cast_slice(&values))?;
+        }
+
+        // 3. The step table.
+        let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
+        for (i, step) in sampler.steps.iter().enumerate() {
+            let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
+            words.extend_from_slice(&row(step, next, request).words());
+        }
+        debug_assert!(words.len() * 4 <= size.rows * ROW_BYTES);
+        exec.write(&canvas.ports["unet.table"], 0, bytemuck::cast_slice(&words))?;
+
+        // 4. The first input, once for each half of guidance.
+        let scale = sampler.steps.first().map_or(1.0, |s| s.input_scale);
+        let input = &canvas.ports["unet.latents"];
+        let mut first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
+        if size.guided {
+            first.extend_from_within(..);
+        }
+        let first = HostTensor::from_f32(input.shape, &first).cast(input.dtype);
+        exec.write(input, 0, first.bytes())?;
+
+        let total = sampler.steps.iter().filter(|s| s.ends_step).count();
+        let (steps, started) = (sampler.steps, Instant::now());
+        Ok(Self { exec, canvas, program, steps, evaluation: 0, step: 0, total, channels: c, factor, started })
+    }
+
+    /// Takes one step; none is left where it returns none. The device may still be at work on it: only the step
+    /// before is sure to be done.
+    pub async fn step(&mut self) -> Result<Option<Progress>> {
+        if self.evaluation >= self.steps.len() {
+            return Ok(None);
+        }
+        loop {
+            self.exec.run(self.program, self.evaluation)?;
+            // One evaluation is encoded while the one before runs: the device never waits for the host.
+            self.exec.pace(1).await?;
+            self.evaluation += 1;
+            if self.steps[self.evaluation - 1].ends_step || self.evaluation == self.steps.len() {
+                break;
+            }
+        }
+        self.step += 1;
+        if self.evaluation == self.steps.len() {
+            self.exec.pace(0).await?;
+        }
+        Ok(Some(Progress { step: self.step, steps: self.total.max(self.step), elapsed: self.started.elapsed() }))
+    }
+
+    /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
+    pub async fn latents(&self) -> Result<HostTensor> {
+        let size = self.canvas.size;
+        let shape = [size.batch, self.channels, size.height / self.factor, size.width / self.factor];
+        let registers = self.exec.read(&self.canvas.ports["unet.registers"]).await?.to_f32();
+        Ok(to_torch(&registers[..shape.iter().product()], shape))
+    }
+}
+
+/// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
+fn row(step: &samplers::Step, next_scale: f32, request: &Request) -> StepRow {
+    let wide = |row: &[f32; BASIS]| {
+        let mut out = [0.0; 12];
+        out[..BASIS].copy_from_slice(row);
+        out
+    };
+    StepRow {
+        rows: std::array::from_fn(|r| wide(&step.rows[r])),
+        clamp: step.clamp.as_ref().map_or([0.0; 12], |c| wide(&c.row)),
+        clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
+        guidance: request.cfg_scale,
+        rescale: request.cfg_rescale,
+        input_scale: next_scale,
+        timestep: step.timestep,
+        noise: step.noise.unwrap_or(0) as u32,
+        uses_noise: step.noise.is_some().into(),
+        pad: 0,
+    }
+}

@@ -1,0 +1,362 @@
+use crate::blueprint::{Blueprint, CONTEXT, MemoryPlan, STEP, Size, TEXT, VAE};
+use crate::denoise::{Denoising, Progress};
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use crate::model::Model;
+use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
+use crate::request::Request;
+use calotype_graph::ops::{Range, StepRow};
+use calotype_graph::{Executor, MemoryUse, Port, Ports, Precision, Program, ProgramSpec};
+use calotype_tensor::{DType, HostTensor};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use web_time::{Duration, Instant};
+
+/// A model on a device, ready to draw.
+///
+/// The way of a prompt: [`encode_text`](Self::encode_text), [`denoise`](Self::denoise),
+/// [`decode_latents`](Self::decode_latents); [`text_to_image`](Self::text_to_image) is all three.
+pub struct Pipeline {
+    exec: Rc<dyn Executor>,
+    model: Model,
+    precision: Precision,
+    canvas: Option<Canvas>,
+    text: Option<(Ports, Program)>,
+    /// States of the prompts met last, so that a series of pictures encodes each prompt once.
+    states: RefCell<HashMap<String, HostTensor>>,
+    load_time: Duration,
+}
+
+/// The programs and ports of one size of run.
+pub(crate) struct Canvas {
+    pub size: Size,
+    pub ports: BTreeMap<String, Port>,
+    pub programs: Vec<Program>,
+}
+
+/// Where the time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Reading, repacking and uploading weights, compiling kernels.
+    pub load: Duration,
+    /// Prompts to states.
+    pub text: Duration,
+    /// All steps.
+    pub denoise: Duration,
+    /// Latents to pixels.
+    pub decode: Duration,
+}
+
+/// What [`Pipeline::text_to_image`] returns.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// One a batch image, RGBA.
+    pub pictures: Vec<Picture>,
+    /// The seed that gives each picture in a batch of its own.
+    pub seeds: Vec<u64>,
+    /// The final latents before the VAE, `[B, C, H/f, W/f]` f32, still multiplied by the scaling factor.
+    pub latents: HostTensor,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Device memory held, and its peak.
+    pub memory: MemoryUse,
+}
+
+impl Pipeline {
+    /// A pipeline that runs `model` on `exec`, storing activations as `precision` says. Weights are brought to the
+    /// device when they are first needed.
+    pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
+        Self { exec, model, precision, canvas: None, text: None, states: RefCell::default(), load_time: Duration::ZERO }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The device.
+    pub fn executor(&self) -> &dyn Executor {
+        &*self.exec
+    }
+
+    /// How activations are stored.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What a request takes on this device, before anything is allocated.
+    pub fn plan(&self, request: &Request) -> Result<MemoryPlan> {
+        plan(&self.model, request, self.precision, &self.exec.caps())
+    }
+
+    /// A prompt as the UNet attends to it: `[1, T, hidden]` f32. Prompts longer than T ids lose their end, which is
+    /// logged as a warning that quotes it.
+    pub async fn encode_text(&mut self, prompt: &str) -> Result<HostTensor> {
+        if let Some(known) = self.states.borrow().get(prompt) {
+            return Ok(known.clone());
+        }
+        let encoded = self.model.tokenizer.encode(prompt)?;
+        if let Some(dropped) = &encoded.dropped {
+            let most = self.model.tokenizer.max_len();
+            log::warn!("the prompt is longer than {most} tokens; dropped: \"{dropped}\"");
+        }
+        self.prepare_text().await?;
+        let (ports, program) = self.text.as_ref().expect("just prepared");
+        self.exec.write(&ports["ids"], 0, bytemuck::cast_slice(&encoded.ids))?;
+        self.exec.run(program, 0)?;
+        let states = self.exec.read(&ports["states"]).await?.cast(DType::F32);
+        if let Some(what) = not_finite(&states.to_f32()) {
+            return Err(self.broken("the text encoder".into(), what));
+        }
+        let mut cache = self.states.borrow_mut();
+        if cache.len() >= 64 {
+            cache.clear();
+        }
+        cache.insert(prompt.to_string(), states.clone());
+        Ok(states)
+    }
+
+    /// Begins a run: the steps are taken by [`Denoising::step`]. `states` are `[1 or B, T, hidden]` f32, those of the
+    /// negative prompts first where the request is guided.
+    pub async fn denoise(
+        &mut self,
+        request: &Request,
+        negative: Option<&[HostTensor]>,
+        positive: &[HostTensor],
+    ) -> Result<Denoising<'_>> {
+        request.check()?;
+        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
+        let [height, width] = request.size(&self.model)?;
+        let size = Size {
+            batch: request.batch_size,
+            height,
+            width,
+            guided: negative.is_some(),
+            rescale: negative.is_some() && request.cfg_rescale > 0.0,
+            rows: Size::rows_for(program.steps.len()),
+            noises: program.noises,
+        };
+        self.prepare(size).await?;
+        let canvas = self.canvas.as_ref().expect("just prepared");
+        let mut states = Vec::new();
+        for half in negative.into_iter().chain([positive]) {
+            for i in 0..size.batch {
+                states.extend_from_slice(&half[if half.len() == 1 { 0 } else { i }].to_f32());
+            }
+        }
+        let port = &canvas.ports["unet.states"];
+        if states.len() != port.shape.numel() {
+            return Err(Error::Request(format!(
+                "the text states hold {} numbers, and {} images of {} need {}",
+                states.len(),
+                size.batch,
+                port.shape,
+                port.shape.numel()
+            )));
+        }
+        let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
+        self.exec.write(port, 0, states.bytes())?;
+        self.exec.run(&canvas.programs[CONTEXT - 1], 0)?;
+        Denoising::begin(&*self.exec, canvas, &canvas.programs[STEP - 1], request, program, &self.model)
+    }
+
+    /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures.
+    pub async fn decode_latents(&mut self, latents: &HostTensor) -> Result<Vec<Picture>> {
+        let factor = self.model.config.vae.factor();
+        let channels = self.model.config.vae.latent_channels;
+        let &[batch, c, h, w] = latents.shape().dims() else {
+            return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
+        };
+        if c != channels {
+            return Err(Error::Request(format!("latents have {c} channels, and the model's VAE takes {channels}")));
+        }
+        let [height, width] = [h * factor, w * factor];
+        if !self.canvas.as_ref().is_some_and(|k| k.size.height == height && k.size.width == width) {
+            let rows = Size::rows_for(1);
+            let size = Size { batch: 1, height, width, guided: false, rescale: false, rows, noises: 0 };
+            self.prepare(size).await?;
+        }
+        let canvas = self.canvas.as_ref().expect("just prepared");
+        let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
+        let mut pictures = Vec::new();
+        for image in values.chunks_exact(c * h * w) {
+            self.exec.write(&canvas.ports["vae.latents"], 0, bytemuck::cast_slice(image))?;
+            self.exec.write(&canvas.ports["vae.found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
+            self.exec.run(&canvas.programs[VAE - 1], 0)?;
+            let found = self.exec.read(&canvas.ports["vae.found"]).await?.to_u32();
+            let found = Range::decode([found[0], found[1], found[2], found[3]]);
+            if found.not_finite > 0 {
+                let what = format!("produced {} values that are not finite (NaN or infinity)", found.not_finite);
+                return Err(self.broken("the VAE decoder".into(), what));
+            }
+            let pixels = self.exec.read(&canvas.ports["vae.pixels"]).await?;
+            let words = pixels.to_u32();
+            if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
+                let flat = image.iter().all(|v| *v == image[0]);
+                let stage = if flat { "the UNet" } else { "the VAE decoder" };
+                return Err(self.broken(stage.into(), "left a flat picture, every pixel alike".into()));
+            }
+            pictures.push(Picture::new(width, height, 4, pixels.bytes().to_vec())?);
+        }
+        debug_assert_eq!(pictures.len(), batch);
+        Ok(pictures)
+    }
+
+    /// A request to its pictures. `each_step` is told of every step and may stop the run.
+    pub async fn text_to_image(
+        &mut self,
+        request: &Request,
+        each_step: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Output> {
+        request.check()?;
+        request.size(&self.model)?;
+        let mut timings = Timings::default();
+        let loading = self.load_time;
+
+        // 1. Words to states.
+        let start = Instant::now();
+        let mut positive = Vec::new();
+        for prompt in &request.prompts {
+            positive.push(self.encode_text(prompt).await?);
+        }
+        let mut negative = Vec::new();
+        if request.guided() {
+            for prompt in &request.negative_prompts {
+                negative.push(self.encode_text(prompt).await?);
+            }
+        }
+        timings.text = start.elapsed().saturating_sub(self.load_time - loading);
+
+        // 2. Noise to latents.
+        let start = Instant::now();
+        let loaded = self.load_time;
+        let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
+        while let Some(progress) = run.step().await? {
+            if each_step(&progress).is_break() {
+                return Err(Error::Stopped { step: progress.step, steps: progress.steps });
+            }
+        }
+        let latents = run.latents().await?;
+        timings.denoise = start.elapsed().saturating_sub(self.load_time - loaded);
+        if not_finite(&latents.to_f32()).is_some() {
+            return Err(self.find_broken_step(request, &negative, &positive).await?);
+        }
+
+        // 3. Latents to pixels.
+        let start = Instant::now();
+        let pictures = self.decode_latents(&latents).await?;
+        timings.decode = start.elapsed();
+        timings.load = self.load_time - loading;
+        let seeds = request.seeds();
+        Ok(Output { pictures, seeds, latents, timings, memory: self.exec.memory() })
+    }
+
+    /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
+    async fn find_broken_step(
+        &mut self,
+        request: &Request,
+        negative: &[HostTensor],
+        positive: &[HostTensor],
+    ) -> Result<Error> {
+        let mut run = self.denoise(request, request.guided().then_some(negative), positive).await?;
+        let mut at = (request.steps, "produced values that are not finite".to_string());
+        while let Some(progress) = run.step().await? {
+            if let Some(what) = not_finite(&run.latents().await?.to_f32()) {
+                at = (progress.step, what);
+                break;
+            }
+        }
+        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, request.steps), at.1))
+    }
+
+    fn broken(&self, stage: String, what: String) -> Error {
+        let hint = match self.precision {
+            Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32",
+            Precision::F32 => "the model's weights are damaged or of another model: fetch it again",
+        };
+        Error::Broken { stage, what, hint: hint.into() }
+    }
+
+    async fn prepare_text(&mut self) -> Result<()> {
+        if self.text.is_some() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut graph = calotype_models::clip::text_encoder(&self.model.config.text, 1)?;
+        graph = calotype_graph::passes::fuse(graph);
+        graph.resolve(&*self.model.text, self.precision)?;
+        self.exec.load(&graph, &*self.model.text, &mut |_| ()).await?;
+        let mut ports = Ports::new();
+        let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
+        for (name, value) in values {
+            let shape = graph.value(value).shape;
+            let dtype = if name == "ids" { DType::U32 } else { self.precision.dtype() };
+            ports.insert(name.clone(), self.exec.port(&format!("text encoder.{name}"), shape, dtype)?);
+        }
+        let spec = ProgramSpec { graph: &graph, ports: &ports, precision: self.precision };
+        let program = self.exec.prepare(&[spec])?.remove(0);
+        self.text = Some((ports, program));
+        self.load_time += start.elapsed();
+        Ok(())
+    }
+
+    async fn prepare(&mut self, size: Size) -> Result<()> {
+        if self.canvas.as_ref().is_some_and(|c| c.size == size) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let blueprint = Blueprint::new(&self.model, size, self.precision)?;
+        // The old buffers go before the new ones come.
+        self.canvas = None;
+        let mut ports = BTreeMap::new();
+        for (name, spec) in blueprint.ports.iter().filter(|(n, _)| !n.starts_with("text encoder")) {
+            ports.insert(name.clone(), self.exec.port(name, spec.shape, spec.dtype)?);
+        }
+        let mut bound = Vec::new();
+        for (i, stage) in blueprint.stages.iter().enumerate().filter(|(i, _)| *i != TEXT) {
+            self.exec.load(&stage.graph, Blueprint::source(&self.model, i), &mut |_| ()).await?;
+            let own: Ports = stage.ports.iter().map(|(n, p)| (n.clone(), ports[p].clone())).collect();
+            bound.push((&stage.graph, own));
+        }
+        let precision = self.precision;
+        let specs: Vec<ProgramSpec> =
+            bound.iter().map(|(graph, ports)| ProgramSpec { graph, ports, precision }).collect();
+        let programs = self.exec.prepare(&specs)?;
+        self.canvas = Some(Canvas { size, ports, programs });
+        self.load_time += start.elapsed();
+        Ok(())
+    }
+}
+
+/// What a request takes on a device, before anything is allocated.
+pub fn plan(model: &Model, request: &Request, precision: Precision, caps: &calotype_graph::Caps) -> Result<MemoryPlan> {
+    request.check()?;
+    let [height, width] = request.size(model)?;
+    let program = request.scheduler(model)?.program(request.steps, request.eta)?;
+    let size = Size {
+        batch: request.batch_size,
+        height,
+        width,
+        guided: request.guided(),
+        rescale: request.guided() && request.cfg_rescale > 0.0,
+        rows: Size::rows_for(program.steps.len()),
+        noises: program.noises,
+    };
+    Blueprint::new(model, size, precision)?.memory(caps)
+}
+
+/// Says how many values are NaN or infinite, if any are.
+pub(crate) fn not_finite(values: &[f32]) -> Option<String> {
+    let bad = values.iter().filter(|v| !v.is_finite()).count();
+    (bad > 0).then(|| format!("produced {bad} values that are not finite (NaN or infinity)"))
+}
+
+/// Latents as the device holds them, `[B, h·w·C]`, to torch's `[B, C, h, w]`.
+pub(crate) fn to_torch(values: &[f32], [b, c, h, w]: [usize; 4]) -> HostTensor {
+    HostTensor::from_f32([b, c, h, w], &nhwc_to_nchw(values, [c, h, w]))
+}
+
+/// Bytes of a row of the step table.
+pub(crate) const ROW_BYTES: usize = 4 * StepRow::WORDS;

@@ -1,0 +1,69 @@
+use crate::Error;
+use calotype_cpu::CpuExecutor;
+use calotype_gpu::{AdapterReport, Backend, Choice, GpuExecutor};
+use calotype_graph::{Executor, Precision};
+use std::rc::Rc;
+
+/// What to run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The GPU that the choice means, or an error.
+    Gpu(Choice),
+    /// The CPU.
+    Cpu,
+}
+
+/// A device, open.
+pub struct Opened {
+    /// What runs graphs on it.
+    pub executor: Rc<dyn Executor>,
+    /// The adapter's features and limits; none for the CPU.
+    pub adapter: Option<AdapterReport>,
+}
+
+impl Device {
+    /// Opens it. Where [`Device::Auto`] finds no GPU, a warning says so and how to get one going.
+    pub fn open(&self) -> Result<Opened, Error> {
+        match self {
+            Self::Cpu => Ok(Opened::cpu()),
+            Self::Gpu(choice) => Opened::gpu(choice),
+            Self::Auto => {
+                let found = pollster::block_on(calotype_gpu::adapters(Backend::Auto));
+                // A driver that computes on the processor is slower than our own CPU code.
+                match found.iter().find(|a| a.kind != "cpu") {
+                    Some(_) => Opened::gpu(&Choice::default()),
+                    None => {
+                        let only = found.first().map(|a| format!(" (only {}, which is software)", a.name));
+                        log::warn!(
+                            "no GPU found{}: running on the CPU, which is slow. To use a GPU install its driver with \
+                             Vulkan, Metal or DX12 support (on Linux also libvulkan1); `calotype adapters` lists what \
+                             is seen",
+                            only.unwrap_or_default()
+                        );
+                        Ok(Opened::cpu())
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn cpu() -> Self {
+        Self { executor: Rc::new(CpuExecutor::new()), adapter: None }
+    }
+
+    fn gpu(choice: &Choice) -> Result<Self, Error> {
+        let gpu = pollster::block_on(GpuExecutor::new(choice))?;
+        let adapter = Some(gpu.report().clone());
+        Ok(Self { executor: Rc::new(gpu), adapter })
+    }
+
+    /// How activations are stored where nothing else is asked for: f16 where the device computes with it.
+    pub fn default_precision(&self) -> Precision {
+        if self.executor.caps().f16 { Precision::F16 } else { Precision::F32 }
+    }
+}
