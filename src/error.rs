@@ -12,3 +12,19 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
+
+impl Error {
+    /// Whether what was asked for is at fault, not the model, the device or the run.
+    pub fn is_usage(&self) -> bool {
+        use calotype_pipeline::Error::{Request, Sampler};
+        matches!(
+            self,
+            Self::Pipeline(Request(_) | Sampler(_)) | Self::Gpu(calotype_gpu::Error::NoSuchAdapter { .. })
+        )
+    }
+
+    /// Whether the caller stopped the run.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Pipeline(calotype_pipeline::Error::Stopped { .. }))
+    }
+}

@@ -13,6 +13,7 @@
 //! The model is a folder in the diffusers layout. Without a GPU everything still works, slowly, on the CPU.
 //! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.
 
+pub mod builtin;
 mod device;
 mod error;
 mod pipeline;
@@ -23,8 +24,8 @@ pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
-    Denoising, GivenNoise, MemoryPlan, Model, Output, Picture, Progress, Request, StagePlan, Timings, image, noise,
-    plan, samplers, tokenizer,
+    Contents, Denoising, GivenNoise, MemoryPlan, Model, Output, Picture, Progress, Request, StagePlan,
+    Timings, image, noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
 pub use device::{Device, Opened};

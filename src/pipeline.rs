@@ -1,4 +1,6 @@
-use crate::{Device, Error, HostTensor, MemoryPlan, Model, Opened, Output, Picture, Precision, Progress, Request};
+use crate::{
+    Device, Error, HostTensor, MemoryPlan, Model, Opened, Output, Picture, Precision, Progress, Request,
+};
 use calotype_graph::Executor;
 use pollster::block_on;
 use std::ops::ControlFlow;

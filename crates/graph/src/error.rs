@@ -1,4 +1,3 @@
-
 /// What can be wrong with a graph, a plan or a run of it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,8 +1,6 @@
 use crate::lower::Caps;
-use crate::value::Layout;
-use crate::{Error, Graph, Weight};
+use crate::{Error, Graph};
 use calotype_tensor::{DType, HostTensor, Shape};
-use half::{bf16, f16};
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -128,68 +126,4 @@ pub trait Executor {
 
     /// The memory held.
     fn memory(&self) -> MemoryUse;
-}
-
-/// Lays a checkpoint's tensor out as `weight` asks: `bytes` of `dtype` become the bytes of `weight.dtype` for a
-/// value of shape `seen`. Values that are not finite, or too large for f16, are errors that name the tensor.
-pub fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str) -> Result<Vec<u8>, Error> {
-    let same = dtype == weight.dtype;
-    let mut values: Vec<f32> = decode(dtype, bytes);
-    let bad = values.iter().filter(|v| !v.is_finite()).count();
-    let name = || weight.names[0].clone();
-    if bad > 0 {
-        return Err(Error::WeightNotFinite { name: name(), file: file.to_string(), count: bad });
-    }
-    if weight.dtype == DType::F16 && !same {
-        let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
-        if f16::from_f32(most).is_infinite() {
-            return Err(Error::WeightOverflow { name: name(), file: file.to_string(), value: most });
-        }
-    }
-    let s = weight.shape.dims();
-    match weight.layout {
-        Layout::Vector | Layout::Table => values.resize(seen.numel(), 0.0),
-        Layout::Matrix => values = transpose(&values, s[0], s[1], 1, seen.dims()[1], seen.dims()[0]),
-        Layout::Conv { kernel: [kh, kw], channels } => {
-            values = transpose(&values, s[0], s[1], kh * kw, seen.dims()[1], channels);
-        }
-    }
-    Ok(match weight.dtype {
-        DType::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-        _ => bytemuck::cast_slice(&values).to_vec(),
-    })
-}
-
-fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
-    match dtype {
-        DType::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        DType::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        _ => bytemuck::pod_collect_to_vec(bytes),
-    }
-}
-
-/// `[out, channels, taps]` to `[taps, padded_channels, padded_out]`, in tiles that stay in cache.
-fn transpose(
-    from: &[f32],
-    out: usize,
-    channels: usize,
-    taps: usize,
-    padded_out: usize,
-    padded_channels: usize,
-) -> Vec<f32> {
-    const TILE: usize = 32;
-    let mut to = vec![0.0; taps * padded_channels * padded_out];
-    for o0 in (0..out).step_by(TILE) {
-        for c0 in (0..channels).step_by(TILE) {
-            for tap in 0..taps {
-                for c in c0..(c0 + TILE).min(channels) {
-                    let row = (tap * padded_channels + c) * padded_out;
-                    for o in o0..(o0 + TILE).min(out) {
-                        to[row + o] = from[(o * channels + c) * taps + tap];
-                    }
-                }
-            }
-        }
-    }
-    to
 }

@@ -8,16 +8,18 @@ mod executor;
 mod graph;
 pub mod lower;
 pub mod ops;
+mod pack;
 pub mod passes;
 pub mod plan;
 mod value;
 
 pub use error::Error;
 pub use executor::{
-    Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Program, ProgramSpec, WeightFetch, pack,
+    Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Program, ProgramSpec, WeightFetch,
 };
 pub use graph::{Graph, Node};
 pub use lower::{Caps, Recording, lower};
 pub use ops::{Activation, Op};
+pub use pack::pack;
 pub use plan::Plan;
 pub use value::{Elem, Layout, Rate, Source, Value, ValueId, Weight, WeightId};

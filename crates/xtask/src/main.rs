@@ -1,0 +1,27 @@
+//! The project's chores: `cargo run --release -p xtask -- CHORE`.
+
+mod stages;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+chores:
+  stages MODEL GOLDENS [BACKEND]   a folder's UNet and VAE against diffusers' tensors, with time and memory
+                                   (MODEL and GOLDENS as scripts/full_size.py makes them; BACKEND auto, vulkan, cpu)
+  unet-speed MODEL GOLDENS [BACKEND] [RUNS]
+                                   seconds of one UNet forward on 1x4x32x32 latents at f32, as JSON";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["stages", model, goldens, ref rest @ ..] => {
+            stages::check(model, goldens, rest.first().copied().unwrap_or("auto"))
+        }
+        ["unet-speed", model, goldens, ref rest @ ..] => {
+            let runs = rest.get(1).map_or(Ok(5), |n| n.parse())?;
+            stages::speed(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
+        }
+        _ => bail!("{HELP}"),
+    }
+}
