@@ -1,4 +1,4 @@
-use super::GRAIN;
+use super::{GRAIN, exp::exp};
 use crate::program::Values;
 use calotype_graph::Activation;
 use calotype_graph::ops::Activate;
@@ -29,7 +29,7 @@ fn map(y: &mut [f32], f: impl Fn(f32) -> f32) {
 }
 
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 fn gelu_tanh(x: f32) -> f32 {

@@ -8,6 +8,7 @@ mod concat;
 mod conv2d;
 mod embedding;
 mod epilogue;
+mod exp;
 mod from_latents;
 mod geglu;
 mod group_norm;
