@@ -1,0 +1,149 @@
+//! `pictures.json`: prompts to pictures, as StableDiffusionPipeline draws them; and what a seed promises.
+
+use crate::support::{Device, Golden, Report, MODELS};
+use calotype::{BatchSeeds, GivenNoise, Output, Picture, Pipeline, Precision, Request, Sampler};
+use calotype_testkit::error;
+use serde_json::Value as Json;
+use std::path::Path;
+
+/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
+const LATENTS: f64 = 1e-3;
+
+fn strings(value: &Json) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_string()).collect()
+}
+
+/// The pixels of an RGB file.
+fn read_png(file: &Path) -> Vec<u8> {
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(file).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((frame.color_type, frame.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
+    pixels.truncate(frame.buffer_size());
+    pixels
+}
+
+/// The largest difference of two values, of 255.
+fn apart(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+fn check(device: &dyn Fn() -> Option<Device>) {
+    let mut report = Report::default();
+    for model in MODELS {
+        let Some(device) = device() else { return };
+        let golden = Golden::open(model, "pictures");
+        let mut pipeline = device.pipeline(golden.model(), Precision::F32);
+        for case in golden.cases.as_array().unwrap() {
+            let name = format!("{model} {} {}", case["name"].as_str().unwrap(), device.name);
+            let number = |field: &str| case[field].as_f64().unwrap();
+            let prompts = strings(&case["prompts"]);
+            let request = Request {
+                batch_size: prompts.len(),
+                prompts,
+                negative_prompts: strings(&case["negative_prompts"]),
+                width: Some(number("width") as usize),
+                height: Some(number("height") as usize),
+                steps: number("steps") as usize,
+                cfg_scale: number("guidance") as f32,
+                cfg_rescale: number("guidance_rescale") as f32,
+                noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
+                ..Request::new("")
+            };
+            let output = pipeline.text_to_image(&request).unwrap();
+            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
+            let files = strings(&case["png"]);
+            assert_eq!(output.pictures.len(), files.len(), "{name}");
+            for (picture, file) in output.pictures.iter().zip(files) {
+                assert_eq!(
+                    (picture.width, picture.height),
+                    (request.width.unwrap(), request.height.unwrap())
+                );
+                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
+                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
+            }
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn pictures_are_those_of_diffusers_on_the_cpu() {
+    check(&|| Some(Device::cpu()));
+}
+
+#[test]
+fn pictures_are_those_of_diffusers_on_a_gpu() {
+    check(&|| Device::gpus().into_iter().next());
+}
+
+/// A small request of the tiny models.
+fn small(seed: u64, batch_size: usize) -> Request {
+    Request { width: Some(64), height: Some(48), steps: 3, seed, batch_size, ..Request::new("a lighthouse") }
+}
+
+fn draw(pipeline: &mut Pipeline, request: &Request) -> Output {
+    pipeline.text_to_image(request).unwrap()
+}
+
+#[test]
+fn a_seed_is_a_picture() {
+    let golden = Golden::open("sd2-tiny", "pictures");
+    for device in Device::all() {
+        let mut pipeline = device.pipeline(golden.model(), Precision::F32);
+        // An ancestral sampler draws on the way too.
+        let ancestral =
+            |seed, batch| Request { sampler: Some(Sampler::EulerAncestral), ..small(seed, batch) };
+        let first = draw(&mut pipeline, &ancestral(7, 1));
+        let other = draw(&mut pipeline, &ancestral(8, 1));
+        let batch = draw(&mut pipeline, &ancestral(7, 2));
+        let again = draw(&mut pipeline, &ancestral(7, 1));
+        assert_eq!(first.pictures, again.pictures, "{}: the same seed, another picture", device.name);
+        assert_ne!(first.pictures, other.pictures, "{}: another seed, the same picture", device.name);
+        assert_eq!((&first.seeds, &other.seeds, &batch.seeds), (&vec![7], &vec![8], &vec![7, 8]));
+        // Image i of a batch is what seed + i gives alone, but for sums taken in another order.
+        for (alone, together) in [&first.pictures[0], &other.pictures[0]].into_iter().zip(&batch.pictures) {
+            let off = apart(&alone.pixels, &together.pixels);
+            assert!(off <= 1, "{}: in a batch a picture differs by {off} of 255", device.name);
+        }
+        // One generator for all draws the first image's noise as it draws it alone, then goes on.
+        let one = Request { batch_seeds: BatchSeeds::One, ..small(7, 2) };
+        let (one, each) = (draw(&mut pipeline, &one), draw(&mut pipeline, &small(7, 2)));
+        assert!(apart(&one.pictures[0].pixels, &each.pictures[0].pixels) <= 1, "{}", device.name);
+        assert!(differ(&one.pictures[1], &each.pictures[1]), "{}", device.name);
+    }
+}
+
+#[test]
+fn what_a_request_says_is_seen() {
+    let golden = Golden::open("sd1-tiny", "pictures");
+    let mut pipeline = Device::cpu().pipeline(golden.model(), Precision::F32);
+    let base = draw(&mut pipeline, &small(1, 1)).pictures.remove(0);
+    for (what, request) in [
+        ("prompt", Request { prompts: vec!["a bowl of fruit".into()], ..small(1, 1) }),
+        ("negative prompt", Request { negative_prompts: vec!["blurry".into()], ..small(1, 1) }),
+        ("steps", Request { steps: 4, ..small(1, 1) }),
+        ("cfg scale", Request { cfg_scale: 3.0, ..small(1, 1) }),
+        ("no guidance", Request { cfg_scale: 1.0, ..small(1, 1) }),
+        ("cfg rescale", Request { cfg_rescale: 0.7, ..small(1, 1) }),
+        ("sampler", Request { sampler: Some(Sampler::Euler), ..small(1, 1) }),
+    ] {
+        let picture = draw(&mut pipeline, &request).pictures.remove(0);
+        assert!(differ(&picture, &base), "{what} makes no difference");
+    }
+    // Below 1 as at 1 there is no guidance, and no negative prompt.
+    let bare = |cfg_scale, negative: &str| Request {
+        cfg_scale,
+        negative_prompts: vec![negative.into()],
+        ..small(1, 1)
+    };
+    let [one, less] = [bare(1.0, "blurry"), bare(0.5, "")].map(|r| draw(&mut pipeline, &r).pictures);
+    assert_eq!(one, less);
+}
+
+/// Whether two pictures differ by more than rounding.
+fn differ(a: &Picture, b: &Picture) -> bool {
+    apart(&a.pixels, &b.pixels) > 1
+}

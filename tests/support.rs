@@ -1,0 +1,158 @@
+use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision};
+use calotype_cpu::CpuExecutor;
+use calotype_gpu::GpuExecutor;
+use safetensors::SafeTensors;
+use serde_json::Value as Json;
+use std::io::Write;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Once;
+
+/// The tiny models (`tests/goldens/README.md`).
+pub const MODELS: [&str; 2] = ["sd1-tiny", "sd2-tiny"];
+
+/// What a browser has: WebGPU's default limits, no f16, and shaders whose bounds are checked.
+pub fn plain() -> Choice {
+    Choice { plain: true, ..Choice::default() }
+}
+
+/// A GPU; software counts. Where there is none the test is skipped, which is said once on stderr (past the test
+/// harness, which hides what passing tests print), or fails if CALOTYPE_TEST_GPU=1 promised one.
+pub fn gpu(choice: &Choice) -> Option<GpuExecutor> {
+    match pollster::block_on(GpuExecutor::new(choice)) {
+        Ok(executor) => Some(executor),
+        Err(calotype_gpu::Error::NoAdapter { .. }) => {
+            let promised = std::env::var("CALOTYPE_TEST_GPU").is_ok_and(|v| v == "1");
+            assert!(!promised, "CALOTYPE_TEST_GPU=1, but there is no GPU adapter");
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                let _ =
+                    writeln!(std::io::stderr(), "skipped: no GPU adapter (tests that need one do nothing)");
+            });
+            None
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// A device under test.
+pub struct Device {
+    /// What messages call it.
+    pub name: &'static str,
+    /// What runs graphs on it.
+    pub executor: Rc<dyn Executor>,
+}
+
+impl Device {
+    /// The CPU.
+    pub fn cpu() -> Self {
+        Self { name: "cpu", executor: Rc::new(CpuExecutor::new()) }
+    }
+
+    /// The best GPU with all it can do, and the same as a browser would see it; none where there is none.
+    pub fn gpus() -> Vec<Self> {
+        let open = |name, choice: Choice| {
+            gpu(&choice).map(|gpu| Self { name, executor: Rc::new(gpu) as Rc<dyn Executor> })
+        };
+        [open("gpu", Choice::default()), open("plain gpu", plain())].into_iter().flatten().collect()
+    }
+
+    /// The CPU and the GPUs.
+    pub fn all() -> Vec<Self> {
+        std::iter::once(Self::cpu()).chain(Self::gpus()).collect()
+    }
+
+    /// A tiny model on it. A device holds one model's weights.
+    pub fn pipeline(&self, model: Model, precision: Precision) -> calotype::Pipeline {
+        let opened = Opened { executor: Rc::clone(&self.executor), adapter: None };
+        calotype::Pipeline::new(&opened, model, precision)
+    }
+}
+
+/// A tiny model and a set of what diffusers got from it.
+pub struct Golden {
+    /// The model's folder within `tests/goldens`.
+    pub folder: PathBuf,
+    /// The cases.
+    pub cases: Json,
+    tensors: Vec<u8>,
+}
+
+impl Golden {
+    /// `set` is `stages`, `trajectories` or `pictures`.
+    pub fn open(model: &str, set: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(model);
+        Self {
+            cases: serde_json::from_slice(&std::fs::read(folder.join(format!("{set}.json"))).unwrap())
+                .unwrap(),
+            tensors: std::fs::read(folder.join(format!("{set}.safetensors"))).unwrap(),
+            folder,
+        }
+    }
+
+    /// The model, opened.
+    pub fn model(&self) -> Model {
+        Model::folder(&self.folder.join("model"), None).unwrap()
+    }
+
+    /// An f32 tensor as PyTorch has it, by the name that `key` holds.
+    pub fn tensor(&self, key: &Json) -> HostTensor {
+        let file = SafeTensors::deserialize(&self.tensors).unwrap();
+        let view = file.tensor(key.as_str().unwrap()).unwrap();
+        HostTensor::from_bytes(view.shape(), DType::F32, view.data().to_vec())
+    }
+
+    /// The same of a list of names.
+    pub fn list(&self, keys: &Json) -> Vec<HostTensor> {
+        keys.as_array().unwrap().iter().map(|key| self.tensor(key)).collect()
+    }
+
+    /// Token ids, which are i64 in the file.
+    pub fn ids(&self, key: &Json) -> HostTensor {
+        let file = SafeTensors::deserialize(&self.tensors).unwrap();
+        let view = file.tensor(key.as_str().unwrap()).unwrap();
+        let ids = view.data().chunks_exact(8).map(|id| i64::from_le_bytes(id.try_into().unwrap()) as u32);
+        HostTensor::from_u32(view.shape(), &ids.collect::<Vec<_>>())
+    }
+}
+
+/// `[B, C, H, W]` to `[B, H, W, C]`.
+pub fn nhwc(tensor: &HostTensor) -> HostTensor {
+    let &[b, c, h, w] = tensor.shape().dims() else { panic!("no pictures: {}", tensor.shape()) };
+    HostTensor::from_f32([b, h, w, c], &calotype::noise::nchw_to_nhwc(&tensor.to_f32(), [c, h, w]))
+}
+
+/// One image of a batch, `[1, ..]`.
+pub fn nth(batch: &HostTensor, image: usize) -> HostTensor {
+    let &[_, a, b, c] = batch.shape().dims() else { panic!("no batch: {}", batch.shape()) };
+    HostTensor::from_f32([1, a, b, c], &batch.to_f32()[image * a * b * c..][..a * b * c])
+}
+
+/// Collects what went wrong, so that one run tells of every case.
+#[derive(Default)]
+pub struct Report {
+    failures: Vec<String>,
+    worst: f64,
+}
+
+impl Report {
+    /// Notes a case's error and its bound.
+    pub fn case(&mut self, name: &str, error: f64, bound: f64) {
+        println!("{name:60} {error:.1e}");
+        self.worst = self.worst.max(error);
+        self.check(error <= bound, || format!("{name}: {error:.2e}, more than {bound:.0e}"));
+    }
+
+    /// Notes a failure unless `fine`.
+    pub fn check(&mut self, fine: bool, what: impl FnOnce() -> String) {
+        if !fine {
+            self.failures.push(what());
+        }
+    }
+
+    /// Fails the test if any case did.
+    pub fn finish(self) {
+        println!("worst {:.1e}", self.worst);
+        assert!(self.failures.is_empty(), "{} failed:\n{}", self.failures.len(), self.failures.join("\n"));
+    }
+}
