@@ -155,6 +155,9 @@ fn what_is_not_supported_is_named() {
     let fine =
         r#"{"_class_name": "PNDMScheduler", "thresholding": true, "_anything": 3, "unheard_of": null}"#;
     SchedulerConfig::from_json(fine).expect("fields of other classes and empty ones do no harm");
+    // As Python writes a float that JSON does not have; in a string it is nothing but words.
+    let python = r#"{"_class_name": "DPMSolverMultistepScheduler", "_note": "\\ \"-Infinity", "lambda_min_clipped": -Infinity}"#;
+    SchedulerConfig::from_json(python).expect("diffusers saves this");
 }
 
 #[test]

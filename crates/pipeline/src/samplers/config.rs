@@ -2,7 +2,7 @@
 //! defaults, and an error for what is not.
 
 use super::Sampler;
-use super::fields::Fields;
+use super::fields::{Fields, quote_infinities};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -198,7 +198,7 @@ impl SchedulerConfig {
             value,
             hint: hint.into(),
         };
-        match serde_json::from_str(text) {
+        match serde_json::from_str(&quote_infinities(text)) {
             Ok(Value::Object(fields)) => Self::from_fields(fields),
             Ok(other) => Err(bad(other.to_string(), "a JSON object was expected")),
             Err(error) => Err(bad(error.to_string(), "the JSON cannot be read; download the file again")),

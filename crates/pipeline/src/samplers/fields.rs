@@ -240,6 +240,33 @@ fn to_number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| f64::from_str(value.as_str()?).ok()).filter(|n| !n.is_nan())
 }
 
+/// JSON without the literals `Infinity`, `-Infinity` and `NaN`, which JSON does not have but Python's writer does:
+/// diffusers saves DPM-Solver's `lambda_min_clipped` so. They become strings, which [`to_number`] reads.
+pub(super) fn quote_infinities(text: &str) -> String {
+    let (mut quoted, mut rest, mut in_string) = (String::with_capacity(text.len()), text, false);
+    'text: while let Some(next) = rest.chars().next() {
+        if !in_string {
+            for literal in ["-Infinity", "Infinity", "NaN"] {
+                if let Some(after) = rest.strip_prefix(literal) {
+                    quoted.extend(["\"", literal, "\""]);
+                    rest = after;
+                    continue 'text;
+                }
+            }
+        }
+        // A quotation mark behind a backslash ends no string.
+        let length = if in_string && next == '\\' {
+            1 + rest[1..].chars().next().map_or(0, char::len_utf8)
+        } else {
+            next.len_utf8()
+        };
+        in_string ^= next == '"';
+        quoted.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    quoted
+}
+
 fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
