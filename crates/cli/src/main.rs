@@ -1,2 +1,35 @@
-//! cli
-fn main() {}
+//! The `calotype` command: a thin shell around the library of that name.
+
+mod adapters;
+mod args;
+mod device;
+mod exit;
+mod generate;
+mod inspect;
+mod interrupt;
+mod latents;
+mod memory;
+mod output;
+mod plan;
+mod progress;
+mod report;
+mod text;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    text::log_to_stderr();
+    let done = match cli.command {
+        Command::Generate(args) => generate::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::code(&error),
+    }
+}

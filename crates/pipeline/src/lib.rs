@@ -5,6 +5,7 @@
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
 pub mod blueprint;
+mod contents;
 mod denoise;
 pub mod error;
 pub mod image;
@@ -13,9 +14,11 @@ pub mod noise;
 mod pipeline;
 mod request;
 pub mod samplers;
+mod settings;
 pub mod tokenizer;
 
 pub use blueprint::{MemoryPlan, StagePlan};
+pub use contents::Contents;
 pub use denoise::{Denoising, Progress};
 pub use error::{Error, Result};
 pub use model::Model;

@@ -1,10 +1,12 @@
+use crate::contents::Contents;
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerConfig;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Files, Tokenizer};
 use calotype_graph::{Graph, WeightFetch};
 use calotype_models::config::{ModelConfig, Preset};
 use calotype_models::{Source, clip, declare, unet, vae};
-use calotype_weights::Synthetic;
+use calotype_weights::{Memory, Synthetic, WeightSource};
+use std::borrow::Cow;
 
 /// A model opened for reading: its configuration, its tokenizer, and where its weights come from. Nothing is on a
 /// device yet.
@@ -23,7 +25,20 @@ pub struct Model {
     pub unet: Box<dyn WeightFetch>,
     /// The autoencoder's tensors.
     pub vae: Box<dyn WeightFetch>,
+    /// What the checkpoints hold: the text encoder's, the UNet's, the autoencoder's.
+    pub contents: [Contents; 3],
 }
+
+/// A component's checkpoint as graphs ask for it, and what it holds.
+type Component = (Box<dyn WeightFetch>, Contents);
+
+fn component(name: &'static str, source: impl WeightSource + 'static) -> Component {
+    let contents = Contents::of(name, &source);
+    (Box::new(Source::new(source)), contents)
+}
+
+/// The names that exporters give the file of a component's weights.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 
 /// The seed of `synthetic:` models' weights.
 const SYNTHETIC_SEED: u64 = 0x0ca1_07b9;
@@ -55,20 +70,50 @@ impl Model {
         let config = ModelConfig::open(folder)?;
         let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
-        let open = |component: &str| -> Result<Box<dyn WeightFetch>> {
-            Ok(Box::new(Source::new(Safetensors::open_folder(folder.join(component), variant)?)))
-        };
+        let open = |name| Ok(component(name, Safetensors::open_folder(folder.join(name), variant)?));
+        let components = [open("text_encoder"), open("unet"), open("vae")];
         let name = folder.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-        Self {
-            name: name.unwrap_or_else(|| "model".into()),
-            scheduler,
-            tokenizer,
-            text: open("text_encoder")?,
-            unet: open("unet")?,
-            vae: open("vae")?,
-            config,
-        }
-        .checked()
+        Self::new(name.unwrap_or_else(|| "model".into()), config, scheduler, tokenizer, components)
+    }
+
+    /// Opens a model whose files are in memory: `file` gets a path relative to the model's folder and returns the
+    /// file's bytes, where there is such a file. Each component's weights are one safetensors file.
+    pub fn from_files(name: &str, file: impl Fn(&str) -> Option<Cow<'static, [u8]>>) -> Result<Self> {
+        let open = |part: &'static str| {
+            let found = WEIGHTS.map(|f| format!("{part}/{f}")).into_iter().find_map(|f| Some((file(&f)?, f)));
+            let (bytes, path) = found.ok_or_else(|| {
+                Error::Model(format!("{name}: {part} has no weights: neither {}", WEIGHTS.join(" nor ")))
+            })?;
+            Ok::<_, Error>(Memory::new(format!("{name}/{path}"), bytes)?)
+        };
+        Self::from_sources(name, &file, [open("text_encoder")?, open("unet")?, open("vae")?])
+    }
+
+    /// Opens a model whose JSON and vocabulary are in memory, `file` returning them as for
+    /// [`from_files`](Self::from_files), and whose weights are lent by the sources of the text encoder, the UNet and
+    /// the autoencoder: what a browser fetches tensor by tensor.
+    pub fn from_sources<S: WeightSource + 'static>(
+        name: &str,
+        file: impl Fn(&str) -> Option<Cow<'static, [u8]>>,
+        [text, unet, vae]: [S; 3],
+    ) -> Result<Self> {
+        use std::io;
+        let config = ModelConfig::read(name, |path| {
+            let bytes = file(path).ok_or(io::ErrorKind::NotFound)?;
+            String::from_utf8(bytes.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+        })?;
+        let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
+        let words = |path: &str| file(&format!("tokenizer/{path}")).map(Cow::into_owned);
+        let tokenizer = Tokenizer::from_bytes(&Files {
+            tokenizer: words("tokenizer.json"),
+            vocab: words("vocab.json"),
+            merges: words("merges.txt"),
+            config: words("tokenizer_config.json"),
+            special_tokens_map: words("special_tokens_map.json"),
+        })?;
+        let components =
+            [Ok(component("text_encoder", text)), Ok(component("unet", unet)), Ok(component("vae", vae))];
+        Self::new(name.into(), config, scheduler, tokenizer, components)
     }
 
     /// A published architecture with seeded random weights, made as they are asked for.
@@ -79,19 +124,25 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let source = |graph: Graph| -> Result<Box<dyn WeightFetch>> {
-            Ok(Box::new(Source::new(Synthetic::new(SYNTHETIC_SEED, declare(&graph))?)))
-        };
-        Self {
-            name: format!("synthetic:{}", preset.name()),
-            text: source(clip::text_encoder(&config.text, 1)?)?,
-            unet: source(unet::unet(&config.unet, 1, 8, 8, 77, 1)?)?,
-            vae: source(vae::decoder(&config.vae, 8, 8)?)?,
-            scheduler,
-            tokenizer,
-            config,
-        }
-        .checked()
+        let source =
+            |name, graph: Graph| Ok(component(name, Synthetic::new(SYNTHETIC_SEED, declare(&graph))?));
+        let components = [
+            source("text_encoder", clip::text_encoder(&config.text, 1)?),
+            source("unet", unet::unet(&config.unet, 1, 8, 8, 77, 1)?),
+            source("vae", vae::decoder(&config.vae, 8, 8)?),
+        ];
+        Self::new(format!("synthetic:{}", preset.name()), config, scheduler, tokenizer, components)
+    }
+
+    fn new(
+        name: String,
+        config: ModelConfig,
+        scheduler: SchedulerConfig,
+        tokenizer: Tokenizer,
+        [text, unet, vae]: [Result<Component>; 3],
+    ) -> Result<Self> {
+        let ((text, a), (unet, b), (vae, c)) = (text?, unet?, vae?);
+        Self { name, config, scheduler, tokenizer, text, unet, vae, contents: [a, b, c] }.checked()
     }
 
     /// The tokenizer must speak of ids that the text encoder has.

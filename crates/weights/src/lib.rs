@@ -1,7 +1,8 @@
 //! Checkpoints by tensor path: where a model's numbers come from.
 //!
 //! [`WeightSource`] is the one face that everything above sees. Natively it is [`Safetensors`], files mapped into
-//! memory, so that opening a checkpoint costs its header and nothing else; [`Synthetic`] makes seeded random
+//! memory, so that opening a checkpoint costs its header and nothing else; [`Memory`] is a file that is in memory
+//! already; [`Synthetic`] makes seeded random
 //! weights of declared shapes, for plans, tests and benchmarks without a download. [`Aliased`] lets one name find
 //! a tensor that older or newer exporters wrote under another.
 
@@ -12,6 +13,7 @@ mod folder;
 mod header;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
+mod memory;
 mod source;
 mod synthetic;
 
@@ -22,6 +24,7 @@ pub use folder::{Checkpoint, find_checkpoint};
 pub use header::{Entry, Header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Safetensors;
+pub use memory::Memory;
 pub use source::{Read, TensorInfo, WeightSource};
 pub use synthetic::{Declared, Init, Synthetic};
 

@@ -13,7 +13,7 @@ fn failed(path: &Path, reason: impl Into<String>) -> Error {
 /// Writes `bytes` to `path` through a temporary file beside it, so that no reader ever sees half a file. Errors where
 /// the folder does not exist, and where the file does unless `overwrite` is set.
 pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
-    let taken = || failed(path, "the file exists; choose another name or allow overwriting");
+    let taken = || failed(path, "the file exists; choose another name or allow overwriting (--overwrite)");
     let name = path.file_name().ok_or_else(|| failed(path, "not a file name"))?;
     if !overwrite && path.symlink_metadata().is_ok() {
         return Err(taken());
@@ -98,6 +98,11 @@ impl Pattern {
         Ok(Pattern { folder, before, digits, after: after.unwrap_or_default() })
     }
 
+    /// Whether names have a number, so that there is always a free one.
+    pub fn numbered(&self) -> bool {
+        self.digits.is_some()
+    }
+
     fn name(&self, number: Option<u64>) -> PathBuf {
         let number = match (number, self.digits) {
             (Some(n), digits) => format!("{n:0width$}", width = digits.unwrap_or(1)),
@@ -127,7 +132,7 @@ impl Pattern {
         match names.iter().find(|name| !overwrite && name.symlink_metadata().is_ok()) {
             Some(taken) => Err(failed(
                 taken,
-                "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting",
+                "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting (--overwrite)",
             )),
             None => Ok(names),
         }

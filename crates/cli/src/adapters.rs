@@ -1,0 +1,72 @@
+//! `calotype adapters`.
+
+use crate::args::AdaptersArgs;
+use crate::text::{self, bytes, table};
+use calotype::{AdapterReport, Backend};
+use serde_json::json;
+
+const NONE: &str = "no GPU found. To get one going, install its driver with Vulkan, Metal or DX12 support (on Linux \
+     also the package libvulkan1; `vulkaninfo --summary` then lists it). Until then everything runs on the CPU, slowly";
+
+/// Lists every adapter.
+pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
+    let found = pollster::block_on(calotype::adapters(Backend::Auto));
+    if args.json {
+        return text::json(&found.iter().map(json).collect::<Vec<_>>());
+    }
+    if found.is_empty() {
+        text::note(NONE);
+        return Ok(());
+    }
+    let head = ["", "name", "api", "kind", "memory", "buffer", "binding", "f16", "subgroups", "timestamps"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_string();
+    for a in &found {
+        rows.push(vec![
+            a.index.to_string(),
+            a.name.clone(),
+            a.backend.clone(),
+            a.kind.clone(),
+            a.memory.map_or("?".into(), bytes),
+            bytes(a.max_buffer),
+            bytes(a.max_binding),
+            yes(a.f16),
+            yes(a.subgroups),
+            yes(a.timestamps),
+        ]);
+    }
+    text::result(&table(&rows, &[0, 4, 5, 6]))?;
+    for a in &found {
+        let matrices = match a.cooperative.is_empty() {
+            true => "no cooperative matrices".to_string(),
+            false => format!("cooperative matrices {}", a.cooperative.join(", ")),
+        };
+        let workgroup = bytes(a.workgroup_memory.into());
+        text::result(&format!("{}: driver {}; workgroup memory {workgroup}; {matrices}", a.index, a.driver))?;
+    }
+    if found.iter().all(|a| a.kind == "cpu") {
+        text::note(
+            "only software renderers: they run when --backend or --adapter asks for them, slower than --backend cpu. \
+             For a GPU install its driver with Vulkan, Metal or DX12 support",
+        );
+    }
+    Ok(())
+}
+
+fn json(a: &AdapterReport) -> serde_json::Value {
+    json!({
+        "index": a.index,
+        "name": a.name,
+        "backend": a.backend,
+        "kind": a.kind,
+        "driver": a.driver,
+        "memory": a.memory,
+        "max_buffer": a.max_buffer,
+        "max_binding": a.max_binding,
+        "workgroup_memory": a.workgroup_memory,
+        "f16": a.f16,
+        "subgroups": a.subgroups,
+        "timestamps": a.timestamps,
+        "cooperative": a.cooperative,
+    })
+}

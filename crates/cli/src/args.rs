@@ -1,0 +1,308 @@
+//! The command line, as clap reads it.
+
+use calotype::{BatchSeeds, Precision, Request, Sampler, Schedule};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Stable Diffusion on WebGPU: a prompt becomes a picture, on any GPU or without one.
+#[derive(Debug, Parser)]
+#[command(name = "calotype", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the run failed, 2 the command line cannot be honoured, 130 Ctrl-C.\n\
+    RUST_LOG=info (or debug) says more on stderr."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Draw pictures of a prompt
+    Generate(Box<GenerateArgs>),
+    /// Say how much device memory a run takes, before anything runs; needs no GPU
+    Plan(Box<PlanArgs>),
+    /// List the GPUs that can be used, with the features and limits that matter
+    Adapters(AdaptersArgs),
+    /// Say what a model holds
+    Inspect(InspectArgs),
+}
+
+const GENERATE_HELP: &str = "\
+Examples:
+  calotype generate \"a photo of an astronaut riding a horse\" -m stable-diffusion-v1-5 -o horse.png
+  calotype generate --from-file prompts.txt -m MODEL -W 768 -H 512 -o 'out/%04d.png'
+  calotype generate \"a cat\" -m MODEL --seed 7 --batch-count 4 --grid --json
+
+--json prints one object a run (a batch) on stdout, and nothing else there:
+  files         the pictures, in the order of the batch
+  grid          the grid, in the last line of a --grid run, else null
+  latents       the file of --save-latents, else null
+  prompt, negative_prompt, model, sampler, scheduler, steps, cfg_scale, width, height
+  seed          the run's seed
+  seeds         the seed of each picture
+  device, dtype what it ran on, and how activations were stored
+  timings       seconds: load, text, denoise, decode, write, total
+  peak_bytes    the most device memory that was held since the start
+  planned_bytes the plan's figure for it (null on the CPU, which allocates as it goes)";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = GENERATE_HELP)]
+pub struct GenerateArgs {
+    /// What to draw
+    #[arg(required_unless_present = "from_file", conflicts_with = "from_file")]
+    pub prompt: Option<String>,
+
+    /// What to keep away from
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub negative_prompt: String,
+
+    /// Draw each line of a file, the model loaded once; blank lines are skipped. Each line starts from the same seed
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub picture: PictureArgs,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+
+    /// Where noise begins [default: random, printed and written in the file]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
+    pub seed: Option<Seed>,
+
+    /// Batches one after another; their seeds go on where the one before ended
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_count: u32,
+
+    /// Whether picture i of a batch has its own noise generator with seed + i, or one serves the whole batch
+    #[arg(long, value_name = "WHICH", default_value = "each")]
+    pub batch_seeds: Seeds,
+
+    /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,4,H/8,W/8], not scaled (as diffusers'
+    /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. Gives the size where -W, -H, -b do not
+    #[arg(long, value_name = "FILE")]
+    pub latents: Option<PathBuf>,
+
+    /// Keep the final latents, before the VAE, as tensor `latents` of a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub save_latents: Option<PathBuf>,
+
+    /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …
+    #[arg(short, long, value_name = "FILE", default_value = "out_%05d.png")]
+    pub output: String,
+
+    /// Allow replacing files that exist
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Also write all pictures as one, to FILE with "grid" in its name
+    #[arg(long)]
+    pub grid: bool,
+
+    /// Leave the settings out of the PNG
+    #[arg(long)]
+    pub no_metadata: bool,
+
+    /// Print one machine-readable line a run on stdout (--help lists its fields)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What decides the work and the memory of a run.
+#[derive(Debug, Args)]
+pub struct PictureArgs {
+    /// A model folder in the diffusers layout, or synthetic:sd15, synthetic:sd21 (the published architecture with
+    /// random weights, for planning and benchmarks) [default: a tiny built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<String>,
+
+    /// Pixels, a multiple of the VAE's factor (8) [default: the model's own size]
+    #[arg(short = 'W', long, value_name = "PIXELS")]
+    pub width: Option<usize>,
+
+    /// Pixels, a multiple of the VAE's factor (8) [default: the model's own size]
+    #[arg(short = 'H', long, value_name = "PIXELS")]
+    pub height: Option<usize>,
+
+    /// Pictures at once [default: 1]
+    #[arg(short, long, value_name = "N")]
+    pub batch_size: Option<usize>,
+
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub steps: usize,
+
+    /// How far to follow the prompt; at 1 or below the negative prompt has no say and a step takes half the time
+    #[arg(long, value_name = "X", default_value_t = 7.5, allow_negative_numbers = true)]
+    pub cfg_scale: f32,
+
+    /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub cfg_rescale: f32,
+
+    #[arg(long, value_name = "NAME", value_parser = sampler, help = sampler_help())]
+    pub sampler: Option<Sampler>,
+
+    /// The noise schedule: discrete, karras, exponential or beta [default: the model's own]
+    #[arg(long, value_name = "NAME", value_parser = schedule)]
+    pub scheduler: Option<Schedule>,
+
+    /// The share of fresh noise in DDIM's steps, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub eta: f64,
+}
+
+/// What to run on.
+#[derive(Debug, Args)]
+pub struct DeviceArgs {
+    /// How numbers are stored [default: f16 where the device computes with it, else f32]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Dtype>,
+
+    /// What drives the device; auto takes a GPU, or the CPU where there is none
+    #[arg(long, value_name = "API", default_value = "auto")]
+    pub backend: BackendName,
+
+    /// The GPU, by its number in `calotype adapters` or a part of its name
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub adapter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "--json prints one object: peak_bytes, weight_bytes, activation_bytes, state_bytes, \
+    stages (name, weight_bytes, activation_bytes, dispatches, flops), fits (true, false, or null where the memory is \
+    not known), adapter, adapter_memory, model, width, height, batch_size, steps, sampler, guided, dtype."
+)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub picture: PictureArgs,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+
+    /// Print one machine-readable object (--help lists its fields)
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AdaptersArgs {
+    /// Print a machine-readable list
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A model folder in the diffusers layout, or synthetic:sd15, synthetic:sd21 [default: the built-in model]
+    pub model: Option<String>,
+
+    /// Print one machine-readable object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    F32,
+    F16,
+}
+
+impl Dtype {
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::F16 => Precision::F16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    Auto,
+    Vulkan,
+    Metal,
+    Dx12,
+    Cpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Seeds {
+    Each,
+    One,
+}
+
+impl Seeds {
+    pub fn policy(self) -> BatchSeeds {
+        match self {
+            Self::Each => BatchSeeds::Each,
+            Self::One => BatchSeeds::One,
+        }
+    }
+}
+
+/// A seed, or a wish for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub Option<u64>);
+
+/// Other tools write -1 for a random seed.
+fn seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "-1" => Ok(Seed(None)),
+        _ => text
+            .parse()
+            .map(|n| Seed(Some(n)))
+            .map_err(|_| "use a whole number from 0, or -1 for a random one".into()),
+    }
+}
+
+fn sampler(name: &str) -> Result<Sampler, String> {
+    Sampler::from_str(name).map_err(|e| e.to_string())
+}
+
+fn sampler_help() -> String {
+    format!("The sampler: {} [default: the model's own]", Sampler::ALL.map(|s| s.to_string()).join(", "))
+}
+
+fn schedule(name: &str) -> Result<Schedule, String> {
+    Schedule::from_str(name).map_err(|e| e.to_string())
+}
+
+impl PictureArgs {
+    /// The request, without its words and its noise.
+    pub fn request(&self, prompt: &str) -> Request {
+        Request {
+            width: self.width,
+            height: self.height,
+            batch_size: self.batch_size.unwrap_or(1),
+            steps: self.steps,
+            cfg_scale: self.cfg_scale,
+            cfg_rescale: self.cfg_rescale,
+            sampler: self.sampler,
+            schedule: self.scheduler,
+            eta: self.eta,
+            ..Request::new(prompt)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_numbers_or_random() {
+        assert_eq!(seed("18446744073709551615").unwrap(), Seed(Some(u64::MAX)));
+        assert_eq!(seed("-1").unwrap(), Seed(None));
+        assert!(seed("-2").is_err() && seed("x").is_err());
+    }
+}

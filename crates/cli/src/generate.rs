@@ -1,0 +1,262 @@
+//! `calotype generate`.
+
+use crate::args::GenerateArgs;
+use crate::exit::{Interrupted, Usage};
+use crate::memory::Memory;
+use crate::output::{Series, grid_pattern};
+use crate::progress::Progress;
+use crate::report::{Report, Seconds};
+use crate::{device, interrupt, latents, memory, text};
+use anyhow::{Context, bail};
+use calotype::{BatchSeeds, Model, Output, Picture, Pipeline, Precision, Request, builtin};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Checks all that can be checked, then draws.
+pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
+    let prompts = prompts(args)?;
+    let mut request = request(args)?;
+    let runs = prompts.len() * args.batch_count as usize;
+    let mut files = Files::new(args, runs, request.batch_size)?;
+    interrupt::install()?;
+
+    // The model's own files say what sizes it takes: mistakes are told before a device is opened.
+    let place = args.picture.model.as_deref();
+    let guess = args.device.likely_precision();
+    let mut model = device::model(place, guess)?;
+    fit_noise(&mut request, &model)?;
+    let opened = args.device.device()?.open()?;
+    let precision = args.device.precision(&opened);
+    if precision != guess {
+        model = device::model(place, precision)?;
+    }
+    let plan = memory::plan(&opened, &model, &request, precision)?;
+    let on_gpu = opened.adapter.is_some();
+    let f16_helps = on_gpu && precision == Precision::F32;
+    memory::check(&plan, Memory::of(opened.adapter.as_ref()).as_ref(), f16_helps)
+        .map_err(anyhow::Error::msg)?;
+    if args.picture.model.is_none() {
+        text::note(&format!("note: {}", builtin::NOTE));
+    }
+    if precision == Precision::F16 && !on_gpu {
+        log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
+    }
+
+    let mut pipeline = Pipeline::new(&opened, model, precision);
+    let first_seed = request.seed;
+    let mut kept = Vec::new();
+    let mut done = 0;
+    for prompt in &prompts {
+        request.prompts = vec![prompt.clone()];
+        request.seed = first_seed;
+        for _ in 0..args.batch_count {
+            interrupt::check()?;
+            done += 1;
+            let label = if runs > 1 { format!("[{done}/{runs}] ") } else { String::new() };
+            let start = Instant::now();
+            let output = draw(&mut pipeline, &request, Progress::new(label, args.json))?;
+            let elapsed = start.elapsed();
+            let mut report = report(args, &request, &pipeline, &output, on_gpu.then_some(plan.peak_bytes))?;
+            files.write(&request, &pipeline, &output, &mut kept, &mut report)?;
+            if done == runs {
+                files.write_grid(&kept, &request, &pipeline, &mut report)?;
+            }
+            let write = start.elapsed() - elapsed;
+            report.timings = Seconds::new(&output.timings, write, start.elapsed());
+            match args.json {
+                true => text::json(&report)?,
+                false => report.print(request.noise.is_none())?,
+            }
+            // The seeds go on where this batch ended.
+            let taken = if request.batch_seeds == BatchSeeds::Each { request.batch_size as u64 } else { 1 };
+            request.seed = request.seed.wrapping_add(taken);
+        }
+    }
+    Ok(())
+}
+
+/// One run, unless Ctrl-C ends it.
+fn draw(pipeline: &mut Pipeline, request: &Request, mut progress: Progress) -> anyhow::Result<Output> {
+    let output = pipeline.text_to_image_with(request, |at| {
+        progress.step(at);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.finish();
+    match output {
+        Err(e) if e.is_stopped() => Err(Interrupted.into()),
+        Err(e) => Err(e.into()),
+        Ok(output) => {
+            interrupt::check()?;
+            Ok(output)
+        }
+    }
+}
+
+/// The prompt, or those of the file.
+fn prompts(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
+    let Some(path) = &args.from_file else { return Ok(args.prompt.iter().cloned().collect()) };
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("--from-file {name}: cannot be read as a text file of one prompt a line"))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(String::from).collect();
+    if prompts.is_empty() {
+        bail!("--from-file {name}: the file holds no prompt; write one a line");
+    }
+    Ok(prompts)
+}
+
+/// The request without its prompt; what needs no model is checked.
+fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
+    let mut request = args.picture.request("");
+    request.negative_prompts = vec![args.negative_prompt.clone()];
+    request.batch_seeds = args.batch_seeds.policy();
+    request.seed = args.seed.and_then(|seed| seed.0).unwrap_or_else(random_seed);
+    if let Some(path) = &args.latents {
+        if args.batch_count > 1 {
+            let why =
+                "--batch-count with --latents would draw the same pictures again: leave one of them out";
+            return Err(Usage(why.into()).into());
+        }
+        let noise = latents::read(path).with_context(|| "--latents".to_string())?;
+        if args.picture.batch_size.is_none() {
+            request.batch_size = noise.latents.shape().dims()[0];
+        }
+        request.noise = Some(noise);
+    }
+    request.check().map_err(calotype::Error::from)?;
+    Ok(request)
+}
+
+/// A seed that is short enough to be typed again.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    u64::from(RandomState::new().build_hasher().finish() as u32)
+}
+
+/// Takes the size from given noise where no flag gives it, and sees that they agree.
+fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
+    let factor = model.config.vae.factor();
+    if let Some(noise) = &request.noise {
+        let &[b, c, h, w] = noise.latents.shape().dims() else { bail!("--latents: not [B, C, h, w]") };
+        request.width.get_or_insert(w * factor);
+        request.height.get_or_insert(h * factor);
+        let [height, width] = request.size(model).map_err(calotype::Error::from)?;
+        let wanted = [request.batch_size, model.config.vae.latent_channels, height / factor, width / factor];
+        if [b, c, h, w] != wanted {
+            return Err(Usage(format!(
+                "--latents: tensor latents has shape {:?}, and {} pictures of {width}x{height} take {wanted:?}: \
+                 change the file, or leave out --width, --height and --batch-size",
+                [b, c, h, w],
+                request.batch_size
+            ))
+            .into());
+        }
+    } else {
+        request.size(model).map_err(calotype::Error::from)?;
+    }
+    Ok(())
+}
+
+/// All files that a command writes.
+struct Files {
+    pictures: Series,
+    grid: Option<Series>,
+    latents: Option<Series>,
+    metadata: bool,
+}
+
+impl Files {
+    fn new(args: &GenerateArgs, runs: usize, batch: usize) -> anyhow::Result<Self> {
+        let extension = Path::new(&args.output).extension();
+        if extension.is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
+            return Err(
+                Usage(format!("--output {}: pictures are PNG: end the name in .png", args.output)).into()
+            );
+        }
+        let series = |pattern: &str, count, flag| Series::new(pattern, count, args.overwrite, flag);
+        let grid = args.grid.then(|| series(&grid_pattern(&args.output), 1, "--grid")).transpose()?;
+        let latents = match args.save_latents.as_ref() {
+            Some(path) => Some(series(&path.to_string_lossy(), runs, "--save-latents")?),
+            None => None,
+        };
+        let pictures = series(&args.output, runs * batch, "--output")?;
+        Ok(Self { pictures, grid, latents, metadata: !args.no_metadata })
+    }
+
+    fn parameters(&self, request: &Request, model: &Model, i: usize) -> anyhow::Result<Option<String>> {
+        let settings = || Ok(request.settings(model, i).map_err(calotype::Error::from)?.to_string());
+        self.metadata.then(settings).transpose()
+    }
+
+    fn write(
+        &mut self,
+        request: &Request,
+        pipeline: &Pipeline,
+        output: &Output,
+        kept: &mut Vec<Picture>,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        for (i, picture) in output.pictures.iter().enumerate() {
+            let parameters = self.parameters(request, pipeline.model(), i)?;
+            let png = picture.png(parameters.as_deref()).map_err(calotype::Error::from)?;
+            report.files.push(self.pictures.write(&png)?);
+        }
+        if let Some(series) = &mut self.latents {
+            report.latents = Some(series.write(&latents::file(&output.latents)?)?);
+        }
+        if self.grid.is_some() {
+            kept.extend_from_slice(&output.pictures);
+        }
+        Ok(())
+    }
+
+    fn write_grid(
+        &mut self,
+        pictures: &[Picture],
+        request: &Request,
+        pipeline: &Pipeline,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let parameters = self.parameters(request, pipeline.model(), 0)?;
+        if let Some(series) = &mut self.grid {
+            let grid = Picture::grid(pictures, None).and_then(|grid| grid.png(parameters.as_deref()));
+            report.grid = Some(series.write(&grid.map_err(calotype::Error::from)?)?);
+        }
+        Ok(())
+    }
+}
+
+fn report(
+    args: &GenerateArgs,
+    request: &Request,
+    pipeline: &Pipeline,
+    output: &Output,
+    planned_bytes: Option<u64>,
+) -> anyhow::Result<Report> {
+    let model = pipeline.model();
+    let [height, width] = request.size(model).map_err(calotype::Error::from)?;
+    let scheduler = request.scheduler(model).map_err(calotype::Error::from)?;
+    Ok(Report {
+        files: Vec::new(),
+        grid: None,
+        latents: None,
+        prompt: request.prompts[0].clone(),
+        negative_prompt: args.negative_prompt.clone(),
+        model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
+        sampler: scheduler.sampler.to_string(),
+        scheduler: scheduler.schedule.to_string(),
+        steps: request.steps,
+        cfg_scale: request.cfg_scale,
+        width,
+        height,
+        seed: request.seed,
+        seeds: output.seeds.clone(),
+        device: pipeline.executor().describe(),
+        dtype: device::name(pipeline.precision()),
+        timings: Seconds::new(&output.timings, Duration::ZERO, Duration::ZERO),
+        peak_bytes: output.memory.peak,
+        planned_bytes,
+    })
+}

@@ -1,0 +1,104 @@
+//! `calotype inspect`.
+
+use crate::args::InspectArgs;
+use crate::device;
+use crate::text::{self, bytes, table};
+use calotype::{Contents, Model, Precision};
+use serde_json::json;
+
+/// Prints what a model holds.
+pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
+    let model = device::model(args.model.as_deref(), Precision::F32)?;
+    if args.json { print_json(&model) } else { print(&model) }
+}
+
+/// The classes of the components, the only ones that a model can be opened with.
+fn class(component: &str) -> &'static str {
+    match component {
+        "text_encoder" => "CLIPTextModel",
+        "unet" => "UNet2DConditionModel",
+        _ => "AutoencoderKL",
+    }
+}
+
+/// In the words of `scheduler_config.json`.
+fn prediction(model: &Model) -> &'static str {
+    use calotype::samplers::Prediction;
+    match model.scheduler.prediction_type {
+        Prediction::Epsilon => "epsilon",
+        Prediction::Sample => "sample",
+        Prediction::V => "v_prediction",
+    }
+}
+
+fn sum(model: &Model, of: impl Fn(&Contents) -> u64) -> u64 {
+    model.contents.iter().map(of).sum()
+}
+
+fn print_json(model: &Model) -> anyhow::Result<()> {
+    let config = &model.config;
+    let components = model.contents.iter().map(|c| {
+        json!({
+            "name": c.component,
+            "class": class(c.component),
+            "tensors": c.tensors,
+            "parameters": c.parameters,
+            "bytes": c.bytes,
+            "dtypes": c.dtypes,
+        })
+    });
+    text::json(&json!({
+        "name": model.name,
+        "class": config.index.class,
+        "components": components.collect::<Vec<_>>(),
+        "parameters": sum(model, |c| c.parameters),
+        "bytes": sum(model, |c| c.bytes),
+        "prediction_type": prediction(model),
+        "scheduler": config.index.scheduler,
+        "sampler": model.scheduler.sampler.to_string(),
+        "width": config.default_size().map(|s| s[1]),
+        "height": config.default_size().map(|s| s[0]),
+        "size_multiple": config.vae.factor(),
+        "vocabulary": config.text.vocab_size,
+        "prompt_tokens": model.tokenizer.max_len(),
+        "text_hidden_size": config.text.hidden_size,
+        "latent_channels": config.vae.latent_channels,
+    }))
+}
+
+fn print(model: &Model) -> anyhow::Result<()> {
+    let config = &model.config;
+    let head = ["component", "class", "parameters", "bytes", "tensors"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for c in &model.contents {
+        let dtypes: Vec<String> = c.dtypes.iter().map(|(dtype, n)| format!("{n} {dtype}")).collect();
+        rows.push(vec![
+            c.component.to_string(),
+            class(c.component).to_string(),
+            count(c.parameters),
+            bytes(c.bytes),
+            dtypes.join(", "),
+        ]);
+    }
+    let (all, size) = (sum(model, |c| c.parameters), sum(model, |c| c.bytes));
+    rows.push(vec!["all".into(), String::new(), count(all), bytes(size), String::new()]);
+    text::result(&format!("{}: {}\n\n{}\n", model.name, config.index.class, table(&rows, &[2, 3])))?;
+
+    let native = config.default_size().map_or("not said".into(), |[h, w]| format!("{w}x{h}"));
+    let facts = [
+        ("prediction type", prediction(model).to_string()),
+        ("scheduler", format!("{} (--sampler {})", config.index.scheduler, model.scheduler.sampler)),
+        ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
+        ("vocabulary", format!("{} tokens, {} a prompt", config.text.vocab_size, model.tokenizer.max_len())),
+    ];
+    text::result(&table(&facts.map(|(name, value)| vec![name.to_string(), value]), &[]))
+}
+
+/// `859.5 M`, `132.1 k`.
+fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
+        _ => format!("{:.1} M", n as f64 / 1e6),
+    }
+}

@@ -1,0 +1,110 @@
+//! Lines for people: results on stdout, everything else on stderr.
+
+use env_logger::{Builder, Env};
+use std::io::{IsTerminal, Write};
+
+/// What is logged where `RUST_LOG` says nothing. wgpu warns of every driver that it does not like; what the GPU
+/// reports comes back as an error anyway.
+const DEFAULT_LOG: &str = "warn,wgpu_core=error,wgpu_hal=error,wgpu=error,naga=error,calotype_gpu=off";
+
+/// Sends warnings to stderr as one line each.
+pub fn log_to_stderr() {
+    Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG))
+        .format(|out, record| {
+            let level = match record.level() {
+                log::Level::Warn => "warning",
+                log::Level::Error => "error",
+                log::Level::Info => "info",
+                log::Level::Debug => "debug",
+                log::Level::Trace => "trace",
+            };
+            writeln!(out, "{}{level}: {}", fresh_line(), one_line(&record.args().to_string()))
+        })
+        .init();
+}
+
+/// What clears a progress bar from the line it stands on.
+fn fresh_line() -> &'static str {
+    if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" }
+}
+
+fn one_line(text: &str) -> String {
+    text.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn to_stderr(line: &str) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "{}{line}", fresh_line());
+}
+
+/// Prints `error: …`.
+pub fn error(text: &str) {
+    to_stderr(&format!("error: {}", one_line(text)));
+}
+
+/// Prints a line that is not a result.
+pub fn note(text: &str) {
+    to_stderr(&one_line(text));
+}
+
+/// Prints a result.
+pub fn result(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Prints a result as JSON: one line.
+pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    result(&serde_json::to_string(value)?)
+}
+
+/// Bytes as people read them: `512 B`, `3.4 MiB`, `1.92 GiB`.
+pub fn bytes(n: u64) -> String {
+    let value = n as f64;
+    match n {
+        0..1024 => format!("{n} B"),
+        1024..1_048_576 => format!("{:.1} KiB", value / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
+        _ => format!("{:.2} GiB", value / 1_073_741_824.0),
+    }
+}
+
+/// Rows in columns as wide as they need to be; the columns that `right` names are flush right.
+pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cell = |(c, text): (usize, &String)| match right.contains(&c) {
+            true => format!("{text:>w$}", w = widths[c]),
+            false => format!("{text:<w$}", w = widths[c]),
+        };
+        row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_that_fits() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(450 << 20), "450.0 MiB");
+        assert_eq!(bytes(2 << 30), "2.00 GiB");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(one_line("Caused by:\n  a\n\n  b\n"), "Caused by: a b");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".into(), "10".into()], vec!["bcd".into(), "9".into()]];
+        assert_eq!(table(&rows, &[1]), "a    10\nbcd   9");
+    }
+}

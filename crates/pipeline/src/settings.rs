@@ -1,0 +1,73 @@
+//! What a picture's file says about how it was made.
+
+use crate::error::Result;
+use crate::image::Settings;
+use crate::model::Model;
+use crate::noise::BatchSeeds;
+use crate::request::Request;
+use crate::samplers::{Sampler, Schedule};
+
+impl Request {
+    /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
+    pub fn settings(&self, model: &Model, i: usize) -> Result<Settings> {
+        let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
+        let scheduler = self.scheduler(model)?;
+        let [height, width] = self.size(model)?;
+        let mut settings = Settings {
+            prompt: of(&self.prompts),
+            negative_prompt: if self.guided() { of(&self.negative_prompts) } else { String::new() },
+            pairs: Vec::new(),
+        };
+        settings.push("Steps", self.steps);
+        settings.push("Sampler", sampler_name(scheduler.sampler));
+        if scheduler.sampler.has_schedules() {
+            settings.push("Schedule type", schedule_name(scheduler.schedule));
+        }
+        settings.push("CFG scale", self.cfg_scale);
+        // Noise from a file has no seed.
+        if self.noise.is_none() {
+            settings.push("Seed", self.seeds().get(i).copied().unwrap_or(self.seed));
+        }
+        settings.push("Size", format!("{width}x{height}"));
+        settings.push("Model", &model.name);
+        if self.guided() && self.cfg_rescale > 0.0 {
+            settings.push("CFG rescale", self.cfg_rescale);
+        }
+        if self.eta > 0.0 {
+            settings.push("Eta", self.eta);
+        }
+        // One generator for all: only the whole batch gives the picture again.
+        if self.batch_seeds == BatchSeeds::One && self.batch_size > 1 {
+            settings.push("Batch size", self.batch_size);
+            settings.push("Batch pos", i);
+        }
+        settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
+        Ok(settings)
+    }
+}
+
+/// A1111's name of a sampler (modules/sd_samplers_kdiffusion.py and sd_samplers_timesteps.py).
+fn sampler_name(sampler: Sampler) -> &'static str {
+    match sampler {
+        Sampler::Ddim => "DDIM",
+        Sampler::Pndm => "PLMS",
+        Sampler::DpmSolver => "DPM++ 2M",
+        Sampler::Euler => "Euler",
+        Sampler::EulerAncestral => "Euler a",
+        Sampler::Heun => "Heun",
+        Sampler::Lms => "LMS",
+        Sampler::UniPc => "UniPC",
+        Sampler::Lcm => "LCM",
+    }
+}
+
+/// A1111's name of a schedule where it has one (modules/sd_schedulers.py).
+fn schedule_name(schedule: Schedule) -> &'static str {
+    match schedule {
+        Schedule::Discrete => "Discrete",
+        Schedule::Karras => "Karras",
+        Schedule::Exponential => "Exponential",
+        Schedule::Beta => "Beta",
+        Schedule::Lu => "Lu",
+    }
+}
