@@ -102,4 +102,8 @@ fn finish(row: u32, column: u32, value: vec4<f32>) {
     y[row * width + column + params.y_base] = to_a(v);
 }
 
+#ifdef ROWS
+#import gemm_rows
+#else
 #import gemm
+#endif

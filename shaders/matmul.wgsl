@@ -59,4 +59,8 @@ fn finish(row: u32, column: u32, value: vec4<f32>) {
     y[row * (params.n / 4u) + column + params.y_base] = to_a(v);
 }
 
+#ifdef ROWS
+#import gemm_rows
+#else
 #import gemm
+#endif

@@ -1,11 +1,11 @@
 //! GFLOP/s of the heavy ops at Stable Diffusion 1.5's shapes on the first GPU:
 //! `cargo run --release -p calotype-gpu --example op_speed [f16]`.
 
+use calotype_gpu::{Choice, GpuExecutor};
 use calotype_graph::ops::{Activation, Attention, Conv2d, Matmul, Padding};
 use calotype_graph::{
     Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Rate, ValueId, WeightFetch,
 };
-use calotype_gpu::{Choice, GpuExecutor};
 use calotype_tensor::{DType, Shape};
 use std::borrow::Cow;
 use std::time::Instant;
@@ -28,7 +28,13 @@ impl WeightFetch for Made {
     }
 }
 
-fn time(gpu: &GpuExecutor, name: &str, weight: Shape, precision: Precision, build: impl Fn(&mut Graph) -> ValueId) {
+fn time(
+    gpu: &GpuExecutor,
+    name: &str,
+    weight: Shape,
+    precision: Precision,
+    build: impl Fn(&mut Graph) -> ValueId,
+) {
     let mut graph = Graph::new(name);
     let y = build(&mut graph);
     graph.output("y", y);
@@ -54,7 +60,9 @@ fn main() {
     let precision = if std::env::args().any(|a| a == "f16") { Precision::F16 } else { Precision::F32 };
     let gpu = pollster::block_on(GpuExecutor::new(&Choice::default())).unwrap();
     println!("{}", gpu.describe());
-    for (m, k, n) in [(1024, 320, 320), (1024, 320, 2560), (256, 640, 5120), (256, 2560, 640), (64, 1280, 1280)] {
+    for (m, k, n) in
+        [(1024, 320, 320), (1024, 320, 2560), (256, 640, 5120), (256, 2560, 640), (64, 1280, 1280)]
+    {
         let name = format!("matmul {m}x{k}x{n}");
         time(&gpu, &name, Shape::new(&[n, k]), precision, |g| {
             let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
@@ -70,8 +78,22 @@ fn main() {
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
             let (bias, image_bias, residual, upsample) = (None, None, None, None);
             let (activation, padding) = (Activation::None, Padding::all(1));
-            g.push("y", Conv2d { x, weight, bias, image_bias, activation, residual, kernel: [3, 3], stride: 1, padding, upsample })
-                .unwrap()
+            g.push(
+                "y",
+                Conv2d {
+                    x,
+                    weight,
+                    bias,
+                    image_bias,
+                    activation,
+                    residual,
+                    kernel: [3, 3],
+                    stride: 1,
+                    padding,
+                    upsample,
+                },
+            )
+            .unwrap()
         });
     }
     for (rows, keys, c) in [(1024, 1024, 320), (256, 256, 640), (64, 64, 1280), (1024, 77, 320)] {

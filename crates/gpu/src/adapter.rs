@@ -45,8 +45,12 @@ pub struct Choice {
     /// An index into [`adapters`], or a part of the adapter's name in any case. Without one the fastest kind is
     /// taken: discrete, then integrated, then anything, a processor's software renderer last.
     pub adapter: Option<String>,
+    /// Prefer a GPU that saves power, where the platform itself makes the choice: in a browser.
+    pub low_power: bool,
     /// Keep to what every WebGPU device has: default limits, no f16. How tests see what a browser sees.
     pub plain: bool,
+    /// On a software adapter, run the kernels that GPUs get all the same. How tests reach them without one.
+    pub as_gpu: bool,
     /// Keep wgpu's bounds checks in the shaders. They are proven in-bounds, and the checks cost up to 3x.
     pub checked: bool,
 }
@@ -149,39 +153,43 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
 
 /// Every adapter that can compute, in a stable order.
 pub async fn adapters(backend: Backend) -> Vec<AdapterReport> {
-    let found = enumerate(backend).await;
+    let found = enumerate(&Choice { backend, ..Choice::default() }).await;
     found.iter().enumerate().map(|(i, a)| AdapterReport::new(i, a)).collect()
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-async fn enumerate(backend: Backend) -> Vec<wgpu::Adapter> {
+async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
     // OpenGL's compute is too old for this; wgpu's other back ends are all there is besides.
-    let backends = backend.wgpu() & (wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12);
+    let backends =
+        choice.backend.wgpu() & (wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12);
     instance(backends).enumerate_adapters(backends).await
 }
 
 #[cfg(target_arch = "wasm32")]
-async fn enumerate(_backend: Backend) -> Vec<wgpu::Adapter> {
-    let options = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::HighPerformance,
-        ..Default::default()
+async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
+    let power_preference = match choice.low_power {
+        true => wgpu::PowerPreference::LowPower,
+        false => wgpu::PowerPreference::HighPerformance,
     };
+    let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
     instance(wgpu::Backends::BROWSER_WEBGPU).request_adapter(&options).await.into_iter().collect()
 }
 
 /// The adapter that `choice` means.
 pub(crate) async fn choose(choice: &Choice) -> Result<(wgpu::Adapter, AdapterReport), Error> {
-    let mut found = enumerate(choice.backend).await;
+    let mut found = enumerate(choice).await;
     let backend = match choice.backend {
         Backend::Auto => String::new(),
         other => format!(" for {other}"),
     };
-    let reports: Vec<AdapterReport> = found.iter().enumerate().map(|(i, a)| AdapterReport::new(i, a)).collect();
+    let reports: Vec<AdapterReport> =
+        found.iter().enumerate().map(|(i, a)| AdapterReport::new(i, a)).collect();
     let at = match &choice.adapter {
         Some(asked) => {
             let by_index = asked.parse::<usize>().ok().filter(|i| *i < reports.len());
             let wanted = asked.to_lowercase();
-            let at = by_index.or_else(|| reports.iter().position(|r| r.name.to_lowercase().contains(&wanted)));
+            let at =
+                by_index.or_else(|| reports.iter().position(|r| r.name.to_lowercase().contains(&wanted)));
             at.ok_or_else(|| {
                 let names: Vec<String> = reports.iter().map(|r| format!("{} {}", r.index, r.name)).collect();
                 let found = if names.is_empty() { "none".into() } else { names.join(", ") };

@@ -34,6 +34,10 @@ pub(crate) struct Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        // A browser frees a buffer that nobody holds when its garbage collector finds out, which may be much later.
+        if cfg!(target_arch = "wasm32") {
+            self.raw.destroy();
+        }
         self.ledger.bytes.set(self.ledger.bytes.get() - self.raw.size());
     }
 }
@@ -68,9 +72,14 @@ impl Device {
         };
         let on_error = note(&failure);
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(format!("the GPU reported: {e}"))));
-        let on_lost = note(&failure);
+        let (on_lost, slot) = (note(&failure), failure.clone());
         let name = report.name.clone();
-        raw.set_device_lost_callback(move |_, why| {
+        raw.set_device_lost_callback(move |reason, why| {
+            if reason == wgpu::DeviceLostReason::Destroyed {
+                let mut slot = slot.lock().unwrap_or_else(|e| e.into_inner());
+                slot.get_or_insert(format!("the GPU {name} was lost: it was given back while in use"));
+                return;
+            }
             let why = if why.is_empty() { "no reason given".into() } else { why };
             on_lost(format!(
                 "the GPU {name} was lost ({why}): its driver was reset, or a step took longer than the system \
@@ -84,6 +93,7 @@ impl Device {
             max_binding: limits.max_storage_buffer_binding_size.min(1 << 31),
             alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
             max_groups: limits.max_compute_workgroups_per_dimension,
+            software: report.kind == "cpu" && !choice.plain && !choice.as_gpu,
         };
         Ok(Self {
             raw,
@@ -103,16 +113,16 @@ impl Device {
         if size > self.caps.max_buffer {
             return Err(Error::BufferLimit { node: what.into(), needed: size, limit: self.caps.max_buffer });
         }
-        let scope = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        // A browser tells of lost memory later, through the uncaptured-error handler.
+        let scope = cfg!(not(target_arch = "wasm32"))
+            .then(|| self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory));
         let raw = self.raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some(what),
             size,
             usage,
             mapped_at_creation: false,
         });
-        // Natively the answer is there at once; a browser tells later, through the uncaptured-error handler.
-        let popped = now(scope.pop());
-        if matches!(popped, Some(Some(_))) {
+        if matches!(scope.map(|s| now(s.pop())), Some(Some(Some(_)))) {
             return Err(Error::OutOfMemory { what: what.into(), bytes: size });
         }
         let l = &self.ledger;
@@ -172,7 +182,10 @@ impl Device {
     }
 
     fn poll_some(&self) -> Result<(), Error> {
-        self.raw.poll(wgpu::PollType::Poll).map(drop).map_err(|e| Error::Device(format!("the GPU does not answer: {e}")))
+        self.raw
+            .poll(wgpu::PollType::Poll)
+            .map(drop)
+            .map_err(|e| Error::Device(format!("the GPU does not answer: {e}")))
     }
 
     /// Waits for all that was submitted.

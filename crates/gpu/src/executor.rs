@@ -5,7 +5,8 @@ use crate::program::GpuProgram;
 use crate::signal::Signal;
 use crate::weights::WeightStore;
 use calotype_graph::{
-    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, lower, plan,
+    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, lower,
+    plan,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::rc::Rc;
@@ -88,7 +89,8 @@ impl Executor for GpuExecutor {
             signal.await.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
             let bytes = {
                 let view = staging.raw.slice(..).get_mapped_range();
-                let view = view.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
+                let view =
+                    view.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
                 view[..port.shape.numel() * port.dtype.size()].to_vec()
             };
             staging.raw.unmap();

@@ -62,7 +62,11 @@ impl Pipelines {
         kernel
     }
 
-    fn module(&self, device: &Device, variant: &'static Variant) -> Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)> {
+    fn module(
+        &self,
+        device: &Device,
+        variant: &'static Variant,
+    ) -> Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)> {
         let key = std::ptr::from_ref(variant);
         if let Some(known) = self.modules.borrow().get(&key) {
             return known.clone();

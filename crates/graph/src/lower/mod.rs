@@ -28,12 +28,21 @@ pub struct Caps {
     pub alignment: u64,
     /// Workgroups a dimension of a dispatch holds at most.
     pub max_groups: u32,
+    /// Whether shaders run in software, on a processor's vector units: products then take the tile made for those.
+    pub software: bool,
 }
 
 impl Default for Caps {
     /// What every WebGPU device has.
     fn default() -> Self {
-        Self { f16: false, max_buffer: 256 << 20, max_binding: 128 << 20, alignment: 256, max_groups: 65_535 }
+        Self {
+            f16: false,
+            max_buffer: 256 << 20,
+            max_binding: 128 << 20,
+            alignment: 256,
+            max_groups: 65_535,
+            software: false,
+        }
     }
 }
 

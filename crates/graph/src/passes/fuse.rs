@@ -43,15 +43,14 @@ pub fn fuse(mut graph: Graph) -> Graph {
             kept[at].op = Op::Scale(crate::ops::Scale { x: old, scale: 0.0, shift: 0.0 }); // a gap, dropped below
             kept[at].name.clear();
             node = Node { op, output: node.output, name };
-        } else if let Op::Conv2d(conv) = &mut node.op {
-            if let Some(at) = producer(&conv.x)
-                && let Op::Upsample(Upsample { x, size }) = kept[at].op
-                && conv.upsample.is_none()
-            {
-                conv.x = x;
-                conv.upsample = Some(size);
-                kept[at].name.clear();
-            }
+        } else if let Op::Conv2d(conv) = &mut node.op
+            && let Some(at) = producer(&conv.x)
+            && let Op::Upsample(Upsample { x, size }) = kept[at].op
+            && conv.upsample.is_none()
+        {
+            conv.x = x;
+            conv.upsample = Some(size);
+            kept[at].name.clear();
         }
         made.insert(node.output, kept.len());
         kept.push(node);

@@ -1,0 +1,115 @@
+//! The plan is kept: what a run allocates on the device never exceeds what was foretold, and no step allocates.
+
+use crate::support::{Golden, gpu, plain};
+use calotype::{Caps, Choice, Model, Opened, Pipeline, Precision, Request, Sampler, plan};
+use calotype_graph::Executor;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+const MIB: u64 = 1 << 20;
+
+/// A GPU with a tiny model; none where there is no GPU.
+fn pipeline(choice: &Choice, precision: Precision) -> Option<Pipeline> {
+    let executor: Rc<dyn Executor> = Rc::new(gpu(choice)?);
+    let model = Golden::open("sd2-tiny", "pictures").model();
+    Some(Pipeline::new(&Opened { executor, adapter: None }, model, precision))
+}
+
+fn request(width: usize, height: usize, batch_size: usize) -> Request {
+    Request { width: Some(width), height: Some(height), batch_size, steps: 3, ..Request::new("a lighthouse") }
+}
+
+#[test]
+fn a_run_keeps_to_its_plan() {
+    for choice in [Choice::default(), plain()] {
+        for (precision, request) in [
+            (Precision::F32, request(64, 64, 1)),
+            (Precision::F32, Request { cfg_scale: 1.0, ..request(72, 200, 1) }),
+            (Precision::F32, Request { cfg_rescale: 0.7, ..request(64, 64, 3) }),
+            (Precision::F16, request(128, 64, 1)),
+            (Precision::F16, request(256, 256, 2)),
+            (Precision::F32, Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) }),
+            (Precision::F32, Request { sampler: Some(Sampler::Heun), steps: 40, ..request(64, 64, 1) }),
+            (Precision::F16, Request { sampler: Some(Sampler::Lcm), ..request(8, 8, 1) }),
+        ] {
+            // A device of its own: its peak is this run's.
+            let Some(mut pipeline) = pipeline(&choice, precision) else { return };
+            let planned = pipeline.plan(&request).unwrap();
+            pipeline.text_to_image(&request).unwrap();
+            let used = pipeline.executor().memory();
+            let what = format!("plain {}, {precision:?}, {request:?}", choice.plain);
+            println!("{} of {} planned, {what}", used.peak, planned.peak_bytes);
+            assert!(used.peak <= planned.peak_bytes, "{} > {}: {what}", used.peak, planned.peak_bytes);
+            // A plan that promises far too much would keep models from running that fit.
+            let slack = planned.peak_bytes - used.peak;
+            assert!(slack <= planned.peak_bytes / 20 + MIB, "{slack} bytes planned in vain: {what}");
+            let parts = planned.weight_bytes + planned.activation_bytes + planned.state_bytes;
+            assert_eq!(parts, planned.peak_bytes, "{what}");
+        }
+    }
+}
+
+#[test]
+fn another_size_frees_what_the_last_one_took() {
+    let Some(mut pipeline) = pipeline(&Choice::default(), Precision::F32) else { return };
+    let (large, small) = (request(256, 256, 1), request(64, 64, 1));
+    pipeline.text_to_image(&small).unwrap();
+    let before = pipeline.executor().memory().bytes;
+    pipeline.text_to_image(&large).unwrap();
+    pipeline.text_to_image(&small).unwrap();
+    let after = pipeline.executor().memory();
+    assert_eq!(after.bytes, before);
+    assert!(after.peak <= pipeline.plan(&large).unwrap().peak_bytes);
+}
+
+#[test]
+fn no_step_allocates() {
+    let Some(mut pipeline) = pipeline(&Choice::default(), Precision::F32) else { return };
+    let request = Request { steps: 6, sampler: Some(Sampler::EulerAncestral), ..request(64, 64, 1) };
+    let states = [pipeline.encode_text("a lighthouse").unwrap()];
+    let negative = [pipeline.encode_text("").unwrap()];
+    // The executor is the pipeline's; its account is looked at after every step.
+    let mut counts = Vec::new();
+    let executor = executor_of(&pipeline);
+    pipeline
+        .denoise(&request, Some(&negative), &states, |_, _| {
+            counts.push(executor().allocations);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(counts.len(), 6);
+    assert!(counts.iter().all(|c| *c == counts[0]), "{counts:?}");
+
+    // A second run of the same size allocates for what it reads back, and nothing else.
+    let before = pipeline.executor().memory().allocations;
+    pipeline.text_to_image(&request).unwrap();
+    let first = pipeline.executor().memory().allocations - before;
+    pipeline.text_to_image(&Request { seed: 1, ..request }).unwrap();
+    let second = pipeline.executor().memory().allocations - before - first;
+    assert!(second <= first && second <= 3, "{first}, then {second} allocations");
+}
+
+/// Caps of a usual GPU: large buffers, f16.
+fn usual() -> Caps {
+    Caps { f16: true, max_buffer: 2 << 30, max_binding: 2 << 30, ..Caps::default() }
+}
+
+#[test]
+fn stable_diffusion_fits() {
+    let model = Model::open("synthetic:sd15", None).unwrap();
+    let request = Request { width: Some(512), height: Some(512), ..Request::new("a lighthouse") };
+    let of = |caps: &Caps, precision| plan(&model, &request, precision, caps).unwrap();
+    for (what, caps) in [("a usual GPU", usual()), ("a browser", Caps::default())] {
+        let planned = of(&caps, Precision::F16);
+        let above = planned.peak_bytes - planned.weight_bytes;
+        println!("{what}: {} MiB, {} above the weights", planned.peak_bytes / MIB, above / MIB);
+        assert!(planned.peak_bytes <= 2662 * MIB, "{what}: {} MiB, more than 2.6 GiB", planned.peak_bytes / MIB);
+        assert!(above <= 450 * MIB, "{what}: {} MiB above the weights", above / MIB);
+    }
+    // The published f16 files of the three parts in use: 2.0 GB (the VAE's encoder is not among them).
+    let weights = of(&usual(), Precision::F16).weight_bytes;
+    assert!((1_950 * MIB..2_000 * MIB).contains(&weights), "{} MiB of weights", weights / MIB);
+    // Activations of f32 are twice as large, and nothing else is; the model's weights are f16 all the same.
+    let wide = of(&usual(), Precision::F32);
+    assert!(wide.activation_bytes > of(&usual(), Precision::F16).activation_bytes);
+}

@@ -1,0 +1,103 @@
+//! `trajectories.json`: every sampler's ten steps with the UNet and guidance, from given latents and text states.
+
+use crate::support::{Device, Golden, Report, MODELS};
+use calotype::samplers::SchedulerConfig;
+use calotype::{GivenNoise, HostTensor, Pipeline, Precision, Request};
+use calotype_testkit::error;
+use serde_json::Value as Json;
+use std::ops::ControlFlow;
+
+/// Of the largest magnitude, after ten steps.
+const BOUND: f64 = 1e-3;
+
+/// The scheduler that a case names.
+fn scheduler(case: &Json) -> SchedulerConfig {
+    let mut config = case["scheduler_config"].clone();
+    config["_class_name"] = case["scheduler_class"].clone();
+    SchedulerConfig::from_json(&config.to_string()).unwrap()
+}
+
+fn request(golden: &Golden, case: &Json) -> Request {
+    let number = |field: &str| case[field].as_f64().unwrap();
+    let latents = golden.tensor(&case["latents"]);
+    let [batch, _, height, width] = latents.shape().dims().try_into().unwrap();
+    Request {
+        width: Some(8 * width),
+        height: Some(8 * height),
+        steps: number("steps") as usize,
+        cfg_scale: number("guidance") as f32,
+        cfg_rescale: number("guidance_rescale") as f32,
+        eta: number("eta"),
+        batch_size: batch,
+        noise: Some(GivenNoise { latents, added: golden.list(&case["noise"]) }),
+        ..Request::new("")
+    }
+}
+
+/// One tensor of `[B, ..]` as B of `[1, ..]`.
+fn images(states: &HostTensor) -> Vec<HostTensor> {
+    let &[batch, tokens, hidden] = states.shape().dims() else { panic!("no states: {}", states.shape()) };
+    let values = states.to_f32();
+    let image =
+        |i| HostTensor::from_f32([1, tokens, hidden], &values[i * tokens * hidden..][..tokens * hidden]);
+    (0..batch).map(image).collect()
+}
+
+fn check(device: &Device) {
+    let mut report = Report::default();
+    for model in MODELS {
+        let golden = Golden::open(model, "trajectories");
+        for case in golden.cases.as_array().unwrap() {
+            let name = format!("{model} {} {}", case["name"].as_str().unwrap(), device.name);
+            let request = request(&golden, case);
+            let mut opened = golden.model();
+            opened.scheduler = scheduler(case);
+            let steps = opened.scheduler.program(request.steps, request.eta).unwrap().steps;
+
+            // Which training times the UNet is asked about; per_step has an entry for each.
+            let times: Vec<f64> = steps.iter().map(|s| f64::from(s.timestep)).collect();
+            let expected: Vec<f64> =
+                case["timesteps"].as_array().unwrap().iter().map(|t| t.as_f64().unwrap()).collect();
+            let same = times.len() == expected.len()
+                && times
+                    .iter()
+                    .zip(&expected)
+                    .all(|(a, b)| (a - b).abs() <= if b.fract() == 0.0 { 0.0 } else { 1e-3 });
+            report.check(same, || format!("{name}: timesteps {times:?}, not {expected:?}"));
+
+            let per_step = golden.list(&case["per_step"]);
+            let ends = (0..steps.len()).filter(|&i| steps[i].ends_step || i + 1 == steps.len());
+            let mut ends = ends.collect::<Vec<_>>().into_iter();
+
+            let positive = images(&golden.tensor(&case["prompt_embeds"]));
+            let negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
+            let mut pipeline: Pipeline = device.pipeline(opened, Precision::F32);
+            let found = pipeline.denoise(
+                &request,
+                request.guided().then_some(&negative),
+                &positive,
+                |at, latents| {
+                    let evaluation = ends.next().unwrap();
+                    if let Some(expected) = per_step.get(evaluation) {
+                        let off = error(&latents().unwrap(), expected);
+                        report.check(off <= BOUND, || format!("{name}, after step {}: {off:.2e}", at.step));
+                    }
+                    ControlFlow::Continue(())
+                },
+            );
+            report.case(&name, error(&found.unwrap(), &golden.tensor(&case["final"])), BOUND);
+            report.check(ends.next().is_none(), || format!("{name}: fewer steps than planned"));
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn samplers_take_the_way_of_diffusers_on_the_cpu() {
+    check(&Device::cpu());
+}
+
+#[test]
+fn samplers_take_the_way_of_diffusers_on_a_gpu() {
+    Device::gpus().first().map(check).unwrap_or_default();
+}
