@@ -15,6 +15,7 @@ pub enum Backend {
     Dx12,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Backend {
     fn wgpu(self) -> wgpu::Backends {
         match self {

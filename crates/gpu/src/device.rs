@@ -14,9 +14,17 @@ pub(crate) struct Device {
     pub caps: Caps,
     pub checked: bool,
     ledger: Rc<Ledger>,
-    /// The first thing that went wrong outside an error scope; everything after it is noise.
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Arc<Mutex<Failure>>,
     unfinished: RefCell<VecDeque<Signal<()>>>,
+}
+
+/// What went wrong outside an error scope.
+#[derive(Default)]
+struct Failure {
+    /// That the device is gone, which explains all else.
+    lost: Option<String>,
+    /// The first thing that was reported; everything after it is noise.
+    reported: Option<String>,
 }
 
 #[derive(Default)]
@@ -62,29 +70,29 @@ impl Device {
             })
             .await
             .map_err(|e| crate::Error::Device { adapter: report.name.clone(), reason: e.to_string() })?;
-        let failure = Arc::new(Mutex::new(None));
-        let note = |slot: &Arc<Mutex<Option<String>>>| {
-            let slot = slot.clone();
-            move |text: String| {
-                log::error!("{text}");
-                slot.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(text);
-            }
-        };
-        let on_error = note(&failure);
-        raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(format!("the GPU reported: {e}"))));
-        let (on_lost, slot) = (note(&failure), failure.clone());
-        let name = report.name.clone();
+        let failure = Arc::new(Mutex::new(Failure::default()));
+        let slot = failure.clone();
+        raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            // wgpu tells of causes in lines of their own.
+            let words: Vec<String> = e.to_string().split_whitespace().map(str::to_string).collect();
+            let text = format!("the GPU reported: {}", words.join(" "));
+            log::debug!("{text}");
+            slot.lock().unwrap_or_else(|e| e.into_inner()).reported.get_or_insert(text);
+        }));
+        let (slot, name) = (failure.clone(), report.name.clone());
         raw.set_device_lost_callback(move |reason, why| {
-            if reason == wgpu::DeviceLostReason::Destroyed {
-                let mut slot = slot.lock().unwrap_or_else(|e| e.into_inner());
-                slot.get_or_insert(format!("the GPU {name} was lost: it was given back while in use"));
-                return;
-            }
-            let why = if why.is_empty() { "no reason given".into() } else { why };
-            on_lost(format!(
-                "the GPU {name} was lost ({why}): its driver was reset, or a step took longer than the system \
-                 allows; run again, with a smaller --width and --height if it happens again"
-            ));
+            let text = if reason == wgpu::DeviceLostReason::Destroyed {
+                format!("the GPU {name} was lost: it was given back while in use")
+            } else {
+                let why = if why.is_empty() { "no reason given".into() } else { why };
+                let text = format!(
+                    "the GPU {name} was lost ({why}): its driver was reset, or a step took longer than the system \
+                     allows; run again, with a smaller --width and --height if it happens again"
+                );
+                log::error!("{text}");
+                text
+            };
+            slot.lock().unwrap_or_else(|e| e.into_inner()).lost.get_or_insert(text);
         });
         let caps = Caps {
             f16: features.contains(wgpu::Features::SHADER_F16),
@@ -139,7 +147,13 @@ impl Device {
 
     /// Fails where something went wrong that no call could report.
     pub fn check(&self) -> Result<(), Error> {
-        match &*self.failure.lock().unwrap_or_else(|e| e.into_inner()) {
+        let failure = || self.failure.lock().unwrap_or_else(|e| e.into_inner());
+        if failure().lost.is_none() && failure().reported.is_some() {
+            // That the device is gone is told only when it is polled.
+            let _ = self.raw.poll(wgpu::PollType::Poll);
+        }
+        let Failure { lost, reported } = &*failure();
+        match lost.as_ref().or(reported.as_ref()) {
             Some(text) => Err(Error::Device(text.clone())),
             None => Ok(()),
         }
