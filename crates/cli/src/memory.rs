@@ -43,10 +43,13 @@ pub fn plan(
 /// Says what does not fit and what would help.
 pub fn check(plan: &MemoryPlan, memory: Option<&Memory>, f16_helps: bool) -> Result<(), String> {
     let Some(memory) = memory.filter(|m| m.bytes < plan.peak_bytes) else { return Ok(()) };
-    let dtype = if f16_helps { ", or --dtype f16" } else { "" };
+    let ways = match f16_helps {
+        true => "a smaller --batch-size, or --dtype f16",
+        false => "or a smaller --batch-size",
+    };
     Err(format!(
         "not enough memory: this run needs {} ({} of them weights), and {} is {}: choose a smaller --width and \
-         --height, a smaller --batch-size{dtype}; `calotype plan` with the same flags says where it goes",
+         --height, {ways}; `calotype plan` with the same flags says where it goes",
         bytes(plan.peak_bytes),
         bytes(plan.weight_bytes),
         memory.owner,

@@ -1,0 +1,101 @@
+//! Flags and files that cannot be honoured: each mistake is named in one line, and nothing is left behind.
+
+use crate::support::Folder;
+
+#[test]
+fn bad_values_end_with_2_before_anything_is_loaded() {
+    let folder = Folder::new();
+    let refused: [(&[&str], &[&str]); 19] = [
+        (&["-W", "500"], &["--width 500", "multiple of 8", "496 or 504"]),
+        (&["-H", "4"], &["--height 4", "use 8"]),
+        (&["-W", "0"], &["--width 0"]),
+        (&["-W", "wide"], &["wide", "--width"]),
+        (&["--steps", "0"], &["--steps 0", "1 or more"]),
+        (&["--steps", "2000"], &["2000 steps", "1 to 1000"]),
+        (&["-b", "0"], &["--batch-size 0"]),
+        (&["--batch-count", "0"], &["--batch-count"]),
+        (&["--batch-seeds", "some"], &["--batch-seeds"]),
+        (&["--cfg-scale", "nan"], &["--cfg-scale"]),
+        (&["--cfg-rescale", "2"], &["--cfg-rescale 2", "0 and 1"]),
+        (&["--eta", "7"], &["--eta 7"]),
+        (&["--seed", "soon"], &["soon", "--seed", "-1 for a random"]),
+        (&["--sampler", "dream"], &["\"dream\"", "euler_a"]),
+        (&["--scheduler", "tidy"], &["\"tidy\"", "karras"]),
+        (&["--sampler", "ddim", "--scheduler", "karras"], &["ddim", "karras"]),
+        (&["--dtype", "f8"], &["f8", "--dtype"]),
+        (&["--no-such-flag"], &["--no-such-flag"]),
+        (&["--backend", "cpu", "--adapter", "0"], &["--adapter", "--backend cpu"]),
+    ];
+    for (flags, parts) in refused {
+        let backend: &[&str] = if flags.contains(&"--backend") { &[] } else { &["--backend", "cpu"] };
+        folder.fails(2, &[&["generate", "a cat"], backend, flags].concat(), parts);
+    }
+    folder.fails(2, &["plan", "-W", "500"], &["--width 500"]);
+    folder.fails(2, &["generate"], &["required"]);
+    folder.fails(2, &["generate", "a cat", "--from-file", "x.txt"], &["--from-file"]);
+    folder.fails(2, &["draw"], &["draw"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_before_the_work() {
+    let folder = Folder::new();
+    folder.write("taken.png", "mine");
+    folder.write("taken.safetensors", "mine");
+    folder.write("file", "not a folder");
+    let draw = |more: &[&'static str]| {
+        [&["generate", "a cat", "--backend", "cpu", "-m", "no/such/model"], more].concat()
+    };
+    // The model does not exist: that the output is what the error speaks of shows that it was looked at first.
+    folder.fails(1, &draw(&["-o", "none/cat.png"]), &["--output", "the folder none does not exist"]);
+    folder.fails(1, &draw(&["-o", "file/cat.png"]), &["--output", "file"]);
+    folder.fails(1, &draw(&["-o", "taken.png"]), &["taken.png", "exists", "--overwrite"]);
+    folder.fails(
+        1,
+        &draw(&["--save-latents", "taken.safetensors"]),
+        &["--save-latents", "taken.safetensors"],
+    );
+    folder.fails(1, &draw(&["--save-latents", "none/l.safetensors"]), &["--save-latents", "none"]);
+    folder.fails(2, &draw(&["-o", "."]), &["--output", "folder", "out_%05d.png"]);
+    folder.fails(2, &draw(&["-o", "cat.jpg"]), &["cat.jpg", ".png"]);
+    folder.fails(2, &draw(&["-o", "%s.png"]), &["%s.png", "%05d"]);
+    if cfg!(target_os = "linux") {
+        folder.fails(1, &draw(&["-o", "/proc/cat.png"]), &["/proc", "cannot be written to"]);
+    }
+}
+
+#[test]
+fn a_file_of_prompts_must_hold_some() {
+    let folder = Folder::new();
+    folder.write("empty.txt", "");
+    folder.write("blank.txt", " \n\r\n\t\n");
+    folder.write("binary.txt", [0xff, 0xfe, 0x00]);
+    let from = |file: &'static str| ["generate", "--backend", "cpu", "--from-file", file];
+    folder.fails(1, &from("empty.txt"), &["empty.txt", "no prompt", "one a line"]);
+    folder.fails(1, &from("blank.txt"), &["blank.txt", "no prompt"]);
+    folder.fails(1, &from("binary.txt"), &["binary.txt", "text file"]);
+    folder.fails(1, &from("absent.txt"), &["absent.txt", "No such file"]);
+}
+
+#[test]
+fn an_adapter_that_does_not_exist_is_an_error_that_lists_those_there_are() {
+    let folder = Folder::new();
+    let args = ["generate", "a cat", "--adapter", "no such GPU"];
+    folder.fails(2, &args, &["--adapter no such GPU", "there are: ", "calotype adapters"]);
+    folder.fails(2, &["plan", "--adapter", "99"], &["--adapter 99", "there are: "]);
+    if !cfg!(target_os = "windows") {
+        let args = ["generate", "a cat", "--backend", "dx12"];
+        folder.fails(1, &args, &["no GPU adapter found for dx12", "--backend cpu"]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_cannot_fit_is_refused_before_it_starts() {
+    let folder = Folder::new();
+    let args = ["generate", "a cat", "--backend", "cpu", "-W", "65536", "-H", "65536"];
+    folder.fails(
+        1,
+        &args,
+        &["not enough memory", "GiB", "free memory", "--width", "--batch-size", "calotype plan"],
+    );
+}

@@ -1,0 +1,199 @@
+//! Models that are damaged, incomplete or of another kind: the file and the tensor or field are named.
+
+use crate::support::{Folder, goldens};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::fs;
+use std::path::Path;
+
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+/// A folder with a copy of the tiny model in it, called `model`.
+fn copied() -> Folder {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => copy(&entry.path(), &to),
+                false => fs::copy(entry.path(), to).map(drop).unwrap(),
+            }
+        }
+    }
+    let folder = Folder::new();
+    copy(&goldens().join("sd1-tiny/model"), &folder.path().join("model"));
+    folder
+}
+
+/// Changes a file of a copy of the model, and sees that `generate` refuses it.
+fn refused(file: &str, change: impl FnOnce(&mut Vec<u8>), parts: &[&str]) {
+    let folder = copied();
+    let path = format!("model/{file}");
+    let mut bytes = folder.read(&path);
+    change(&mut bytes);
+    folder.write(&path, bytes);
+    let args = ["generate", "a cat", "--backend", "cpu", "--steps", "1", "-m", "model"];
+    folder.fails(1, &args, &[&[file], parts].concat());
+}
+
+/// Replaces text in a JSON file.
+fn replaced(file: &str, from: &str, to: &str, parts: &[&str]) {
+    let change = |bytes: &mut Vec<u8>| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        *bytes = text.replacen(from, to, 1).into_bytes();
+    };
+    refused(file, change, parts);
+}
+
+#[test]
+fn a_model_that_is_not_there() {
+    let folder = Folder::new();
+    let args = |model: &'static str| ["generate", "a cat", "--backend", "cpu", "-m", model];
+    folder.fails(1, &args("no/such/model"), &["no/such/model", "no such folder", "diffusers layout"]);
+    folder.fails(1, &args("synthetic:sd9"), &["synthetic:sd9", "synthetic:sd15"]);
+    folder.fails(1, &["inspect", "no/such/model"], &["no/such/model"]);
+    folder.fails(1, &["plan", "-m", "no/such/model"], &["no/such/model"]);
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    folder.fails(1, &args("empty"), &["empty/model_index.json", "diffusers layout"]);
+}
+
+#[test]
+fn files_that_are_missing() {
+    let missing: [(&str, &[&str]); 6] = [
+        ("model_index.json", &["model/model_index.json"]),
+        ("unet/config.json", &["model/unet/config.json"]),
+        ("scheduler/scheduler_config.json", &["scheduler_config.json"]),
+        (UNET, &["model/unet", "no weights", "diffusion_pytorch_model.safetensors"]),
+        ("text_encoder/model.safetensors", &["model/text_encoder", "no weights"]),
+        ("tokenizer/merges.txt", &["tokenizer", "merges.txt"]),
+    ];
+    for (file, parts) in missing {
+        let folder = copied();
+        fs::remove_file(folder.path().join("model").join(file)).unwrap();
+        folder.fails(1, &["generate", "a cat", "--backend", "cpu", "-m", "model"], parts);
+    }
+}
+
+#[test]
+fn files_that_are_cut_short_or_something_else() {
+    let text = "text_encoder/model.safetensors";
+    refused(UNET, |b| b.truncate(b.len() / 2), &["truncated", "download it again"]);
+    refused(UNET, |b| b.truncate(b.len() - 1), &["truncated"]);
+    refused(UNET, |b| b.truncate(100), &["truncated"]);
+    refused(UNET, Vec::clear, &["empty"]);
+    refused(text, |b| b.fill(0x5a), &["not a safetensors file"]);
+    refused(text, |b| b[20..40].fill(b'!'), &["damaged safetensors header"]);
+    refused(
+        text,
+        |b| *b = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n".to_vec(),
+        &["git lfs pull"],
+    );
+    refused("unet/config.json", |b| b.truncate(b.len() / 2), &["not a configuration"]);
+    refused("model_index.json", |b| b.clear(), &["not a configuration"]);
+}
+
+#[test]
+fn classes_and_fields_that_nobody_here_knows() {
+    let index = "model_index.json";
+    replaced(
+        index,
+        "StableDiffusionPipeline",
+        "StableDiffusionXLPipeline",
+        &["StableDiffusionXLPipeline", "not supported"],
+    );
+    replaced(index, "UNet2DConditionModel", "FluxTransformer2DModel", &["FluxTransformer2DModel"]);
+    replaced("unet/config.json", "\"act_fn\"", "\"magic\": 7,\n  \"act_fn\"", &["unknown field magic = 7"]);
+    replaced("unet/config.json", "\"silu\"", "\"swoosh\"", &["act_fn", "swoosh"]);
+    replaced(
+        "vae/config.json",
+        "\"_class_name\"",
+        "\"surprise\": true,\n  \"_class_name\"",
+        &["unknown field surprise"],
+    );
+    let scheduler = "scheduler_config.json";
+    let folder = copied();
+    let path = "model/scheduler/scheduler_config.json";
+    let text = String::from_utf8(folder.read(path)).unwrap();
+    folder.write(path, text.replace("PNDMScheduler", "TCDScheduler"));
+    folder.fails(1, &["generate", "a cat", "--backend", "cpu", "-m", "model"], &[scheduler, "TCDScheduler"]);
+}
+
+/// Serialises a checkpoint again with one tensor changed.
+fn with_tensor(
+    bytes: &mut Vec<u8>,
+    name: &str,
+    change: impl FnOnce(&mut Dtype, &mut Vec<usize>, &mut Vec<u8>),
+) {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let tensor = file.tensor(name).unwrap();
+    let (mut dtype, mut shape, mut data) = (tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec());
+    change(&mut dtype, &mut shape, &mut data);
+    let views: Vec<(String, TensorView)> = file
+        .tensors()
+        .into_iter()
+        .map(|(n, view)| match n == name {
+            true => (n, TensorView::new(dtype, shape.clone(), &data).unwrap()),
+            false => (n, view),
+        })
+        .collect();
+    *bytes = safetensors::serialize(views, None).unwrap();
+}
+
+#[test]
+fn tensors_of_the_wrong_shape_or_with_bad_numbers() {
+    let wrong = |b: &mut Vec<u8>| with_tensor(b, "conv_in.weight", |_, shape, _| shape.swap(0, 1));
+    refused(UNET, wrong, &["conv_in.weight", "[4, 32, 3, 3]", "[32, 4, 3, 3]"]);
+    let nan = |b: &mut Vec<u8>| {
+        with_tensor(b, "conv_in.weight", |_, _, data| data[..2].copy_from_slice(&0x7e00u16.to_le_bytes()))
+    };
+    refused(UNET, nan, &["conv_in.weight", "1 values", "NaN", "fetch it again"]);
+    let renamed = |b: &mut Vec<u8>| {
+        let at = b.windows(14).position(|w| w == b"conv_in.weight").unwrap();
+        b[at..at + 14].copy_from_slice(b"conv_on.weight");
+    };
+    refused(UNET, renamed, &["no tensor conv_in.weight", "nearest name"]);
+}
+
+/// Changes a file as [`refused`] does; the error is not about the file, but names the stage that went wrong.
+fn broken(file: &str, change: impl FnOnce(&mut Vec<u8>), parts: &[&str]) {
+    let folder = copied();
+    let path = format!("model/{file}");
+    let mut bytes = folder.read(&path);
+    change(&mut bytes);
+    folder.write(&path, bytes);
+    let args = ["generate", "a cat", "--backend", "cpu", "--steps", "2", "-m", "model"];
+    folder.fails(1, &args, &[&["no picture"], parts].concat());
+}
+
+#[test]
+fn pictures_that_come_out_nan_or_flat_are_an_error_that_names_the_stage() {
+    // Finite in the file, and beyond f32 as soon as it is multiplied.
+    let huge = |b: &mut Vec<u8>| {
+        with_tensor(b, "conv_out.bias", |dtype, _, data| {
+            let values = data.len() / 2;
+            (*dtype, *data) = (Dtype::F32, 3e38f32.to_le_bytes().repeat(values));
+        })
+    };
+    broken(UNET, huge, &["the UNet, at step 1 of 2", "not finite", "weights"]);
+    let zero = |b: &mut Vec<u8>| with_tensor(b, "decoder.conv_out.weight", |_, _, data| data.fill(0));
+    let vae = "vae/diffusion_pytorch_model.safetensors";
+    broken(
+        vae,
+        |b| {
+            zero(b);
+            with_tensor(b, "decoder.conv_out.bias", |_, _, data| data.fill(0))
+        },
+        &["the VAE decoder", "flat"],
+    );
+    let text = "text_encoder/model.safetensors";
+    let huge = |b: &mut Vec<u8>| {
+        let file = SafeTensors::deserialize(b).unwrap();
+        let name =
+            file.names().into_iter().find(|n| n.ends_with("final_layer_norm.weight")).unwrap().to_string();
+        with_tensor(b, &name, |dtype, _, data| {
+            let values = data.len() / 2;
+            (*dtype, *data) = (Dtype::F32, 3e38f32.to_le_bytes().repeat(values));
+        })
+    };
+    broken(text, huge, &["the text encoder", "not finite"]);
+}
