@@ -1,6 +1,8 @@
 //! The project's chores: `cargo run --release -p xtask -- CHORE`.
 
+mod serve;
 mod stages;
+mod web;
 
 use anyhow::{Result, bail};
 
@@ -9,7 +11,9 @@ chores:
   stages MODEL GOLDENS [BACKEND]   a folder's UNet and VAE against diffusers' tensors, with time and memory
                                    (MODEL and GOLDENS as scripts/full_size.py makes them; BACKEND auto, vulkan, cpu)
   unet-speed MODEL GOLDENS [BACKEND] [RUNS]
-                                   seconds of one UNet forward on 1x4x32x32 latents at f32, as JSON";
+                                   seconds of one UNet forward on 1x4x32x32 latents at f32, as JSON
+  web                              the page, ready for any static host, in web/dist; fails where it is over its budget
+  serve [PORT]                     web/dist on localhost";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +26,9 @@ fn main() -> Result<()> {
             let runs = rest.get(1).map_or(Ok(5), |n| n.parse())?;
             stages::speed(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
         }
+        ["web"] => web::build(),
+        ["serve"] => serve::run(8080),
+        ["serve", port] => serve::run(port.parse()?),
         _ => bail!("{HELP}"),
     }
 }

@@ -1,0 +1,152 @@
+/** Stable Diffusion in a browser tab: the engine, in a Worker of its own. */
+export class Calotype {
+  /** Opens the GPU. Rejects with an error named `DeviceError` where there is no WebGPU or no adapter. */
+  static create(options?: {
+    powerPreference?: "low-power" | "high-performance";
+    /** Milliseconds after which a silent GPU counts as none. */
+    timeout?: number;
+  }): Promise<Calotype>;
+
+  /** The GPU, and what it can do. */
+  readonly adapter: Adapter;
+  /** The model on it. */
+  readonly model: LoadedModel | null;
+
+  /**
+   * Loads a model: the address of a folder in the diffusers layout (or of a model at huggingface.co), or the files of
+   * such a folder on disk, as an `<input type="file" webkitdirectory>` gives them. Downloads are kept in the browser's
+   * own file system. The model before it goes when this one can be read.
+   */
+  load(
+    source: string | URL | Iterable<File>,
+    options?: {
+      onProgress?: (progress: LoadProgress) => void;
+      /** f16 where the GPU computes with it, if nothing is said. */
+      dtype?: "f32" | "f16";
+      /** What pictures' settings call it. */
+      name?: string;
+    },
+  ): Promise<LoadedModel>;
+
+  /** Draws: yields every step, then the pictures. Aborting stops the run at the next step, as does leaving the loop. */
+  generate(request: GenerateRequest): AsyncGenerator<Step | Done, void, void>;
+
+  /** Bytes of device memory that a request takes, before anything is allocated. */
+  plan(request: Words): Promise<number>;
+  /** The settings that a PNG of this or of A1111's web UI carries; null where it has none. */
+  settings(png: Blob | Uint8Array): Promise<PictureSettings | null>;
+  /** The names that `sampler` takes. */
+  samplers(): Promise<string[]>;
+  /** What is held now, in bytes; `jsBytes` where the browser tells. */
+  memory(): Promise<{ deviceBytes: number; devicePeakBytes: number; heapBytes: number; jsBytes?: number }>;
+  /** What stored models take, and what the browser would let them. */
+  storage(): Promise<{ bytes: number; quota?: number }>;
+  /** Deletes every stored model. */
+  clearStorage(): Promise<void>;
+  /** Gives everything back; calls under way reject. */
+  dispose(): void;
+}
+
+/** What to draw, in the words of the command line; what is left out has its defaults. */
+export interface Words {
+  /** One for all pictures, or one for each. */
+  prompt: string | string[];
+  negativePrompt?: string | string[];
+  /** Pixels; the model's own size if nothing is said. */
+  width?: number;
+  height?: number;
+  /** 20 if nothing is said. */
+  steps?: number;
+  /** 7.5 if nothing is said; at 1 or below the negative prompt is not looked at, and a step takes half the time. */
+  cfgScale?: number;
+  cfgRescale?: number;
+  /** Random if nothing is said. Digits or a bigint where it is larger than a JavaScript number can be. */
+  seed?: number | bigint | string;
+  batchSize?: number;
+  /** The model's own if nothing is said. */
+  sampler?: string;
+  /** The noise schedule: discrete, karras, … */
+  scheduler?: string;
+  eta?: number;
+}
+
+export interface GenerateRequest extends Words {
+  /** Stops the run. */
+  signal?: AbortSignal;
+  /** A preview every so many steps; 0, never, if nothing is said. */
+  preview?: number;
+  /** The unscaled starting noise, `[B, 4, height/8, width/8]`, in place of the seed's. */
+  latents?: Float32Array;
+}
+
+export interface Step {
+  type: "step";
+  step: number;
+  steps: number;
+  /** Since the first step began. */
+  seconds: number;
+  /** An eighth of the picture's size. */
+  preview?: ImageData;
+}
+
+export interface Done {
+  type: "done";
+  pictures: Picture[];
+  /** Milliseconds. */
+  timings: { text: number; denoise: number; decode: number };
+  /** What a person should know, such as the end of a prompt that was too long. */
+  notes: string[];
+}
+
+export interface Picture {
+  width: number;
+  height: number;
+  /** Digits. */
+  seed: string;
+  image: ImageData;
+  /** With its settings under the keyword `parameters`, as the command line writes them. */
+  png: Blob;
+  settings: string;
+}
+
+export interface PictureSettings extends Partial<Words> {
+  model?: string;
+  /** As it stands in the file. */
+  text: string;
+}
+
+export interface Adapter {
+  name: string;
+  kind: string;
+  driver: string;
+  f16: boolean;
+  timestamps: boolean;
+  maxBuffer: number;
+  maxBinding: number;
+  workgroupMemory: number;
+  /** Which kernels are used, in words. */
+  kernels: string;
+}
+
+export interface LoadedModel {
+  name: string;
+  /** The size of a picture that it was trained on. */
+  width: number;
+  height: number;
+  /** Widths and heights are multiples of it. */
+  step: number;
+  /** Its own. */
+  sampler: string;
+  parameters: number;
+  dtype: "f32" | "f16";
+  /** Device memory for one guided picture of its own size. */
+  peakBytes: number;
+  seconds: number;
+}
+
+export interface LoadProgress {
+  file: string;
+  loaded: number;
+  total: number;
+  from: "network" | "store" | "disk";
+}

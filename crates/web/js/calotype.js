@@ -1,0 +1,167 @@
+// Calotype in a page: the engine runs in a Worker, this is its face. Types and words: calotype.d.ts.
+
+const NO_WEBGPU =
+  "This browser has no WebGPU, or keeps it from this page. It needs https or localhost, and Chrome or Edge 113, " +
+  "Safari 26, Firefox 141, or newer.";
+
+export class Calotype {
+  #worker;
+  #calls = new Map();
+  #next = 0;
+  #drawing = false;
+  adapter;
+  model = null;
+
+  constructor(worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onerror = (event) => {
+      event.preventDefault?.();
+      this.#fail(named("WorkerError", `the engine stopped: ${event.message ?? "its files could not be loaded"}`));
+    };
+  }
+
+  static async create({ powerPreference, timeout = 60_000 } = {}) {
+    if (!globalThis.navigator?.gpu) throw named("DeviceError", NO_WEBGPU);
+    const engine = new Calotype(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
+    const late = setTimeout(() => engine.#fail(named("DeviceError", "the GPU does not answer")), timeout);
+    try {
+      engine.adapter = await engine.#call("create", { powerPreference });
+    } catch (error) {
+      engine.dispose();
+      throw error;
+    } finally {
+      clearTimeout(late);
+    }
+    return engine;
+  }
+
+  async load(source, { onProgress, dtype, name } = {}) {
+    this.model = await this.#call("load", { source: plain(source), dtype, name }, (told) => onProgress?.(told));
+    return this.model;
+  }
+
+  async *generate({ signal, preview = 0, latents, ...words }) {
+    signal?.throwIfAborted();
+    if (this.#drawing) throw named("UsageError", "a picture is under way: stop it, or wait for it");
+    this.#drawing = true;
+    const seed = words.seed === undefined ? random() : String(words.seed);
+    const steps = [];
+    let wake = () => {};
+    let ended = false;
+    const done = this.#call("generate", { words: JSON.stringify({ ...words, seed }), preview, latents }, (step) => {
+      steps.push(step);
+      wake();
+    }).finally(() => {
+      ended = true;
+      wake();
+    });
+    done.catch(() => {});
+    const stop = () => this.#worker.postMessage({ stop: true });
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      for (;;) {
+        if (steps.length) {
+          yield { type: "step", ...withImage(steps.shift()) };
+        } else if (ended) {
+          break;
+        } else {
+          await new Promise((resolve) => (wake = resolve));
+        }
+      }
+      const { pictures, timings, notes } = await done;
+      yield { type: "done", pictures: pictures.map(withPicture), timings, notes };
+    } catch (error) {
+      if (error?.name === "StoppedError") signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      // Whoever breaks out of the loop wants no more of it.
+      if (!ended) stop();
+      await done.catch(() => {});
+      this.#drawing = false;
+    }
+  }
+
+  plan(words) {
+    return this.#call("plan", { words: JSON.stringify(words) });
+  }
+
+  settings(png) {
+    return this.#call("settings", { png });
+  }
+
+  samplers() {
+    return this.#call("samplers", {});
+  }
+
+  memory() {
+    return this.#call("memory", {});
+  }
+
+  storage() {
+    return this.#call("storage", {});
+  }
+
+  clearStorage() {
+    return this.#call("clearStorage", {});
+  }
+
+  dispose() {
+    // The device goes at once, then the Worker with all its memory.
+    this.#worker.postMessage({ id: -1, call: "dispose", with: {} });
+    setTimeout(() => this.#worker.terminate(), 250);
+    this.#fail(named("UsageError", "the engine was disposed of"));
+  }
+
+  #call(call, values, onTold) {
+    if (this.#calls === null) return Promise.reject(named("UsageError", "the engine has stopped: create another"));
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject, onTold });
+      this.#worker.postMessage({ id, call, with: values });
+    });
+  }
+
+  #receive({ id, told, result, error, fatal }) {
+    if (fatal) return this.#fail(named("WorkerError", fatal));
+    const call = this.#calls?.get(id);
+    if (!call) return;
+    if (told) return call.onTold?.(told);
+    this.#calls.delete(id);
+    if (error) call.reject(named(error.name, error.message));
+    else call.resolve(result);
+  }
+
+  #fail(error) {
+    for (const call of this.#calls?.values() ?? []) call.reject(error);
+    this.#calls = null;
+  }
+}
+
+function named(name, message) {
+  return Object.assign(new Error(message), { name });
+}
+
+function random() {
+  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
+}
+
+// What can be sent to a Worker: an address made absolute here, where relative ones are meant, or files.
+function plain(source) {
+  if (typeof source === "string" || source instanceof URL) return { url: new URL(source, document.baseURI).href };
+  const files = Array.from(source, (file) => ({ path: file.webkitRelativePath || file.name, file }));
+  return { files };
+}
+
+function withImage({ preview, ...step }) {
+  return preview ? { ...step, preview: image(preview) } : step;
+}
+
+function withPicture({ pixels, width, height, png, ...rest }) {
+  return { ...rest, image: image({ pixels, width, height }), png: new Blob([png], { type: "image/png" }) };
+}
+
+function image({ pixels, width, height }) {
+  return new ImageData(pixels, width, height);
+}

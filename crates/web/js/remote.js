@@ -1,0 +1,257 @@
+// A model folder at an address, in the Hugging Face layout.
+//
+// A file comes as one stream, is written to the browser's own file system as it comes, and is read from there piece by
+// piece: it is never whole in memory. A stream that breaks goes on where it stopped, in this visit or a later one. How
+// far each file is, and what it should be, is in the folder's journal.
+
+import * as store from "./store.js";
+
+const JOURNAL = "journal.json";
+/** Bytes between two entries in the journal: what a closed tab may cost. */
+const SLICE = 8 << 20;
+/** Failures in a row, with nothing received, after which a download is given up for now. */
+const PATIENCE = 5;
+/** Without a store, tensors are small and requests dear: this much is fetched at a time. */
+const BLOCK = 4 << 20;
+
+export class RemoteFiles {
+  #base;
+  #directory;
+  #journal;
+  #tell;
+  #Sha256;
+  #blobs = new Map();
+  #block = null;
+  name;
+
+  static async open(url, { tell, Sha256 }) {
+    const files = new RemoteFiles();
+    const place = understand(url);
+    files.#base = place.base;
+    files.name = place.name;
+    files.#tell = tell;
+    files.#Sha256 = Sha256;
+    files.#directory = await store.folder(place.base);
+    files.#journal = (files.#directory && (await store.readJson(files.#directory, JOURNAL))) ?? { files: {} };
+    const listing = await list(place);
+    if (listing) await files.#believe(listing);
+    return files;
+  }
+
+  /** The file's length; undefined where there is none. */
+  async size(path) {
+    const { listing, files } = this.#journal;
+    if (listing) return listing[path]?.size;
+    if (!(path in files)) files[path] = await this.#probe(path);
+    return files[path]?.size;
+  }
+
+  /** Bytes `from` up to and without `to`. */
+  async read(path, from, to) {
+    if (!this.#blobs.has(path)) this.#blobs.set(path, await this.#keep(path));
+    const blob = this.#blobs.get(path);
+    if (blob) return new Uint8Array(await blob.slice(from, to).arrayBuffer());
+    return this.#passing(path, from, to);
+  }
+
+  async settle() {
+    if (this.#directory) await store.writeJson(this.#directory, JOURNAL, this.#journal).catch(() => {});
+  }
+
+  /** What the server has now goes before what was stored. */
+  async #believe(listing) {
+    for (const [path, kept] of Object.entries(this.#journal.files)) {
+      const now = listing[path];
+      if (!kept || !now || now.size !== kept.size || (now.sha256 ?? "") !== (kept.sha256 ?? "")) {
+        delete this.#journal.files[path];
+        await this.#directory?.removeEntry(flat(path)).catch(() => {});
+      }
+    }
+    this.#journal.listing = listing;
+    await this.settle();
+  }
+
+  /** Asks a server that has no listing. */
+  async #probe(path) {
+    const answer = await fetch(this.#base + path, { method: "HEAD" });
+    if (answer.status === 404) return null;
+    if (!answer.ok) throw new Error(`${this.#base}${path}: the server answers ${answer.status}`);
+    if (!answer.headers.get("content-encoding") && answer.headers.get("content-length") !== null) {
+      return { size: Number(answer.headers.get("content-length")) };
+    }
+    // Compressed on the way: its length is known when it is here.
+    const whole = await fetch(this.#base + path);
+    return { size: (await whole.arrayBuffer()).byteLength };
+  }
+
+  /** The stored file, downloaded if it is not all there; null where it cannot be stored. */
+  async #keep(path) {
+    const size = await this.size(path);
+    if (size === undefined) throw new Error(`${path}: no such file at ${this.#base}`);
+    if (!this.#directory) return null;
+    const sha256 = this.#journal.listing?.[path].sha256;
+    const entry = (this.#journal.files[path] ??= { size, sha256 });
+    entry.done ??= 0;
+    const handle = await this.#directory.getFileHandle(flat(path), { create: true });
+    const there = (await handle.getFile()).size;
+    if (!entry.whole || there !== size) {
+      entry.whole = false;
+      entry.done = Math.min(entry.done, there);
+      let access;
+      try {
+        access = await handle.createSyncAccessHandle();
+      } catch {
+        return null; // Another tab is writing it.
+      }
+      try {
+        await this.#download(path, entry, access);
+        this.#verify(path, entry, access);
+        entry.whole = true;
+      } catch (error) {
+        if (error.name !== "QuotaExceededError") throw error;
+        access.truncate(0);
+        delete this.#journal.files[path];
+        return null;
+      } finally {
+        access.close();
+        await this.settle();
+      }
+    } else {
+      this.#tell({ file: path, loaded: size, total: size, from: "store" });
+    }
+    return handle.getFile();
+  }
+
+  async #download(path, entry, access) {
+    let failures = 0;
+    while (entry.done < entry.size) {
+      const before = entry.done;
+      try {
+        await this.#stream(path, entry, access);
+      } catch (error) {
+        if (error.name === "QuotaExceededError" || error.final) throw error;
+        failures = entry.done > before ? 1 : failures + 1;
+        if (failures > PATIENCE) {
+          throw new Error(
+            `${path}: the download broke off at ${entry.done} of ${entry.size} bytes (${error.message}); ` +
+              "load it again to go on from there",
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** failures));
+      }
+    }
+  }
+
+  async #stream(path, entry, access) {
+    const start = entry.done;
+    const headers = start > 0 ? { Range: `bytes=${start}-` } : {};
+    const answer = await fetch(this.#base + path, { headers });
+    if (!answer.ok) {
+      const final = answer.status < 500 && answer.status !== 429;
+      throw Object.assign(new Error(`${path}: the server answers ${answer.status}`), { final });
+    }
+    // A server without ranges sends all of it again; what is here already is passed over.
+    let at = answer.status === 206 ? start : 0;
+    let noted = start;
+    const reader = answer.body.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        const fresh = value.subarray(Math.max(0, Math.min(value.length, start - at)));
+        const offset = at + value.length - fresh.length;
+        at += value.length;
+        if (at > entry.size) throw final(`${path}: the server sends more than the ${entry.size} bytes it announced`);
+        if (!fresh.length) continue;
+        if (access.write(fresh, { at: offset }) !== fresh.length) throw quota();
+        entry.done = at;
+        this.#tell({ file: path, loaded: at, total: entry.size, from: "network" });
+        if (at - noted >= SLICE) {
+          access.flush();
+          await this.settle();
+          noted = at;
+        }
+      }
+    } finally {
+      reader.cancel().catch(() => {});
+      access.flush();
+      await this.settle();
+    }
+    if (entry.done < entry.size) throw new Error("the connection was closed early");
+  }
+
+  #verify(path, entry, access) {
+    if (!entry.sha256) return;
+    const sum = new this.#Sha256();
+    const piece = new Uint8Array(BLOCK);
+    for (let at = 0; at < entry.size; ) {
+      const count = access.read(piece, { at });
+      if (count === 0) break;
+      sum.update(piece.subarray(0, count));
+      at += count;
+    }
+    const found = sum.finish();
+    if (found === entry.sha256) return;
+    entry.done = 0;
+    access.truncate(0);
+    throw new Error(`${path}: damaged on the way (SHA-256 ${found}, not ${entry.sha256}); load it again`);
+  }
+
+  /** Some of a file that is not stored. */
+  async #passing(path, from, to) {
+    const kept = this.#block;
+    if (kept?.path === path && kept.from <= from && to <= kept.from + kept.bytes.length) {
+      return kept.bytes.slice(from - kept.from, to - kept.from);
+    }
+    const size = await this.size(path);
+    const until = Math.min(size, Math.max(to, from + BLOCK));
+    const answer = await fetch(this.#base + path, { headers: { Range: `bytes=${from}-${until - 1}` } });
+    if (!answer.ok) throw new Error(`${path}: the server answers ${answer.status}`);
+    let bytes = new Uint8Array(await answer.arrayBuffer());
+    if (answer.status !== 206) bytes = bytes.slice(from, until);
+    this.#tell({ file: path, loaded: to, total: size, from: "network" });
+    if (bytes.length <= BLOCK) this.#block = { path, from, bytes };
+    return bytes.slice(0, to - from);
+  }
+}
+
+function final(message) {
+  return Object.assign(new Error(message), { final: true });
+}
+
+function quota() {
+  return Object.assign(new Error("the browser's store is full"), { name: "QuotaExceededError" });
+}
+
+function flat(path) {
+  return encodeURIComponent(path);
+}
+
+/** An address as a person has it: of a folder, or of a model's page at Hugging Face. */
+function understand(url) {
+  const hub = /^https:\/\/huggingface\.co\/([^/?#]+\/[^/?#]+)(?:\/(?:tree|resolve|blob)\/([^/?#]+))?\/?$/.exec(url);
+  if (hub) {
+    const [, model, revision = "main"] = hub;
+    return {
+      base: `https://huggingface.co/${model}/resolve/${revision}/`,
+      api: `https://huggingface.co/api/models/${model}/tree/${revision}?recursive=true`,
+      name: model.split("/")[1],
+    };
+  }
+  const base = url.replace(/(model_index|files)\.json$/, "").replace(/\/*$/, "/");
+  return { base, name: decodeURIComponent(base.split("/").filter(Boolean).pop()) };
+}
+
+/** Every file's size and checksum, where the server tells: from the hub's own list, or `files.json` in the folder. */
+async function list({ base, api }) {
+  try {
+    const answer = await fetch(api ?? `${base}files.json`, { cache: "no-cache" });
+    if (!answer.ok) return null;
+    const told = await answer.json();
+    if (!api) return told.files ?? null;
+    const files = told.filter(({ type }) => type === "file");
+    return Object.fromEntries(files.map(({ path, size, lfs }) => [path, { size, sha256: lfs?.oid }]));
+  } catch {
+    return null; // Offline: what is stored will do.
+  }
+}

@@ -1,0 +1,122 @@
+//! A checkpoint whose tensors are fetched one by one, so that no model is ever whole in WebAssembly's memory.
+
+use crate::fault::{Fault, Result};
+use crate::files::Files;
+use calotype_weights::{Error, Header, Read, TensorInfo, WeightSource};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Names of a component's weights, best first: halves are half the download, and whole files one request.
+const NAMES: [&str; 6] = [
+    "model.fp16.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+];
+
+/// The safetensors files of one component.
+pub struct Remote {
+    files: Rc<Files>,
+    place: String,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+struct Tensor {
+    info: std::result::Result<TensorInfo, String>,
+    path: String,
+    range: Range<usize>,
+}
+
+impl Remote {
+    /// Finds a component's weights and reads their headers.
+    pub async fn open(files: &Rc<Files>, component: &str) -> Result<Self> {
+        for name in NAMES {
+            let path = format!("{component}/{name}");
+            let Some(size) = files.size(&path).await? else { continue };
+            let mut remote = Self { files: files.clone(), place: path.clone(), tensors: BTreeMap::new() };
+            match name.ends_with(".json") {
+                true => remote.add_shards(component, &path).await?,
+                false => remote.add(&path, size).await?,
+            }
+            return Ok(remote);
+        }
+        Err(Fault::model(format!(
+            "{component}: no weights; looked for {}. A model is a folder in the diffusers layout, with weights as \
+             safetensors",
+            NAMES.join(", ")
+        )))
+    }
+
+    /// The files that a sharded checkpoint's index names.
+    async fn add_shards(&mut self, component: &str, index: &str) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let text = self.files.whole(index).await?.unwrap_or_default();
+        let Index { weight_map } =
+            serde_json::from_slice(&text).map_err(|e| Fault::model(format!("{index}: {e}")))?;
+        for shard in weight_map.values().collect::<BTreeSet<_>>() {
+            let path = format!("{component}/{shard}");
+            let size = self.files.size(&path).await?;
+            let size = size.ok_or_else(|| Fault::model(format!("{index}: shard {shard} is missing")))?;
+            self.add(&path, size).await?;
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, path: &str, size: u64) -> Result<()> {
+        let head = self.files.read(path, 0, size.min(16)).await?;
+        let span = Header::span(path, &head, size)?;
+        let head = self.files.read(path, 0, span as u64).await?;
+        for entry in Header::parse(path, &head, size)?.tensors {
+            let name = entry.name.clone();
+            let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
+            self.tensors.insert(name, Tensor { info, path: path.into(), range: entry.range });
+        }
+        Ok(())
+    }
+}
+
+impl WeightSource for Remote {
+    fn get(&self, name: &str) -> std::result::Result<&TensorInfo, Error> {
+        let missing = || Error::Missing { tensor: name.into(), place: self.place.clone(), hint: String::new() };
+        let tensor = self.tensors.get(name).ok_or_else(missing)?;
+        tensor.info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
+            tensor: name.into(),
+            place: tensor.path.clone(),
+            dtype: dtype.clone(),
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.tensors.iter().filter(|(_, t)| t.info.is_ok()).map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
+        Box::pin(async move {
+            let len = self.get(name)?.bytes();
+            let tensor = &self.tensors[name];
+            if range.start > range.end || range.end > len {
+                let Range { start, end } = range;
+                return Err(Error::BadRange { tensor: name.into(), place: tensor.path.clone(), start, end, len });
+            }
+            let [from, to] = [range.start, range.end].map(|at| (tensor.range.start + at) as u64);
+            let read = self.files.read(&tensor.path, from, to).await;
+            let failed = |fault: Fault| Error::Io {
+                path: tensor.path.clone().into(),
+                source: io::Error::other(fault.to_string()),
+            };
+            read.map(Cow::Owned).map_err(failed)
+        })
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.tensors.get(name).map_or(&self.place, |tensor| &tensor.path).clone()
+    }
+}

@@ -1,0 +1,81 @@
+//! A request as JavaScript words it.
+
+use crate::fault::{Fault, Result};
+use calotype_pipeline::samplers::{Sampler, Schedule};
+use calotype_pipeline::{GivenNoise, Model, Request};
+use calotype_tensor::HostTensor;
+use serde::Deserialize;
+
+/// One text for all pictures, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Each(Vec<String>),
+}
+
+impl From<Texts> for Vec<String> {
+    fn from(texts: Texts) -> Self {
+        match texts {
+            Texts::One(text) => vec![text],
+            Texts::Each(texts) => texts,
+        }
+    }
+}
+
+/// The flags of the command line in JavaScript's spelling. What is left out has the command line's default.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Words {
+    prompt: Texts,
+    negative_prompt: Option<Texts>,
+    width: Option<usize>,
+    height: Option<usize>,
+    steps: Option<usize>,
+    cfg_scale: Option<f32>,
+    cfg_rescale: Option<f32>,
+    /// Digits: JavaScript's numbers end before a seed does.
+    seed: Option<String>,
+    batch_size: Option<usize>,
+    sampler: Option<String>,
+    scheduler: Option<String>,
+    eta: Option<f64>,
+}
+
+/// Reads a request; `latents` is the unscaled starting noise, `[B, C, H/f, W/f]`, where it is given.
+pub fn parse(json: &str, latents: Option<Vec<f32>>, model: &Model) -> Result<Request> {
+    let words: Words = serde_json::from_str(json)?;
+    let mut request = Request::new("");
+    request.prompts = words.prompt.into();
+    if let Some(texts) = words.negative_prompt {
+        request.negative_prompts = texts.into();
+    }
+    request.width = words.width;
+    request.height = words.height;
+    request.steps = words.steps.unwrap_or(request.steps);
+    request.cfg_scale = words.cfg_scale.unwrap_or(request.cfg_scale);
+    request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);
+    request.eta = words.eta.unwrap_or(request.eta);
+    request.batch_size = words.batch_size.unwrap_or(request.prompts.len());
+    if let Some(seed) = words.seed {
+        let bad = |_| Fault::usage(format!("seed {seed} is not a whole number from 0 to 2^64 - 1"));
+        request.seed = seed.trim().parse().map_err(bad)?;
+    }
+    if let Some(name) = words.sampler.filter(|name| !name.is_empty()) {
+        request.sampler = Some(name.parse::<Sampler>()?);
+    }
+    if let Some(name) = words.scheduler.filter(|name| !name.is_empty()) {
+        request.schedule = Some(name.parse::<Schedule>()?);
+    }
+    request.check()?;
+    if let Some(values) = latents {
+        let [height, width] = request.size(model)?;
+        let vae = &model.config.vae;
+        let shape = [request.batch_size, vae.latent_channels, height / vae.factor(), width / vae.factor()];
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(Fault::usage(format!("latents holds {} numbers, and this run takes {shape:?}", values.len())));
+        }
+        request.noise = Some(GivenNoise { latents: HostTensor::from_f32(shape, &values), added: Vec::new() });
+    }
+    Ok(request)
+}

@@ -1,0 +1,66 @@
+//! What a page asks without a device: a picture's settings, the samplers' names, a file's checksum.
+
+use crate::fault::Result;
+use calotype_pipeline::image::{Settings, parameters};
+use calotype_pipeline::samplers::{Sampler, Schedule};
+use serde_json::{Map, Value, json};
+use sha2::Digest;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// The settings in a PNG as JSON in the words of a request, with `text` as it stands in the file; nothing where it has
+/// none.
+#[wasm_bindgen]
+pub fn settings(png: &[u8]) -> Result<Option<String>> {
+    let Some(text) = parameters(png)? else { return Ok(None) };
+    let settings = Settings::parse(&text);
+    let mut words = Map::new();
+    let mut put = |name: &str, value: Option<Value>| value.map(|v| words.insert(name.into(), v));
+    let number = |name: &str| settings.get(name).and_then(|v| v.parse::<f64>().ok()).map(Value::from);
+    put("prompt", Some(settings.prompt.clone().into()));
+    put("negativePrompt", Some(settings.negative_prompt.clone().into()));
+    put("steps", number("Steps"));
+    put("cfgScale", number("CFG scale"));
+    put("cfgRescale", number("CFG rescale"));
+    put("eta", number("Eta"));
+    put("seed", settings.seed().map(|seed| seed.to_string().into()));
+    put("width", settings.size().map(|(width, _)| width.into()));
+    put("height", settings.size().map(|(_, height)| height.into()));
+    // A1111 writes `Euler a` and `DPM++ 2M`.
+    let sampler = settings.get("Sampler").and_then(|n| n.replace(' ', "_").parse::<Sampler>().ok());
+    put("sampler", sampler.map(|s| s.to_string().into()));
+    let schedule = settings.get("Schedule type").and_then(|n| n.to_lowercase().parse::<Schedule>().ok());
+    put("scheduler", schedule.map(|s| s.to_string().into()));
+    put("model", settings.get("Model").map(Value::from));
+    put("text", Some(text.into()));
+    Ok(Some(Value::Object(words).to_string()))
+}
+
+/// The names that `sampler` takes, as a JSON array.
+#[wasm_bindgen]
+pub fn samplers() -> String {
+    json!(Sampler::ALL.map(|s| s.to_string())).to_string()
+}
+
+/// SHA-256 of a file that comes in pieces.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Sha256(sha2::Sha256);
+
+#[wasm_bindgen]
+impl Sha256 {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum in lower-case hexadecimal. It ends here.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
