@@ -15,12 +15,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read> frequencies: array<f32>; // [half]
 @group(0) @binding(3) var<storage, read_write> y: array<AV>;      // [2 half]
 
-// Cody and Waite's reduction by multiples of pi/2 in three parts, then Taylor polynomials on [-pi/4, pi/4].
+// Cody and Waite's reduction by multiples of pi/2 in three parts, then Taylor polynomials on [-pi/4, pi/4]. The first
+// two parts have so few bits (8 and 11; Cephes' for pi/4, doubled) that their products with fewer than 2^13 turns are
+// exact: WGSL's fma may round in between.
 fn sine(angle: f32, quarter: u32) -> f32 {
     let turns = round(angle * 0.6366197723675814);
-    var r = fma(-turns, 1.5707855224609375, angle);
-    r = fma(-turns, 1.0804273188114166e-5, r);
-    r = fma(-turns, 6.0770999344e-11, r);
+    var r = fma(-turns, 1.5703125, angle);
+    r = fma(-turns, 4.837512969970703e-4, r);
+    r = fma(-turns, 7.549789954891882e-8, r);
     let r2 = r * r;
     let s = r * (1.0 + r2 * (-1.6666667e-1 + r2 * (8.3333333e-3 + r2 * (-1.9841270e-4 + r2 * 2.7557319e-6))));
     let c = 1.0 + r2 * (-0.5 + r2 * (4.1666667e-2 + r2 * (-1.3888889e-3 + r2 * (2.4801587e-5 + r2 * -2.7557319e-7))));
