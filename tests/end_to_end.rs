@@ -1,6 +1,6 @@
 //! `pictures.json`: prompts to pictures, as StableDiffusionPipeline draws them; and what a seed promises.
 
-use crate::support::{Device, Golden, Report, MODELS};
+use crate::support::{Device, Golden, MODELS, Report};
 use calotype::{BatchSeeds, GivenNoise, Output, Picture, Pipeline, Precision, Request, Sampler};
 use calotype_testkit::error;
 use serde_json::Value as Json;

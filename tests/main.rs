@@ -1,7 +1,13 @@
 //! What must hold across crates: one binary, one file per kind of truth. Tests of a single crate are its own.
+//!
+//! Tests that need a GPU take any, software included. Where there is none they say so and do nothing, unless
+//! CALOTYPE_TEST_GPU=1 promises one: then they fail.
 
 /// Devices to test on, error measures, and the tiny models with what diffusers got from them.
 mod support;
+
+/// Single ops: each GPU, in each precision, against the CPU.
+mod ops;
 
 /// Text states, UNet and VAE of the tiny models, on each device, as diffusers computes them.
 mod golden;
@@ -11,3 +17,12 @@ mod trajectories;
 
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
+
+/// Device memory: a run takes no more than its plan says, and no step allocates.
+mod memory;
+
+/// Lost devices, damaged weights, numbers that overflow: errors that name what happened, and where.
+mod failures;
+
+/// Arrows between crates, one name for each op, small files.
+mod architecture;

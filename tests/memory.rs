@@ -10,9 +10,12 @@ const MIB: u64 = 1 << 20;
 
 /// A GPU with a tiny model; none where there is no GPU.
 fn pipeline(choice: &Choice, precision: Precision) -> Option<Pipeline> {
-    let executor: Rc<dyn Executor> = Rc::new(gpu(choice)?);
-    let model = Golden::open("sd2-tiny", "pictures").model();
-    Some(Pipeline::new(&Opened { executor, adapter: None }, model, precision))
+    Some(tiny(&(Rc::new(gpu(choice)?) as Rc<dyn Executor>), precision))
+}
+
+fn tiny(executor: &Rc<dyn Executor>, precision: Precision) -> Pipeline {
+    let opened = Opened { executor: Rc::clone(executor), adapter: None };
+    Pipeline::new(&opened, Golden::open("sd2-tiny", "pictures").model(), precision)
 }
 
 fn request(width: usize, height: usize, batch_size: usize) -> Request {
@@ -64,16 +67,16 @@ fn another_size_frees_what_the_last_one_took() {
 
 #[test]
 fn no_step_allocates() {
-    let Some(mut pipeline) = pipeline(&Choice::default(), Precision::F32) else { return };
+    let Some(gpu) = gpu(&Choice::default()) else { return };
+    let executor: Rc<dyn Executor> = Rc::new(gpu);
+    let mut pipeline = tiny(&executor, Precision::F32);
     let request = Request { steps: 6, sampler: Some(Sampler::EulerAncestral), ..request(64, 64, 1) };
     let states = [pipeline.encode_text("a lighthouse").unwrap()];
     let negative = [pipeline.encode_text("").unwrap()];
-    // The executor is the pipeline's; its account is looked at after every step.
     let mut counts = Vec::new();
-    let executor = executor_of(&pipeline);
     pipeline
         .denoise(&request, Some(&negative), &states, |_, _| {
-            counts.push(executor().allocations);
+            counts.push(executor.memory().allocations);
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -81,11 +84,11 @@ fn no_step_allocates() {
     assert!(counts.iter().all(|c| *c == counts[0]), "{counts:?}");
 
     // A second run of the same size allocates for what it reads back, and nothing else.
-    let before = pipeline.executor().memory().allocations;
+    let before = executor.memory().allocations;
     pipeline.text_to_image(&request).unwrap();
-    let first = pipeline.executor().memory().allocations - before;
+    let first = executor.memory().allocations - before;
     pipeline.text_to_image(&Request { seed: 1, ..request }).unwrap();
-    let second = pipeline.executor().memory().allocations - before - first;
+    let second = executor.memory().allocations - before - first;
     assert!(second <= first && second <= 3, "{first}, then {second} allocations");
 }
 
@@ -103,7 +106,11 @@ fn stable_diffusion_fits() {
         let planned = of(&caps, Precision::F16);
         let above = planned.peak_bytes - planned.weight_bytes;
         println!("{what}: {} MiB, {} above the weights", planned.peak_bytes / MIB, above / MIB);
-        assert!(planned.peak_bytes <= 2662 * MIB, "{what}: {} MiB, more than 2.6 GiB", planned.peak_bytes / MIB);
+        assert!(
+            planned.peak_bytes <= 2662 * MIB,
+            "{what}: {} MiB, more than 2.6 GiB",
+            planned.peak_bytes / MIB
+        );
         assert!(above <= 450 * MIB, "{what}: {} MiB above the weights", above / MIB);
     }
     // The published f16 files of the three parts in use: 2.0 GB (the VAE's encoder is not among them).

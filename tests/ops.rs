@@ -1,16 +1,28 @@
-//! Every op case of the testkit: each GPU, in each precision, against the CPU. Browsers' limits and checked shaders
-//! are one of the GPUs; f16 without shader-f16 means halves packed in pairs.
+//! Every op case of the testkit: each GPU, in each precision, against the CPU.
 
 use crate::support::{Device, Report};
-use calotype::{HostTensor, Precision};
+use calotype::{Choice, DType, HostTensor, Precision};
 use calotype_cpu::CpuExecutor;
 use calotype_testkit::{Case, cases, error, run_case};
 
 /// What kernels of packed halves refuse, in words that tell the way out.
 const REFUSAL: &str = "need --dtype f32 or a device with shader-f16";
 
+/// A GPU and the precisions to test on it, so that together they run every kernel: the GPU as it is; as a browser
+/// sees it, with default limits, checked shaders and halves packed in pairs; and where that first one is software,
+/// with the kernels that true GPUs run.
+fn gpus() -> Vec<(Device, &'static [Precision])> {
+    const BOTH: &[Precision] = &[Precision::F32, Precision::F16];
+    let mut gpus: Vec<(Device, &[Precision])> = Device::gpus().into_iter().map(|gpu| (gpu, BOTH)).collect();
+    if gpus.first().is_some_and(|(gpu, _)| gpu.executor.caps().software) {
+        let choice = Choice { as_gpu: true, ..Choice::default() };
+        gpus.extend(Device::gpu("as gpu", choice).map(|gpu| (gpu, &BOTH[1..])));
+    }
+    gpus
+}
+
 fn check(part: usize, parts: usize) {
-    let gpus = Device::gpus();
+    let gpus = gpus();
     if gpus.is_empty() {
         return;
     }
@@ -20,14 +32,14 @@ fn check(part: usize, parts: usize) {
     for case in cases().iter().skip(part).step_by(parts) {
         // Inputs are such as f16 holds, so the f32 result is the reference of both precisions.
         let expected = run_case(&cpu, case, Precision::F32).unwrap();
-        for gpu in &gpus {
-            for precision in [Precision::F32, Precision::F16] {
+        for (gpu, precisions) in &gpus {
+            for &precision in *precisions {
                 let name = format!("{} {} {precision:?}", case.name, gpu.name);
                 match run_case(&*gpu.executor, case, precision) {
                     Ok(found) => {
                         report.case(&name, worst(&found, &expected), case.tolerance.at(precision));
                     }
-                    Err(e) if packed(gpu, precision) && e.to_string().contains(REFUSAL) => refused += 1,
+                    Err(e) if packed(gpu, case, precision) && e.to_string().contains(REFUSAL) => refused += 1,
                     Err(e) => report.check(false, || format!("{name}: {e}")),
                 }
             }
@@ -38,8 +50,8 @@ fn check(part: usize, parts: usize) {
 }
 
 /// Whether halves are packed in pairs.
-fn packed(gpu: &Device, precision: Precision) -> bool {
-    precision == Precision::F16 && !gpu.executor.caps().f16
+fn packed(gpu: &Device, case: &Case, precision: Precision) -> bool {
+    !gpu.executor.caps().f16 && (precision == Precision::F16 || case.weights == DType::F16)
 }
 
 fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {

@@ -1,6 +1,6 @@
 //! `trajectories.json`: every sampler's ten steps with the UNet and guidance, from given latents and text states.
 
-use crate::support::{Device, Golden, Report, MODELS};
+use crate::support::{Device, Golden, MODELS, Report};
 use calotype::samplers::SchedulerConfig;
 use calotype::{GivenNoise, HostTensor, Pipeline, Precision, Request};
 use calotype_testkit::error;
@@ -11,10 +11,11 @@ use std::ops::ControlFlow;
 const BOUND: f64 = 1e-3;
 
 /// The scheduler that a case names.
-fn scheduler(case: &Json) -> SchedulerConfig {
+fn scheduler(case: &Json) -> Result<SchedulerConfig, calotype_pipeline::Error> {
     let mut config = case["scheduler_config"].clone();
     config["_class_name"] = case["scheduler_class"].clone();
-    SchedulerConfig::from_json(&config.to_string()).unwrap()
+    // Again as diffusers writes it.
+    SchedulerConfig::from_json(&config.to_string().replace("\"-Infinity\"", "-Infinity"))
 }
 
 fn request(golden: &Golden, case: &Json) -> Request {
@@ -43,15 +44,25 @@ fn images(states: &HostTensor) -> Vec<HostTensor> {
     (0..batch).map(image).collect()
 }
 
-fn check(device: &Device) {
+fn check(device: &dyn Fn() -> Option<Device>) {
     let mut report = Report::default();
     for model in MODELS {
+        let Some(device) = device() else { return };
         let golden = Golden::open(model, "trajectories");
         for case in golden.cases.as_array().unwrap() {
             let name = format!("{model} {} {}", case["name"].as_str().unwrap(), device.name);
             let request = request(&golden, case);
             let mut opened = golden.model();
-            opened.scheduler = scheduler(case);
+            opened.scheduler = match scheduler(case) {
+                Ok(scheduler) => scheduler,
+                // Clipping by quantiles is for models of pixels: refused by name.
+                Err(e) => {
+                    let refused =
+                        name.contains("thresholding") && e.to_string().contains("thresholding = true");
+                    report.check(refused, || format!("{name}: {e}"));
+                    continue;
+                }
+            };
             let steps = opened.scheduler.program(request.steps, request.eta).unwrap().steps;
 
             // Which training times the UNet is asked about; per_step has an entry for each.
@@ -94,10 +105,10 @@ fn check(device: &Device) {
 
 #[test]
 fn samplers_take_the_way_of_diffusers_on_the_cpu() {
-    check(&Device::cpu());
+    check(&|| Some(Device::cpu()));
 }
 
 #[test]
 fn samplers_take_the_way_of_diffusers_on_a_gpu() {
-    Device::gpus().first().map(check).unwrap_or_default();
+    check(&|| Device::gpus().into_iter().next());
 }
