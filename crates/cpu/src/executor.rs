@@ -2,7 +2,7 @@ use crate::memory::{Buffer, Meter, Spare};
 use crate::program::Compiled;
 use calotype_graph::{
     Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, WeightId,
-    pack,
+    pack_each,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use half::f16;
@@ -44,7 +44,14 @@ impl Executor for CpuExecutor {
 
     fn caps(&self) -> Caps {
         let unlimited = 1 << 48;
-        Caps { f16: false, max_buffer: unlimited, max_binding: unlimited, alignment: 4, max_groups: u32::MAX, software: true }
+        Caps {
+            f16: false,
+            max_buffer: unlimited,
+            max_binding: unlimited,
+            alignment: 4,
+            max_groups: u32::MAX,
+            software: true,
+        }
     }
 
     fn port(&self, name: &str, shape: Shape, dtype: DType) -> Result<Port, Error> {
@@ -98,26 +105,21 @@ impl Executor for CpuExecutor {
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for (id, seen, _) in graph.weight_values() {
-                let key = weight_key(graph, id, seen);
-                if self.weights.borrow().contains_key(&key) {
-                    continue;
-                }
-                let mut weight = graph.weights()[id.index()].clone();
-                weight.dtype = DType::F32;
-                let name = weight.names[0].as_str();
-                let packed = if let Some(constant) = &weight.constant {
-                    pack(&weight, seen, constant.dtype(), constant.bytes(), &graph.name)?
-                } else {
-                    let missing = || Error::Weight(source.missing(&weight.names));
-                    let (dtype, _) = source.find(name).ok_or_else(missing)?;
-                    let bytes = source.fetch(name).await.map_err(Error::Weight)?;
-                    pack(&weight, seen, dtype, &bytes, &source.file(name))?
-                };
+            let known = |id, seen| self.weights.borrow().contains_key(&weight_key(graph, id, seen));
+            let wanted: Vec<(WeightId, Shape)> = graph
+                .weight_values()
+                .map(|(id, seen, _)| (id, seen))
+                .filter(|(id, seen)| !known(*id, *seen))
+                .collect();
+            let mut at = wanted.iter();
+            let mut keep = |id, packed: Vec<u8>| {
                 progress(packed.len() as u64);
                 let buffer = Buffer::new(bytemuck::pod_collect_to_vec(&packed), &self.meter);
-                self.weights.borrow_mut().insert(key, buffer);
-            }
+                let (_, seen) = at.next().expect("they come in order");
+                self.weights.borrow_mut().insert(weight_key(graph, id, *seen), buffer);
+                Ok(())
+            };
+            pack_each(graph, &wanted, source, true, &mut keep).await?;
             Ok(())
         })
     }

@@ -1,6 +1,6 @@
 use crate::device::{Buffer, Device};
-use calotype_graph::{Error, Graph, WeightFetch, WeightId, pack};
-use calotype_tensor::{DType, Shape};
+use calotype_graph::{Error, Graph, WeightFetch, WeightId, pack_each};
+use calotype_tensor::Shape;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -34,47 +34,56 @@ impl WeightStore {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
         let align = device.caps.alignment;
-        let missing: Vec<(WeightId, Shape, u64)> =
-            graph.weight_values().filter(|(id, ..)| self.get(graph, *id).is_none()).collect();
+        let (missing, bytes): (Vec<(WeightId, Shape)>, Vec<u64>) = graph
+            .weight_values()
+            .filter(|(id, ..)| self.get(graph, *id).is_none())
+            .map(|(id, shape, bytes)| ((id, shape), bytes))
+            .unzip();
         // Buffers are filled in order; one that would grow past the limit is followed by the next.
-        let sizes = slabs(missing.iter().map(|m| m.2), align, device.caps.max_buffer);
+        let sizes = slabs(bytes.into_iter(), align, device.caps.max_buffer);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let (mut slab, mut offset, mut in_flight) = (0, 0, 0);
+        let (mut slab, mut offset) = (0, 0);
         let mut buffer: Option<Rc<Buffer>> = None;
-        for (id, shape, bytes) in missing {
+        let mut upload = |id: WeightId, mut packed: Vec<u8>| {
+            let bytes = packed.len() as u64;
             if buffer.is_none() || offset + bytes > sizes[slab] {
                 slab += usize::from(buffer.is_some());
                 let what = format!("weights of the {}", graph.name);
                 buffer = Some(Rc::new(device.buffer(&what, sizes[slab], usage)?));
                 offset = 0;
             }
-            let weight = &graph.weights()[id.index()];
-            let name = &weight.names[0];
-            let packed = match &weight.constant {
-                Some(constant) => constant.bytes().to_vec(),
-                None => {
-                    let dtype = source.find(name).map_or(DType::F32, |(d, _)| d);
-                    let raw = source.fetch(name).await.map_err(Error::Weight)?;
-                    pack(weight, shape, dtype, &raw, &source.file(name))?
-                }
-            };
-            let mut packed = packed;
             packed.resize(packed.len().next_multiple_of(4), 0);
             let target = buffer.clone().expect("made above");
             device.queue.write_buffer(&target.raw, offset, &packed);
-            in_flight += packed.len() as u64;
-            if in_flight > IN_FLIGHT {
-                device.queue.submit([]);
-                device.wait().await?;
-                in_flight = 0;
-            }
             self.slices.borrow_mut().insert(graph.weight_key(id), Slice { buffer: target, offset });
             offset = (offset + bytes).next_multiple_of(align);
             progress(bytes);
+            Ok(())
+        };
+        // The queue is made to take what it was handed every so often: its copies are host memory too.
+        for some in in_flight(&missing) {
+            pack_each(graph, some, source, false, &mut upload).await?;
+            device.queue.submit([]);
+            device.wait().await?;
         }
-        device.queue.submit([]);
-        device.wait().await
+        Ok(())
     }
+}
+
+/// `missing` in runs of about [`IN_FLIGHT`] bytes.
+fn in_flight(missing: &[(WeightId, Shape)]) -> impl Iterator<Item = &[(WeightId, Shape)]> {
+    let mut rest = missing;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |m: &&(WeightId, Shape)| {
+            let first = bytes == 0;
+            bytes += 2 * m.1.numel() as u64;
+            first || bytes <= IN_FLIGHT
+        };
+        let (now, later) = rest.split_at(rest.iter().take_while(fits).count());
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
 }
 
 /// Sizes of the buffers that hold tensors of these sizes, in order.

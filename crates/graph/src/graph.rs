@@ -21,6 +21,8 @@ pub struct Node {
 pub struct Graph {
     /// What the graph computes; also the namespace of its weights.
     pub name: String,
+    /// Which checkpoint the weights come from: two models on one device hold tensors of the same names.
+    pub checkpoint: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) values: Vec<Value>,
     pub(crate) weights: Vec<Weight>,
@@ -191,11 +193,12 @@ impl Graph {
         Ok(())
     }
 
-    /// What identifies a weight on a device: the graph's namespace, the tensor and its layout.
+    /// What identifies a weight on a device: the checkpoint, the graph's namespace, the tensor and its layout.
     pub fn weight_key(&self, id: WeightId) -> String {
         let w = &self.weights[id.index()];
         format!(
-            "{}/{}:{:?}:{}",
+            "{}/{}/{}:{:?}:{}",
+            self.checkpoint,
             self.name.split(' ').next().unwrap_or_default(),
             w.names[0],
             w.layout,

@@ -1,8 +1,61 @@
+use crate::executor::WeightFetch;
 use crate::value::Layout;
-use crate::{Error, Weight};
+use crate::{Error, Graph, Weight, WeightId};
 use calotype_tensor::{DType, Shape};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// Bytes of packed weights held on the host at a time: what bounds its memory while a model loads.
+const AT_ONCE: u64 = 64 << 20;
+
+/// Fetches and lays out a graph's weights, those of `wanted`, in order, on all processors, a few at a time; `each` is
+/// given every one's bytes. `as_f32` widens what the graph would keep as f16.
+pub async fn pack_each(
+    graph: &Graph,
+    wanted: &[(WeightId, Shape)],
+    source: &dyn WeightFetch,
+    as_f32: bool,
+    each: &mut dyn FnMut(WeightId, Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |(_, shape): &&(WeightId, Shape)| {
+            let first = bytes == 0;
+            bytes += 4 * shape.numel() as u64;
+            first || bytes <= AT_ONCE
+        };
+        let (now, later) = rest.split_at(rest.iter().take_while(fits).count());
+        rest = later;
+        let mut jobs = Vec::new();
+        for &(id, seen) in now {
+            let mut weight = graph.weights()[id.index()].clone();
+            if as_f32 {
+                weight.dtype = DType::F32;
+            }
+            let name = &graph.weights()[id.index()].names[0];
+            let (dtype, bytes) = match &graph.weights()[id.index()].constant {
+                Some(constant) => (constant.dtype(), Cow::Borrowed(constant.bytes())),
+                None => {
+                    let (dtype, _) =
+                        source.find(name).ok_or_else(|| Error::Weight(source.missing(&weight.names)))?;
+                    (dtype, source.fetch(name).await.map_err(Error::Weight)?)
+                }
+            };
+            jobs.push((id, weight, seen, dtype, bytes, source.file(name)));
+        }
+        let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> = jobs
+            .into_par_iter()
+            .map(|(id, weight, seen, dtype, bytes, file)| (id, pack(&weight, seen, dtype, &bytes, &file)))
+            .collect();
+        for (id, bytes) in packed {
+            each(id, bytes?)?;
+        }
+    }
+    Ok(())
+}
 
 /// Lays a checkpoint's tensor out as `weight` asks: `bytes` of `dtype` become the bytes of `weight.dtype` for a
 /// value of shape `seen`. Values that are not finite, or too large for f16, are errors that name the tensor.
