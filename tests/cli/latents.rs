@@ -142,7 +142,9 @@ fn a_file_that_does_not_fit_is_refused_with_the_reason() {
         whole[..whole.len() - 9].to_vec()
     };
     let f32 = Dtype::F32;
-    let refused: [(Vec<u8>, &[&str], &[&str], i32); 8] = [
+    // The file, further flags, what the error says, the exit code.
+    type Refused<'a> = (Vec<u8>, &'a [&'a str], &'a [&'a str], i32);
+    let refused: [Refused; 8] = [
         (file(&[("latent", f32, SHAPE, &good)]), &[], &["no tensor latents", "nearest name is latent"], 1),
         (file(&[("latents", Dtype::F16, SHAPE, half)]), &[], &["f16", "f32", ".float()"], 1),
         (file(&[("latents", f32, &[4, 8, 8], &good)]), &[], &["[4, 8, 8]", "[B, C, H/8, W/8]"], 1),

@@ -69,49 +69,51 @@ pub struct GenerateArgs {
     pub device: DeviceArgs,
 
     /// Where noise begins [default: random, printed and written in the file]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
+    #[arg(help_heading = "Picture", long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<Seed>,
 
     /// Batches one after another; their seeds go on where the one before ended
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Picture", long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_count: u32,
 
     /// Whether picture i of a batch has its own noise generator with seed + i, or one serves the whole batch
-    #[arg(long, value_name = "WHICH", default_value = "each")]
+    #[arg(help_heading = "Picture", long, value_name = "WHICH", default_value = "each")]
     pub batch_seeds: Seeds,
 
     /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,4,H/8,W/8], not scaled (as diffusers'
     /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. Gives the size where -W, -H, -b do not
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Picture", long, value_name = "FILE")]
     pub latents: Option<PathBuf>,
 
     /// Keep the final latents, before the VAE, as tensor `latents` of a safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub save_latents: Option<PathBuf>,
 
     /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …
-    #[arg(short, long, value_name = "FILE", default_value = "out_%05d.png")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE", default_value = "out_%05d.png")]
     pub output: String,
 
     /// Allow replacing files that exist
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub overwrite: bool,
 
     /// Also write all pictures as one, to FILE with "grid" in its name
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub grid: bool,
 
     /// Leave the settings out of the PNG
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub no_metadata: bool,
 
     /// Print one machine-readable line a run on stdout (--help lists its fields)
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub json: bool,
 }
 
 /// What decides the work and the memory of a run.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
     /// A model folder in the diffusers layout, or synthetic:sd15, synthetic:sd21 (the published architecture with
     /// random weights, for planning and benchmarks) [default: a tiny built-in model]
@@ -156,6 +158,7 @@ pub struct PictureArgs {
 
 /// What to run on.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
     /// How numbers are stored [default: f16 where the device computes with it, else f32]
     #[arg(long, value_name = "TYPE")]
@@ -184,7 +187,7 @@ pub struct PlanArgs {
     pub device: DeviceArgs,
 
     /// Print one machine-readable object (--help lists its fields)
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub json: bool,
 }
 
