@@ -143,6 +143,27 @@ fn what_a_request_says_is_seen() {
     assert_eq!(one, less);
 }
 
+#[test]
+fn two_models_share_a_device() {
+    // Their tensors have the same names, and some the same shapes.
+    let models = MODELS.map(|model| Golden::open(model, "pictures"));
+    for name in ["cpu", "gpu"] {
+        let device = || Device::all().into_iter().find(|device| device.name == name);
+        let Some(shared) = device() else { return };
+        let mut together = models.each_ref().map(|golden| shared.pipeline(golden.model(), Precision::F32));
+        for (golden, pipeline) in models.iter().zip(&mut together) {
+            let mut alone = device().unwrap().pipeline(golden.model(), Precision::F32);
+            let expected = draw(&mut alone, &small(1, 1)).pictures;
+            assert_eq!(
+                draw(pipeline, &small(1, 1)).pictures,
+                expected,
+                "{name}: {}",
+                golden.folder.display()
+            );
+        }
+    }
+}
+
 /// Whether two pictures differ by more than rounding.
 fn differ(a: &Picture, b: &Picture) -> bool {
     apart(&a.pixels, &b.pixels) > 1

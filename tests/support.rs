@@ -64,7 +64,7 @@ impl Device {
         std::iter::once(Self::cpu()).chain(Self::gpus()).collect()
     }
 
-    /// A tiny model on it. A device holds one model's weights.
+    /// A model on it.
     pub fn pipeline(&self, model: Model, precision: Precision) -> calotype::Pipeline {
         let opened = Opened { executor: Rc::clone(&self.executor), adapter: None };
         calotype::Pipeline::new(&opened, model, precision)

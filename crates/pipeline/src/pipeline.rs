@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use web_time::{Duration, Instant};
 
 /// A model on a device, ready to draw.
@@ -22,6 +23,8 @@ pub struct Pipeline {
     exec: Rc<dyn Executor>,
     model: Model,
     precision: Precision,
+    /// Tells this model's weights from another's on the same device.
+    checkpoint: u64,
     canvas: Option<Canvas>,
     text: Option<(Ports, Program)>,
     /// States of the prompts met last, so that a series of pictures encodes each prompt once.
@@ -68,7 +71,17 @@ impl Pipeline {
     /// A pipeline that runs `model` on `exec`, storing activations as `precision` says. Weights are brought to the
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
-        Self { exec, model, precision, canvas: None, text: None, states: RefCell::default(), load_time: Duration::ZERO }
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        Self {
+            exec,
+            model,
+            precision,
+            checkpoint: OPENED.fetch_add(1, Ordering::Relaxed),
+            canvas: None,
+            text: None,
+            states: RefCell::default(),
+            load_time: Duration::ZERO,
+        }
     }
 
     /// The model.
@@ -287,6 +300,7 @@ impl Pipeline {
         let mut graph = calotype_models::clip::text_encoder(&self.model.config.text, 1)?;
         graph = calotype_graph::passes::fuse(graph);
         graph.resolve(&*self.model.text, self.precision)?;
+        graph.checkpoint = self.checkpoint;
         self.exec.load(&graph, &*self.model.text, &mut |_| ()).await?;
         let mut ports = Ports::new();
         let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
@@ -307,7 +321,8 @@ impl Pipeline {
             return Ok(());
         }
         let start = Instant::now();
-        let blueprint = Blueprint::new(&self.model, size, self.precision)?;
+        let mut blueprint = Blueprint::new(&self.model, size, self.precision)?;
+        blueprint.stages.iter_mut().for_each(|stage| stage.graph.checkpoint = self.checkpoint);
         // The old buffers go before the new ones come.
         self.canvas = None;
         let mut ports = BTreeMap::new();
