@@ -122,7 +122,8 @@ impl Blueprint {
             ],
             ports: BTreeMap::new(),
         };
-        for (stage, source) in blueprint.stages.iter_mut().zip([&model.text, &model.unet, &model.unet, &model.vae])
+        for (stage, source) in
+            blueprint.stages.iter_mut().zip([&model.text, &model.unet, &model.unet, &model.vae])
         {
             stage.graph.resolve(&**source, precision)?;
         }
@@ -135,7 +136,8 @@ impl Blueprint {
     fn name_ports(&mut self) {
         for stage in &mut self.stages {
             let graph = &stage.graph;
-            let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
+            let values =
+                graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
             for (name, value) in values {
                 let shared = matches!(stage.name, "unet context" | "unet");
                 let port = if shared { format!("unet.{name}") } else { format!("{}.{name}", stage.name) };

@@ -132,7 +132,11 @@ impl<'a> Denoising<'a> {
         if self.evaluation == self.steps.len() {
             self.exec.pace(0).await?;
         }
-        Ok(Some(Progress { step: self.step, steps: self.total.max(self.step), elapsed: self.started.elapsed() }))
+        Ok(Some(Progress {
+            step: self.step,
+            steps: self.total.max(self.step),
+            elapsed: self.started.elapsed(),
+        }))
     }
 
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.

@@ -21,7 +21,7 @@ pub use blueprint::{MemoryPlan, StagePlan};
 pub use contents::Contents;
 pub use denoise::{Denoising, Progress};
 pub use error::{Error, Result};
-pub use model::Model;
 pub use image::Picture;
+pub use model::Model;
 pub use pipeline::{Output, Pipeline, Timings, plan};
 pub use request::{GivenNoise, Request};

@@ -72,7 +72,8 @@ impl Model {
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
         let open = |name| Ok(component(name, Safetensors::open_folder(folder.join(name), variant)?));
         let components = [open("text_encoder"), open("unet"), open("vae")];
-        let name = folder.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
+        let name =
+            folder.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
         Self::new(name.unwrap_or_else(|| "model".into()), config, scheduler, tokenizer, components)
     }
 

@@ -183,7 +183,9 @@ impl Pipeline {
             return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
         };
         if c != channels {
-            return Err(Error::Request(format!("latents have {c} channels, and the model's VAE takes {channels}")));
+            return Err(Error::Request(format!(
+                "latents have {c} channels, and the model's VAE takes {channels}"
+            )));
         }
         let [height, width] = [h * factor, w * factor];
         if !self.canvas.as_ref().is_some_and(|k| k.size.height == height && k.size.width == width) {
@@ -201,7 +203,8 @@ impl Pipeline {
             let found = self.exec.read(&canvas.ports["vae.found"]).await?.to_u32();
             let found = Range::decode([found[0], found[1], found[2], found[3]]);
             if found.not_finite > 0 {
-                let what = format!("produced {} values that are not finite (NaN or infinity)", found.not_finite);
+                let what =
+                    format!("produced {} values that are not finite (NaN or infinity)", found.not_finite);
                 return Err(self.broken("the VAE decoder".into(), what));
             }
             let pixels = self.exec.read(&canvas.ports["vae.pixels"]).await?;
@@ -346,7 +349,12 @@ impl Pipeline {
 }
 
 /// What a request takes on a device, before anything is allocated.
-pub fn plan(model: &Model, request: &Request, precision: Precision, caps: &calotype_graph::Caps) -> Result<MemoryPlan> {
+pub fn plan(
+    model: &Model,
+    request: &Request,
+    precision: Precision,
+    caps: &calotype_graph::Caps,
+) -> Result<MemoryPlan> {
     request.check()?;
     let [height, width] = request.size(model)?;
     let program = request.scheduler(model)?.program(request.steps, request.eta)?;

@@ -92,7 +92,9 @@ impl Engine {
             None if self.gpu.caps().f16 => Precision::F16,
             None | Some("f32") => Precision::F32,
             Some("f16") if self.gpu.caps().f16 => Precision::F16,
-            Some("f16") => return Err(Fault::usage("this GPU does not compute with f16 in this browser: use f32")),
+            Some("f16") => {
+                return Err(Fault::usage("this GPU does not compute with f16 in this browser: use f32"));
+            }
             Some(other) => return Err(Fault::usage(format!("dtype {other} is neither f32 nor f16"))),
         };
         let executor: Rc<dyn Executor> = self.gpu.clone();

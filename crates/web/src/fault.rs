@@ -35,9 +35,9 @@ impl From<Error> for Fault {
         let name = match &error {
             Error::Request(_) | Error::Sampler(_) => "UsageError",
             Error::Graph(calotype_graph::Error::Device(_)) => "DeviceError",
-            Error::Graph(calotype_graph::Error::OutOfMemory { .. } | calotype_graph::Error::BufferLimit { .. }) => {
-                "MemoryError"
-            }
+            Error::Graph(
+                calotype_graph::Error::OutOfMemory { .. } | calotype_graph::Error::BufferLimit { .. },
+            ) => "MemoryError",
             Error::Stopped { .. } => "StoppedError",
             _ => "ModelError",
         };
@@ -60,9 +60,11 @@ impl From<calotype_weights::Error> for Fault {
 impl From<calotype_gpu::Error> for Fault {
     fn from(error: calotype_gpu::Error) -> Self {
         let message = match error {
-            calotype_gpu::Error::NoAdapter { .. } => "this browser has WebGPU but found no GPU that it may use: \
+            calotype_gpu::Error::NoAdapter { .. } => {
+                "this browser has WebGPU but found no GPU that it may use: \
                 update the graphics driver, or look at chrome://gpu for the reason"
-                .into(),
+                    .into()
+            }
             other => other.to_string(),
         };
         Self { name: "DeviceError", message }

@@ -36,7 +36,8 @@ impl Files {
     /// Some of a file's bytes.
     pub async fn read(&self, path: &str, from: u64, to: u64) -> Result<Vec<u8>> {
         let bytes = self.js_read(path, from as f64, to as f64).await.map_err(Fault::thrown)?;
-        let bytes = bytes.dyn_into::<Uint8Array>().map_err(|_| Fault::model(format!("{path}: no bytes came")))?;
+        let bytes =
+            bytes.dyn_into::<Uint8Array>().map_err(|_| Fault::model(format!("{path}: no bytes came")))?;
         let wanted = to - from;
         if u64::from(bytes.length()) != wanted {
             return Err(Fault::model(format!(

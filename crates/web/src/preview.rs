@@ -25,7 +25,8 @@ pub fn rgba(latents: &HostTensor) -> Option<Preview> {
     let mut pixels = Vec::with_capacity(4 * plane);
     for at in 0..plane {
         for colour in 0..3 {
-            let sum: f32 = FACTORS.iter().enumerate().map(|(c, f)| first[c * plane + at] * scale * f[colour]).sum();
+            let sum: f32 =
+                FACTORS.iter().enumerate().map(|(c, f)| first[c * plane + at] * scale * f[colour]).sum();
             pixels.push(((sum + 1.0) * 127.5).clamp(0.0, 255.0) as u8);
         }
         pixels.push(255);

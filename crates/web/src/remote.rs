@@ -85,7 +85,8 @@ impl Remote {
 
 impl WeightSource for Remote {
     fn get(&self, name: &str) -> std::result::Result<&TensorInfo, Error> {
-        let missing = || Error::Missing { tensor: name.into(), place: self.place.clone(), hint: String::new() };
+        let missing =
+            || Error::Missing { tensor: name.into(), place: self.place.clone(), hint: String::new() };
         let tensor = self.tensors.get(name).ok_or_else(missing)?;
         tensor.info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
             tensor: name.into(),
@@ -104,7 +105,13 @@ impl WeightSource for Remote {
             let tensor = &self.tensors[name];
             if range.start > range.end || range.end > len {
                 let Range { start, end } = range;
-                return Err(Error::BadRange { tensor: name.into(), place: tensor.path.clone(), start, end, len });
+                return Err(Error::BadRange {
+                    tensor: name.into(),
+                    place: tensor.path.clone(),
+                    start,
+                    end,
+                    len,
+                });
             }
             let [from, to] = [range.start, range.end].map(|at| (tensor.range.start + at) as u64);
             let read = self.files.read(&tensor.path, from, to).await;

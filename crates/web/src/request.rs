@@ -73,7 +73,10 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, model: &Model) -> Result<Req
         let vae = &model.config.vae;
         let shape = [request.batch_size, vae.latent_channels, height / vae.factor(), width / vae.factor()];
         if values.len() != shape.iter().product::<usize>() {
-            return Err(Fault::usage(format!("latents holds {} numbers, and this run takes {shape:?}", values.len())));
+            return Err(Fault::usage(format!(
+                "latents holds {} numbers, and this run takes {shape:?}",
+                values.len()
+            )));
         }
         request.noise = Some(GivenNoise { latents: HostTensor::from_f32(shape, &values), added: Vec::new() });
     }

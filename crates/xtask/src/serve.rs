@@ -47,10 +47,8 @@ fn answer(mut stream: TcpStream, root: &Path) -> io::Result<()> {
         return stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes());
     };
     let size = file.metadata()?.len();
-    let mut headers = format!(
-        "Content-Type: {}\r\nAccept-Ranges: bytes\r\nCache-Control: no-cache\r\n",
-        kind(&path)
-    );
+    let mut headers =
+        format!("Content-Type: {}\r\nAccept-Ranges: bytes\r\nCache-Control: no-cache\r\n", kind(&path));
     let (status, bytes) = match asked.map(|text| range(&text, size)) {
         None => ("200 OK", 0..size),
         Some(Some(bytes)) => {
