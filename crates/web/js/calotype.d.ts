@@ -119,6 +119,9 @@ export interface Adapter {
   name: string;
   kind: string;
   driver: string;
+  /** The browser's names of what the GPU can do. */
+  features: string[];
+  /** Whether shaders compute with halves. */
   f16: boolean;
   timestamps: boolean;
   maxBuffer: number;

@@ -45,11 +45,11 @@ export class Calotype {
     signal?.throwIfAborted();
     if (this.#drawing) throw named("UsageError", "a picture is under way: stop it, or wait for it");
     this.#drawing = true;
-    const seed = words.seed === undefined ? random() : String(words.seed);
+    words.seed ??= random();
     const steps = [];
     let wake = () => {};
     let ended = false;
-    const done = this.#call("generate", { words: JSON.stringify({ ...words, seed }), preview, latents }, (step) => {
+    const done = this.#call("generate", { words: json(words), preview, latents }, (step) => {
       steps.push(step);
       wake();
     }).finally(() => {
@@ -84,7 +84,7 @@ export class Calotype {
   }
 
   plan(words) {
-    return this.#call("plan", { words: JSON.stringify(words) });
+    return this.#call("plan", { words: json(words) });
   }
 
   settings(png) {
@@ -144,7 +144,12 @@ function named(name, message) {
 }
 
 function random() {
-  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
+  return crypto.getRandomValues(new Uint32Array(1))[0];
+}
+
+// A seed crosses as digits: it may be larger than JSON's numbers.
+function json({ seed, ...words }) {
+  return JSON.stringify(seed === undefined ? words : { ...words, seed: String(seed) });
 }
 
 // What can be sent to a Worker: an address made absolute here, where relative ones are meant, or files.

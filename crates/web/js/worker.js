@@ -8,13 +8,15 @@ import * as store from "./store.js";
 const ready = init({ module_or_path: new URL("./calotype_web_bg.wasm", import.meta.url) });
 let engine = null;
 let stopped = false;
-let powerPreference;
 
 const calls = {
-  async create(given) {
-    powerPreference = given.powerPreference;
+  async create({ powerPreference }) {
     engine = await Engine.create(powerPreference);
-    return engine.adapter();
+    // wgpu's web backend passes on neither the names nor all of the features.
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference });
+    const { vendor, architecture, device, description } = adapter?.info ?? {};
+    const name = description || [vendor, architecture, device].filter(Boolean).join(" ");
+    return { ...engine.adapter(), name, features: [...(adapter?.features ?? [])].sort() };
   },
 
   async load({ source, dtype, name }, tell) {

@@ -1,7 +1,7 @@
 //! Calotype for JavaScript: what a browser's Worker needs of the pipeline, and nothing else.
 //!
 //! `js/calotype.js` is the API that a page sees, with its types in `js/calotype.d.ts`; `js/worker.js` calls the
-//! [`Engine`] here. Plain data crosses the border as JSON in the words of the command line.
+//! `Engine` here. Plain data crosses the border as JSON in the words of the command line.
 #![cfg(target_arch = "wasm32")]
 
 mod engine;
