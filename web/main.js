@@ -40,14 +40,14 @@ async function connect() {
     complain(error);
     return false;
   }
-  const { name, kind, driver, f16, timestamps, maxBuffer, maxBinding, workgroupMemory, kernels } = engine.adapter;
+  const { name, kind, driver, f16, features, maxBuffer, maxBinding, workgroupMemory, kernels } = engine.adapter;
   const lines = {
     Name: name || "the browser does not tell",
     Kind: kind,
     Driver: driver,
     Kernels: kernels,
     "Half floats": f16 ? "yes (shader-f16)" : "no",
-    Timestamps: timestamps ? "yes" : "no",
+    Features: features.join(", "),
     "Largest buffer": bytes(maxBuffer),
     "Largest binding": bytes(maxBinding),
     "Workgroup memory": bytes(workgroupMemory),

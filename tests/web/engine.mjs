@@ -64,12 +64,13 @@ export async function engine_resumes_a_broken_download(given) {
     passed += bytes;
     return broken === 0 && passed > 1_500_000 && ++broken === 1;
   };
-  server.sent = 0;
+  // What is on the wire when it breaks is lost, so it must not all be on the wire.
+  Object.assign(server, { sent: 0, pause: 100 });
   await page.evaluate(() => engine.load("/model/"));
   assert.equal(broken, 1);
   const listed = JSON.parse(readFileSync(join(root, "web/dist/model/files.json"))).files;
   const whole = Object.values(listed).reduce((sum, { size }) => sum + size, 0);
-  assert.ok(server.sent < whole + 600_000, `${server.sent} bytes were sent of a model of ${whole}`);
+  assert.ok(server.sent < whole + 700_000, `${server.sent} bytes were sent of a model of ${whole}`);
   return `${server.sent} bytes sent for ${whole}`;
 }
 
@@ -123,7 +124,7 @@ export async function engine_can_be_left_at_any_time(given) {
       aborted = error.name;
     }
     const wrong = await draw({ prompt: "x", steps: 1, stesp: 2 }).catch((error) => error.message);
-    const plan = await engine.plan({ prompt: "x" });
+    const plan = await engine.plan({ ...long, steps: 500 });
     const held = (await engine.memory()).devicePeakBytes;
     const last = await draw({ prompt: "x", steps: 1 });
     engine.dispose();
@@ -137,27 +138,48 @@ export async function engine_can_be_left_at_any_time(given) {
   assert.match(told.after, /stopped|disposed/);
 }
 
+/** Speaks the browser's debugging protocol with the engine's Worker: playwright has no way to its heap. */
+async function worker({ page, context }) {
+  const cdp = await context.newCDPSession(page);
+  const attached = new Promise((resolve) => cdp.once("Target.attachedToTarget", resolve));
+  await cdp.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
+  const { sessionId } = await attached;
+  const waiting = new Map();
+  cdp.on("Target.receivedMessageFromTarget", ({ message }) => {
+    const { id, result } = JSON.parse(message);
+    waiting.get(id)?.(result);
+  });
+  let id = 0;
+  return async (method) => {
+    const answer = new Promise((resolve) => waiting.set(++id, resolve));
+    await cdp.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id, method }) });
+    return answer;
+  };
+}
+
 /** Twenty pictures and five models later nothing has grown. */
 export async function engine_does_not_grow(given) {
   const { page } = given;
   await engine(given);
-  const rounds = await page.evaluate(async () => {
-    const rounds = [];
-    for (let round = 0; round < 6; round++) {
-      await engine.load(round % 2 ? "/goldens/sd2-tiny/model/" : "/model/");
+  const inWorker = await worker(given);
+  const rounds = [];
+  for (let round = 0; round < 6; round++) {
+    const held = await page.evaluate(async (model) => {
+      await engine.load(model);
       for (let i = 0; i < 4; i++) await draw({ prompt: `picture ${i}`, steps: 1, width: 64, height: i % 2 ? 64 : 72 });
       gc();
-      const { usedJSHeapSize: js } = performance.memory;
-      rounds.push({ ...(await engine.memory()), js });
-    }
-    return rounds;
-  });
+      return { ...(await engine.memory()), js: performance.memory.usedJSHeapSize };
+    }, round % 2 ? "/goldens/sd2-tiny/model/" : "/model/");
+    await inWorker("HeapProfiler.collectGarbage");
+    held.js += (await inWorker("Runtime.getHeapUsage")).usedSize;
+    rounds.push(held);
+  }
   // The first round of each model grows to its size; from then on every figure repeats.
   for (let round = 2; round < rounds.length; round++) {
     const [now, first] = [rounds[round], rounds[round % 2]];
     assert.equal(now.deviceBytes, first.deviceBytes);
     assert.ok(now.heapBytes <= rounds[1].heapBytes + (1 << 20), `${now.heapBytes} after ${rounds[1].heapBytes}`);
-    assert.ok(now.js <= rounds[1].js + (2 << 20), `${now.js} after ${rounds[1].js}`);
+    assert.ok(now.js <= Math.max(rounds[0].js, rounds[1].js) + (1 << 20), `${now.js} after ${rounds[1].js}`);
   }
   const mb = (bytes) => (bytes / 1e6).toFixed(1);
   return `24 pictures, 5 switches; device ${rounds.map((r) => mb(r.deviceBytes)).join(" ")}, wasm heap ` +
@@ -168,12 +190,15 @@ export async function engine_does_not_grow(given) {
 export async function engine_streams_a_large_model(given) {
   const { page, server } = given;
   await engine(given);
+  let [passed, broken] = [0, 0];
+  server.dropAfter = (path, bytes) => (passed += bytes) > BYTES / 2 && broken++ === 0;
+  server.sent = 0;
   const told = await page.evaluate(async () => {
     const model = await engine.load("/big/");
     await draw({ prompt: "large", steps: 1, seed: 1, cfgScale: 1 });
     return { ...(await engine.memory()), parameters: model.parameters, seconds: model.seconds };
   });
-  assert.ok(server.sent > BYTES, `${server.sent} bytes were sent`);
+  assert.ok(broken > 0 && server.sent > BYTES && server.sent < BYTES + (48 << 20), `${server.sent} bytes were sent`);
   assert.ok(told.heapBytes < HEAP, `${told.heapBytes} bytes of WebAssembly memory`);
   const mb = (bytes) => Math.round(bytes / 1e6);
   return `${mb(server.sent)} MB through ${mb(told.heapBytes)} MB of wasm heap in ${told.seconds.toFixed(0)} s`;

@@ -41,7 +41,7 @@ try {
     const errors = [];
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     page.on("pageerror", (error) => errors.push(error.message));
-    Object.assign(server, { sent: 0, requests: [], refuse: null, dropAfter: null, noRanges: false });
+    Object.assign(server, { sent: 0, requests: [], refuse: null, dropAfter: null, pause: 0, noRanges: false });
     const began = Date.now();
     const seconds = () => ((Date.now() - began) / 1000).toFixed(1);
     try {

@@ -14,7 +14,7 @@ const KINDS = {
 
 /** Serves `mounts`, {"/prefix/": folder or function of the rest of the path}; the longest prefix that fits counts. */
 export async function serve(mounts) {
-  const state = { sent: 0, requests: [], refuse: null, dropAfter: null, noRanges: false };
+  const state = { sent: 0, requests: [], refuse: null, dropAfter: null, pause: 0, noRanges: false };
   const server = createServer((request, response) => {
     answer(mounts, state, request, response).catch((error) => {
       response.destroyed || response.writeHead(500).end(String(error));
@@ -49,7 +49,8 @@ async function answer(mounts, state, request, response) {
   if (request.method === "HEAD") return response.end();
   for await (const chunk of file.bytes(from, to)) {
     if (response.destroyed) return;
-    if (state.dropAfter?.(path, chunk.length)) return response.destroy();
+    if (state.dropAfter?.(path, chunk.length)) return response.socket.end();
+    if (state.pause) await new Promise((resolve) => setTimeout(resolve, state.pause));
     state.sent += chunk.length;
     if (!response.write(chunk)) await drained(response);
   }
