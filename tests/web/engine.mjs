@@ -80,9 +80,10 @@ export async function engine_goes_on_in_a_later_visit(given) {
   await engine(given);
   let passed = 0;
   server.dropAfter = (path, bytes) => path.includes("/unet/diffusion") && (passed += bytes) > 1_500_000;
+  server.pause = 100;
   const error = await page.evaluate(() => engine.load("/model/").then(() => "", (error) => error.message));
   assert.match(error, /broke off at \d+ of 3143560 bytes .* load it again to go on/);
-  server.dropAfter = null;
+  Object.assign(server, { dropAfter: null, pause: 0 });
   await engine(given);
   server.sent = 0;
   await page.evaluate(() => engine.load("/model/"));
