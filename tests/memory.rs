@@ -66,6 +66,16 @@ fn another_size_frees_what_the_last_one_took() {
 }
 
 #[test]
+fn a_model_that_goes_takes_its_weights_along() {
+    let Some(gpu) = gpu(&Choice::default()) else { return };
+    let executor: Rc<dyn Executor> = Rc::new(gpu);
+    for _ in 0..3 {
+        tiny(&executor, Precision::F32).text_to_image(&request(64, 64, 1)).unwrap();
+        assert_eq!(executor.memory().bytes, 0);
+    }
+}
+
+#[test]
 fn no_step_allocates() {
     let Some(gpu) = gpu(&Choice::default()) else { return };
     let executor: Rc<dyn Executor> = Rc::new(gpu);

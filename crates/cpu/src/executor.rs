@@ -124,6 +124,11 @@ impl Executor for CpuExecutor {
         })
     }
 
+    fn unload(&self, checkpoint: u64) {
+        let prefix = Graph::weight_prefix(checkpoint);
+        self.weights.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
+    }
+
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         self.spare.clear();
         let weights = self.weights.borrow();

@@ -107,6 +107,10 @@ impl Executor for GpuExecutor {
         Box::pin(self.weights.load(&self.device, graph, source, progress))
     }
 
+    fn unload(&self, checkpoint: u64) {
+        self.weights.unload(checkpoint);
+    }
+
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         let plans = specs
             .iter()

@@ -26,6 +26,11 @@ impl WeightStore {
         self.slices.borrow().get(&graph.weight_key(id)).cloned()
     }
 
+    pub fn unload(&self, checkpoint: u64) {
+        let prefix = Graph::weight_prefix(checkpoint);
+        self.slices.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
+    }
+
     pub async fn load(
         &self,
         device: &Device,

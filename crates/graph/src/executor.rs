@@ -111,6 +111,9 @@ pub trait Executor {
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>>;
 
+    /// Forgets the weights of a checkpoint ([`Graph::checkpoint`]). Programs that use them keep them until they go too.
+    fn unload(&self, checkpoint: u64);
+
     /// Makes programs ready to run. They share one set of activation buffers, so only one may run at a time.
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error>;
 

@@ -3,6 +3,7 @@ use crate::ops::{Op, Shapes};
 use crate::value::{Elem, Layout, Rate, Source, Value, ValueId, Weight, WeightId};
 use crate::{Error, Precision};
 use calotype_tensor::{DType, HostTensor, Shape};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// An op applied to values, yielding one.
@@ -164,9 +165,20 @@ impl Graph {
 
     /// Finds every weight in a checkpoint, checks its shape there, and settles how it will be stored.
     ///
-    /// f16 weights stay f16 under either precision: widening them buys no accuracy and doubles the memory.
+    /// f16 weights stay f16 under either precision, since widening them buys no accuracy and doubles the memory; but
+    /// where a channel count is no multiple of four, f32 has them in f32, which any device can read one by one.
     pub fn resolve(&mut self, source: &dyn WeightFetch, precision: Precision) -> Result<(), Error> {
-        for weight in self.weights.iter_mut().filter(|w| w.constant.is_none()) {
+        // Kernels of single channels read halves only where the device computes with them.
+        let is_odd = |id: WeightId, seen: Shape| {
+            let rows = if self.weights[id.index()].layout == Layout::Table { 4 } else { seen.rows() };
+            !rows.is_multiple_of(4) || !seen.channels().is_multiple_of(4)
+        };
+        let odd: HashSet<usize> = self
+            .weight_values()
+            .filter(|(id, seen, _)| is_odd(*id, *seen))
+            .map(|(id, ..)| id.index())
+            .collect();
+        for (i, weight) in self.weights.iter_mut().enumerate().filter(|(_, w)| w.constant.is_none()) {
             let Some(at) = weight.names.iter().position(|n| source.find(n).is_some()) else {
                 return Err(Error::Weight(source.missing(&weight.names)));
             };
@@ -186,7 +198,8 @@ impl Graph {
             }
             weight.dtype = match (weight.layout, precision, dtype) {
                 (Layout::Vector, _, _) => DType::F32,
-                (_, Precision::F16, _) | (_, _, DType::F16) => DType::F16,
+                (_, Precision::F16, _) => DType::F16,
+                (_, _, DType::F16) if !odd.contains(&i) => DType::F16,
                 _ => DType::F32,
             };
         }
@@ -196,14 +209,14 @@ impl Graph {
     /// What identifies a weight on a device: the checkpoint, the graph's namespace, the tensor and its layout.
     pub fn weight_key(&self, id: WeightId) -> String {
         let w = &self.weights[id.index()];
-        format!(
-            "{}/{}/{}:{:?}:{}",
-            self.checkpoint,
-            self.name.split(' ').next().unwrap_or_default(),
-            w.names[0],
-            w.layout,
-            w.dtype
-        )
+        let namespace = self.name.split(' ').next().unwrap_or_default();
+        let prefix = Self::weight_prefix(self.checkpoint);
+        format!("{prefix}{namespace}/{}:{:?}:{}", w.names[0], w.layout, w.dtype)
+    }
+
+    /// What the keys of a checkpoint's weights begin with.
+    pub fn weight_prefix(checkpoint: u64) -> String {
+        format!("{checkpoint}/")
     }
 
     /// Bytes a weight takes on a device, and the value by which the ops see it.

@@ -348,6 +348,15 @@ impl Pipeline {
     }
 }
 
+impl Drop for Pipeline {
+    /// Gives back what the model held on the device: an executor outlives the models it ran.
+    fn drop(&mut self) {
+        self.canvas = None;
+        self.text = None;
+        self.exec.unload(self.checkpoint);
+    }
+}
+
 /// What a request takes on a device, before anything is allocated.
 pub fn plan(
     model: &Model,
