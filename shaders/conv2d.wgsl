@@ -54,7 +54,8 @@ fn x_setup(slot: u32, row: u32) {
     x_left[slot] = i32(pixel % params.out_width * params.stride) - i32(params.pad_left);
 }
 
-// Which tap and channel k is: the same for all four of a thread's rows.
+// Which tap and channel k is: the same for all of a thread's rows. Divisions are dear, above all where shaders run
+// in software, so this is done once and then moved on.
 fn x_tap(k: u32) {
     let tap = k / params.channels;
     tap_channel = k % params.channels;
@@ -62,18 +63,28 @@ fn x_tap(k: u32) {
     tap_x = i32(tap % params.kernel_width);
 }
 
+fn x_advance() {
+    tap_channel += 4u;
+    let next = tap_channel == params.channels;
+    tap_channel = select(tap_channel, 0u, next);
+    tap_x += select(0, 1, next);
+    let wrap = tap_x == i32(params.kernel_width);
+    tap_x = select(tap_x, 0, wrap);
+    tap_y += select(0, 1, wrap);
+}
+
 fn x_at(slot: u32, k: u32) -> vec4<f32> {
     // As unsigned numbers, what lies above or left of the picture is past its end too.
     var iy = u32(x_top[slot] + tap_y);
     var ix = u32(x_left[slot] + tap_x);
-    if (k >= params.k || iy >= params.virtual_height || ix >= params.virtual_width) {
-        return vec4<f32>(0.0);
-    }
+    let inside = k < params.k && iy < params.virtual_height && ix < params.virtual_width;
     if (UPSAMPLE) {
         iy = iy * params.height / params.virtual_height;
         ix = ix * params.width / params.virtual_width;
     }
-    return from_a(x[x_image[slot] + ((iy * params.width + ix) * params.channels + tap_channel) / 4u]);
+    // No branch: threads of a vector would part here.
+    let at = x_image[slot] + ((iy * params.width + ix) * params.channels + tap_channel) / 4u;
+    return select(vec4<f32>(0.0), from_a(x[select(0u, at, inside)]), inside);
 }
 
 fn w_at(k: u32, column: u32) -> vec4<f32> {

@@ -30,6 +30,8 @@ fn x_setup(slot: u32, row: u32) {
 
 fn x_tap(k: u32) {}
 
+fn x_advance() {}
+
 fn x_at(slot: u32, k: u32) -> vec4<f32> {
     if (k >= params.k) {
         return vec4<f32>(0.0);

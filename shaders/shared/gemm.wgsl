@@ -1,6 +1,7 @@
 // The 64x64x16 tile that matmul and conv2d share: 64 threads, 8x8 outputs each, operands staged in 8 KiB of
 // workgroup memory. The op that imports it defines
 //   x_setup(slot, row)  remembers where row `row` of the left operand begins, for one of a thread's 4 rows
+//   x_tap(k)            remembers k, which x_advance() moves on by 4
 //   x_at(slot, k)       four consecutive k of that row
 //   w_at(k, column)     four consecutive columns of the right operand, column in units of 4
 //   finish(row, column, value)  the epilogue and the store
@@ -35,11 +36,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var acc_4$r_1 = vec4<f32>(0.0);
 #endfor
 
+    x_tap(kq);
     for (var k0 = 0u; k0 < params.k; k0 += BK) {
-        x_tap(k0 + kq);
 #for i in 0..4
         let x_$i = x_at($iu, k0 + kq);
         let w_$i = w_at(k0 + wk + 4u * $iu, n0 + wn);
+#endfor
+#for i in 0..4
+        x_advance();
 #endfor
         workgroupBarrier();
 #for i in 0..4

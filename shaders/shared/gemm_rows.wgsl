@@ -16,6 +16,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for j in 0..8
     var acc_$j = vec4<f32>(0.0);
 #endfor
+    x_tap(0u);
     for (var k0 = 0u; k0 < params.k; k0 += BK) {
         workgroupBarrier();
 #for i in 0..2
@@ -23,8 +24,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
         workgroupBarrier();
 #for q in 0..4
-        x_tap(k0 + 4u * $qu);
         let x_$q = x_at(0u, k0 + 4u * $qu);
+        x_advance();
 #endfor
 #for q in 0..4
 #for c in 0..4
