@@ -1,5 +1,6 @@
 // Group normalisation, second of three: joins the chunks' channel moments into each group's mean and variance
 // (Chan, Golub and LeVeque 1979), and folds gamma and beta in: y = x · scale + shift, channel by channel.
+#import reduce
 
 struct Params {
     rows: u32,
@@ -15,22 +16,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;     // [C]
 @group(0) @binding(3) var<storage, read> beta: array<f32>;      // [C]
 @group(0) @binding(4) var<storage, read_write> affine: array<f32>; // [B, 2, C]: scale, shift
-
-var<workgroup> sh_sums: array<f32, 64>;
-
-fn reduce(value: f32, local: u32) -> f32 {
-    sh_sums[local] = value;
-    workgroupBarrier();
-    for (var step = 32u; step > 0u; step /= 2u) {
-        if (local < step) {
-            sh_sums[local] += sh_sums[local + step];
-        }
-        workgroupBarrier();
-    }
-    let sum = sh_sums[0];
-    workgroupBarrier();
-    return sum;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {

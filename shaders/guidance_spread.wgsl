@@ -3,6 +3,7 @@
 // an image, mixed with 1 by the rescale weight.
 #import storage
 #import step
+#import reduce
 
 struct Params {
     count: u32, // vectors of all images
@@ -13,22 +14,6 @@ struct Params {
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> output: array<AV>;       // [2, count]
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>; // [B]
-
-var<workgroup> sh_sums: array<f32, 64>;
-
-fn reduce(value: f32, local: u32) -> f32 {
-    sh_sums[local] = value;
-    workgroupBarrier();
-    for (var s = 32u; s > 0u; s /= 2u) {
-        if (local < s) {
-            sh_sums[local] += sh_sums[local + s];
-        }
-        workgroupBarrier();
-    }
-    let sum = sh_sums[0];
-    workgroupBarrier();
-    return sum;
-}
 
 fn conditional(i: u32) -> FV { return from_a(output[i + params.count]); }
 fn guided(i: u32) -> FV {

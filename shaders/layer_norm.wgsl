@@ -1,5 +1,6 @@
 // Layer normalisation (Ba et al. 2016, arXiv:1607.06450), one workgroup a row; mean first, then deviations.
 #import storage
+#import reduce
 
 struct Params {
     rows: u32,
@@ -13,22 +14,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gamma: array<FV>;   // [width]
 @group(0) @binding(3) var<storage, read> beta: array<FV>;    // [width]
 @group(0) @binding(4) var<storage, read_write> y: array<AV>; // [rows, width]
-
-var<workgroup> sh_sums: array<f32, 64>;
-
-fn reduce(value: f32, local: u32) -> f32 {
-    sh_sums[local] = value;
-    workgroupBarrier();
-    for (var step = 32u; step > 0u; step /= 2u) {
-        if (local < step) {
-            sh_sums[local] += sh_sums[local + step];
-        }
-        workgroupBarrier();
-    }
-    let sum = sh_sums[0];
-    workgroupBarrier();
-    return sum;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,

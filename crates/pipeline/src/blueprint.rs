@@ -2,6 +2,8 @@
 
 use crate::error::Result;
 use crate::model::Model;
+use crate::request::Request;
+use crate::samplers;
 use calotype_graph::ops::{FromLatents, REGISTERS, Range, SamplerStep, StepRow, ToRgba8};
 use calotype_graph::passes::{fuse, split};
 use calotype_graph::plan::{self, Plan};
@@ -30,6 +32,20 @@ pub struct Size {
 }
 
 impl Size {
+    /// What a request's run decides, under its sampler's program.
+    pub fn of(request: &Request, model: &Model, program: &samplers::Program, guided: bool) -> Result<Self> {
+        let [height, width] = request.size(model)?;
+        Ok(Self {
+            batch: request.batch_size,
+            height,
+            width,
+            guided,
+            rescale: guided && request.cfg_rescale > 0.0,
+            rows: Self::rows_for(program.steps.len()),
+            noises: program.noises,
+        })
+    }
+
     /// Rows for a number of model evaluations.
     pub fn rows_for(evaluations: usize) -> usize {
         evaluations.next_multiple_of(64)

@@ -140,17 +140,16 @@ impl Pipeline {
         positive: &[HostTensor],
     ) -> Result<Denoising<'_>> {
         request.check()?;
+        for half in negative.into_iter().chain([positive]) {
+            if half.len() != 1 && half.len() != request.batch_size {
+                let (has, batch) = (half.len(), request.batch_size);
+                return Err(Error::Request(format!(
+                    "{has} text states do not go with {batch} images: give one, or one an image"
+                )));
+            }
+        }
         let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
-        let [height, width] = request.size(&self.model)?;
-        let size = Size {
-            batch: request.batch_size,
-            height,
-            width,
-            guided: negative.is_some(),
-            rescale: negative.is_some() && request.cfg_rescale > 0.0,
-            rows: Size::rows_for(program.steps.len()),
-            noises: program.noises,
-        };
+        let size = Size::of(request, &self.model, &program, negative.is_some())?;
         self.prepare(size).await?;
         let canvas = self.canvas.as_ref().expect("just prepared");
         let mut states = Vec::new();
@@ -365,17 +364,8 @@ pub fn plan(
     caps: &calotype_graph::Caps,
 ) -> Result<MemoryPlan> {
     request.check()?;
-    let [height, width] = request.size(model)?;
     let program = request.scheduler(model)?.program(request.steps, request.eta)?;
-    let size = Size {
-        batch: request.batch_size,
-        height,
-        width,
-        guided: request.guided(),
-        rescale: request.guided() && request.cfg_rescale > 0.0,
-        rows: Size::rows_for(program.steps.len()),
-        noises: program.noises,
-    };
+    let size = Size::of(request, model, &program, request.guided())?;
     Blueprint::new(model, size, precision)?.memory(caps)
 }
 
