@@ -37,21 +37,13 @@ impl Pipelines {
             bind_group_layouts: &[Some(layout)],
             immediate_size: 0,
         });
-        // A kernel that does not use a constant in this variant does not know its name.
-        let source = variant.source();
-        let constants: Vec<(&str, f64)> = dispatch
-            .overrides
-            .iter()
-            .filter(|(name, _)| source.contains(&format!("override {name}")))
-            .copied()
-            .collect();
         let pipeline = device.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),
             module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
+                constants: &dispatch.overrides,
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: device.checked,
             },
