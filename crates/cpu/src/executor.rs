@@ -1,14 +1,15 @@
 use crate::memory::{Buffer, Meter, Spare};
 use crate::program::Compiled;
 use calotype_graph::{
-    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, WeightId,
-    pack_each,
+    Caps, Clock, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, Span,
+    WeightFetch, WeightId, pack_each,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use half::f16;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use web_time::Instant;
 
 /// Runs graphs on the processor, at once: when [`Executor::run`] returns, the work is done.
 #[derive(Default)]
@@ -34,6 +35,11 @@ fn weight_key(graph: &Graph, id: WeightId, seen: Shape) -> String {
 pub(crate) fn buffer(port: &Port) -> Result<Rc<Buffer>, Error> {
     let foreign = |_| Error::Device("a port of another executor was given to the CPU".into());
     port.inner.clone().downcast().map_err(foreign)
+}
+
+fn compiled(program: &Program) -> Result<&Compiled, Error> {
+    let foreign = || Error::Device("a program of another executor was given to the CPU".into());
+    program.0.downcast_ref().ok_or_else(foreign)
 }
 
 impl Executor for CpuExecutor {
@@ -142,8 +148,20 @@ impl Executor for CpuExecutor {
     }
 
     fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
-        let foreign = || Error::Device("a program of another executor was given to the CPU".into());
-        program.0.downcast_ref::<Compiled>().ok_or_else(foreign)?.run(row)
+        compiled(program)?.run(row)
+    }
+
+    fn profile<'a>(&'a self, program: &'a Program, row: usize) -> LocalFuture<'a, Result<Profile, Error>> {
+        Box::pin(async move {
+            let mut spans = Vec::new();
+            let (begin, mut start) = (Instant::now(), 0.0);
+            compiled(program)?.run_with(row, |node, op| {
+                let end = begin.elapsed().as_secs_f64();
+                spans.push(Span { node, kernel: format!("{op} (CPU)"), start, seconds: end - start });
+                start = end;
+            })?;
+            Ok(Profile { clock: Clock::Host, spans })
+        })
     }
 
     fn pace<'a>(&'a self, _ahead: usize) -> LocalFuture<'a, Result<(), Error>> {

@@ -77,6 +77,11 @@ impl Compiled {
     }
 
     pub fn run(&self, row: usize) -> Result<(), Error> {
+        self.run_with(row, |_, _| ())
+    }
+
+    /// Runs, and tells `done` of each node by its index and the name of its op, when it is done.
+    pub fn run_with(&self, row: usize, mut done: impl FnMut(usize, &'static str)) -> Result<(), Error> {
         let values = Values {
             graph: &self.graph,
             buffers: RefCell::new(self.bound.clone()),
@@ -84,7 +89,7 @@ impl Compiled {
             spare: &self.spare,
             meter: &self.meter,
         };
-        for (node, dead) in self.graph.nodes().iter().zip(&self.dead) {
+        for (index, (node, dead)) in self.graph.nodes().iter().zip(&self.dead).enumerate() {
             let at =
                 |problem: String| Error::Device(format!("{}: {}: {problem}", self.graph.name, node.name));
             let y = self.spare.take(&node.name, values.shape(node.output).numel(), &self.meter)?;
@@ -95,6 +100,7 @@ impl Compiled {
                     self.spare.give(buffer);
                 }
             }
+            done(index, node.op.name());
         }
         for (id, port) in &self.outputs {
             // Copied, since two outputs may be one value, and an output may be an input.

@@ -5,8 +5,8 @@ use crate::program::GpuProgram;
 use crate::signal::Signal;
 use crate::weights::WeightStore;
 use calotype_graph::{
-    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch, lower,
-    plan,
+    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, WeightFetch,
+    lower, plan,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::rc::Rc;
@@ -38,6 +38,11 @@ impl GpuExecutor {
 
 fn buffer(port: &Port) -> Result<Rc<Buffer>, Error> {
     port.inner.clone().downcast().map_err(|_| Error::Device("a port of another device was given".into()))
+}
+
+fn compiled(program: &Program) -> Result<&GpuProgram, Error> {
+    let foreign = || Error::Device("a program of another device was given".into());
+    program.0.downcast_ref().ok_or_else(foreign)
 }
 
 impl Executor for GpuExecutor {
@@ -136,10 +141,12 @@ impl Executor for GpuExecutor {
     }
 
     fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
-        let program = program.0.downcast_ref::<GpuProgram>();
-        let program = program.ok_or_else(|| Error::Device("a program of another device was given".into()))?;
-        program.run(&self.device, row);
+        compiled(program)?.run(&self.device, row);
         self.device.check()
+    }
+
+    fn profile<'a>(&'a self, program: &'a Program, row: usize) -> LocalFuture<'a, Result<Profile, Error>> {
+        Box::pin(async move { compiled(program)?.profile(&self.device, row).await })
     }
 
     fn wait<'a>(&'a self) -> LocalFuture<'a, Result<(), Error>> {

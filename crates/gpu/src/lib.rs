@@ -12,6 +12,7 @@ mod device;
 mod error;
 mod executor;
 mod pipelines;
+mod profile;
 mod program;
 mod signal;
 mod weights;

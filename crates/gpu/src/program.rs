@@ -4,25 +4,41 @@ use crate::weights::WeightStore;
 use calotype_graph::lower::{Binding, Dispatch, Operand, Recording};
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Error, Port, ProgramSpec};
+use calotype_shaders::Variant;
 use std::rc::Rc;
 
 /// A recording with its pipelines compiled and its bindings made.
 pub(crate) struct GpuProgram {
-    launches: Vec<Launch>,
+    pub launches: Vec<Launch>,
     // Bind groups keep their buffers alive; these keep them on the account.
     _arenas: Vec<Rc<Buffer>>,
     _params: Buffer,
     _ports: Vec<Port>,
 }
 
-struct Launch {
+/// A dispatch, ready to be encoded.
+pub(crate) struct Launch {
+    /// The graph's node that it belongs to.
+    pub node: usize,
+    pub variant: &'static Variant,
+    /// Operations of the whole node.
+    pub flops: u64,
     kernel: Rc<Kernel>,
     bind_group: wgpu::BindGroup,
     params: u32,
     /// Whether the second dynamic offset is the run's row of the step table.
     table: bool,
     groups: [u32; 3],
-    flops: u64,
+}
+
+impl Launch {
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, row: usize) {
+        let row = row as u32 * 4 * StepRow::WORDS as u32;
+        pass.set_pipeline(&self.kernel.pipeline);
+        let offsets = [self.params, row];
+        pass.set_bind_group(0, &self.bind_group, &offsets[..if self.table { 2 } else { 1 }]);
+        pass.dispatch_workgroups(self.groups[0], self.groups[1], self.groups[2]);
+    }
 }
 
 /// Uniform blocks lie this far apart: what a device may at most ask of dynamic offsets.
@@ -30,7 +46,7 @@ pub(crate) const STRIDE: u64 = 256;
 
 /// Work handed to the GPU at a time. Systems reset a GPU that is silent for about two seconds; this is a tenth of
 /// a second at half a TFLOP/s.
-const FLOPS_A_SUBMIT: u64 = 50_000_000_000;
+pub(crate) const FLOPS_A_SUBMIT: u64 = 50_000_000_000;
 
 impl GpuProgram {
     pub fn new(
@@ -57,12 +73,14 @@ impl GpuProgram {
             let kernel = pipelines.get(device, d);
             let bind_group = bind(device, &kernel, weights, arenas, spec, &params, d)?;
             launches.push(Launch {
+                node: d.node,
+                variant: d.variant,
+                flops: flops[d.node],
                 kernel,
                 bind_group,
                 params: i as u32 * STRIDE as u32,
                 table: d.bindings.iter().any(|b| matches!(b.operand, Operand::Table(_))),
                 groups: d.groups,
-                flops: flops[d.node],
             });
         }
         let ports = spec.ports.values().cloned().collect();
@@ -71,7 +89,6 @@ impl GpuProgram {
 
     /// Encodes and submits every launch.
     pub fn run(&self, device: &Device, row: usize) {
-        let row = row as u32 * 4 * StepRow::WORDS as u32;
         let mut rest = self.launches.as_slice();
         while !rest.is_empty() {
             let mut flops = 0;
@@ -88,12 +105,7 @@ impl GpuProgram {
             let mut encoder = device.raw.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                for l in now {
-                    pass.set_pipeline(&l.kernel.pipeline);
-                    let offsets = [l.params, row];
-                    pass.set_bind_group(0, &l.bind_group, &offsets[..if l.table { 2 } else { 1 }]);
-                    pass.dispatch_workgroups(l.groups[0], l.groups[1], l.groups[2]);
-                }
+                now.iter().for_each(|l| l.encode(&mut pass, row));
             }
             device.queue.submit([encoder.finish()]);
         }

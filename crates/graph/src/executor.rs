@@ -62,6 +62,39 @@ pub struct ProgramSpec<'a> {
     pub precision: Precision,
 }
 
+/// What [`Executor::profile`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Whose clock it was.
+    pub clock: Clock,
+    /// Every launch, in order.
+    pub spans: Vec<Span>,
+}
+
+/// How launches were timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// By the device: timestamp queries around each.
+    Timestamps,
+    /// By the host: each repeated, the time of some less that of one.
+    Batches,
+    /// By the host, as it computed.
+    Host,
+}
+
+/// One launch, timed by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The graph's node that it belongs to, by index.
+    pub node: usize,
+    /// The kernel's name, with its variant.
+    pub kernel: String,
+    /// Seconds from the first launch's beginning to this one's.
+    pub start: f64,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
 /// Where weights come from.
 pub trait WeightFetch {
     /// The element type and shape of a tensor.
@@ -119,6 +152,13 @@ pub trait Executor {
 
     /// Runs a program, as a rule without waiting for its end. `row` is the row of the step table it sees.
     fn run(&self, program: &Program, row: usize) -> Result<(), Error>;
+
+    /// Runs a program with every launch timed by itself, and waits for its end. Slower than [`run`](Self::run), which
+    /// pays nothing for it; launches that could overlap do not.
+    fn profile<'a>(&'a self, _program: &'a Program, _row: usize) -> LocalFuture<'a, Result<Profile, Error>> {
+        let error = Error::Device(format!("{} cannot time its launches", self.describe()));
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// Waits for everything that was run. Fails where the device was lost or ran out of memory.
     fn wait<'a>(&'a self) -> LocalFuture<'a, Result<(), Error>>;

@@ -15,7 +15,8 @@ mod value;
 
 pub use error::Error;
 pub use executor::{
-    Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Program, ProgramSpec, WeightFetch,
+    Clock, Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Profile, Program, ProgramSpec,
+    Span, WeightFetch,
 };
 pub use graph::{Graph, Node};
 pub use lower::{Caps, Recording, lower};
