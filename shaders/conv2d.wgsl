@@ -73,6 +73,18 @@ fn x_advance() {
     tap_y += select(0, 1, wrap);
 }
 
+fn x_skip(k: u32) {
+    tap_channel += k;
+    while (tap_channel >= params.channels) {
+        tap_channel -= params.channels;
+        tap_x += 1;
+        if (tap_x == i32(params.kernel_width)) {
+            tap_x = 0;
+            tap_y += 1;
+        }
+    }
+}
+
 fn x_at(slot: u32, k: u32) -> vec4<f32> {
     // As unsigned numbers, what lies above or left of the picture is past its end too.
     var iy = u32(x_top[slot] + tap_y);
@@ -94,7 +106,12 @@ fn w_at(k: u32, column: u32) -> vec4<f32> {
     return from_w(weight[k * (params.n / 4u) + column]);
 }
 
-fn finish(row: u32, column: u32, value: vec4<f32>) {
+fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
+    store(row, column, a);
+    store(row, column + 1u, b);
+}
+
+fn store(row: u32, column: u32, value: vec4<f32>) {
     let width = params.n / 4u;
     if (column >= width) {
         return;
@@ -116,5 +133,9 @@ fn finish(row: u32, column: u32, value: vec4<f32>) {
 #ifdef ROWS
 #import gemm_rows
 #else
+#ifdef COOP
+#import gemm_coop
+#else
 #import gemm
+#endif
 #endif

@@ -101,7 +101,11 @@ fn variant(stem: &str, defines: &[&str], module: &naga::Module) -> String {
         module.entry_points.first().unwrap_or_else(|| panic!("shaders/{stem}.wgsl has no entry point"));
     assert_eq!(entry.name, "main", "shaders/{stem}.wgsl: the entry point is called main");
     let mut bindings = BTreeMap::new();
+    let mut workgroup_bytes = 0;
     for (_, var) in module.global_variables.iter() {
+        if var.space == naga::AddressSpace::WorkGroup {
+            workgroup_bytes += module.types[var.ty].inner.size(module.to_ctx()).next_multiple_of(16);
+        }
         let Some(binding) = &var.binding else { continue };
         let kind = match var.space {
             naga::AddressSpace::Uniform => "Uniform",
@@ -119,7 +123,8 @@ fn variant(stem: &str, defines: &[&str], module: &naga::Module) -> String {
     }
     let bindings: Vec<_> = bindings.into_values().collect();
     format!(
-        "    Variant {{ stem: {stem:?}, defines: &{defines:?}, workgroup_size: {:?}, bindings: &[{}] }},\n",
+        "    Variant {{ stem: {stem:?}, defines: &{defines:?}, workgroup_size: {:?}, workgroup_bytes: {workgroup_bytes}, \
+         bindings: &[{}] }},\n",
         entry.workgroup_size,
         bindings.join(", ")
     )

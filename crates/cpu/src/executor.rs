@@ -51,12 +51,12 @@ impl Executor for CpuExecutor {
     fn caps(&self) -> Caps {
         let unlimited = 1 << 48;
         Caps {
-            f16: false,
             max_buffer: unlimited,
             max_binding: unlimited,
             alignment: 4,
             max_groups: u32::MAX,
             software: true,
+            ..Caps::default()
         }
     }
 

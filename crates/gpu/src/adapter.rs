@@ -1,4 +1,6 @@
 use crate::Error;
+use crate::tiers::TierReport;
+use calotype_graph::lower::Tier;
 use std::fmt;
 
 /// Which API drives the GPU.
@@ -48,6 +50,9 @@ pub struct Choice {
     pub adapter: Option<String>,
     /// Prefer a GPU that saves power, where the platform itself makes the choice: in a browser.
     pub low_power: bool,
+    /// Use the kernels of this tier, and of those below it; an error where the adapter does not have it or it does not
+    /// hold. Without one, all that hold are used, but for those that are slower on the adapter.
+    pub tier: Option<Tier>,
     /// Keep to what every WebGPU device has: default limits, no f16. How tests see what a browser sees.
     pub plain: bool,
     /// On a software adapter, run the kernels that GPUs get all the same. How tests reach them without one.
@@ -85,6 +90,8 @@ pub struct AdapterReport {
     pub workgroup_memory: u32,
     /// Device memory, in bytes, where the API tells.
     pub memory: Option<u64>,
+    /// What became of each tier above the plain one. Empty until the adapter was opened, which is when they are proven.
+    pub tiers: Vec<TierReport>,
 }
 
 impl AdapterReport {
@@ -120,6 +127,7 @@ impl AdapterReport {
             max_binding: limits.max_storage_buffer_binding_size,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             memory: device_memory(adapter),
+            tiers: Vec::new(),
         }
     }
 }

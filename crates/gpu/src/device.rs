@@ -1,4 +1,5 @@
 use crate::adapter::{AdapterReport, Choice, choose};
+use crate::tiers::{Offer, offer};
 use crate::signal::Signal;
 use calotype_graph::{Caps, Error, MemoryUse};
 use std::cell::{Cell, RefCell};
@@ -13,6 +14,7 @@ pub(crate) struct Device {
     pub report: AdapterReport,
     pub caps: Caps,
     pub checked: bool,
+    pub offer: Offer,
     ledger: Rc<Ledger>,
     failure: Arc<Mutex<Failure>>,
     unfinished: RefCell<VecDeque<Signal<()>>>,
@@ -23,6 +25,8 @@ pub(crate) struct Device {
 struct Failure {
     /// That the device is gone, which explains all else.
     lost: Option<String>,
+    /// That memory ran out, where no call could tell.
+    full: bool,
     /// The first thing that was reported; everything after it is noise.
     reported: Option<String>,
 }
@@ -53,12 +57,14 @@ impl Drop for Buffer {
 impl Device {
     pub async fn open(choice: &Choice) -> Result<Self, crate::Error> {
         let (adapter, report) = choose(choice).await?;
-        let mut features = wgpu::Features::empty();
+        let offer = offer(&adapter, choice);
+        let mut features = offer.features;
         let mut limits = wgpu::Limits::default();
         if !choice.plain {
-            features |= adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY);
+            features |= adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
             limits = limits.using_resolution(adapter.limits());
             limits.max_buffer_size = adapter.limits().max_buffer_size;
+            limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;
             limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
         }
         let (raw, queue) = adapter
@@ -66,6 +72,7 @@ impl Device {
                 label: Some("calotype"),
                 required_features: features,
                 required_limits: limits.clone(),
+                experimental_features: offer.experimental(),
                 ..Default::default()
             })
             .await
@@ -73,6 +80,10 @@ impl Device {
         let failure = Arc::new(Mutex::new(Failure::default()));
         let slot = failure.clone();
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            if matches!(e, wgpu::Error::OutOfMemory { .. }) {
+                slot.lock().unwrap_or_else(|e| e.into_inner()).full = true;
+                return;
+            }
             // wgpu tells of causes in lines of their own.
             let words: Vec<String> = e.to_string().split_whitespace().map(str::to_string).collect();
             let text = format!("the GPU reported: {}", words.join(" "));
@@ -95,13 +106,15 @@ impl Device {
             slot.lock().unwrap_or_else(|e| e.into_inner()).lost.get_or_insert(text);
         });
         let caps = Caps {
-            f16: features.contains(wgpu::Features::SHADER_F16),
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_buffer: limits.max_buffer_size,
             // WGSL indexes with 32 bits, and some drivers count bytes in them.
             max_binding: limits.max_storage_buffer_binding_size.min(1 << 31),
             alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
             max_groups: limits.max_compute_workgroups_per_dimension,
             software: report.kind == "cpu" && !choice.plain && !choice.as_gpu,
+            // What is more than plain is yet to be proven.
+            ..Caps::default()
         };
         Ok(Self {
             raw,
@@ -109,6 +122,7 @@ impl Device {
             report,
             caps,
             checked: choice.checked || choice.plain,
+            offer,
             ledger: Rc::default(),
             failure,
             unfinished: RefCell::default(),
@@ -145,6 +159,19 @@ impl Device {
         MemoryUse { bytes: l.bytes.get(), peak: l.peak.get(), allocations: l.allocations.get() }
     }
 
+    /// Forgets what was tried so far: memory that was held, and what was reported.
+    pub fn begin(&self) {
+        self.ledger.peak.set(self.ledger.bytes.get());
+        self.ledger.allocations.set(0);
+        self.forgive();
+    }
+
+    /// Forgets what was reported, but not that the device was lost.
+    pub fn forgive(&self) {
+        let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
+        *failure = Failure { lost: failure.lost.take(), ..Failure::default() };
+    }
+
     /// Fails where something went wrong that no call could report.
     pub fn check(&self) -> Result<(), Error> {
         let failure = || self.failure.lock().unwrap_or_else(|e| e.into_inner());
@@ -152,10 +179,11 @@ impl Device {
             // That the device is gone is told only when it is polled.
             let _ = self.raw.poll(wgpu::PollType::Poll);
         }
-        let Failure { lost, reported } = &*failure();
-        match lost.as_ref().or(reported.as_ref()) {
-            Some(text) => Err(Error::Device(text.clone())),
-            None => Ok(()),
+        let Failure { lost, full, reported } = &*failure();
+        match (lost, full, reported) {
+            (Some(text), ..) | (None, false, Some(text)) => Err(Error::Device(text.clone())),
+            (None, true, _) => Err(Error::OutOfMemory { what: "buffers".into(), bytes: self.memory().bytes }),
+            (None, false, None) => Ok(()),
         }
     }
 

@@ -19,6 +19,16 @@ pub enum Error {
         /// What there is.
         found: String,
     },
+    /// The adapter cannot run a tier of kernels that was asked for.
+    #[error("{adapter} cannot run the kernels of --tier {tier}: {reason}; leave --tier out, or see `calotype adapters`")]
+    NoSuchTier {
+        /// What was asked for.
+        tier: calotype_graph::lower::Tier,
+        /// The adapter's name.
+        adapter: String,
+        /// Why not.
+        reason: String,
+    },
     /// A device could not be opened.
     #[error("{adapter} could not be opened: {reason}; try another --adapter or --backend cpu")]
     Device {

@@ -3,7 +3,9 @@ use crate::device::{Buffer, Device};
 use crate::pipelines::Pipelines;
 use crate::program::GpuProgram;
 use crate::signal::Signal;
+use crate::tiers::{Offer, settle};
 use crate::weights::WeightStore;
+use calotype_graph::lower::Tier;
 use calotype_graph::{
     Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, WeightFetch,
     lower, plan,
@@ -19,10 +21,38 @@ pub struct GpuExecutor {
 }
 
 impl GpuExecutor {
-    /// Opens the GPU that `choice` means.
+    /// Opens the GPU that `choice` means, and tries which kernels it can be trusted with.
     pub async fn new(choice: &Choice) -> Result<Self, crate::Error> {
         let device = Device::open(choice).await?;
-        Ok(Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() })
+        let mut gpu = Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() };
+        let tiers = settle(&mut gpu, choice).await?;
+        if gpu.device.check().is_err() && choice.tier.is_none() {
+            // A driver that falls over one tier may still be good for those below it.
+            let held = tiers.iter().filter(|t| t.used).map(|t| t.tier).max();
+            let lower = Choice { tier: Some(held.unwrap_or(Tier::Plain)), ..choice.clone() };
+            let device = Device::open(&lower).await?;
+            gpu = Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() };
+            settle(&mut gpu, &lower).await?;
+        }
+        gpu.device.report.tiers = tiers;
+        gpu.device.begin();
+        Ok(gpu)
+    }
+
+    pub(crate) fn offer(&self) -> &Offer {
+        &self.device.offer
+    }
+
+    pub(crate) fn is_checked(&self) -> bool {
+        self.device.checked
+    }
+
+    pub(crate) fn set_caps(&mut self, caps: Caps) {
+        self.device.caps = caps;
+    }
+
+    pub(crate) fn forgive(&self) {
+        self.device.forgive();
     }
 
     /// The adapter's features and limits.

@@ -14,9 +14,13 @@ mod executor;
 mod pipelines;
 mod profile;
 mod program;
+mod proof;
 mod signal;
+mod tiers;
 mod weights;
 
 pub use adapter::{AdapterReport, Backend, Choice, adapters};
 pub use error::Error;
+pub use calotype_graph::lower::Tier;
 pub use executor::GpuExecutor;
+pub use tiers::TierReport;

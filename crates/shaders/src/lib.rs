@@ -33,6 +33,8 @@ pub struct Variant {
     pub defines: &'static [&'static str],
     /// Threads of a workgroup along x, y, z.
     pub workgroup_size: [u32; 3],
+    /// Workgroup memory it takes, in bytes.
+    pub workgroup_bytes: u32,
     /// Its bindings, numbered from 0.
     pub bindings: &'static [Binding],
 }

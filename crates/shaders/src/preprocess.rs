@@ -6,7 +6,8 @@
 //! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers or defines. Registers
 //!   stay registers this way: naga emits loops that drivers do not always unroll.
 //!
-//! A define with a value is also a WGSL `const NAME: u32`, so the body stays plain WGSL.
+//! A define with a value is also a WGSL `const NAME: u32`, so the body stays plain WGSL; within names and types, where
+//! a constant cannot stand, `$NAME` is replaced by the value.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +26,15 @@ pub fn expand<'a>(
         }
     }
     // `enable` must come before everything else in a module.
-    if state.defines.contains_key("ENABLE_F16") {
-        state.out.insert_str(0, "enable f16;\n");
+    for (define, extension) in [("ENABLE_F16", "f16"), ("COOP", "wgpu_cooperative_matrix")] {
+        if state.defines.contains_key(define) {
+            state.out.insert_str(0, &format!("enable {extension};\n"));
+        }
     }
     let lines: Vec<&str> = source.lines().collect();
-    state.block(&lines, &mut Vec::new())?;
+    let values = state.defines.iter().filter_map(|(n, v)| Some((n.clone(), v.parse().ok()?)));
+    let mut scope: Vec<(String, u32)> = values.collect();
+    state.block(&lines, &mut scope)?;
     Ok(state.out)
 }
 

@@ -1,23 +1,17 @@
-use super::Caps;
 use super::bind::{Context, flag};
+use super::tiles::tile;
 use crate::ops::Matmul;
 use crate::{Error, ValueId};
 use calotype_shaders::{matmul, matmul_naive};
-
-/// The tile of matmul and conv2d for a device: its define, rows and columns (`shaders/shared/gemm.wgsl`,
-/// `gemm_rows.wgsl`).
-pub(super) fn tile(caps: &Caps) -> (Option<&'static str>, usize, usize) {
-    if caps.software { (Some("ROWS"), 64, 32) } else { (None, 64, 64) }
-}
 
 pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), Error> {
     let x = cx.shape(op.x);
     let (rows, k, n) = (x.rows(), x.channels(), cx.shape(out).channels());
     let vector = cx.vector(&[k, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
-    let (define, tile_rows, tile_columns) = tile(cx.caps);
+    let tile = tile(cx.caps, "matmul", a, w, rows, n);
     let variant = if vector == 4 {
-        let defines: Vec<&str> = [a, w].into_iter().chain(define).collect();
+        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).copied().collect();
         cx.variant("matmul", &defines)?
     } else {
         cx.variant("matmul_naive", &[a, w, "VEC1"])?
@@ -45,12 +39,12 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
             x_base: x.base(vector),
             residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
             y_base: y.base(vector),
-            residual_width: (n / vector) as u32,
+            y_width: (n / vector) as u32,
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
         let bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];
         if vector == 4 {
-            let groups = [n.div_ceil(tile_columns) as u32, m.div_ceil(tile_rows) as u32, 1];
+            let groups = [n.div_ceil(tile.columns) as u32, m.div_ceil(tile.rows) as u32, 1];
             cx.dispatch(variant, &overrides, params, bindings, groups);
         } else {
             let params: matmul_naive::Params = bytemuck::cast(params);

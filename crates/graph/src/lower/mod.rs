@@ -8,18 +8,26 @@ mod elementwise;
 mod matmul;
 mod norm;
 mod steps;
+mod tiles;
 
 use crate::ops::{Op, Shapes};
 use crate::plan::Plan;
 use crate::{Error, Graph, Precision, ValueId};
 use bind::Context;
 use calotype_shaders::Variant;
+pub use tiles::{Matrices, Tier};
 
 /// What lowering must know of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caps {
     /// Whether shaders may use f16.
     pub f16: bool,
+    /// Whether kernels sum across subgroups.
+    pub subgroups: bool,
+    /// The cooperative matrices that products use.
+    pub matrices: Option<Matrices>,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
     /// The largest buffer, in bytes.
     pub max_buffer: u64,
     /// The largest storage binding, in bytes.
@@ -37,6 +45,9 @@ impl Default for Caps {
     fn default() -> Self {
         Self {
             f16: false,
+            subgroups: false,
+            matrices: None,
+            workgroup_bytes: 16 << 10,
             max_buffer: 256 << 20,
             max_binding: 128 << 20,
             alignment: 256,

@@ -1,0 +1,188 @@
+//! A tier's proof: a few ops on random numbers, run several times on this adapter under the tier's kernels and once
+//! under those that every device has. Drivers err; what errs here is not used.
+
+use crate::executor::GpuExecutor;
+use calotype_graph::ops::{Activation, Conv2d, GroupNorm, LayerNorm, Matmul, Padding};
+use calotype_graph::{
+    Caps, Elem, Error, Executor, Graph, Layout, LocalFuture, Port, Ports, Precision, ProgramSpec, Rate,
+    WeightFetch,
+};
+use calotype_tensor::{DType, HostTensor, Shape};
+use std::borrow::Cow;
+
+/// How far a tier may be from the plain one, of the largest magnitude: both store f16, which rounds by 4.9e-4 at most.
+const BOUND: f32 = 2e-3;
+
+/// Runs of a tier, which must agree in every bit.
+const RUNS: usize = 3;
+
+/// Sizes of the experiment.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Rows, inner length and columns of the product.
+    pub product: [usize; 3],
+}
+
+impl Sizes {
+    /// As large as small tiles need; no size is a multiple of a tile's.
+    pub const SMALL: Self = Self { product: [70, 200, 136] };
+    /// Such that the largest tiles are chosen.
+    pub const LARGE: Self = Self { product: [1480, 168, 1416] };
+}
+
+/// What the plain kernels find.
+pub(crate) async fn reference(
+    gpu: &mut GpuExecutor,
+    plain: &Caps,
+    sizes: Sizes,
+) -> Result<Vec<HostTensor>, Error> {
+    Ok(run(gpu, plain, sizes, 1).await?.remove(0))
+}
+
+/// Whether kernels chosen for `caps` agree with the plain ones and with themselves; if not, how they differ.
+pub(crate) async fn prove(
+    gpu: &mut GpuExecutor,
+    caps: &Caps,
+    sizes: Sizes,
+    reference: &[HostTensor],
+) -> Result<(), String> {
+    let runs = run(gpu, caps, sizes, RUNS).await.map_err(|e| e.to_string())?;
+    for (at, name) in OUTPUTS.iter().enumerate() {
+        let (found, expected) = (runs[0][at].to_f32(), reference[at].to_f32());
+        let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max);
+        if apart.is_nan() || apart > BOUND * largest {
+            return Err(format!("its {name} is off by {:.1e} of the largest", apart / largest));
+        }
+        if runs.iter().any(|run| run[at].bytes() != runs[0][at].bytes()) {
+            return Err(format!("its {name} differs from run to run"));
+        }
+    }
+    Ok(())
+}
+
+/// The larger, and no number where either is none.
+fn nan_max(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
+}
+
+/// What is computed.
+const OUTPUTS: [&str; 4] = ["product", "convolution", "layer norm", "group norm"];
+
+fn experiment(sizes: Sizes) -> Result<Graph, Error> {
+    let mut g = Graph::new("proof of a tier");
+    let [m, k, n] = sizes.product;
+    let (size, channels, out) = (9, 36, 72);
+    let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
+    let image = g.input("image", [1, size, size, channels], Elem::Float, Rate::Step);
+    let weight = g.weight(&["weight"], [n, k], Layout::Matrix, [k, n]);
+    let product = g.push(OUTPUTS[0], Matmul::new(x, weight, None))?;
+    let layout = Layout::Conv { kernel: [3, 3], channels };
+    let kernel = g.weight(&["kernel"], [out, channels, 3, 3], layout, [9 * channels, out]);
+    let bias = g.weight(&["bias"], [out], Layout::Vector, [out]);
+    let convolution = g.push(
+        OUTPUTS[1],
+        Conv2d {
+            x: image,
+            weight: kernel,
+            bias: Some(bias),
+            image_bias: None,
+            activation: Activation::None,
+            residual: None,
+            kernel: [3, 3],
+            stride: 1,
+            padding: Padding::all(1),
+            upsample: None,
+        },
+    )?;
+    let affine = |g: &mut Graph, name: &str, c| {
+        ["gamma", "beta"].map(|part| g.weight(&[&format!("{name}.{part}")], [c], Layout::Vector, [c]))
+    };
+    let [gamma, beta] = affine(&mut g, "layer", k);
+    let layer = g.push(OUTPUTS[2], LayerNorm { x, gamma, beta, eps: 1e-5 })?;
+    let [gamma, beta] = affine(&mut g, "group", channels);
+    let (groups, activation) = (4, Activation::None);
+    let group = g.push(OUTPUTS[3], GroupNorm { x: image, gamma, beta, groups, eps: 1e-5, activation })?;
+    for (name, v) in OUTPUTS.iter().zip([product, convolution, layer, group]) {
+        g.output(*name, v);
+    }
+    Ok(g)
+}
+
+/// The outputs of each of several runs.
+async fn run(
+    gpu: &mut GpuExecutor,
+    caps: &Caps,
+    sizes: Sizes,
+    runs: usize,
+) -> Result<Vec<Vec<HostTensor>>, Error> {
+    gpu.set_caps(caps.clone());
+    let mut graph = experiment(sizes)?;
+    graph.checkpoint = u64::MAX;
+    let source = Random { shapes: graph.weights().iter().map(|w| (w.names[0].clone(), w.shape)).collect() };
+    graph.resolve(&source, Precision::F16)?;
+    gpu.load(&graph, &source, &mut |_| ()).await?;
+    let mut ports = Ports::new();
+    let outputs: Vec<_> = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v)).collect();
+    for (name, v) in graph.inputs().chain(outputs) {
+        ports.insert(name.into(), gpu.port(name, graph.value(v).shape, DType::F16)?);
+    }
+    for (name, v) in graph.inputs() {
+        let shape = graph.value(v).shape;
+        gpu.write(&ports[name], 0, numbers(name, shape, 1.0).cast(DType::F16).bytes())?;
+    }
+    let spec = ProgramSpec { graph: &graph, ports: &ports, precision: Precision::F16 };
+    let program = gpu.prepare(&[spec])?.remove(0);
+    let mut all = Vec::new();
+    for _ in 0..runs {
+        gpu.run(&program, 0)?;
+        let mut read = Vec::new();
+        for name in OUTPUTS {
+            let port: &Port = &ports[name];
+            read.push(gpu.read(port).await?);
+        }
+        all.push(read);
+    }
+    gpu.unload(graph.checkpoint);
+    Ok(all)
+}
+
+/// Weights that are a function of their names.
+struct Random {
+    shapes: Vec<(String, Shape)>,
+}
+
+impl WeightFetch for Random {
+    fn find(&self, name: &str) -> Option<(DType, Shape)> {
+        let (_, shape) = self.shapes.iter().find(|(n, _)| n == name)?;
+        Some((if shape.rank() == 1 { DType::F32 } else { DType::F16 }, *shape))
+    }
+
+    fn file(&self, _name: &str) -> String {
+        "the proof of a tier".into()
+    }
+
+    fn missing(&self, names: &[String]) -> String {
+        format!("the proof of a tier has no weight {}", names.join(" or "))
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
+        let made = self.find(name).map(|(dtype, shape)| {
+            // So that products are about as large as what goes into them.
+            let spread = ((shape.dims()[0] * shape.rank().min(2) / shape.rank()) as f32 / shape.numel() as f32).sqrt();
+            numbers(name, shape, if shape.rank() == 1 { 1.0 } else { spread }).cast(dtype).bytes().to_vec()
+        });
+        Box::pin(std::future::ready(made.map(Cow::Owned).ok_or_else(|| self.missing(&[name.into()]))))
+    }
+}
+
+/// Evenly spread over ±√3 `spread`, by Knuth's linear congruence (MMIX) from a seed made of the name.
+fn numbers(name: &str, shape: Shape, spread: f32) -> HostTensor {
+    let mut state = name.bytes().fold(17u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * 3f32.sqrt() * spread
+    };
+    let values: Vec<f32> = (0..shape.numel()).map(|_| next()).collect();
+    HostTensor::from_f32(shape, &values)
+}

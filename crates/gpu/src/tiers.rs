@@ -1,0 +1,175 @@
+//! Which tiers of kernels an adapter offers, and which of them it is given.
+
+use crate::adapter::Choice;
+use crate::executor::GpuExecutor;
+use crate::proof::{Sizes, prove, reference};
+use calotype_graph::{Caps, Executor};
+use calotype_graph::lower::{Matrices, Tier};
+use calotype_tensor::HostTensor;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// What became of a tier on an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierReport {
+    /// Which.
+    pub tier: Tier,
+    /// Whether it is used.
+    pub used: bool,
+    /// With what, or why not.
+    pub note: String,
+}
+
+/// What an adapter offers beyond the plain tier, before any of it is proven.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    /// To be asked of the device.
+    pub features: wgpu::Features,
+    /// In the order in which to try them.
+    pub matrices: Vec<Matrices>,
+}
+
+impl Offer {
+    pub fn has(&self, feature: wgpu::Features) -> bool {
+        self.features.contains(feature)
+    }
+
+    /// wgpu's consent to features that it is not sure of itself.
+    pub fn experimental(&self) -> wgpu::ExperimentalFeatures {
+        if self.matrices.is_empty() {
+            return wgpu::ExperimentalFeatures::disabled();
+        }
+        // SAFETY: what may go wrong with cooperative matrices (gfx-rs/wgpu#8805) shows in wrong numbers, for which each
+        // tier is tried before it is used; the kernels' indices stay within their arrays by construction.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    }
+}
+
+/// What an adapter offers up to the tier that was chosen.
+pub(crate) fn offer(adapter: &wgpu::Adapter, choice: &Choice) -> Offer {
+    let mut features = wgpu::Features::empty();
+    let mut matrices = Vec::new();
+    let upto = |tier| !choice.plain && choice.tier.is_none_or(|asked| asked >= tier);
+    if upto(Tier::F16) {
+        features |= adapter.features() & wgpu::Features::SHADER_F16;
+    }
+    // A browser knows subgroups by another name than wgpu's shaders do, and no cooperative matrices.
+    if upto(Tier::Subgroups) && cfg!(not(target_arch = "wasm32")) {
+        features |= adapter.features() & wgpu::Features::SUBGROUP;
+    }
+    let needed = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+    if upto(Tier::Coop) && features.contains(needed) {
+        let coop = adapter.features() & wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        matrices = if coop.is_empty() { Vec::new() } else { usable(adapter) };
+        if !matrices.is_empty() {
+            features |= coop;
+        }
+    }
+    Offer { features, matrices }
+}
+
+/// The matrices of an adapter that kernels know how to use.
+fn usable(adapter: &wgpu::Adapter) -> Vec<Matrices> {
+    let info = adapter.get_info();
+    let metal = info.backend == wgpu::Backend::Metal;
+    let found = adapter.cooperative_matrix_properties();
+    let has = |side| {
+        found.iter().any(|p| {
+            [p.m_size, p.n_size, p.k_size] == [side; 3]
+                && p.ab_type == wgpu::CooperativeScalarType::F16
+                && p.cr_type == wgpu::CooperativeScalarType::F32
+        })
+    };
+    // Metal does not tell the size of subgroups; Apple's are 32.
+    let lanes = if metal { 32..=32 } else { info.subgroup_min_size..=info.subgroup_max_size };
+    Matrices::ALL.into_iter().filter(|m| has(m.side) && m.scalar == metal && lanes.contains(&m.lanes)).collect()
+}
+
+/// Proves tier after tier, leaves the device with the best that holds, and tells of all. Fails where a tier was asked
+/// for that does not hold.
+pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec<TierReport>, crate::Error> {
+    let (offer, plain) = (gpu.offer().clone(), gpu.caps());
+    let software = gpu.report().kind == "cpu";
+    let asked = choice.tier.unwrap_or(Tier::Coop);
+    let mut best = plain.clone();
+    let mut reports = Vec::new();
+    let mut references = HashMap::new();
+    for tier in Tier::ALL.into_iter().skip(1).filter(|t| *t <= asked) {
+        let absent = "the adapter does not have it";
+        let (candidates, sizes) = match tier {
+            Tier::Plain => continue,
+            Tier::F16 if offer.has(wgpu::Features::SHADER_F16) => (vec![Caps { f16: true, ..best.clone() }], Sizes::SMALL),
+            Tier::Subgroups if offer.has(wgpu::Features::SUBGROUP) => {
+                (vec![Caps { subgroups: true, ..best.clone() }], Sizes::SMALL)
+            }
+            Tier::Coop if best.f16 => {
+                let with = |m: &Matrices| Caps { matrices: Some(*m), ..best.clone() };
+                let sizes = if software { Sizes::SMALL } else { Sizes::LARGE };
+                (offer.matrices.iter().map(with).collect(), sizes)
+            }
+            _ => (Vec::new(), Sizes::SMALL),
+        };
+        let mut report = TierReport { tier, used: false, note: absent.into() };
+        if tier == Tier::Coop && software && choice.tier.is_none() && !candidates.is_empty() {
+            report.note = "slower than none where shaders run in software".into();
+        } else {
+            for caps in &candidates {
+                match proven(gpu, tier, caps, &plain, sizes, &mut references).await {
+                    Ok(()) => {
+                        report.used = true;
+                        report.note = match (tier, caps.matrices) {
+                            (Tier::Coop, Some(matrices)) => matrices.to_string(),
+                            _ => "proven".into(),
+                        };
+                        best = caps.clone();
+                        break;
+                    }
+                    Err(why) => {
+                        gpu.forgive();
+                        log::warn!("{}: tier {tier} is not used: {why}", gpu.report().name);
+                        report.note = why;
+                    }
+                }
+            }
+        }
+        reports.push(report);
+    }
+    gpu.set_caps(best);
+    let missing = reports.iter().find(|r| Some(r.tier) == choice.tier && !r.used);
+    match missing {
+        None => Ok(reports),
+        Some(TierReport { tier, note, .. }) => Err(crate::Error::NoSuchTier {
+            tier: *tier,
+            adapter: gpu.report().name.clone(),
+            reason: note.clone(),
+        }),
+    }
+}
+
+/// Verdicts of this process: a second device on the same adapter need not be tried again.
+static VERDICTS: Mutex<Vec<(String, Result<(), String>)>> = Mutex::new(Vec::new());
+
+async fn proven(
+    gpu: &mut GpuExecutor,
+    tier: Tier,
+    caps: &Caps,
+    plain: &Caps,
+    sizes: Sizes,
+    references: &mut HashMap<[usize; 3], Vec<HostTensor>>,
+) -> Result<(), String> {
+    let report = gpu.report();
+    let key = format!("{tier} {caps:?} {} {} {}", report.name, report.driver, gpu.is_checked());
+    let verdicts = || VERDICTS.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some((_, verdict)) = verdicts().iter().find(|(k, _)| *k == key) {
+        return verdict.clone();
+    }
+    let start = web_time::Instant::now();
+    if !references.contains_key(&sizes.product) {
+        let found = reference(gpu, plain, sizes).await.map_err(|e| e.to_string())?;
+        references.insert(sizes.product, found);
+    }
+    let verdict = prove(gpu, caps, sizes, &references[&sizes.product]).await;
+    log::info!("tier {tier} was tried for {} ms", start.elapsed().as_millis());
+    verdicts().push((key, verdict.clone()));
+    verdict
+}
