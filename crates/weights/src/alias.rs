@@ -84,6 +84,10 @@ impl<S: WeightSource> WeightSource for Aliased<S> {
         self.source.describe(self.get(name).map_or(name, |info| &info.name))
     }
 
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.source.metadata(key)
+    }
+
     fn release(&self, name: &str) {
         if let Ok(info) = self.get(name) {
             self.source.release(&info.name);

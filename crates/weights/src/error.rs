@@ -142,6 +142,24 @@ pub enum Error {
         /// Bytes that the tensor has.
         len: usize,
     },
+    /// A LoRA's tensor cannot be used with this model.
+    #[error("{place}: LoRA tensor {tensor} {why}")]
+    Lora {
+        /// The LoRA's file.
+        place: String,
+        /// The tensor in it.
+        tensor: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file holds no LoRA at all.
+    #[error(
+        "{place}: no LoRA: none of its tensors has a name that a LoRA's have (….lora_A.weight, ….lora_down.weight)"
+    )]
+    NoLora {
+        /// The file.
+        place: String,
+    },
     /// A synthetic tensor was declared with numbers that cannot be made.
     #[error("synthetic tensor {tensor}: {why}")]
     BadDeclaration {

@@ -56,7 +56,11 @@ impl Checkpoint {
 /// Chooses the checkpoint in a component's folder: the plain one, unless only a variant is there or the caller
 /// prefers a variant (`fp16`) that is.
 pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<Checkpoint> {
-    let names = list(folder)?;
+    choose_checkpoint(folder, &list(folder)?, prefer)
+}
+
+/// The same for a folder that may be elsewhere, whose files' names are known.
+pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) -> Result<Checkpoint> {
     let found = names.iter().filter_map(|name| Checkpoint::from_name(folder, name));
     if let Some(best) = found.min_by(|a, b| a.rank(prefer).cmp(&b.rank(prefer))) {
         return Ok(best);
@@ -71,7 +75,7 @@ pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<Checkpoint
             "{diffusers}.safetensors or {transformers}.safetensors, their variants (….fp16.safetensors) \
              and indices (….safetensors.index.json)"
         ),
-        found: match &names[..] {
+        found: match names {
             [] => "an empty folder".into(),
             some => some.join(", "),
         },

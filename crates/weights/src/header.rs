@@ -1,6 +1,7 @@
 use crate::{Error, Result};
 use calotype_tensor::DType;
 use safetensors::{Dtype, tensor::Metadata};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes before the header: its length, as a little-endian u64.
@@ -27,6 +28,8 @@ pub struct Entry {
 pub struct Header {
     /// The tensors, in the order of their bytes. They fill the file without gaps.
     pub tensors: Vec<Entry>,
+    /// What it says of itself beside them (`__metadata__`).
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Header {
@@ -72,7 +75,8 @@ impl Header {
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
             Some(Entry { dtype: dtype(info.dtype), shape: info.shape.clone(), range, name })
         };
-        Ok(Self { tensors: metadata.offset_keys().into_iter().filter_map(entry).collect() })
+        let tensors = metadata.offset_keys().into_iter().filter_map(entry).collect();
+        Ok(Self { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
     }
 }
 

@@ -4,27 +4,31 @@
 //! memory, so that opening a checkpoint costs its header and nothing else; [`Memory`] is a file that is in memory
 //! already; [`Synthetic`] makes seeded random
 //! weights of declared shapes, for plans, tests and benchmarks without a download. [`Aliased`] lets one name find
-//! a tensor that older or newer exporters wrote under another.
+//! a tensor that older or newer exporters wrote under another, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
 mod alias;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 mod header;
+mod lora;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
 mod memory;
+mod merged;
 mod source;
 mod synthetic;
 
 pub use alias::{Aliased, LEGACY_ATTENTION};
 pub use error::Error;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{Checkpoint, find_checkpoint};
+pub use folder::{Checkpoint, choose_checkpoint, find_checkpoint};
 pub use header::{Entry, Header};
+pub use lora::Lora;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Safetensors;
 pub use memory::Memory;
+pub use merged::Merged;
 pub use source::{Read, TensorInfo, WeightSource};
 pub use synthetic::{Declared, Init, Synthetic};
 

@@ -17,6 +17,8 @@ pub struct Safetensors {
     path: PathBuf,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Tensor>,
+    /// A single file's; shards have none worth reading.
+    metadata: BTreeMap<String, String>,
 }
 
 struct Shard {
@@ -51,8 +53,8 @@ impl Safetensors {
     /// Opens one `.safetensors` file.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let (shard, tensors) = map(&path, 0)?;
-        Ok(Self { path, shards: vec![shard], tensors: tensors.collect() })
+        let (shard, tensors, metadata) = map(&path, 0)?;
+        Ok(Self { path, shards: vec![shard], tensors, metadata })
     }
 
     /// Opens the shards that a `.safetensors.index.json` lists; they lie beside it.
@@ -78,8 +80,7 @@ impl Safetensors {
                 let tensor = listed[0].to_owned();
                 return Err(Error::MissingShard { index, shard: name.into(), tensor });
             }
-            let (shard, found) = map(&path, shards.len())?;
-            let mut found: BTreeMap<String, Tensor> = found.collect();
+            let (shard, mut found, _) = map(&path, shards.len())?;
             for tensor in listed {
                 let Some(entry) = found.remove(tensor) else {
                     return Err(Error::NotInShard { index, shard: name.into(), tensor: tensor.into() });
@@ -88,7 +89,7 @@ impl Safetensors {
             }
             shards.push(shard);
         }
-        Ok(Self { path: index, shards, tensors })
+        Ok(Self { path: index, shards, tensors, metadata: BTreeMap::new() })
     }
 
     /// The file or index that was opened.
@@ -105,8 +106,11 @@ impl Safetensors {
     }
 }
 
+/// A file mapped, its tensors, and what it says of itself.
+type Mapped = (Shard, BTreeMap<String, Tensor>, BTreeMap<String, String>);
+
 /// Maps a file and reads its header; the tensors are `shard`'s.
-fn map(path: &Path, shard: usize) -> Result<(Shard, impl Iterator<Item = (String, Tensor)> + use<>)> {
+fn map(path: &Path, shard: usize) -> Result<Mapped> {
     let io = |source| Error::Io { path: path.into(), source };
     let file = File::open(path).map_err(io)?;
     let place = path.display().to_string();
@@ -123,7 +127,7 @@ fn map(path: &Path, shard: usize) -> Result<(Shard, impl Iterator<Item = (String
         let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
         (name, Tensor { info, shard, range: entry.range })
     });
-    Ok((Shard { path: path.into(), map }, tensors))
+    Ok((Shard { path: path.into(), map }, tensors.collect(), header.metadata))
 }
 
 impl WeightSource for Safetensors {
@@ -149,6 +153,10 @@ impl WeightSource for Safetensors {
     fn describe(&self, name: &str) -> String {
         let path = self.tensors.get(name).map_or(&self.path, |tensor| &self.shards[tensor.shard].path);
         path.display().to_string()
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     #[cfg(unix)]

@@ -10,6 +10,7 @@ pub struct Memory {
     bytes: Cow<'static, [u8]>,
     /// What is known of each tensor, or the file's word for an element type that is not supported; and its bytes.
     tensors: BTreeMap<String, (Result<TensorInfo, String>, Range<usize>)>,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Memory {
@@ -22,7 +23,7 @@ impl Memory {
             let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
             (name, (info, entry.range))
         });
-        Ok(Self { tensors: tensors.collect(), place, bytes })
+        Ok(Self { tensors: tensors.collect(), metadata: header.metadata, place, bytes })
     }
 
     /// A tensor's bytes, or some of them: [`read`](WeightSource::read) without the future.
@@ -55,6 +56,10 @@ impl WeightSource for Memory {
 
     fn describe(&self, _name: &str) -> String {
         self.place.clone()
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 }
 

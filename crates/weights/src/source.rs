@@ -45,6 +45,11 @@ pub trait WeightSource {
     /// Says that a tensor will not be read soon, so that mapped pages may leave memory. Reading it again is allowed.
     fn release(&self, _name: &str) {}
 
+    /// What the file says of itself under a name, beside its tensors (`__metadata__`).
+    fn metadata(&self, _key: &str) -> Option<&str> {
+        None
+    }
+
     /// All of a tensor's bytes, as stored.
     fn read_all<'a>(&'a self, name: &'a str) -> Read<'a> {
         match self.get(name) {
@@ -107,10 +112,13 @@ macro_rules! forward_to_inner {
             fn release(&self, name: &str) {
                 (**self).release(name);
             }
+            fn metadata(&self, key: &str) -> Option<&str> {
+                (**self).metadata(key)
+            }
         }
     )*};
 }
-forward_to_inner!(&S, Box<S>, std::sync::Arc<S>);
+forward_to_inner!(&S, Box<S>, std::rc::Rc<S>, std::sync::Arc<S>);
 
 /// Checks a byte range against its tensor.
 pub(crate) fn check_range(

@@ -1,0 +1,158 @@
+use crate::{Error, Result};
+use calotype_weights::choose_checkpoint;
+use std::path::Path;
+
+/// The folders with weights.
+const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+/// What there must be besides.
+const CONFIGURATION: [&str; 5] = [
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "unet/config.json",
+    "vae/config.json",
+];
+
+/// What may be there: the vocabulary in either form, and Calotype's own defaults.
+const OPTIONAL: [&str; 6] = [
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer.json",
+    DEFAULTS,
+];
+
+/// Calotype's own file, which may name LoRAs.
+const DEFAULTS: &str = "calotype.json";
+
+/// Of a repository's files those that a Stable Diffusion pipeline takes, without the safety checker, other formats and
+/// other variants. Fails where some are missing.
+pub fn files(name: &str, all: &[String], variant: Option<&str>) -> Result<Vec<String>> {
+    let has = |path: &str| all.iter().any(|file| file == path);
+    let mut needed = Vec::new();
+    for path in CONFIGURATION {
+        if !has(path) {
+            return Err(Error::NotDiffusers { name: name.into(), file: path.into() });
+        }
+        needed.push(path.to_owned());
+    }
+    needed.extend(OPTIONAL.iter().filter(|path| has(path)).map(|path| path.to_string()));
+    if !(has("tokenizer/tokenizer.json") || has("tokenizer/vocab.json") && has("tokenizer/merges.txt")) {
+        return Err(Error::NotDiffusers {
+            name: name.into(),
+            file: "tokenizer/vocab.json and merges.txt".into(),
+        });
+    }
+    if has(DEFAULTS) {
+        needed.extend(all.iter().filter(|file| file.ends_with("/pytorch_lora_weights.safetensors")).cloned());
+    }
+    for component in COMPONENTS {
+        let prefix = format!("{component}/");
+        let within: Vec<String> =
+            all.iter().filter_map(|file| file.strip_prefix(&prefix)).map(String::from).collect();
+        let place = Path::new(name).join(component);
+        let checkpoint = choose_checkpoint(&place, &within, variant)?;
+        let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if checkpoint.sharded {
+            let shards = shards(&within, checkpoint.variant.as_deref());
+            if shards.is_empty() {
+                return Err(Error::NotDiffusers {
+                    name: name.into(),
+                    file: format!("{prefix}… shard of {file}"),
+                });
+            }
+            needed.extend(shards.into_iter().map(|shard| prefix.clone() + shard));
+        }
+        needed.push(prefix + &file);
+    }
+    Ok(needed)
+}
+
+/// The shards of a variant, `….fp16-00001-of-00002.safetensors`; none where the set is not whole.
+fn shards<'a>(files: &'a [String], variant: Option<&str>) -> Vec<&'a str> {
+    let number = |file: &'a str| {
+        let (stem, rest) = file.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+        let (stem, _) = stem.rsplit_once('-')?;
+        let of = stem.split_once('.').map(|(_, variant)| variant);
+        Some(rest.parse::<usize>().ok().filter(|_| of == variant)?)
+    };
+    let found: Vec<(&str, usize)> = files.iter().filter_map(|file| Some((&**file, number(file)?))).collect();
+    match found.first() {
+        Some((_, count)) if found.len() == *count => found.into_iter().map(|(file, _)| file).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository as published: several formats and variants of everything.
+    fn published() -> Vec<String> {
+        let mut files: Vec<String> = CONFIGURATION.map(String::from).to_vec();
+        files.extend(OPTIONAL[..4].iter().map(|f| f.to_string()));
+        for (component, stem) in [
+            ("text_encoder", "model"),
+            ("unet", "diffusion_pytorch_model"),
+            ("vae", "diffusion_pytorch_model"),
+        ] {
+            for ending in ["safetensors", "fp16.safetensors", "bin", "fp16.bin", "non_ema.safetensors"] {
+                files.push(format!("{component}/{stem}.{ending}"));
+            }
+        }
+        files.extend(["v1-5-pruned.ckpt", "README.md", "safety_checker/model.safetensors"].map(String::from));
+        files
+    }
+
+    #[test]
+    fn only_what_the_pipeline_takes_is_fetched() {
+        let plain = files("o/n", &published(), None).unwrap();
+        let halves = files("o/n", &published(), Some("fp16")).unwrap();
+        assert_eq!((plain.len(), halves.len()), (12, 12));
+        assert!(plain.contains(&"unet/diffusion_pytorch_model.safetensors".into()));
+        assert!(halves.contains(&"unet/diffusion_pytorch_model.fp16.safetensors".into()));
+        assert!(
+            halves.iter().all(|f| !f.ends_with(".bin") && !f.contains("safety") && !f.contains("non_ema"))
+        );
+    }
+
+    #[test]
+    fn shards_come_with_their_index_or_not_at_all() {
+        let mut all = published();
+        all.retain(|f| !f.starts_with("unet/diff"));
+        let unet = |ending: &str| format!("unet/diffusion_pytorch_model{ending}");
+        all.push(unet(".safetensors.index.json"));
+        all.push(unet("-00001-of-00002.safetensors"));
+        all.push(unet(".fp16-00001-of-00001.safetensors"));
+        assert!(files("o/n", &all, None).unwrap_err().to_string().contains("shard"));
+        all.push(unet("-00002-of-00002.safetensors"));
+        let needed = files("o/n", &all, Some("fp16")).unwrap();
+        assert_eq!(needed.iter().filter(|f| f.starts_with("unet/diff")).count(), 3, "{needed:?}");
+    }
+
+    #[test]
+    fn what_is_no_diffusers_repository_is_told() {
+        let refused = |all: &[String], part: &str| {
+            let error = files("o/n", all, None).unwrap_err().to_string();
+            assert!(error.contains("o/n") && error.contains(part), "{error}");
+        };
+        refused(&["model.ckpt".into()], "model_index.json");
+        let mut pickles = published();
+        pickles.retain(|f| !f.ends_with(".safetensors"));
+        refused(&pickles, "pickle");
+        let mut no_words = published();
+        no_words.retain(|f| f != "tokenizer/merges.txt");
+        refused(&no_words, "vocab.json");
+    }
+
+    #[test]
+    fn loras_that_a_models_defaults_may_name_come_along() {
+        let mut all = published();
+        all.push("few_steps/pytorch_lora_weights.safetensors".into());
+        assert_eq!(files("o/n", &all, None).unwrap().len(), 12);
+        all.push(DEFAULTS.into());
+        assert_eq!(files("o/n", &all, None).unwrap().len(), 14);
+    }
+}

@@ -1,0 +1,245 @@
+use crate::Result;
+use crate::lora::{Lora, decode};
+use crate::source::{Read, TensorInfo, WeightSource, check_range};
+use calotype_tensor::DType;
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A component's checkpoint with LoRAs added to it, each tensor when it is read: the sum is formed in f32 and lent as
+/// f32, so it is rounded once, to what the device stores.
+pub struct Merged<S> {
+    checkpoint: S,
+    changed: BTreeMap<String, Changed>,
+}
+
+/// A tensor with what is added to it.
+struct Changed {
+    info: TensorInfo,
+    by: Vec<Change>,
+}
+
+struct Change {
+    lora: Rc<Lora>,
+    layer: usize,
+    scale: f32,
+}
+
+impl<S: WeightSource> Merged<S> {
+    /// Adds the LoRAs, each times its scale, to the layers of `component` (its folder's name: `unet`, `text_encoder`)
+    /// that they name. Fails where a layer is not there, or has another shape.
+    pub fn new(checkpoint: S, component: &str, loras: &[(Rc<Lora>, f32)]) -> Result<Self> {
+        // By path with underscores, as LoRAs name layers.
+        let stored: BTreeMap<String, String> = checkpoint
+            .names()
+            .into_iter()
+            .filter_map(|name| Some((name.strip_suffix(".weight")?.replace('.', "_"), name.to_owned())))
+            .collect();
+        let mut changed: BTreeMap<String, Changed> = BTreeMap::new();
+        for (lora, scale) in loras {
+            for (at, layer) in lora.layers_of(component) {
+                // transformers writes this prefix up to version 4.
+                const PREFIX: &str = "text_model_";
+                let bare = layer.path.strip_prefix(PREFIX).unwrap_or(&layer.path);
+                let name = [layer.path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
+                    .iter()
+                    .find_map(|path| stored.get(path))
+                    .ok_or_else(|| {
+                        let path = &layer.path;
+                        lora.wrong(
+                            &layer.down,
+                            format!(
+                                "finds no layer {path} in {}: it is for another model",
+                                checkpoint.describe("")
+                            ),
+                        )
+                    })?;
+                let info = checkpoint.get(name)?;
+                let [down, up] = [lora.shape(&layer.down)?, lora.shape(&layer.up)?];
+                let rank = down.first().copied().unwrap_or(0);
+                if up.get(1) != Some(&rank) || rank == 0 {
+                    let why = format!("has rank {rank} ({down:?}), and {} another ({up:?})", layer.up);
+                    return Err(lora.wrong(&layer.down, why));
+                }
+                let numel = |shape: &[usize]| shape.iter().product::<usize>();
+                let rows = info.shape.first().copied().unwrap_or(0);
+                if up[0] != rows || numel(up) != rows * rank || numel(down) * rows != info.numel() * rank {
+                    let why = format!(
+                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}",
+                        info.shape
+                    );
+                    return Err(lora.wrong(&layer.down, why));
+                }
+                let change = Change { lora: Rc::clone(lora), layer: at, scale: *scale };
+                let entry = changed.entry(name.clone()).or_insert_with(|| Changed {
+                    info: TensorInfo { dtype: DType::F32, ..info.clone() },
+                    by: Vec::new(),
+                });
+                entry.by.push(change);
+            }
+        }
+        Ok(Self { checkpoint, changed })
+    }
+
+    /// A tensor that LoRAs change, as little-endian f32.
+    async fn merge(&self, name: &str, changed: &Changed) -> Result<Vec<u8>> {
+        let mut weight = decode(&self.checkpoint, name).await?;
+        for change in &changed.by {
+            let ([down, up], factor) = change.lora.read(change.layer).await?;
+            add_product(&mut weight, &up, &down, changed.info.shape[0], change.scale * factor);
+        }
+        Ok(bytemuck::cast_slice(&weight).to_vec())
+    }
+}
+
+/// `w += factor · b · a`, `w` `[rows, n]`, `b` `[rows, rank]`, `a` `[rank, n]`.
+fn add_product(w: &mut [f32], b: &[f32], a: &[f32], rows: usize, factor: f32) {
+    let (n, rank) = (w.len() / rows, b.len() / rows);
+    w.par_chunks_mut(n).zip(b.par_chunks(rank)).for_each(|(w, b)| {
+        for (b, a) in b.iter().zip(a.chunks(n)) {
+            let b = factor * b;
+            w.iter_mut().zip(a).for_each(|(w, a)| *w += b * a);
+        }
+    });
+}
+
+impl<S: WeightSource> WeightSource for Merged<S> {
+    fn get(&self, name: &str) -> Result<&TensorInfo> {
+        self.changed.get(name).map_or_else(|| self.checkpoint.get(name), |changed| Ok(&changed.info))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.checkpoint.names()
+    }
+
+    fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
+        let Some(changed) = self.changed.get(name) else { return self.checkpoint.read(name, range) };
+        Box::pin(async move {
+            check_range(&changed.info, &range, || self.describe(name))?;
+            let mut bytes = self.merge(name, changed).await?;
+            if range != (0..bytes.len()) {
+                bytes = bytes[range].to_vec();
+            }
+            Ok(Cow::Owned(bytes))
+        })
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.checkpoint.describe(name)
+    }
+
+    fn release(&self, name: &str) {
+        self.checkpoint.release(name);
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.checkpoint.metadata(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+    use safetensors::{Dtype, tensor::TensorView};
+    use std::collections::HashMap;
+
+    type Tensor<'a> = (&'a str, &'a [usize], &'a [f32]);
+
+    fn file(place: &str, tensors: &[Tensor], metadata: Option<&str>) -> Memory {
+        let bytes: Vec<&[u8]> = tensors.iter().map(|(.., values)| bytemuck::cast_slice(values)).collect();
+        let views = tensors.iter().zip(bytes).map(|((name, shape, _), bytes)| {
+            (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        let metadata = metadata.map(|m| HashMap::from([("lora_adapter_metadata".to_owned(), m.to_owned())]));
+        Memory::new(place, safetensors::serialize(views, metadata).unwrap()).unwrap()
+    }
+
+    fn model() -> Memory {
+        let text: Tensor = ("encoder.layers.0.mlp.fc1.weight", &[1, 1], &[1.0]);
+        let tensors: [Tensor; 3] =
+            [("a.to_q.weight", &[2, 3], &[0.0; 6]), ("a.conv.weight", &[2, 1, 1, 3], &[1.0; 6]), text];
+        file("model", &tensors, None)
+    }
+
+    fn merged(tensors: &[Tensor], metadata: Option<&str>, scale: f32) -> Result<Merged<Memory>> {
+        Merged::new(model(), "unet", &[(Rc::new(Lora::new(file("lora", tensors, metadata))?), scale)])
+    }
+
+    fn values(source: &impl WeightSource, name: &str) -> Vec<f32> {
+        assert_eq!(source.get(name).unwrap().dtype, DType::F32);
+        bytemuck::pod_collect_to_vec(&pollster::block_on(source.read_all(name)).unwrap())
+    }
+
+    const DOWN: Tensor = ("unet.a.to_q.lora_A.weight", &[2, 3], &[1.0, 2.0, 3.0, 10.0, 20.0, 30.0]);
+    const UP: Tensor = ("unet.a.to_q.lora_B.weight", &[2, 2], &[1.0, 0.0, 1.0, 1.0]);
+    /// `UP · DOWN`.
+    const PRODUCT: [f32; 6] = [1.0, 2.0, 3.0, 11.0, 22.0, 33.0];
+
+    #[test]
+    fn the_product_is_added_times_scale_and_alpha_over_rank() {
+        let merged_once = merged(&[DOWN, UP], None, 0.5).unwrap();
+        assert_eq!(values(&merged_once, "a.to_q.weight"), PRODUCT.map(|v| v * 0.5));
+        assert_eq!(values(&merged_once, "a.conv.weight"), [1.0; 6]);
+        let part = pollster::block_on(merged_once.read("a.to_q.weight", 4..8)).unwrap().into_owned();
+        assert_eq!(part, 1f32.to_le_bytes());
+        // alpha = 4 of rank 2, as a tensor; and by PEFT's metadata, for all layers or one.
+        let kohya: [Tensor; 3] = [
+            ("lora_unet_a_to_q.lora_down.weight", DOWN.1, DOWN.2),
+            ("lora_unet_a_to_q.lora_up.weight", UP.1, UP.2),
+            ("lora_unet_a_to_q.alpha", &[], &[4.0]),
+        ];
+        let twice = PRODUCT.map(|v| v * 2.0);
+        assert_eq!(values(&merged(&kohya, None, 1.0).unwrap(), "a.to_q.weight"), twice);
+        for metadata in [
+            r#"{"unet.lora_alpha": 4, "unet.r": 2}"#,
+            r#"{"unet.lora_alpha": 1, "unet.alpha_pattern": {"to_q": 4}}"#,
+        ] {
+            let merged = merged(&[DOWN, UP], Some(metadata), 1.0).unwrap();
+            assert_eq!(values(&merged, "a.to_q.weight"), twice, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn kernels_and_several_loras_add_up() {
+        let conv: [Tensor; 2] = [
+            ("unet.a.conv.lora_A.weight", &[1, 1, 1, 3], &[1.0, 2.0, 3.0]),
+            ("unet.a.conv.lora_B.weight", &[2, 1, 1, 1], &[1.0, 10.0]),
+        ];
+        let lora = Rc::new(Lora::new(file("lora", &conv, None)).unwrap());
+        let both = Merged::new(model(), "unet", &[(Rc::clone(&lora), 1.0), (lora, -0.5)]).unwrap();
+        assert_eq!(values(&both, "a.conv.weight"), [1.5, 2.0, 2.5, 6.0, 11.0, 16.0]);
+    }
+
+    #[test]
+    fn a_text_encoders_layer_is_found_with_and_without_its_prefix() {
+        let text: [Tensor; 2] = [
+            ("text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight", &[1, 1], &[2.0]),
+            ("text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_B.weight", &[1, 1], &[3.0]),
+        ];
+        let lora = Rc::new(Lora::new(file("lora", &text, None)).unwrap());
+        let merged = Merged::new(model(), "text_encoder", &[(lora, 1.0)]).unwrap();
+        assert_eq!(values(&merged, "encoder.layers.0.mlp.fc1.weight"), [7.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let refused = |tensors: &[Tensor], parts: &[&str]| {
+            let error = merged(tensors, None, 1.0).map(drop).unwrap_err().to_string();
+            parts.iter().for_each(|part| assert!(error.contains(part), "no {part:?} in: {error}"));
+        };
+        let up: Tensor = ("unet.a.to_q.lora_B.weight", &[2, 1], &[1.0; 2]);
+        refused(&[DOWN, up], &["lora", "unet.a.to_q.lora_A.weight", "rank 2", "another"]);
+        let up: Tensor = ("unet.a.to_q.lora_B.weight", &[3, 2], &[1.0; 6]);
+        refused(&[DOWN, up], &["unet.a.to_q.lora_A.weight", "does not fit a.to_q.weight", "[2, 3]"]);
+        refused(&[DOWN], &["unet.a.to_q.lora_A.weight", "stands alone"]);
+        let other: [Tensor; 2] =
+            [("unet.b.lora_A.weight", &[1, 1], &[1.0]), ("unet.b.lora_B.weight", &[1, 1], &[1.0])];
+        refused(&other, &["unet.b.lora_A.weight", "no layer b", "another model"]);
+        let dora: Tensor = ("unet.a.to_q.lora_magnitude_vector", &[2], &[1.0; 2]);
+        refused(&[DOWN, UP, dora], &["lora_magnitude_vector", "not supported"]);
+        refused(&[("conv.weight", &[1], &[1.0])], &["no LoRA"]);
+    }
+}
