@@ -71,7 +71,7 @@ impl Pipeline {
         request: &Request,
         mut each_step: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Output, Error> {
-        Ok(block_on(self.inner.text_to_image(request, &mut each_step))?)
+        Ok(block_on(self.inner.text_to_image(request, async |at, _| Ok(each_step(at))))?)
     }
 
     /// A prompt as the UNet attends to it: `[1, T, hidden]` f32.

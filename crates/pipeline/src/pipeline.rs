@@ -219,11 +219,11 @@ impl Pipeline {
         Ok(pictures)
     }
 
-    /// A request to its pictures. `each_step` is told of every step and may stop the run.
+    /// A request to its pictures. `each_step` is told of every step; it may read the latents and stop the run.
     pub async fn text_to_image(
         &mut self,
         request: &Request,
-        each_step: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+        mut each_step: impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Output> {
         request.check()?;
         request.size(&self.model)?;
@@ -249,7 +249,7 @@ impl Pipeline {
         let loaded = self.load_time;
         let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
         while let Some(progress) = run.step().await? {
-            if each_step(&progress).is_break() {
+            if each_step(&progress, &run).await?.is_break() {
                 return Err(Error::Stopped { step: progress.step, steps: progress.steps });
             }
         }
