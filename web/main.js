@@ -2,7 +2,9 @@
 
 import { Calotype } from "./pkg/calotype.js";
 
-const DEFAULT = { url: new URL("./model/", import.meta.url), name: "builtin" };
+// `?model=ADDRESS` opens another model than the one beside the page.
+const asked = new URLSearchParams(location.search).get("model");
+const SMALL = { source: new URL("./model/", import.meta.url), name: "builtin" };
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
@@ -10,6 +12,10 @@ const field = (name) => form.elements.namedItem(name);
 
 let engine = null;
 let running = null;
+/** What made the model that is loaded, or that is to be loaded: a model, then the files that replace its parts. */
+let recipe = [asked ? { source: new URL(asked, document.baseURI) } : SMALL];
+/** The model whose own size is in the form. */
+let fitted = null;
 
 start();
 
@@ -21,25 +27,30 @@ async function start() {
   $("stop").addEventListener("click", () => running?.abort());
   $("folder").addEventListener("change", ({ target }) => open(target));
   $("files").addEventListener("change", ({ target }) => open(target));
-  $("default").addEventListener("click", () => load(DEFAULT.url, DEFAULT.name));
+  $("default").addEventListener("click", () => load(SMALL));
   $("address").addEventListener("submit", (event) => {
     event.preventDefault();
-    load(new FormData(event.target).get("url"));
+    load({ source: new FormData(event.target).get("url") });
   });
+  $("dtype").addEventListener("change", reopen);
   $("clear").addEventListener("click", clear);
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) document.addEventListener(kind, drag);
 
-  if (await connect()) await load(DEFAULT.url, DEFAULT.name);
+  await reopen();
 }
 
 async function connect() {
+  busy(true, "Opening the GPU…");
   try {
     engine = await Calotype.create({ powerPreference: "high-performance" });
   } catch (error) {
-    say("No picture can be made here.");
+    busy(false, "No picture can be made here.");
     complain(error);
     return false;
   }
+  // What an engine that is gone drew on cannot be given to another.
+  const canvas = $("canvas");
+  canvas.replaceWith(Object.assign(canvas.cloneNode(), { ariaLabel: "No picture yet" }));
   const { name, kind, driver, f16, features, maxBuffer, maxBinding, workgroupMemory, kernels } = engine.adapter;
   const lines = {
     Name: name || "the browser does not tell",
@@ -54,29 +65,48 @@ async function connect() {
   };
   const rows = Object.entries(lines).filter(([, value]) => value);
   $("adapter").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
-  for (const name of await engine.samplers()) field("sampler").append(new Option(name));
+  const names = (await engine.samplers()).map((name) => new Option(name));
+  field("sampler").replaceChildren(field("sampler").options[0], ...names);
   return true;
 }
 
-async function load(source, name) {
+// All of the recipe once more: on a new engine, where the last one is gone, or in another precision.
+async function reopen() {
+  const steps = recipe;
+  for (const step of steps) {
+    if (await load(step)) continue;
+    recipe = steps;
+    return false;
+  }
+  return true;
+}
+
+async function load(step) {
   if (running) return complain(new Error("A picture is under way: stop it first."));
-  if (!engine && !(await connect())) return;
+  if (!engine && !(await connect())) return false;
+  const { source, name } = step;
   busy(true, "Loading the model…");
   try {
-    const model = await engine.load(source, { name, onProgress: showLoading });
-    const own = `${model.name}: ${(model.parameters / 1e6).toFixed(1)} million parameters, made for ` +
-      `${model.width} × ${model.height} pixels, runs in ${model.dtype}, takes ${bytes(model.peakBytes)} of the GPU's memory`;
-    $("model").textContent = own;
-    Object.assign(field("width"), { value: model.width, step: model.step, min: model.step });
-    Object.assign(field("height"), { value: model.height, step: model.step, min: model.step });
+    const model = await engine.load(source, { name, dtype: $("dtype").value || undefined, onProgress: showLoading });
+    recipe = model.replaced.length ? [...recipe, step] : [step];
+    $("model").textContent = `${model.name}: ${(model.parameters / 1e6).toFixed(1)} million parameters, made for ` +
+      `${model.width} × ${model.height} pixels, runs in ${model.dtype}, takes ${bytes(model.peakBytes)} of the GPU's ` +
+      "memory";
+    for (const side of ["width", "height"]) {
+      Object.assign(field(side), { step: model.step, min: model.step });
+      if (model.name !== fitted) field(side).value = model[side];
+    }
+    fitted = model.name;
     field("sampler").options[0].textContent = `the model’s own (${model.sampler})`;
     progress(0, 1);
     busy(false, `Ready: ${model.name}, loaded in ${model.seconds.toFixed(1)} s.`);
+    return true;
   } catch (error) {
-    busy(false, engine?.model ? `${engine.model.name} is still loaded.` : "No model is loaded.");
-    complain(error);
+    fail(error, engine.model ? `${engine.model.name} is still loaded.` : "No model is loaded.");
+    return false;
+  } finally {
+    showStorage();
   }
-  showStorage();
 }
 
 function showLoading({ file, loaded, total, from }) {
@@ -88,11 +118,12 @@ function showLoading({ file, loaded, total, from }) {
 function open(input) {
   const files = [...input.files];
   input.value = "";
-  if (files.length) load(files);
+  if (files.length) load({ source: files });
 }
 
 async function draw() {
-  if (running || !engine?.model) return;
+  if (running) return;
+  if (!engine?.model && !(await reopen())) return;
   const words = Object.fromEntries(
     [...new FormData(form)].filter(([, value]) => value !== "").map(([name, value]) => [name, value]),
   );
@@ -103,18 +134,17 @@ async function draw() {
   const preview = $("wantsPreview").checked ? Math.max(1, Math.ceil(words.steps / 10)) : 0;
   const began = performance.now();
   try {
-    for await (const told of engine.generate({ ...words, preview, signal: running.signal })) {
+    const canvas = $("canvas");
+    for await (const told of engine.generate({ ...words, preview, canvas, signal: running.signal })) {
       if (told.type === "step") {
         progress(told.step, told.steps);
         const rate = told.step / told.seconds;
         say(`Step ${told.step} of ${told.steps}, ${rate.toFixed(rate < 10 ? 2 : 0)} steps a second`);
-        if (told.preview) paint(told.preview, `The picture after step ${told.step}`);
+        if (told.shown) canvas.ariaLabel = `The picture after step ${told.step}`;
         continue;
       }
-      for (const picture of told.pictures) {
-        paint(picture.image, words.prompt);
-        hang(picture);
-      }
+      canvas.ariaLabel = words.prompt;
+      told.pictures.forEach(hang);
       const { text, denoise, decode } = told.timings;
       const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
       say(`Done in ${seconds(performance.now() - began)}: text ${seconds(text)}, steps ${seconds(denoise)}, ` +
@@ -122,13 +152,8 @@ async function draw() {
       if (told.notes.length) complain(new Error(told.notes.join(" ")));
     }
   } catch (error) {
-    if (error.name === "AbortError") {
-      say("Stopped.");
-    } else {
-      say("No picture.");
-      complain(error);
-      if (error.name === "DeviceError" || error.name === "WorkerError") lose();
-    }
+    if (error.name === "AbortError") say("Stopped.");
+    else fail(error, "No picture.");
   } finally {
     running = null;
     $("stop").disabled = true;
@@ -136,24 +161,23 @@ async function draw() {
   }
 }
 
-// The engine is beyond repair; the next load gets another.
-function lose() {
+function fail(error, text) {
+  busy(false, text);
+  complain(error);
+  if (engine.model) return;
+  $("model").textContent = "None: Generate loads it again.";
+  // A GPU that was lost, or an engine that broke, is not used again.
+  if (error.name !== "DeviceError" && !engine.stopped) return;
   engine.dispose();
   engine = null;
-  $("model").textContent = "None: load it again.";
-}
-
-function paint(image, label) {
-  const canvas = $("canvas");
-  Object.assign(canvas, { width: image.width, height: image.height });
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  canvas.setAttribute("aria-label", label);
+  say(`${text} Generate opens the GPU again.`);
 }
 
 function hang({ png, settings, seed, width, height }) {
   const url = URL.createObjectURL(png);
   const image = Object.assign(new Image(width, height), { src: url, alt: settings.split("\n")[0] });
-  const save = Object.assign(element("a", "Download PNG"), { href: url, download: `calotype-${seed}.png`, className: "button" });
+  const file = { href: url, download: `calotype-${seed}.png`, className: "button" };
+  const save = Object.assign(element("a", "Download PNG"), file);
   const again = Object.assign(element("button", "Use these settings"), { type: "button" });
   again.addEventListener("click", () => take(png));
   const actions = Object.assign(element("div"), { className: "actions" });
@@ -168,6 +192,7 @@ function hang({ png, settings, seed, width, height }) {
 // A picture's settings into the form.
 async function take(png) {
   try {
+    if (!engine && !(await connect())) return;
     const settings = await engine.settings(png);
     if (!settings) return complain(new Error("This PNG carries no settings."));
     for (const [name, value] of Object.entries(settings)) {
@@ -187,11 +212,32 @@ function drag(event) {
   if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
   event.preventDefault();
   document.body.classList.toggle("dropping", event.type === "dragenter" || event.type === "dragover");
-  if (event.type !== "drop" || !engine) return;
+  if (event.type !== "drop") return;
   const files = [...event.dataTransfer.files];
   const picture = files.find((file) => file.type === "image/png");
   if (picture) take(picture);
-  else if (files.length) load(files);
+  else if (event.dataTransfer.items) unfold(event.dataTransfer.items).then((source) => load({ source }), complain);
+}
+
+// Dropped files, and those in dropped folders with their paths, as an <input webkitdirectory> would give them.
+async function unfold(items) {
+  const found = [];
+  const visit = async (entry) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      const path = entry.fullPath.slice(1);
+      if (path.includes("/")) Object.defineProperty(file, "webkitRelativePath", { value: path });
+      return found.push(file);
+    }
+    const reader = entry.createReader();
+    // A reader gives some entries at a time, and none when it is through.
+    for (let some; (some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length; ) {
+      for (const entry of some) await visit(entry);
+    }
+  };
+  // The list is gone after the first await.
+  for (const entry of [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean)) await visit(entry);
+  return found;
 }
 
 async function clear() {
@@ -210,7 +256,7 @@ async function showStorage() {
 
 function busy(is, text) {
   if (is) calm();
-  $("generate").disabled = is || !engine?.model;
+  $("generate").disabled = is || !navigator.gpu;
   for (const control of document.querySelectorAll(".panels input, .panels button")) control.disabled = is;
   form.setAttribute("aria-busy", is);
   if (text) say(text);
@@ -225,8 +271,19 @@ function say(text) {
 }
 
 function complain(error) {
-  $("trouble").textContent = error.message;
+  $("trouble").textContent = inLabels(error.message);
   $("trouble").hidden = false;
+}
+
+// The engine speaks of `cfgScale`, the form of a CFG scale.
+function inLabels(text) {
+  for (const control of document.querySelectorAll("[name]")) {
+    const label = control.labels?.[0]?.firstChild.textContent.trim();
+    if (label && label.toLowerCase() !== control.name) {
+      text = text.replace(new RegExp(`(?<![\\w/.])${control.name}(?![\\w/.])`, "g"), label);
+    }
+  }
+  return text;
 }
 
 function calm() {

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./native.mjs";
+import { whole } from "./server.mjs";
 
 const folder = join(root, "tests/goldens/sd1-tiny/model");
 const small = (path) => readFileSync(join(folder, path));
@@ -37,15 +38,6 @@ const files = scaled(15);
 export const BYTES = files["unet/diffusion_pytorch_model.safetensors"].size;
 /** What the test server asks for a path. */
 export const big = (path) => files[path] ?? null;
-
-function whole(bytes) {
-  return {
-    size: bytes.length,
-    async *bytes(from, to) {
-      yield bytes.subarray(from, to);
-    },
-  };
-}
 
 function config(k, path, fields) {
   const json = JSON.parse(small(path));

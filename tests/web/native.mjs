@@ -9,17 +9,39 @@ import { inflateSync } from "node:zlib";
 export const root = new URL("../../", import.meta.url).pathname;
 const binary = process.env.CALOTYPE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/calotype");
 
-/** Draws on the CPU in f32; the flags are those of `calotype generate`. Returns the PNG's bytes. */
-export function draw(flags) {
+/** The tiny model of the goldens. */
+export const TINY = join(root, "tests/goldens/sd1-tiny/model");
+
+/** Runs `body` with a folder that goes afterwards. */
+export async function inFolder(body) {
   const folder = mkdtempSync(join(tmpdir(), "calotype-"));
   try {
+    return await body(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Draws on the CPU in f32; the flags are those of `calotype generate`. Returns the PNG's bytes. */
+export function draw(flags) {
+  return inFolder((folder) => {
     const file = join(folder, "out.png");
     const fixed = ["--backend", "cpu", "--dtype", "f32", "-o", file];
     execFileSync(binary, ["generate", ...flags, ...fixed], { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
     return readFileSync(file);
-  } finally {
-    rmSync(folder, { recursive: true });
+  });
+}
+
+/** One of the tiny model's files with every half of a tensor changed. */
+export function changed(path, name, change) {
+  const bytes = readFileSync(join(TINY, path));
+  const length = Number(bytes.readBigUInt64LE(0));
+  const { dtype, data_offsets: [from, to] } = JSON.parse(bytes.toString("utf8", 8, 8 + length))[name];
+  if (dtype !== "F16") throw new Error(`${name} is ${dtype}`);
+  for (let at = 8 + length + from; at < 8 + length + to; at += 2) {
+    bytes.writeUInt16LE(change(bytes.readUInt16LE(at)), at);
   }
+  return bytes;
 }
 
 /** Width, height, RGB pixels and the text under `parameters` of an 8-bit RGB PNG. */

@@ -1,5 +1,7 @@
 // A static server on localhost with range requests, which counts what it sends and can misbehave on demand.
 
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { open, stat } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -13,9 +15,12 @@ const KINDS = {
   ".wasm": "application/wasm",
 };
 
+/** How a server behaves that nobody told otherwise. */
+export const WELL = { sent: 0, refuse: null, dropAfter: null, pause: 0, noRanges: false, headers: null };
+
 /** Serves `mounts`, {"/prefix/": folder or function of the rest of the path}; the longest prefix that fits counts. */
 export async function serve(mounts) {
-  const state = { sent: 0, requests: [], refuse: null, dropAfter: null, pause: 0, noRanges: false };
+  const state = { ...WELL, requests: [], mounts };
   const server = createServer((request, response) => {
     answer(mounts, state, request, response).catch((error) => {
       response.destroyed || response.writeHead(500).end(String(error));
@@ -44,6 +49,7 @@ async function answer(mounts, state, request, response) {
     "Content-Length": to - from,
     "Accept-Ranges": "bytes",
     "Cache-Control": "no-store",
+    ...state.headers?.(path),
   };
   if (asked) headers["Content-Range"] = `bytes ${from}-${to - 1}/${file.size}`;
   response.writeHead(asked ? 206 : 200, headers);
@@ -56,6 +62,33 @@ async function answer(mounts, state, request, response) {
     if (!response.write(chunk)) await drained(response);
   }
   response.end();
+}
+
+/** A file that is in memory. */
+export function whole(bytes) {
+  return {
+    size: bytes.length,
+    async *bytes(from, to) {
+      yield bytes.subarray(from, to);
+    },
+  };
+}
+
+/** A folder's files, by their paths in it. */
+export function contents(folder) {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = files.map(({ parentPath, name }) => join(parentPath, name));
+  return Object.fromEntries(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path)]));
+}
+
+export const sum = (kind, ...parts) => parts.reduce((hash, part) => hash.update(part), createHash(kind)).digest("hex");
+
+/** What a folder answers to a path, with the list of its files that `cargo xtask web` would put beside them. */
+export function listed(folder) {
+  const files = contents(folder);
+  const entries = Object.entries(files).map(([path, b]) => [path, { size: b.length, sha256: sum("sha256", b) }]);
+  files["files.json"] = Buffer.from(JSON.stringify({ files: Object.fromEntries(entries) }));
+  return (path) => (files[path] ? whole(files[path]) : null);
 }
 
 function drained(response) {

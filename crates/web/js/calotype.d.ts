@@ -11,11 +11,17 @@ export class Calotype {
   readonly adapter: Adapter;
   /** The model on it. */
   readonly model: LoadedModel | null;
+  /** Whether it is beyond use, disposed of or broken: create another. */
+  readonly stopped: boolean;
 
   /**
    * Loads a model: the address of a folder in the diffusers layout (or of a model at huggingface.co), or the files of
    * such a folder on disk, as an `<input type="file" webkitdirectory>` gives them. Downloads are kept in the browser's
-   * own file system. The model before it goes when this one can be read.
+   * own file system, and checked against their sizes and, where the server tells them, checksums. The model before it
+   * goes when this one's files are found to fit together.
+   *
+   * Nothing but `.safetensors` files are components for the model that is loaded, to use in place of its own: a UNet, a
+   * VAE or a text encoder of its architecture, which is recognised by its tensors' names.
    */
   load(
     source: string | URL | Iterable<File>,
@@ -28,11 +34,17 @@ export class Calotype {
     },
   ): Promise<LoadedModel>;
 
-  /** Draws: yields every step, then the pictures. Aborting stops the run at the next step, as does leaving the loop. */
+  /**
+   * Draws: yields every step, then the pictures. Aborting stops the run at the next step, as does leaving the loop.
+   * Errors are named: `DeviceError` where the GPU was lost (load the model again), `MemoryError`, `ModelError`,
+   * `UsageError`, `AbortError`, and `WorkerError` where the engine has stopped.
+   */
   generate(request: GenerateRequest): AsyncGenerator<Step | Done, void, void>;
 
   /** Bytes of device memory that a request takes, before anything is allocated. */
   plan(request: Words): Promise<number>;
+  /** A prompt as the UNet attends to it: `[T, hidden]`, row by row. */
+  encodeText(prompt: string): Promise<Float32Array>;
   /** The settings that a PNG of this or of A1111's web UI carries; null where it has none. */
   settings(png: Blob | Uint8Array): Promise<PictureSettings | null>;
   /** The names that `sampler` takes. */
@@ -75,8 +87,13 @@ export interface GenerateRequest extends Words {
   signal?: AbortSignal;
   /** A preview every so many steps; 0, never, if nothing is said. */
   preview?: number;
-  /** The unscaled starting noise, `[B, 4, height/8, width/8]`, in place of the seed's. */
+  /** The unscaled starting noise, `[B, C, h, w]`, in place of the seed's. */
   latents?: Float32Array;
+  /**
+   * Where previews and the first picture are shown, in their own size. The engine's Worker draws on it by itself where
+   * the browser has OffscreenCanvas; it is then the engine's until that is disposed of, and nobody else's after.
+   */
+  canvas?: HTMLCanvasElement;
 }
 
 export interface Step {
@@ -85,15 +102,19 @@ export interface Step {
   steps: number;
   /** Since the first step began. */
   seconds: number;
-  /** An eighth of the picture's size. */
+  /** The latents as they are now, in their size, as a rule an eighth of the picture's. */
   preview?: ImageData;
+  /** Whether that was drawn on the request's `canvas` instead. */
+  shown?: boolean;
 }
 
 export interface Done {
   type: "done";
   pictures: Picture[];
-  /** Milliseconds. */
-  timings: { text: number; denoise: number; decode: number };
+  /** The final latents before the VAE, `[B, C, h, w]`, still multiplied by the scaling factor. */
+  latents: Float32Array;
+  /** Milliseconds; `load` is what a new size of picture took to get ready. */
+  timings: { load: number; text: number; denoise: number; decode: number };
   /** What a person should know, such as the end of a prompt that was too long. */
   notes: string[];
 }
@@ -133,6 +154,8 @@ export interface Adapter {
 
 export interface LoadedModel {
   name: string;
+  /** The files that stand in for components of its own. */
+  replaced: string[];
   /** The size of a picture that it was trained on. */
   width: number;
   height: number;

@@ -7,8 +7,9 @@ const NO_WEBGPU =
 export class Calotype {
   #worker;
   #calls = new Map();
-  #next = 0;
+  #next = 1;
   #drawing = false;
+  #lent = new WeakMap();
   adapter;
   model = null;
 
@@ -36,20 +37,30 @@ export class Calotype {
     return engine;
   }
 
+  get stopped() {
+    return this.#calls === null;
+  }
+
   async load(source, { onProgress, dtype, name } = {}) {
     this.model = await this.#call("load", { source: plain(source), dtype, name }, (told) => onProgress?.(told));
     return this.model;
   }
 
-  async *generate({ signal, preview = 0, latents, ...words }) {
+  async *generate({ signal, preview = 0, latents, canvas, ...words }) {
     signal?.throwIfAborted();
     if (this.#drawing) throw named("UsageError", "a picture is under way: stop it, or wait for it");
     this.#drawing = true;
     words.seed ??= random();
+    const lent = canvas && this.#lend(canvas);
+    const show = (told) => {
+      if (!canvas || !told.preview) return told;
+      paint(canvas, told.preview);
+      return { ...told, preview: undefined, shown: true };
+    };
     const steps = [];
     let wake = () => {};
     let ended = false;
-    const done = this.#call("generate", { words: json(words), preview, latents }, (step) => {
+    const done = this.#call("generate", { words: json(words), preview, latents, canvas: lent }, (step) => {
       steps.push(step);
       wake();
     }).finally(() => {
@@ -62,15 +73,17 @@ export class Calotype {
     try {
       for (;;) {
         if (steps.length) {
-          yield { type: "step", ...withImage(steps.shift()) };
+          yield { type: "step", ...show(withImage(steps.shift())) };
         } else if (ended) {
           break;
         } else {
           await new Promise((resolve) => (wake = resolve));
         }
       }
-      const { pictures, timings, notes } = await done;
-      yield { type: "done", pictures: pictures.map(withPicture), timings, notes };
+      const { pictures, ...rest } = await done;
+      const drawn = pictures.map(withPicture);
+      if (canvas && !lent) paint(canvas, drawn[0].image);
+      yield { type: "done", pictures: drawn, ...rest };
     } catch (error) {
       if (error?.name === "StoppedError") signal?.throwIfAborted();
       throw error;
@@ -85,6 +98,10 @@ export class Calotype {
 
   plan(words) {
     return this.#call("plan", { words: json(words) });
+  }
+
+  encodeText(prompt) {
+    return this.#call("encodeText", { prompt });
   }
 
   settings(png) {
@@ -114,6 +131,21 @@ export class Calotype {
     this.#fail(named("UsageError", "the engine was disposed of"));
   }
 
+  // Gives the Worker a canvas to draw on by itself; null where the browser cannot, and this page has to draw.
+  #lend(canvas) {
+    if (this.#lent.has(canvas)) return this.#lent.get(canvas);
+    let key = null;
+    try {
+      const offscreen = canvas.transferControlToOffscreen();
+      key = this.#next++;
+      this.#worker.postMessage({ lend: offscreen, key }, [offscreen]);
+    } catch {
+      // There is no OffscreenCanvas, or this canvas is drawn on by the page already.
+    }
+    this.#lent.set(canvas, key);
+    return key;
+  }
+
   #call(call, values, onTold) {
     if (this.#calls === null) return Promise.reject(named("UsageError", "the engine has stopped: create another"));
     const id = this.#next++;
@@ -123,8 +155,10 @@ export class Calotype {
     });
   }
 
-  #receive({ id, told, result, error, fatal }) {
-    if (fatal) return this.#fail(named("WorkerError", fatal));
+  #receive({ id, told, result, error, fatal, loaded }) {
+    if (fatal) return this.#fail(named(fatal.name, fatal.message));
+    // A load that failed late has cost the model before it.
+    if (loaded === false) this.model = null;
     const call = this.#calls?.get(id);
     if (!call) return;
     if (told) return call.onTold?.(told);
@@ -134,6 +168,7 @@ export class Calotype {
   }
 
   #fail(error) {
+    this.model = null;
     for (const call of this.#calls?.values() ?? []) call.reject(error);
     this.#calls = null;
   }
@@ -165,6 +200,11 @@ function withImage({ preview, ...step }) {
 
 function withPicture({ pixels, width, height, png, ...rest }) {
   return { ...rest, image: image({ pixels, width, height }), png: new Blob([png], { type: "image/png" }) };
+}
+
+function paint(canvas, image) {
+  Object.assign(canvas, { width: image.width, height: image.height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 function image({ pixels, width, height }) {

@@ -2,7 +2,8 @@
 //
 // A file comes as one stream, is written to the browser's own file system as it comes, and is read from there piece by
 // piece: it is never whole in memory. A stream that breaks goes on where it stopped, in this visit or a later one. How
-// far each file is, and what it should be, is in the folder's journal.
+// far each file is, and what it should be, is in the folder's journal. Where the server tells a checksum, in a list of
+// its files or in a file's headers, what came is held against it.
 
 import * as store from "./store.js";
 
@@ -20,6 +21,7 @@ export class RemoteFiles {
   #journal;
   #tell;
   #Sha256;
+  #asked = new Set();
   #blobs = new Map();
   #block = null;
   name;
@@ -42,7 +44,14 @@ export class RemoteFiles {
   async size(path) {
     const { listing, files } = this.#journal;
     if (listing) return listing[path]?.size;
-    if (!(path in files)) files[path] = await this.#probe(path);
+    // Without a list each file is asked for once a visit; without a network what is known from the last one counts.
+    if (!this.#asked.has(path)) {
+      this.#asked.add(path);
+      await this.#compare(path, await this.#probe(path).catch((error) => {
+        if (path in files && error instanceof TypeError) return files[path];
+        throw error;
+      }));
+    }
     return files[path]?.size;
   }
 
@@ -60,15 +69,21 @@ export class RemoteFiles {
 
   /** What the server has now goes before what was stored. */
   async #believe(listing) {
-    for (const [path, kept] of Object.entries(this.#journal.files)) {
-      const now = listing[path];
-      if (!kept || !now || now.size !== kept.size || (now.sha256 ?? "") !== (kept.sha256 ?? "")) {
-        delete this.#journal.files[path];
-        await this.#directory?.removeEntry(flat(path)).catch(() => {});
-      }
+    for (const path of Object.keys(this.#journal.files)) {
+      await this.#compare(path, listing[path] ?? null);
+      if (!listing[path]) delete this.#journal.files[path];
     }
     this.#journal.listing = listing;
     await this.settle();
+  }
+
+  /** Forgets what was stored of a file that is another one now. */
+  async #compare(path, now) {
+    const { files } = this.#journal;
+    const kept = files[path];
+    if (kept && now && ["size", "sha256", "git"].every((key) => (kept[key] ?? "") === (now[key] ?? ""))) return;
+    if (kept) await this.#directory?.removeEntry(flat(path)).catch(() => {});
+    files[path] = now && { ...now };
   }
 
   /** Asks a server that has no listing. */
@@ -76,12 +91,15 @@ export class RemoteFiles {
     const answer = await fetch(this.#base + path, { method: "HEAD" });
     if (answer.status === 404) return null;
     if (!answer.ok) throw new Error(`${this.#base}${path}: the server answers ${answer.status}`);
-    if (!answer.headers.get("content-encoding") && answer.headers.get("content-length") !== null) {
-      return { size: Number(answer.headers.get("content-length")) };
+    const told = (name) => answer.headers.get(name);
+    // What the hub, and what copies it, says of a large file.
+    const sha256 = /^"?([0-9a-f]{64})"?$/.exec(told("x-linked-etag") ?? "")?.[1];
+    if (!told("content-encoding") && told("content-length") !== null) {
+      return { size: Number(told("content-length")), sha256 };
     }
     // Compressed on the way: its length is known when it is here.
     const whole = await fetch(this.#base + path);
-    return { size: (await whole.arrayBuffer()).byteLength };
+    return { size: (await whole.arrayBuffer()).byteLength, sha256 };
   }
 
   /** The stored file, downloaded if it is not all there; null where it cannot be stored. */
@@ -89,8 +107,7 @@ export class RemoteFiles {
     const size = await this.size(path);
     if (size === undefined) throw new Error(`${path}: no such file at ${this.#base}`);
     if (!this.#directory) return null;
-    const sha256 = this.#journal.listing?.[path].sha256;
-    const entry = (this.#journal.files[path] ??= { size, sha256 });
+    const entry = (this.#journal.files[path] ??= { ...this.#journal.listing[path] });
     entry.done ??= 0;
     const handle = await this.#directory.getFileHandle(flat(path), { create: true });
     const there = (await handle.getFile()).size;
@@ -105,12 +122,12 @@ export class RemoteFiles {
       }
       try {
         await this.#download(path, entry, access);
-        this.#verify(path, entry, access);
+        await this.#verify(path, entry, access);
         entry.whole = true;
       } catch (error) {
         if (error.name !== "QuotaExceededError") throw error;
         access.truncate(0);
-        delete this.#journal.files[path];
+        Object.assign(entry, { done: 0 });
         return null;
       } finally {
         access.close();
@@ -180,21 +197,27 @@ export class RemoteFiles {
     if (entry.done < entry.size) throw new Error("the connection was closed early");
   }
 
-  #verify(path, entry, access) {
-    if (!entry.sha256) return;
+  async #verify(path, entry, access) {
+    const wanted = entry.sha256 ?? entry.git;
+    if (!wanted) return;
+    const found = entry.sha256 ? this.#sum(entry, access) : await gitName(entry, access);
+    if (found === wanted) return;
+    entry.done = 0;
+    access.truncate(0);
+    const kind = entry.sha256 ? "SHA-256" : "git's SHA-1";
+    throw new Error(`${path}: damaged on the way (${kind} ${found}, not ${wanted}); load it again`);
+  }
+
+  #sum({ size }, access) {
     const sum = new this.#Sha256();
     const piece = new Uint8Array(BLOCK);
-    for (let at = 0; at < entry.size; ) {
+    for (let at = 0; at < size; ) {
       const count = access.read(piece, { at });
       if (count === 0) break;
       sum.update(piece.subarray(0, count));
       at += count;
     }
-    const found = sum.finish();
-    if (found === entry.sha256) return;
-    entry.done = 0;
-    access.truncate(0);
-    throw new Error(`${path}: damaged on the way (SHA-256 ${found}, not ${entry.sha256}); load it again`);
+    return sum.finish();
   }
 
   /** Some of a file that is not stored. */
@@ -223,18 +246,29 @@ function quota() {
   return Object.assign(new Error("the browser's store is full"), { name: "QuotaExceededError" });
 }
 
+/** What git calls a file's contents, which is all that the hub tells of small ones. */
+async function gitName({ size }, access) {
+  const head = new TextEncoder().encode(`blob ${size}\0`);
+  const bytes = new Uint8Array(head.length + size);
+  bytes.set(head);
+  access.read(bytes.subarray(head.length), { at: 0 });
+  return store.hex(await crypto.subtle.digest("SHA-1", bytes));
+}
+
 function flat(path) {
   return encodeURIComponent(path);
 }
 
-/** An address as a person has it: of a folder, or of a model's page at Hugging Face. */
+/** An address as a person has it: of a folder, or of a model's page at Hugging Face or at a host that copies it. */
 function understand(url) {
-  const hub = /^https:\/\/huggingface\.co\/([^/?#]+\/[^/?#]+)(?:\/(?:tree|resolve|blob)\/([^/?#]+))?\/?$/.exec(url);
+  const hub =
+    /^(https:\/\/huggingface\.co)\/([^/?#]+\/[^/?#]+)\/?$/.exec(url) ??
+    /^(https?:\/\/[^/]+)\/([^/?#]+\/[^/?#]+)\/(?:tree|resolve|blob)\/([^/?#]+)\/?$/.exec(url);
   if (hub) {
-    const [, model, revision = "main"] = hub;
+    const [, host, model, revision = "main"] = hub;
     return {
-      base: `https://huggingface.co/${model}/resolve/${revision}/`,
-      api: `https://huggingface.co/api/models/${model}/tree/${revision}?recursive=true`,
+      base: `${host}/${model}/resolve/${revision}/`,
+      api: `${host}/api/models/${model}/tree/${revision}?recursive=true`,
       name: model.split("/")[1],
     };
   }
@@ -250,7 +284,8 @@ async function list({ base, api }) {
     const told = await answer.json();
     if (!api) return told.files ?? null;
     const files = told.filter(({ type }) => type === "file");
-    return Object.fromEntries(files.map(({ path, size, lfs }) => [path, { size, sha256: lfs?.oid }]));
+    const sum = ({ lfs, oid }) => (lfs ? { sha256: lfs.oid } : { git: oid });
+    return Object.fromEntries(files.map((file) => [file.path, { size: file.size, ...sum(file) }]));
   } catch {
     return null; // Offline: what is stored will do.
   }

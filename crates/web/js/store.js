@@ -41,8 +41,12 @@ async function size(directory) {
 }
 
 async function digest(text) {
-  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return Array.from(sum.slice(0, 12), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).slice(0, 24);
+}
+
+/** Bytes in lower-case hexadecimal. */
+export function hex(buffer) {
+  return Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** A small JSON file; null where it is missing or unreadable. */

@@ -1,6 +1,6 @@
 // The Worker: it holds the engine, and answers one call after the other.
 
-import init, { Engine, Sha256, heapBytes, samplers, settings } from "./calotype_web.js";
+import init, { Engine, Sha256, heapBytes, lastPanic, samplers, settings } from "./calotype_web.js";
 import { LocalFiles } from "./local.js";
 import { RemoteFiles } from "./remote.js";
 import * as store from "./store.js";
@@ -8,9 +8,15 @@ import * as store from "./store.js";
 const ready = init({ module_or_path: new URL("./calotype_web_bg.wasm", import.meta.url) });
 let engine = null;
 let stopped = false;
+/** Canvases that pages lent, by their keys. */
+const canvases = new Map();
 
 const calls = {
   async create({ powerPreference }) {
+    if (!navigator.gpu) {
+      const message = "This browser keeps WebGPU from Workers, where the engine runs: a newer version may not.";
+      throw Object.assign(new Error(message), { name: "DeviceError" });
+    }
     engine = await Engine.create(powerPreference);
     // wgpu's web backend passes on neither the names nor all of the features.
     const adapter = await navigator.gpu.requestAdapter({ powerPreference });
@@ -24,19 +30,26 @@ const calls = {
       ? await RemoteFiles.open(source.url, { tell, Sha256 })
       : new LocalFiles(source.files, { tell });
     try {
+      if (files.parts) return await engine.replace(files.parts, files, dtype);
       return await engine.load(name ?? files.name, files, dtype);
     } finally {
       await files.settle?.();
     }
   },
 
-  async generate({ words, latents, preview }, tell) {
+  async generate({ words, latents, preview, canvas: key }, tell) {
     stopped = false;
-    return engine.generate(words, latents, preview, (step, steps, seconds, image) => {
-      tell({ step, steps, seconds, preview: image });
+    const canvas = canvases.get(key);
+    const done = await engine.generate(words, latents, preview, (step, steps, seconds, image) => {
+      if (canvas && image) paint(canvas, image);
+      tell({ step, steps, seconds, ...(canvas ? { shown: Boolean(image) } : { preview: image }) });
       return stopped;
     });
+    if (canvas) paint(canvas, done.pictures[0]);
+    return done;
   },
+
+  encodeText: ({ prompt }) => engine.encodeText(prompt),
 
   plan: ({ words }) => engine.plan(words),
   memory: () => ({ ...engine.memory(), jsBytes: performance.memory?.usedJSHeapSize }),
@@ -57,13 +70,20 @@ const calls = {
   },
 };
 
+function paint(canvas, { pixels, width, height }) {
+  Object.assign(canvas, { width, height });
+  canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+}
+
 let last = Promise.resolve();
 self.onmessage = ({ data }) => {
   if (data.stop) {
     stopped = true;
-    return;
+  } else if (data.lend) {
+    canvases.set(data.key, data.lend);
+  } else {
+    last = last.then(() => answer(data));
   }
-  last = last.then(() => answer(data));
 };
 
 async function answer({ id, call, with: values }) {
@@ -73,17 +93,33 @@ async function answer({ id, call, with: values }) {
     const result = await calls[call](values, (told) => self.postMessage({ id, told }));
     self.postMessage({ id, result });
   } catch (error) {
-    // A trap in WebAssembly leaves it unusable.
-    const fatal = error instanceof WebAssembly.RuntimeError;
-    const message = fatal ? `the engine failed (${error.message}, ${heapBytes()} bytes of memory)` : error.message;
-    self.postMessage(fatal ? { fatal: message } : { id, error: { name: error.name, message } });
+    if (error instanceof WebAssembly.RuntimeError) return fail(error);
+    self.postMessage({ id, error: { name: error.name, message: error.message }, loaded: engine?.loaded() ?? false });
   }
 }
 
+// A trap in WebAssembly leaves it unusable.
+function fail(error) {
+  const panic = lastPanic();
+  const fatal = { name: "WorkerError", message: `the engine failed: ${error?.message ?? error}` };
+  if (panic) {
+    fatal.message = `the engine failed, by a mistake of ours: ${panic.replaceAll("\n", " ")}`;
+  } else if (/unreachable/.test(fatal.message)) {
+    // Without a word of ours it is the allocator that gave up.
+    const megabytes = Math.round(heapBytes() / 1e6);
+    fatal.name = "MemoryError";
+    fatal.message = `the tab ran out of memory: the engine holds ${megabytes} MB of it and gets no more. ` +
+      "Close other tabs, or choose a smaller picture or model";
+  }
+  self.postMessage({ fatal });
+}
+
 // A trap inside an asynchronous call of WebAssembly has nobody else to tell.
-self.addEventListener("unhandledrejection", ({ reason }) => {
-  self.postMessage({ fatal: `the engine failed: ${reason?.message ?? reason}` });
+self.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  fail(event.reason);
 });
-self.addEventListener("error", ({ message }) => {
-  self.postMessage({ fatal: `the engine failed: ${message}` });
+self.addEventListener("error", (event) => {
+  event.preventDefault();
+  fail(event.error ?? event.message);
 });

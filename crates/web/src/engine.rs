@@ -1,38 +1,30 @@
 use crate::fault::{Fault, Result};
 use crate::files::Files;
-use crate::remote::Remote;
-use crate::{notes, preview, request};
+use crate::opened::Opened;
+use crate::preview::{Colours, Preview};
+use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
-use calotype_graph::{Executor, Precision};
-use calotype_pipeline::{Error, Model, Pipeline, Progress, Request};
-use js_sys::{Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
+use calotype_graph::{Error as GraphError, Executor, Precision};
+use calotype_pipeline::{Error, Pipeline, Progress, Request};
+use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_time::{Duration, Instant};
-
-/// The files of a model folder that are read whole; not every model has all of them.
-const SMALL: [&str; 10] = [
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "unet/config.json",
-    "vae/config.json",
-    "tokenizer/tokenizer.json",
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/special_tokens_map.json",
-];
 
 /// A GPU, and the model on it.
 #[wasm_bindgen]
 pub struct Engine {
     choice: Choice,
     gpu: Rc<GpuExecutor>,
-    pipeline: Option<Pipeline>,
+    model: Option<Loaded>,
+}
+
+struct Loaded {
+    opened: Opened,
+    pipeline: Pipeline,
+    colours: Colours,
 }
 
 #[wasm_bindgen]
@@ -42,7 +34,7 @@ impl Engine {
         let low_power = power_preference.as_deref() == Some("low-power");
         let choice = Choice { low_power, ..Choice::default() };
         let gpu = Rc::new(GpuExecutor::new(&choice).await?);
-        Ok(Self { choice, gpu, pipeline: None })
+        Ok(Self { choice, gpu, model: None })
     }
 
     /// The adapter's features and limits, and which kernels they allow.
@@ -58,70 +50,92 @@ impl Engine {
         }))
     }
 
-    /// Opens a model folder, uploads its weights and compiles its kernels for a picture of its own size. `dtype` is
-    /// `f32`, `f16`, or nothing for what the GPU does best. The model before it goes only when this one can be read.
-    pub async fn load(&mut self, name: String, files: Files, dtype: Option<String>) -> Result<JsValue> {
-        notes::take();
-        let files = Rc::new(files);
-        let mut small = HashMap::new();
-        for path in SMALL {
-            if let Some(bytes) = files.whole(path).await? {
-                small.insert(path, bytes);
-            }
-        }
-        if !small.contains_key(SMALL[0]) {
-            return Err(Fault::model(format!(
-                "{name}: no model_index.json. A model is a folder in the diffusers layout: model_index.json beside \
-                 text_encoder, tokenizer, unet, vae and scheduler"
-            )));
-        }
-        let mut sources = Vec::with_capacity(3);
-        for component in ["text_encoder", "unet", "vae"] {
-            sources.push(Remote::open(&files, component).await?);
-        }
-        let sources = sources.try_into().unwrap_or_else(|_| unreachable!("three components"));
-        let model = Model::from_sources(&name, |path| small.get(path).cloned().map(Cow::Owned), sources)?;
-        drop(small);
+    /// Whether there is a model to draw with.
+    pub fn loaded(&self) -> bool {
+        self.model.is_some()
+    }
 
-        // Weights are kept by name for as long as a device lives: another model gets another device.
-        if self.pipeline.take().is_some() || self.gpu.memory().bytes > 0 {
+    /// Opens a model folder, uploads its weights and compiles its kernels for a picture of its own size. `dtype` is
+    /// `f32`, `f16`, or nothing for what the GPU does best. The model before it goes only when this one's files are
+    /// found to fit together.
+    pub async fn load(&mut self, name: String, files: Files, dtype: Option<String>) -> Result<JsValue> {
+        let opened = Opened::folder(name, &Rc::new(files)).await?;
+        self.start(opened, dtype).await
+    }
+
+    /// Puts components that are safetensors files of their own, `names` among `files`, in the place of the loaded
+    /// model's.
+    pub async fn replace(
+        &mut self,
+        names: Vec<String>,
+        files: Files,
+        dtype: Option<String>,
+    ) -> Result<JsValue> {
+        let model = self.model.as_ref().ok_or_else(|| {
+            Fault::usage(format!(
+                "{} holds weights without their configuration: load the model that they are a part of first, or open \
+                 its whole folder",
+                names.join(", ")
+            ))
+        })?;
+        let opened = model.opened.with_parts(&Rc::new(files), &names).await?;
+        self.start(opened, dtype).await
+    }
+
+    async fn start(&mut self, opened: Opened, dtype: Option<String>) -> Result<JsValue> {
+        notes::take();
+        let model = opened.model()?;
+        let precision = self.precision(dtype.as_deref().unwrap_or_default())?;
+        let request = Request::new("");
+        let plan = calotype_pipeline::plan(&model, &request, precision, &self.gpu.caps())?;
+        let size = request.size(&model)?;
+
+        // Every model gets a device of its own: what the one before it broke or left is no concern of this one's.
+        self.model = None;
+        if self.gpu.memory().allocations > 0 {
             self.gpu.destroy();
             self.gpu = Rc::new(GpuExecutor::new(&self.choice).await?);
         }
-        let precision = match dtype.as_deref().filter(|d| !d.is_empty()) {
-            None if self.gpu.caps().f16 => Precision::F16,
-            None | Some("f32") => Precision::F32,
-            Some("f16") if self.gpu.caps().f16 => Precision::F16,
-            Some("f16") => {
-                return Err(Fault::usage("this GPU does not compute with f16 in this browser: use f32"));
-            }
-            Some(other) => return Err(Fault::usage(format!("dtype {other} is neither f32 nor f16"))),
-        };
         let executor: Rc<dyn Executor> = self.gpu.clone();
         let mut pipeline = Pipeline::new(executor, model, precision);
-        let request = Request::new("");
-        let plan = pipeline.plan(&request)?;
-        let [height, width] = request.size(pipeline.model())?;
         let start = Instant::now();
         let states = [pipeline.encode_text("").await?];
         drop(pipeline.denoise(&request, Some(&states), &states).await?);
-        let own = pipeline.model().scheduler.sampler.to_string();
-        let parameters: u64 = pipeline.model().contents.iter().map(|c| c.parameters).sum();
+        let colours = Colours::of(&mut pipeline, size).await?;
+        let model = pipeline.model();
         let told = json!({
-            "name": name, "width": width, "height": height, "sampler": own, "parameters": parameters,
-            "step": pipeline.model().config.vae.factor(),
-            "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
+            "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": model.scheduler.sampler.to_string(),
+            "parameters": model.contents.iter().map(|c| c.parameters).sum::<u64>(),
+            "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
             "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
         });
-        self.pipeline = Some(pipeline);
+        self.model = Some(Loaded { opened, pipeline, colours });
         object(&told)
+    }
+
+    fn precision(&self, dtype: &str) -> Result<Precision> {
+        match (dtype, self.gpu.caps().f16) {
+            ("" | "f16", true) => Ok(Precision::F16),
+            ("" | "f32", _) => Ok(Precision::F32),
+            ("f16", false) => {
+                Err(Fault::usage("this GPU does not compute with f16 in this browser: use f32"))
+            }
+            _ => Err(Fault::usage(format!("dtype {dtype} is neither f32 nor f16"))),
+        }
     }
 
     /// What a request takes on this device, in bytes, before anything is allocated.
     pub fn plan(&self, words: &str) -> Result<f64> {
-        let pipeline = self.pipeline.as_ref().ok_or_else(no_model)?;
+        let Loaded { pipeline, .. } = self.model.as_ref().ok_or_else(no_model)?;
         let request = request::parse(words, None, pipeline.model())?;
         Ok(pipeline.plan(&request)?.peak_bytes as f64)
+    }
+
+    /// A prompt as the UNet attends to it: `[T, hidden]`, row by row.
+    #[wasm_bindgen(js_name = encodeText)]
+    pub async fn encode_text(&mut self, prompt: String) -> Result<Vec<f32>> {
+        let Loaded { pipeline, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        Ok(pipeline.encode_text(&prompt).await?.to_f32())
     }
 
     /// Draws. `each_step` is called with the step, their number, the seconds since the first, and every `every` steps
@@ -134,70 +148,57 @@ impl Engine {
         each_step: Function,
     ) -> Result<JsValue> {
         notes::take();
-        let pipeline = self.pipeline.as_mut().ok_or_else(no_model)?;
+        let Loaded { pipeline, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
         let request = request::parse(&words, latents, pipeline.model())?;
-
-        // 1. Words to states.
-        let start = Instant::now();
-        let (mut positive, mut negative) = (Vec::new(), Vec::new());
-        for prompt in &request.prompts {
-            positive.push(pipeline.encode_text(prompt).await?);
+        // A picture that is refused is refused before anything is allocated for it.
+        pipeline.plan(&request)?;
+        let mut thrown = None;
+        let output = pipeline
+            .text_to_image(&request, async |at, run| {
+                let looks = every > 0 && at.step % every == 0 && at.step < at.steps;
+                let shown = if looks { colours.paint(&run.latents().await?) } else { None };
+                let stops = told(&each_step, at, shown).unwrap_or_else(|fault| {
+                    thrown = Some(fault);
+                    true
+                });
+                Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+            .await;
+        if let Some(fault) = thrown {
+            return Err(fault);
         }
-        for prompt in request.negative_prompts.iter().filter(|_| request.guided()) {
-            negative.push(pipeline.encode_text(prompt).await?);
+        if let Err(Error::Graph(GraphError::OutOfMemory { .. } | GraphError::Device(_))) = output {
+            // Nothing more comes from a device that failed; the next load opens another.
+            self.model = None;
         }
-        let text = start.elapsed();
-
-        // 2. Noise to latents.
-        let start = Instant::now();
-        let mut run = pipeline.denoise(&request, request.guided().then_some(&negative), &positive).await?;
-        while let Some(progress) = run.step().await? {
-            let looks = every > 0 && progress.step % every == 0 && progress.step < progress.steps;
-            let shown = if looks { preview::rgba(&run.latents().await?) } else { None };
-            if told(&each_step, &progress, shown)? {
-                let Progress { step, steps, .. } = progress;
-                return Err(Error::Stopped { step, steps }.into());
-            }
-        }
-        let latents = run.latents().await?;
-        drop(run);
-        let denoise = start.elapsed();
-        if !latents.to_f32().iter().all(|v| v.is_finite()) {
-            return Err(Fault::from(Error::Broken {
-                stage: "the UNet".into(),
-                what: "produced values that are not finite (NaN or infinity)".into(),
-                hint: "use dtype f32, or fetch the model again".into(),
-            }));
-        }
-
-        // 3. Latents to pixels.
-        let start = Instant::now();
-        let drawn = pipeline.decode_latents(&latents).await?;
-        let decode = start.elapsed();
+        let (output, pipeline) = (output?, &self.model.as_ref().ok_or_else(no_model)?.pipeline);
         let pictures = Array::new();
-        for (i, picture) in drawn.iter().enumerate() {
+        for (i, picture) in output.pictures.iter().enumerate() {
             let settings = request.settings(pipeline.model(), i)?.to_string();
             let png = picture.png(Some(&settings))?;
             let told = object(&json!({
-                "width": picture.width, "height": picture.height, "seed": request.seeds()[i].to_string(),
+                "width": picture.width, "height": picture.height, "seed": output.seeds[i].to_string(),
                 "settings": settings,
             }))?;
             set(&told, "pixels", &Uint8ClampedArray::from(picture.pixels.as_slice()));
             set(&told, "png", &Uint8Array::from(png.as_slice()));
             pictures.push(&told);
         }
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let (ms, t) = (|d: Duration| d.as_secs_f64() * 1e3, output.timings);
         let done = object(&json!({
-            "timings": { "text": ms(text), "denoise": ms(denoise), "decode": ms(decode) },
+            "timings": {
+                "load": ms(t.load), "text": ms(t.text), "denoise": ms(t.denoise), "decode": ms(t.decode),
+            },
             "notes": notes::take(),
         }))?;
         set(&done, "pictures", &pictures);
+        set(&done, "latents", &Float32Array::from(output.latents.to_f32().as_slice()));
         Ok(done)
     }
 
     /// Gives the GPU back at once.
     pub fn dispose(mut self) {
-        self.pipeline = None;
+        self.model = None;
         self.gpu.destroy();
     }
 }
@@ -207,7 +208,7 @@ fn no_model() -> Fault {
 }
 
 /// Tells JavaScript of a step; returns whether it wants the run to stop.
-fn told(each_step: &Function, progress: &Progress, shown: Option<preview::Preview>) -> Result<bool> {
+fn told(each_step: &Function, progress: &Progress, shown: Option<Preview>) -> Result<bool> {
     let preview = match shown {
         None => JsValue::UNDEFINED,
         Some(p) => {

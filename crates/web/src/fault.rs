@@ -41,8 +41,38 @@ impl From<Error> for Fault {
             Error::Stopped { .. } => "StoppedError",
             _ => "ModelError",
         };
-        Self { name, message: error.to_string() }
+        let message = match &error {
+            Error::Graph(calotype_graph::Error::OutOfMemory { bytes, .. }) => format!(
+                "the GPU has too little memory: it gave up at {:.1} MB. Choose a smaller width and height, a smaller \
+                 model, or close other tabs and programs that draw",
+                *bytes as f64 / 1e6
+            ),
+            other => in_javascript(&other.to_string()),
+        };
+        Self { name, message }
     }
+}
+
+/// The command line's flags in the spelling of a request, `--cfg-scale` as `cfgScale`; and all in one line.
+fn in_javascript(text: &str) -> String {
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let text = text.join(" ");
+    let mut parts = text.split("--");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(part.len());
+        let flag = part[..end].trim_end_matches('-');
+        if flag.is_empty() {
+            out += "--";
+        }
+        for (i, word) in flag.split('-').enumerate() {
+            let first = word.chars().next().filter(|_| i > 0).map(|c| c.to_ascii_uppercase());
+            out.extend(first);
+            out += &word[first.map_or(0, |_| 1)..];
+        }
+        out += &part[flag.len()..];
+    }
+    out
 }
 
 impl From<calotype_graph::Error> for Fault {
@@ -65,9 +95,12 @@ impl From<calotype_gpu::Error> for Fault {
                 update the graphics driver, or look at chrome://gpu for the reason"
                     .into()
             }
+            calotype_gpu::Error::Device { adapter, reason } => format!(
+                "the GPU {adapter} could not be opened: {reason}; close other tabs that use it, then load the page again"
+            ),
             other => other.to_string(),
         };
-        Self { name: "DeviceError", message }
+        Self { name: "DeviceError", message: in_javascript(&message) }
     }
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod fault;
 mod files;
 mod notes;
+mod opened;
 mod preview;
 mod remote;
 mod request;
@@ -23,6 +24,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen(js_name = heapBytes)]
 pub fn heap_bytes() -> f64 {
     core::arch::wasm32::memory_size(0) as f64 * 65536.0
+}
+
+/// What a bug of ours said before WebAssembly trapped; nothing where it trapped for another reason, which as a rule is
+/// that its memory cannot grow.
+#[wasm_bindgen(js_name = lastPanic)]
+pub fn last_panic() -> Option<String> {
+    notes::panic()
 }
 
 #[wasm_bindgen(start)]

@@ -27,8 +27,13 @@ impl Log for Notes {
     fn flush(&self) {}
 }
 
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
 /// Begins to listen.
 pub fn collect() {
+    std::panic::set_hook(Box::new(|info| {
+        *PANIC.lock().unwrap_or_else(|e| e.into_inner()) = Some(info.to_string());
+    }));
     if log::set_logger(&NOTES).is_ok() {
         log::set_max_level(log::LevelFilter::Warn);
     }
@@ -37,4 +42,9 @@ pub fn collect() {
 /// Takes what came since the last time.
 pub fn take() -> Vec<String> {
     std::mem::take(&mut NOTES.0.lock().unwrap_or_else(|e| e.into_inner()))
+}
+
+/// What the last panic said.
+pub fn panic() -> Option<String> {
+    PANIC.lock().unwrap_or_else(|e| e.into_inner()).clone()
 }

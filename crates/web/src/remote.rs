@@ -20,12 +20,14 @@ const NAMES: [&str; 6] = [
 ];
 
 /// The safetensors files of one component.
+#[derive(Clone)]
 pub struct Remote {
     files: Rc<Files>,
     place: String,
     tensors: BTreeMap<String, Tensor>,
 }
 
+#[derive(Clone)]
 struct Tensor {
     info: std::result::Result<TensorInfo, String>,
     path: String,
@@ -50,6 +52,41 @@ impl Remote {
              safetensors",
             NAMES.join(", ")
         )))
+    }
+
+    /// One safetensors file by itself.
+    pub async fn file(files: &Rc<Files>, name: &str) -> Result<Self> {
+        let size = files.size(name).await?.ok_or_else(|| Fault::model(format!("{name}: no such file")))?;
+        let mut remote = Self { files: files.clone(), place: name.into(), tensors: BTreeMap::new() };
+        remote.add(name, size).await?;
+        Ok(remote)
+    }
+
+    /// Takes another file's tensors in, which must be other tensors.
+    pub fn join(&mut self, other: Self) -> Result<()> {
+        if let Some(name) = other.tensors.keys().find(|name| self.tensors.contains_key(*name)) {
+            return Err(Fault::model(format!(
+                "{} and {} both hold {name}: open one of them",
+                self.place, other.place
+            )));
+        }
+        self.tensors.extend(other.tensors);
+        Ok(())
+    }
+
+    /// How many of the tensors of `other` have a name that is known here.
+    pub fn shared(&self, other: &Self) -> usize {
+        other.tensors.keys().filter(|name| self.tensors.contains_key(*name)).count()
+    }
+
+    /// A tensor's name, if there is a tensor.
+    pub fn any_name(&self) -> Option<&str> {
+        self.tensors.keys().next().map(String::as_str)
+    }
+
+    /// Whether a tensor's name begins so.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
     /// The files that a sharded checkpoint's index names.

@@ -1,0 +1,125 @@
+//! A model's files, opened: its configuration in memory, its weights fetched as they are asked for.
+
+use crate::fault::{Fault, Result};
+use crate::files::Files;
+use crate::remote::Remote;
+use calotype_pipeline::Model;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The files of a model folder that are read whole; not every model has all of them.
+const SMALL: [&str; 10] = [
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "unet/config.json",
+    "vae/config.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+];
+
+/// The folders of a model that hold weights, in the order of [`Model::from_sources`].
+const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+/// A model folder, some components perhaps replaced by files of their own.
+pub struct Opened {
+    name: String,
+    small: Rc<HashMap<&'static str, Vec<u8>>>,
+    sources: [Remote; 3],
+    /// The files that stand in for a component's own.
+    replaced: [Vec<String>; 3],
+}
+
+impl Opened {
+    /// A folder in the diffusers layout.
+    pub async fn folder(name: String, files: &Rc<Files>) -> Result<Self> {
+        let mut small = HashMap::new();
+        for path in SMALL {
+            if let Some(bytes) = files.whole(path).await? {
+                small.insert(path, bytes);
+            }
+        }
+        if !small.contains_key(SMALL[0]) {
+            return Err(Fault::model(format!(
+                "{name}: no model_index.json. A model is a folder in the diffusers layout: model_index.json beside \
+                 text_encoder, tokenizer, unet, vae and scheduler"
+            )));
+        }
+        let [text, unet, vae] = COMPONENTS.map(|component| Remote::open(files, component));
+        let sources = [text.await?, unet.await?, vae.await?];
+        Ok(Self { name, small: Rc::new(small), sources, replaced: Default::default() })
+    }
+
+    /// The same model with the components that `names` hold in place of its own. Which a file is for is seen by its
+    /// tensors' names; several files make one component together, as a sharded checkpoint's do.
+    pub async fn with_parts(&self, files: &Rc<Files>, names: &[String]) -> Result<Self> {
+        let mut found: [Option<Remote>; 3] = Default::default();
+        let mut replaced = self.replaced.clone();
+        for name in names {
+            let part = Remote::file(files, name).await?;
+            let known = self.sources.each_ref().map(|own| own.shared(&part));
+            let at = (0..COMPONENTS.len()).max_by_key(|&i| known[i]).filter(|&i| known[i] > 0);
+            let at = at.ok_or_else(|| self.stranger(name, &part))?;
+            match &mut found[at] {
+                Some(others) => {
+                    others.join(part)?;
+                    replaced[at].push(name.clone());
+                }
+                none => {
+                    *none = Some(part);
+                    replaced[at] = vec![name.clone()];
+                }
+            }
+        }
+        let mut sources = self.sources.clone();
+        for (own, part) in sources.iter_mut().zip(found) {
+            if let Some(part) = part {
+                *own = part;
+            }
+        }
+        Ok(Self { name: self.name.clone(), small: self.small.clone(), sources, replaced })
+    }
+
+    /// The files that stand in for its own.
+    pub fn replaced(&self) -> Vec<&str> {
+        self.replaced.iter().flatten().map(String::as_str).collect()
+    }
+
+    /// What it is called, with those files.
+    pub fn name(&self) -> String {
+        [vec![self.name.as_str()], self.replaced()].concat().join(" + ")
+    }
+
+    /// Reads its configuration.
+    pub fn model(&self) -> Result<Model> {
+        let file = |path: &str| self.small.get(path).cloned().map(Cow::Owned);
+        Ok(Model::from_sources(&self.name(), file, self.sources.clone())?)
+    }
+
+    /// Says what a file is that no component of this model knows.
+    fn stranger(&self, name: &str, part: &Remote) -> Fault {
+        let Some(first) = part.any_name() else {
+            return Fault::model(format!("{name} holds no tensors"));
+        };
+        if first.starts_with("lora_") || first.contains(".lora") {
+            return Fault::model(format!("{name} is a LoRA, which is not supported"));
+        }
+        // The layout of the first release (github.com/CompVis/stable-diffusion), which A1111's web UI kept.
+        let parts = ["model.diffusion_model.", "first_stage_model.", "cond_stage_model."];
+        if parts.iter().any(|p| part.has_prefix(p)) {
+            return Fault::model(format!(
+                "{name} is a whole model in one file, which is not read here: open the same model as a folder in the \
+                 diffusers layout, or the files of its text_encoder, unet or vae folder"
+            ));
+        }
+        Fault::model(format!(
+            "{name} is no part of {}: none of its tensors ({first}, …) belongs to that model's text encoder, UNet or \
+             VAE in the diffusers layout",
+            self.name
+        ))
+    }
+}

@@ -1,0 +1,230 @@
+// What a person is told when something is wrong, and what the page can do about it.
+
+import assert from "node:assert/strict";
+import { cpSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { changed, inFolder, root, TINY } from "./native.mjs";
+import { generate, ready, state, until } from "./page.mjs";
+import { beforeTheWorker, capTheHeap } from "./workers.mjs";
+
+/** What the page complains of: words for a person. */
+async function trouble(page, pattern) {
+  await page.waitForFunction(() => !document.getElementById("trouble").hidden);
+  const text = await page.textContent("#trouble");
+  assert.match(text, pattern);
+  assert.doesNotMatch(text, /\.rs:|\.m?js:|wasm|unreachable|undefined|null|NaN|panicked|\n| {2}|(^| )--?[a-z]/);
+  return text;
+}
+
+async function click(page, pattern) {
+  await page.click("#generate");
+  await until(page, /^(Done|No )/);
+  assert.match(await state(page), pattern, await page.textContent("#trouble"));
+}
+
+/** No WebGPU in the page, or none in its Workers: nothing to click. */
+export async function trouble_without_webgpu(given) {
+  const { page, server } = given;
+  await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }));
+  await page.goto(server.url);
+  await trouble(page, /^This browser has no WebGPU.*It needs https or localhost, and Chrome/);
+  assert.equal(await state(page), "No picture can be made here.");
+  assert.ok(await page.isDisabled("#generate"));
+}
+
+export async function trouble_without_webgpu_in_workers(given) {
+  const { page, context, server } = given;
+  await beforeTheWorker(context, () => Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined }));
+  await page.goto(server.url);
+  await trouble(page, /^This browser keeps WebGPU from Workers/);
+  assert.equal(await state(page), "No picture can be made here.");
+}
+
+/** WebGPU, but no GPU; then there is one, and a click is enough. */
+export async function trouble_without_an_adapter(given) {
+  const { page, context, server } = given;
+  await beforeTheWorker(context, () => (GPU.prototype.requestAdapter = async () => null));
+  await page.goto(`${server.url}?model=/tiny/`);
+  await trouble(page, /has WebGPU but found no GPU that it may use: update the graphics driver/);
+  assert.equal(await state(page), "No picture can be made here.");
+  await click(page, /^No picture can be made here/);
+  await context.unroute("**/pkg/worker.js");
+  await page.fill("[name=steps]", "1");
+  await page.fill("[name=width]", "72");
+  await page.fill("[name=height]", "64");
+  await click(page, /^Done/);
+}
+
+/** The browser's GPU process dies in the middle of a run; the next click opens the GPU and the model again. */
+export async function trouble_with_a_lost_gpu(given) {
+  const { page, browser } = given;
+  given.expected = /WebGL|GPU process|context/i;
+  await ready(given);
+  await page.fill("[name=steps]", "500");
+  await page.fill("[name=width]", "72");
+  await page.click("#generate");
+  await until(page, /^Step 2 /);
+  const session = await browser.newBrowserCDPSession();
+  await session.send("Browser.crashGpuProcess").catch(() => {});
+  await until(page, /^No picture/);
+  const text = await trouble(page, /^the GPU .*was lost .*smaller width and height/);
+  assert.equal(await state(page), "No picture. Generate opens the GPU again.");
+  assert.match(await page.textContent("#model"), /^None/);
+  await page.fill("[name=steps]", "1");
+  await click(page, /^Done/);
+  // As it was asked for, not as the model that was loaded again would have it.
+  assert.match(await page.textContent("figcaption"), /Size: 72x64/);
+  return text;
+}
+
+/** The same while nothing runs: told at the next click. */
+export async function trouble_with_a_gpu_lost_in_between(given) {
+  const { page, context } = given;
+  await beforeTheWorker(context, () => {
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      const device = await requestDevice.apply(this, options);
+      new BroadcastChannel("lose").onmessage = () => device.destroy();
+      return device;
+    };
+  });
+  await ready(given);
+  await generate(page, { steps: 1 });
+  await page.evaluate(() => new BroadcastChannel("lose").postMessage(1));
+  await page.waitForTimeout(500);
+  await click(page, /^No picture\. Generate opens the GPU again/);
+  await trouble(page, /^the GPU .*was lost/);
+  await click(page, /^Done/);
+}
+
+/** A picture whose parts are larger than the GPU's buffers is refused before anything runs. */
+export async function trouble_with_a_picture_too_large(given) {
+  const { page } = given;
+  await ready(given);
+  await page.fill("[name=steps]", "1");
+  await page.fill("[name=width]", "16384");
+  await page.fill("[name=height]", "16384");
+  await click(page, /^No picture\.$/);
+  const text = await trouble(page, /needs \d+ bytes in one buffer, .* hold at most \d+: choose a smaller width and height/);
+  await page.fill("[name=width]", "64");
+  await page.fill("[name=height]", "64");
+  await click(page, /^Done/);
+  return text;
+}
+
+/** A GPU whose memory ends while buffers are made, as WebGPU tells of it: later, and to nobody in particular. */
+export async function trouble_with_too_little_gpu_memory(given) {
+  const { page, context } = given;
+  await beforeTheWorker(context, () => {
+    const { createBuffer } = GPUDevice.prototype;
+    const taken = new WeakMap();
+    GPUDevice.prototype.createBuffer = function (options) {
+      const bytes = (taken.get(this) ?? 0) + options.size;
+      taken.set(this, bytes);
+      const error = () => new GPUOutOfMemoryError("no memory");
+      if (bytes > 40e6) this.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error: error() }));
+      return createBuffer.call(this, options);
+    };
+  });
+  await ready(given);
+  await page.fill("[name=steps]", "1");
+  await page.fill("[name=width]", "512");
+  await page.fill("[name=height]", "512");
+  await click(page, /^No picture\.$/);
+  const text = await trouble(page, /^the GPU has too little memory: it gave up at [\d.]+ MB\. Choose a smaller width/);
+  await page.fill("[name=width]", "64");
+  await page.fill("[name=height]", "64");
+  await click(page, /^Done/);
+  return text;
+}
+
+/** A tab that has no more memory for the engine itself. */
+export async function trouble_with_too_little_memory_in_the_tab(given) {
+  const { page, context, server } = given;
+  await capTheHeap(context, 4 << 20);
+  await page.goto(`${server.url}?model=/tiny/`);
+  await trouble(page, /^the tab ran out of memory: the engine holds \d+ MB of it and gets no more/);
+  assert.equal(await state(page), "No model is loaded. Generate opens the GPU again.");
+  await context.unroute("**/calotype_web_bg.wasm");
+  await page.fill("[name=steps]", "1");
+  await click(page, /^Done/);
+}
+
+/** What a run cannot be told of in the form's own words. */
+export async function trouble_in_the_words_of_the_form(given) {
+  const { page } = given;
+  await ready(given);
+  await page.$$eval("[name=width], [name=cfgScale], [name=seed]", (fields) =>
+    fields.forEach((field) => ["step", "pattern", "max"].forEach((rule) => field.removeAttribute(rule))));
+  await page.$eval("[name=width]", (field) => (field.step = "any"));
+  await page.fill("[name=width]", "100");
+  await click(page, /^No picture\.$/);
+  await trouble(page, /^width 100 is not a multiple of 8, the model's smallest step: use 96 or 104$/);
+  await page.fill("[name=width]", "64");
+  await page.fill("[name=cfgScale]", "1e39");
+  await click(page, /^No picture\.$/);
+  await trouble(page, /^CFG scale/);
+  await page.fill("[name=cfgScale]", "5");
+  await page.fill("[name=seed]", "twelve");
+  await click(page, /^No picture\.$/);
+  await trouble(page, /^seed twelve is not a whole number from 0 to/);
+}
+
+/** Files that are no model get a sentence that names them, and the model before them stays. */
+export async function trouble_with_bad_files(given) {
+  const { page } = given;
+  await ready(given);
+  const refused = async (input, files, pattern) => {
+    await page.setInputFiles(input, files);
+    await trouble(page, pattern);
+    assert.match(await state(page), /still loaded/);
+  };
+  await inFolder(async (folder) => {
+    const file = (name, bytes) => (writeFileSync(join(folder, name), bytes), join(folder, name));
+    await refused("#files", file("words.safetensors", "no tensors here"), /words\.safetensors/);
+    await refused("#files", file("notes.txt", "no model"), /notes\.txt is not a model: open a folder/);
+    await refused("#files", [file("a.safetensors", ""), file("b.json", "{}")], /b\.json does not go with single files/);
+
+    const tensor = (name) => {
+      const header = Buffer.from(JSON.stringify({ [name]: { dtype: "F32", shape: [1], data_offsets: [0, 4] } }));
+      const length = Buffer.alloc(8);
+      length.writeUInt32LE(header.length);
+      return Buffer.concat([length, header, Buffer.alloc(4)]);
+    };
+    const single = file("v1-5-pruned.safetensors", tensor("model.diffusion_model.input_blocks.0.0.weight"));
+    await refused("#files", single, /^v1-5-pruned\.safetensors is a whole model in one file, which is not read here/);
+    await refused("#files", file("x.safetensors", tensor("x.weight")), /^x\.safetensors is no part of tiny: none of its/);
+    await refused("#files", file("half.safetensors", tensor("conv_in.weight")), /half\.safetensors/);
+    const other = join(root, "tests/goldens/sd2-tiny/model/unet/diffusion_pytorch_model.safetensors");
+    await refused("#files", other, /diffusion_pytorch_model\.safetensors has shape .* config\.json implies/);
+
+    const model = join(folder, "broken");
+    cpSync(TINY, model, { recursive: true });
+    truncateSync(join(model, "unet/diffusion_pytorch_model.safetensors"), 100_000);
+    await refused("#folder", model, /unet\/diffusion_pytorch_model\.safetensors: truncated/);
+    rmSync(join(model, "model_index.json"));
+    await refused("#folder", model, /broken: no model_index\.json/);
+  });
+  await generate(page, { steps: 1 });
+}
+
+/** Numbers that overflow on the way are told with their step, and no picture is shown. */
+export async function trouble_with_numbers_names_the_step(given) {
+  const { page } = given;
+  await ready(given);
+  await inFolder(async (folder) => {
+    const file = join(folder, "flood.safetensors");
+    const unet = "unet/diffusion_pytorch_model.safetensors";
+    writeFileSync(file, changed(unet, "conv_out.bias", (half) => (half & 0x8000) | 0x7bff));
+    await page.setInputFiles("#files", file);
+    await until(page, /^Ready: tiny \+ flood\.safetensors/);
+    await page.fill("[name=steps]", "300");
+    await page.selectOption("[name=sampler]", "euler");
+    await page.fill("[name=cfgScale]", "1e30");
+    await page.$eval("[name=cfgScale]", (field) => field.removeAttribute("max"));
+    await click(page, /^No picture\.$/);
+    const text = await trouble(page, /no picture: the UNet, at step \d+ of 300, produced \d+ values that are not finite/);
+    assert.equal(await page.$$eval("#gallery figure", (all) => all.length), 0);
+    return text;
+  });
+}
