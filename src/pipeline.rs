@@ -3,6 +3,7 @@ use crate::{
 };
 use calotype_graph::Executor;
 use pollster::block_on;
+use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -78,6 +79,26 @@ impl Pipeline {
     pub fn encode_text(&mut self, prompt: &str) -> Result<HostTensor, Error> {
         Ok(block_on(self.inner.encode_text(prompt))?)
     }
+    /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise.
+    pub fn load(&mut self, request: &Request) -> Result<LoadTimes, Error> {
+        Ok(block_on(self.inner.load(request))?)
+    }
+
+    /// Forgets the prompts' states, so that the next run encodes them again, as the first did.
+    pub fn forget_prompts(&mut self) {
+        self.inner.forget_prompts();
+    }
+
+    /// Runs each stage of a request, which has been drawn before, `runs` times with every launch timed by itself.
+    pub fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>, Error> {
+        Ok(block_on(self.inner.profile(request, runs))?)
+    }
+
+    /// The device's best rates at what this pipeline does, measured.
+    pub fn ceilings(&self) -> Result<Ceilings, Error> {
+        Ok(block_on(ceilings(self.executor(), self.precision()))?)
+    }
+
 
     /// Noise to latents, `[B, C, H/f, W/f]` f32, from text states `[1, T, hidden]` (one, or one an image), the negative
     /// prompts' where the request is guided. `each_step` is told of every step, may read the latents through the

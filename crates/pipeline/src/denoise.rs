@@ -32,6 +32,8 @@ pub struct Progress {
     pub steps: usize,
     /// Since the first step began.
     pub elapsed: Duration,
+    /// What it took to hand the step to the device, and on the CPU, which has no other time, to compute it.
+    pub submit: Duration,
 }
 
 impl<'a> Denoising<'a> {
@@ -120,8 +122,11 @@ impl<'a> Denoising<'a> {
             return Ok(None);
         }
         loop {
+        let mut submit = Duration::ZERO;
             self.exec.run(self.program, self.evaluation)?;
+            let start = Instant::now();
             // One evaluation is encoded while the one before runs: the device never waits for the host.
+            submit += start.elapsed();
             self.exec.pace(1).await?;
             self.evaluation += 1;
             if self.steps[self.evaluation - 1].ends_step || self.evaluation == self.steps.len() {
@@ -137,6 +142,7 @@ impl<'a> Denoising<'a> {
             steps: self.total.max(self.step),
             elapsed: self.started.elapsed(),
         }))
+            submit,
     }
 
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.

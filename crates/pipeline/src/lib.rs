@@ -10,6 +10,7 @@ mod denoise;
 pub mod error;
 pub mod image;
 mod model;
+pub mod measure;
 pub mod noise;
 mod pipeline;
 mod request;

@@ -2,6 +2,7 @@ use crate::blueprint::{Blueprint, CONTEXT, MemoryPlan, STEP, Size, TEXT, VAE};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::measure::LoadTimes;
 use crate::model::Model;
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use crate::request::Request;
@@ -20,16 +21,17 @@ use web_time::{Duration, Instant};
 /// The way of a prompt: [`encode_text`](Self::encode_text), [`denoise`](Self::denoise),
 /// [`decode_latents`](Self::decode_latents); [`text_to_image`](Self::text_to_image) is all three.
 pub struct Pipeline {
-    exec: Rc<dyn Executor>,
-    model: Model,
-    precision: Precision,
+    pub(crate) exec: Rc<dyn Executor>,
+    pub(crate) model: Model,
+    pub(crate) precision: Precision,
     /// Tells this model's weights from another's on the same device.
     checkpoint: u64,
-    canvas: Option<Canvas>,
-    text: Option<(Ports, Program)>,
+    pub(crate) canvas: Option<Canvas>,
+    pub(crate) text: Option<(Ports, Program)>,
     /// States of the prompts met last, so that a series of pictures encodes each prompt once.
-    states: RefCell<HashMap<String, HostTensor>>,
-    load_time: Duration,
+    pub(crate) states: RefCell<HashMap<String, HostTensor>>,
+    /// What loading has taken since the start.
+    pub(crate) spent: LoadTimes,
 }
 
 /// The programs and ports of one size of run.
@@ -80,7 +82,7 @@ impl Pipeline {
             canvas: None,
             text: None,
             states: RefCell::default(),
-            load_time: Duration::ZERO,
+            spent: LoadTimes::default(),
         }
     }
 
@@ -228,7 +230,7 @@ impl Pipeline {
         request.check()?;
         request.size(&self.model)?;
         let mut timings = Timings::default();
-        let loading = self.load_time;
+        let loading = self.spent.total();
 
         // 1. Words to states.
         let start = Instant::now();
@@ -242,11 +244,11 @@ impl Pipeline {
                 negative.push(self.encode_text(prompt).await?);
             }
         }
-        timings.text = start.elapsed().saturating_sub(self.load_time - loading);
+        timings.text = start.elapsed().saturating_sub(self.spent.total() - loading);
 
         // 2. Noise to latents.
         let start = Instant::now();
-        let loaded = self.load_time;
+        let loaded = self.spent.total();
         let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {
@@ -254,7 +256,7 @@ impl Pipeline {
             }
         }
         let latents = run.latents().await?;
-        timings.denoise = start.elapsed().saturating_sub(self.load_time - loaded);
+        timings.denoise = start.elapsed().saturating_sub(self.spent.total() - loaded);
         if not_finite(&latents.to_f32()).is_some() {
             return Err(self.find_broken_step(request, &negative, &positive).await?);
         }
@@ -263,7 +265,7 @@ impl Pipeline {
         let start = Instant::now();
         let pictures = self.decode_latents(&latents).await?;
         timings.decode = start.elapsed();
-        timings.load = self.load_time - loading;
+        timings.load = self.spent.total() - loading;
         let seeds = request.seeds();
         Ok(Output { pictures, seeds, latents, timings, memory: self.exec.memory() })
     }
@@ -294,7 +296,7 @@ impl Pipeline {
         Error::Broken { stage, what, hint: hint.into() }
     }
 
-    async fn prepare_text(&mut self) -> Result<()> {
+    pub(crate) async fn prepare_text(&mut self) -> Result<()> {
         if self.text.is_some() {
             return Ok(());
         }
@@ -306,7 +308,9 @@ impl Pipeline {
         self.exec.load(&graph, &*self.model.text, &mut |_| ()).await?;
         let mut ports = Ports::new();
         let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
+        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
         for (name, value) in values {
+        times.weights = start.elapsed() - times.total();
             let shape = graph.value(value).shape;
             let dtype = if name == "ids" { DType::U32 } else { self.precision.dtype() };
             ports.insert(name.clone(), self.exec.port(&format!("text encoder.{name}"), shape, dtype)?);
@@ -314,11 +318,12 @@ impl Pipeline {
         let spec = ProgramSpec { graph: &graph, ports: &ports, precision: self.precision };
         let program = self.exec.prepare(&[spec])?.remove(0);
         self.text = Some((ports, program));
-        self.load_time += start.elapsed();
+        times.compile = start.elapsed() - times.total();
+        self.spent.add(times);
         Ok(())
     }
 
-    async fn prepare(&mut self, size: Size) -> Result<()> {
+    pub(crate) async fn prepare(&mut self, size: Size) -> Result<()> {
         if self.canvas.as_ref().is_some_and(|c| c.size == size) {
             return Ok(());
         }
@@ -334,15 +339,18 @@ impl Pipeline {
         let mut bound = Vec::new();
         for (i, stage) in blueprint.stages.iter().enumerate().filter(|(i, _)| *i != TEXT) {
             self.exec.load(&stage.graph, Blueprint::source(&self.model, i), &mut |_| ()).await?;
+        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
             let own: Ports = stage.ports.iter().map(|(n, p)| (n.clone(), ports[p].clone())).collect();
             bound.push((&stage.graph, own));
         }
         let precision = self.precision;
         let specs: Vec<ProgramSpec> =
             bound.iter().map(|(graph, ports)| ProgramSpec { graph, ports, precision }).collect();
+        times.weights = start.elapsed() - times.total();
         let programs = self.exec.prepare(&specs)?;
         self.canvas = Some(Canvas { size, ports, programs });
-        self.load_time += start.elapsed();
+        times.compile = start.elapsed() - times.total();
+        self.spent.add(times);
         Ok(())
     }
 }

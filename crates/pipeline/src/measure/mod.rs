@@ -1,0 +1,81 @@
+//! What a run costs, stage by stage and launch by launch, and what the device can do at best: what
+//! `calotype bench` reports.
+
+mod ceilings;
+mod profile;
+
+pub use ceilings::{Ceiling, Ceilings, ceilings};
+pub use profile::{StageProfile, Work};
+
+use crate::blueprint::{Blueprint, Size};
+use crate::error::Result;
+use crate::pipeline::Pipeline;
+use crate::request::Request;
+use web_time::Duration;
+
+/// What [`Pipeline::load`] took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadTimes {
+    /// Making or reading weights, laying them out, bringing them to the device.
+    pub weights: Duration,
+    /// Compiling kernels, making buffers and bindings.
+    pub compile: Duration,
+    /// Drawing up graphs, and all else.
+    pub other: Duration,
+}
+
+impl LoadTimes {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.weights + self.compile + self.other
+    }
+
+    pub(crate) fn add(&mut self, more: Self) {
+        self.weights += more.weights;
+        self.compile += more.compile;
+        self.other += more.other;
+    }
+}
+
+impl Pipeline {
+    /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise. What is
+    /// there already costs nothing.
+    pub async fn load(&mut self, request: &Request) -> Result<LoadTimes> {
+        let before = self.spent;
+        let size = self.size(request)?;
+        self.prepare_text().await?;
+        self.prepare(size).await?;
+        self.exec.wait().await?;
+        Ok(LoadTimes {
+            weights: self.spent.weights - before.weights,
+            compile: self.spent.compile - before.compile,
+            other: self.spent.other - before.other,
+        })
+    }
+
+    /// Forgets the states of the prompts met so far, so that the next run encodes its own again, as its first did.
+    pub fn forget_prompts(&mut self) {
+        self.states.borrow_mut().clear();
+    }
+
+    /// Runs each stage of a request `runs` times with every launch timed by itself. Draw the request first: what the
+    /// stages read is what the last run left.
+    pub async fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>> {
+        let size = self.size(request)?;
+        self.load(request).await?;
+        let blueprint = Blueprint::new(&self.model, size, self.precision)?;
+        let text = self.text.iter().map(|(_, program)| program);
+        let programs = text.chain(self.canvas.iter().flat_map(|canvas| &canvas.programs));
+        let mut stages = Vec::new();
+        for (stage, program) in blueprint.stages.iter().zip(programs) {
+            stages.push(StageProfile::take(&*self.exec, stage, program, self.precision, runs).await?);
+        }
+        Ok(stages)
+    }
+
+    fn size(&self, request: &Request) -> Result<Size> {
+        request.check()?;
+        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
+        Size::of(request, &self.model, &program, request.guided())
+    }
+}
