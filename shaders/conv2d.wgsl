@@ -24,6 +24,7 @@ struct Params {
     pad_top: u32,
     pad_left: u32,
     image_bias_stride: u32, // vec4s from one image's extra bias to the next: 0 where all share one
+    image_bias_base: u32,   // its first vec4
 }
 override BIAS: bool = false;
 override RESIDUAL: bool = false;
@@ -121,7 +122,8 @@ fn store(row: u32, column: u32, value: vec4<f32>) {
         v += bias[column];
     }
     if (IMAGE_BIAS) {
-        v += from_a(image_bias[row / (params.out_height * params.out_width) * params.image_bias_stride + column]);
+        v += from_a(image_bias[row / (params.out_height * params.out_width) * params.image_bias_stride + column
+            + params.image_bias_base]);
     }
     v = activate(v);
     if (RESIDUAL) {

@@ -24,6 +24,7 @@ struct Params {
     pad_top: u32,
     pad_left: u32,
     image_bias_stride: u32,
+    image_bias_base: u32,
 }
 override BIAS: bool = false;
 override RESIDUAL: bool = false;
@@ -73,7 +74,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
         sum += bias[column];
     }
     if (IMAGE_BIAS) {
-        sum += from_a(image_bias[image * params.image_bias_stride + column]);
+        sum += from_a(image_bias[image * params.image_bias_stride + column
+            + params.image_bias_base]);
     }
     sum = activate(sum);
     if (RESIDUAL) {

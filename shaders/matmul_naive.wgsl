@@ -12,10 +12,11 @@ struct Params {
     x_base: u32,
     residual_base: u32,
     y_base: u32,
-    residual_width: u32, // 0 where one residual row serves all rows, else n
+    y_width: u32, // n
 }
 override BIAS: bool = false;
 override RESIDUAL: bool = false;
+override GATED: bool = false; // never so: gates come by fours
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<AV>;        // [M, K]
@@ -42,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     }
     sum = activate(sum);
     if (RESIDUAL) {
-        sum += from_a(residual[row * params.residual_width + column + params.residual_base]);
+        sum += from_a(residual[row * params.y_width + column + params.residual_base]);
     }
     y[row * params.n + column + params.y_base] = to_a(sum);
 }

@@ -1,19 +1,20 @@
-// The sinusoidal embedding of the step's time (Ho et al. 2020, arXiv:2006.11239; diffusers' get_timestep_embedding).
+// The sinusoidal embeddings of all steps' times (Ho et al. 2020, arXiv:2006.11239; diffusers' get_timestep_embedding).
 // Device sines are good to 5e-4 only and lose more far from zero, so the angle is reduced and the sine computed here.
 #import storage
-#import step
 #import flat
 
 struct Params {
     count: u32, // output vectors
-    half: u32,  // sines, and as many cosines
+    half: u32,  // sines of a step, and as many cosines
     cosine_first: u32, // 1: cosines come first
+    words: u32,    // of a row of the table
+    timestep: u32, // which of them is the time
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(1) var<storage, read> table: array<u32>;       // [steps, words]
 @group(0) @binding(2) var<storage, read> frequencies: array<f32>; // [half]
-@group(0) @binding(3) var<storage, read_write> y: array<AV>;      // [2 half]
+@group(0) @binding(3) var<storage, read_write> y: array<AV>;      // [steps, 2 half]
 
 // Cody and Waite's reduction by multiples of pi/2 in three parts, then Taylor polynomials on [-pi/4, pi/4]. The first
 // two parts have so few bits (8 and 11; Cephes' for pi/4, doubled) that their products with fewer than 2^13 turns are
@@ -32,11 +33,12 @@ fn sine(angle: f32, quarter: u32) -> f32 {
 }
 
 fn value(i: u32) -> f32 {
-    if (i >= 2u * params.half) {
+    let at = i / (2u * params.half) * params.words + params.timestep;
+    if (at >= arrayLength(&table)) {
         return 0.0;
     }
-    let angle = step.timestep * frequencies[i % params.half];
-    let second = select(0u, 1u, i >= params.half);
+    let angle = bitcast<f32>(table[at]) * frequencies[i % params.half];
+    let second = i / params.half % 2u;
     return sine(angle, (second + params.cosine_first) % 2u);
 }
 

@@ -4,7 +4,7 @@
 //   x_tap(k)            remembers k, which x_advance() moves on by 4
 //   x_at(slot, k)       four consecutive k of that row
 //   w_at(k, column)     four consecutive columns of the right operand, column in units of 4
-//   finish(row, column, value)  the epilogue and the store
+//   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
 const BM: u32 = 64u;
 const BN: u32 = 64u;
 const BK: u32 = 16u;
@@ -12,7 +12,7 @@ const BM4: u32 = 16u;
 const BN4: u32 = 16u;
 
 var<workgroup> x_tile: array<vec4<f32>, 256>; // [BK, BM/4]: four rows of the left operand at one k
-var<workgroup> w_tile: array<vec4<f32>, 256>; // [BK, BN/4]: four columns of the right operand at one k
+var<workgroup> w_tile: array<vec4<f32>, 256>; // [BK, 2, BN/8]: four columns of the right operand at one k
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -26,6 +26,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = local / 4u;
     let wk = local / 16u;
     let wn = local % 16u;
+    // Even columns lie in the tile's first half, odd ones in the second: a thread's two columns are neighbours.
+    let wt = wn % 2u * 8u + wn / 2u;
 #for i in 0..4
     x_setup($iu, min(m0 + row + 16u * $iu, params.m_base + params.m - 1u));
 #endfor
@@ -56,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             x_tile[at + 2u * BM4][lane] = x_$i.z;
             x_tile[at + 3u * BM4][lane] = x_$i.w;
         }
-        w_tile[(wk + 4u * $iu) * BN4 + wn] = w_$i;
+        w_tile[(wk + 4u * $iu) * BN4 + wt] = w_$i;
 #endfor
         workgroupBarrier();
         for (var k = 0u; k < BK; k++) {
@@ -80,13 +82,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {
         let low = m0 + ty * 4u + $ru;
         if (low < end) {
-            finish(low, n0 + tx, acc_$r_0);
-            finish(low, n0 + 8u + tx, acc_$r_1);
+            finish(low, n0 + 2u * tx, acc_$r_0, acc_$r_1);
         }
         let high = low + 32u;
         if (high < end) {
-            finish(high, n0 + tx, acc_4$r_0);
-            finish(high, n0 + 8u + tx, acc_4$r_1);
+            finish(high, n0 + 2u * tx, acc_4$r_0, acc_4$r_1);
         }
     }
 #endfor

@@ -36,8 +36,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
     }
     if (row < end) {
-#for j in 0..8
-        finish(row, n0 + $ju, acc_$j);
-#endfor
+        finish(row, n0, acc_0, acc_1);
+        finish(row, n0 + 2u, acc_2, acc_3);
+        finish(row, n0 + 4u, acc_4, acc_5);
+        finish(row, n0 + 6u, acc_6, acc_7);
     }
 }

@@ -10,5 +10,5 @@ struct Step {
     timestep: f32,
     noise: u32,       // which of the run's noise tensors
     uses_noise: u32,
-    pad: u32,
+    row: u32,         // of the table: this one
 }

@@ -153,8 +153,8 @@ struct Ones<'a>(&'a Case);
 
 impl WeightFetch for Ones<'_> {
     fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let weight = self.0.graph.weights().iter().find(|w| w.names[0] == name)?;
-        Some((DType::F32, weight.shape))
+        let tensors = self.0.graph.weights().iter().flat_map(|w| &w.tensors);
+        Some((DType::F32, tensors.into_iter().find(|t| t.names[0] == name)?.shape))
     }
 
     fn file(&self, _name: &str) -> String {

@@ -52,7 +52,7 @@ impl Compiled {
         }
         for (slot, value) in bound.iter_mut().zip(graph.values()) {
             if let Source::Weight(id) = value.source {
-                let name = || graph.weights()[id.index()].names[0].clone();
+                let name = || graph.weights()[id.index()].name();
                 let missing = || Error::Weight(format!("{}: weight {} was not loaded", graph.name, name()));
                 *slot = Some(weight(id, value.shape).ok_or_else(missing)?);
             }
@@ -67,7 +67,7 @@ impl Compiled {
         let mut seen: Vec<bool> = bound.iter().map(Option::is_some).collect();
         outputs.iter().for_each(|(id, _)| seen[id.index()] = true);
         for (node, dead) in graph.nodes().iter().zip(&mut dead).rev() {
-            for id in node.op.operands().into_iter().chain([node.output]) {
+            for id in node.op.operands().into_iter().map(|v| graph.root(v)).chain([node.output]) {
                 if !std::mem::replace(&mut seen[id.index()], true) {
                     dead.push(id);
                 }
@@ -141,6 +141,12 @@ impl Values<'_> {
     pub fn get(&self, id: ValueId) -> Held {
         let buffer = self.buffers.borrow()[id.index()].clone();
         Held(buffer.expect("a graph's nodes stand in an order in which they can run"))
+    }
+
+    /// A value, or the channels of one, by strides: what they lie in, from one row to the next, and the first.
+    pub fn columns(&self, id: ValueId) -> (Held, usize, usize) {
+        let (root, from) = self.graph.columns(id);
+        (self.get(root), self.shape(root).channels(), from)
     }
 
     /// Words of the op's own while it runs; their contents are anything.

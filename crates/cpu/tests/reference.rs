@@ -4,7 +4,7 @@ use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::{
     Attention, BASIS, Conv2d, Op, Operation, REGISTERS, Range, SamplerStep, Shapes, StepRow,
 };
-use calotype_graph::{Activation, Layout, Precision, Source, ValueId};
+use calotype_graph::{Activation, Layout, Precision, Source, ValueId, Weight};
 use calotype_tensor::{DType, HostTensor};
 use calotype_testkit::{Case, cases, error, max_error_relative_to_largest, run_case, tensor_of};
 use std::collections::HashMap;
@@ -57,6 +57,7 @@ fn names_of_cases_differ_and_every_op_has_some() {
         "layer_norm",
         "matmul",
         "range",
+        "row",
         "sampler_step",
         "scale",
         "timestep_embedding",
@@ -73,7 +74,7 @@ fn reference(case: &Case) -> Vec<Vec<f64>> {
     let graph = &case.graph;
     let mut values: HashMap<ValueId, Vec<f64>> = HashMap::new();
     for node in graph.nodes() {
-        for v in node.op.operands() {
+        for v in node.op.operands().into_iter().flat_map(|v| [graph.root(v), v]) {
             let source = &graph.value(v).source;
             let read = |name: &str| tensor_of(case, name).to_f32().into_iter().map(f64::from).collect();
             let value = match source {
@@ -82,9 +83,15 @@ fn reference(case: &Case) -> Vec<Vec<f64>> {
                     let weight = &graph.weights()[id.index()];
                     let own: Vec<f64> = match &weight.constant {
                         Some(constant) => constant.to_f32().into_iter().map(f64::from).collect(),
-                        None => read(&weight.names[0]),
+                        None => weight.tensors.iter().flat_map(|t| read(&t.names[0])).collect(),
                     };
-                    seen(&own, weight.shape.dims(), weight.layout, graph.shape(v).dims())
+                    let mut from = weight.tensors[0].shape.dims().to_vec();
+                    from[0] = weight.tensors.iter().map(|t| t.shape.dims()[0]).sum();
+                    seen(&own, &from, weight, graph.shape(v).dims())
+                }
+                Source::Columns { of, from } => {
+                    let (all, width) = (graph.shape(*of).channels(), graph.shape(v).channels());
+                    values[of].chunks(all).flat_map(|row| row[*from..][..width].to_vec()).collect()
                 }
                 Source::Node(_) => continue,
             };
@@ -98,13 +105,16 @@ fn reference(case: &Case) -> Vec<Vec<f64>> {
 }
 
 /// A checkpoint's tensor as the ops see it.
-fn seen(own: &[f64], from: &[usize], layout: Layout, to: &[usize]) -> Vec<f64> {
+fn seen(own: &[f64], from: &[usize], weight: &Weight, to: &[usize]) -> Vec<f64> {
     let mut seen = vec![0.0; to.iter().product()];
-    match layout {
+    let half = from[0] / 2;
+    // Where column n lies: of every eight, four values and their four gates.
+    let place = |n: usize| if weight.gated { n % half / 4 * 8 + n / half * 4 + n % 4 } else { n };
+    match weight.layout {
+        Layout::Vector if weight.gated => own.iter().enumerate().for_each(|(n, v)| seen[place(n)] = *v),
         Layout::Vector | Layout::Table => seen[..own.len()].copy_from_slice(own),
-        Layout::Matrix => {
-            (0..from[0]).for_each(|n| (0..from[1]).for_each(|k| seen[k * to[1] + n] = own[n * from[1] + k]))
-        }
+        Layout::Matrix => (0..from[0])
+            .for_each(|n| (0..from[1]).for_each(|k| seen[k * to[1] + place(n)] = own[n * from[1] + k])),
         Layout::Conv { kernel: [kh, kw], channels } => {
             for (i, v) in own.iter().enumerate() {
                 let (tap, channel, out) = (i % (kh * kw), i / (kh * kw) % from[1], i / (kh * kw) / from[1]);
@@ -125,7 +135,16 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
             let sum = |i: usize| (0..k).map(|j| x[i / n * k + j] * w[j * n + i % n]).sum::<f64>();
             let bias = |i: usize| op.bias.map_or(0.0, |b| get(b)[i % n]);
             let residual = |i: usize| op.residual.map_or(0.0, |r| get(r)[i]);
-            (0..rows * n).map(|i| activate(op.activation, sum(i) + bias(i)) + residual(i)).collect()
+            if !op.gated {
+                return (0..rows * n)
+                    .map(|i| activate(op.activation, sum(i) + bias(i)) + residual(i))
+                    .collect();
+            }
+            let width = n / 2;
+            let value = |i: usize| i / width * n + i % width / 4 * 8 + i % 4;
+            let product = |i: usize| sum(i) + bias(i);
+            let y = |i: usize| product(value(i)) * activate(op.activation, product(value(i) + 4));
+            (0..rows * width).map(|i| y(i) + residual(i)).collect()
         }
         Op::Conv2d(op) => conv2d(case, op, values),
         Op::Attention(op) => attention(case, op, values),
@@ -185,11 +204,23 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
             (0..get(op.ids).len() * c).map(|i| get(op.table)[id(i / c) * c + i % c] + position(i)).collect()
         }
         Op::TimestepEmbedding(op) => {
-            let time = step(case).timestep;
-            let angle = |f: &f64| f64::from(time * *f as f32);
-            let sines = get(op.frequencies).iter().map(|f| angle(f).sin());
-            let cosines = get(op.frequencies).iter().map(|f| angle(f).cos());
-            if op.cosine_first { cosines.chain(sines).collect() } else { sines.chain(cosines).collect() }
+            let embed = |row: usize| {
+                let time = step(case, row).timestep;
+                let angle = |f: &f64| f64::from(time * *f as f32);
+                let sines = get(op.frequencies).iter().map(|f| angle(f).sin());
+                let cosines = get(op.frequencies).iter().map(|f| angle(f).cos());
+                let both: Vec<f64> = if op.cosine_first {
+                    cosines.chain(sines).collect()
+                } else {
+                    sines.chain(cosines).collect()
+                };
+                both
+            };
+            (0..shape(op.table).rows()).flat_map(embed).collect()
+        }
+        Op::Row(op) => {
+            let c = shape(op.x).channels();
+            get(op.x)[step(case, case.row).row as usize * c..][..c].to_vec()
         }
         Op::FromLatents(op) => {
             let x = &get(op.latents)[op.from..][..op.shape.numel()];
@@ -293,14 +324,14 @@ fn attention(case: &Case, op: &Attention, values: &HashMap<ValueId, Vec<f64>>) -
     y
 }
 
-fn step(case: &Case) -> StepRow {
+fn step(case: &Case, row: usize) -> StepRow {
     let table = tensor_of(case, "table");
-    let row = &table.bytes()[case.row * 4 * StepRow::WORDS..][..size_of::<StepRow>()];
+    let row = &table.bytes()[row * 4 * StepRow::WORDS..][..size_of::<StepRow>()];
     bytemuck::pod_read_unaligned(row)
 }
 
 fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec<f64> {
-    let step = step(case);
+    let step = step(case, case.row);
     let output = &values[&op.output];
     let registers = values[&op.registers].clone();
     let (count, images) = (registers.len() / REGISTERS, case.graph.shape(op.registers).dims()[1]);

@@ -169,7 +169,7 @@ fn resolve(
         Operand::Port(name) | Operand::Table(name) => (port(name)?, binding.offset, binding.bytes),
         Operand::Weight(id) => {
             let slice = weights.get(spec.graph, *id).ok_or_else(|| {
-                let name = &spec.graph.weights()[id.index()].names[0];
+                let name = spec.graph.weights()[id.index()].name();
                 Error::Device(format!("{}: weight {name} was not loaded", spec.graph.name))
             })?;
             (slice.buffer, slice.offset + binding.offset, binding.bytes)

@@ -119,7 +119,8 @@ async fn run(
     gpu.set_caps(caps.clone());
     let mut graph = experiment(sizes)?;
     graph.checkpoint = u64::MAX;
-    let source = Random { shapes: graph.weights().iter().map(|w| (w.names[0].clone(), w.shape)).collect() };
+    let tensors = graph.weights().iter().flat_map(|w| &w.tensors);
+    let source = Random { shapes: tensors.map(|t| (t.names[0].clone(), t.shape)).collect() };
     graph.resolve(&source, Precision::F16)?;
     gpu.load(&graph, &source, &mut |_| ()).await?;
     let mut ports = Ports::new();

@@ -1,6 +1,6 @@
 use crate::executor::WeightFetch;
 use crate::ops::{Op, Shapes};
-use crate::value::{Elem, Layout, Rate, Source, Value, ValueId, Weight, WeightId};
+use crate::value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};
 use crate::{Error, Precision};
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::collections::HashSet;
@@ -112,22 +112,26 @@ impl Graph {
         seen: impl Into<Shape>,
     ) -> ValueId {
         let names = names.iter().map(|n| self.path(n)).collect();
-        self.add_weight(
-            Weight { names, shape: shape.into(), layout, constant: None, dtype: DType::F32 },
-            seen.into(),
-        )
+        let tensors = vec![Tensor { names, shape: shape.into() }];
+        let weight = Weight { tensors, layout, gated: false, constant: None, dtype: DType::F32 };
+        self.add_weight(weight, seen.into())
     }
 
     /// A constant in f32.
     pub fn constant(&mut self, name: &str, values: &[f32]) -> ValueId {
         let tensor = HostTensor::from_f32([values.len()], values);
         let (shape, layout) = (tensor.shape(), Layout::Vector);
-        let names = vec![self.path(name)];
-        self.add_weight(Weight { names, shape, layout, constant: Some(tensor), dtype: DType::F32 }, shape)
+        let tensors = vec![Tensor { names: vec![self.path(name)], shape }];
+        let constant = Some(tensor);
+        self.add_weight(Weight { tensors, layout, gated: false, constant, dtype: DType::F32 }, shape)
     }
 
-    fn add_weight(&mut self, weight: Weight, seen: Shape) -> ValueId {
-        let known = self.weights.iter().position(|w| w.names == weight.names && w.layout == weight.layout);
+    /// A weight as it stands, seen by the ops as `seen`; the same one twice is one value.
+    pub(crate) fn add_weight(&mut self, weight: Weight, seen: Shape) -> ValueId {
+        let known = self
+            .weights
+            .iter()
+            .position(|w| (&w.tensors, w.layout, w.gated) == (&weight.tensors, weight.layout, weight.gated));
         if let Some(id) = known {
             let source = Source::Weight(WeightId(id as u32));
             if let Some(v) = self.values.iter().position(|v| v.source == source && v.shape == seen) {
@@ -158,7 +162,23 @@ impl Graph {
         self.outputs.push((name.to_string(), value));
     }
 
-    fn add_value(&mut self, value: Value) -> ValueId {
+    /// Where a value's channels lie: in which computed value, from which channel on.
+    pub fn columns(&self, value: ValueId) -> (ValueId, usize) {
+        match self.value(value).source {
+            Source::Columns { of, from } => {
+                let (root, begin) = self.columns(of);
+                (root, begin + from)
+            }
+            _ => (value, 0),
+        }
+    }
+
+    /// The value that is computed where `value` is a part of one, else itself.
+    pub fn root(&self, value: ValueId) -> ValueId {
+        self.columns(value).0
+    }
+
+    pub(crate) fn add_value(&mut self, value: Value) -> ValueId {
         self.values.push(value);
         ValueId(self.values.len() as u32 - 1)
     }
@@ -179,27 +199,14 @@ impl Graph {
             .map(|(id, ..)| id.index())
             .collect();
         for (i, weight) in self.weights.iter_mut().enumerate().filter(|(_, w)| w.constant.is_none()) {
-            let Some(at) = weight.names.iter().position(|n| source.find(n).is_some()) else {
-                return Err(Error::Weight(source.missing(&weight.names)));
-            };
-            weight.names.swap(0, at);
-            weight.names.truncate(1);
-            let name = &weight.names[0];
-            let (dtype, found) = source.find(name).expect("just found");
-            // Linear layers may be kept as 1x1 convolutions and the other way round.
-            let trim = |s: Shape| {
-                let d = s.dims();
-                if d.len() == 4 && d[2..] == [1, 1] { Shape::new(&d[..2]) } else { s }
-            };
-            if trim(found) != trim(weight.shape) {
-                let file = source.file(name);
-                let (found, expected) = (found.to_string(), weight.shape.to_string());
-                return Err(Error::WeightShape { name: name.clone(), file, found, expected });
+            let mut halves = true;
+            for tensor in &mut weight.tensors {
+                halves &= tensor.resolve(source)? == DType::F16;
             }
-            weight.dtype = match (weight.layout, precision, dtype) {
-                (Layout::Vector, _, _) => DType::F32,
-                (_, Precision::F16, _) => DType::F16,
-                (_, _, DType::F16) if !odd.contains(&i) => DType::F16,
+            weight.dtype = match (weight.layout, precision) {
+                (Layout::Vector, _) => DType::F32,
+                (_, Precision::F16) => DType::F16,
+                _ if halves && !odd.contains(&i) => DType::F16,
                 _ => DType::F32,
             };
         }
@@ -211,7 +218,8 @@ impl Graph {
         let w = &self.weights[id.index()];
         let namespace = self.name.split(' ').next().unwrap_or_default();
         let prefix = Self::weight_prefix(self.checkpoint);
-        format!("{prefix}{namespace}/{}:{:?}:{}", w.names[0], w.layout, w.dtype)
+        let gated = if w.gated { " gated" } else { "" };
+        format!("{prefix}{namespace}/{}:{:?}{gated}:{}", w.name(), w.layout, w.dtype)
     }
 
     /// What the keys of a checkpoint's weights begin with.
@@ -247,8 +255,11 @@ impl Graph {
     pub fn listing(&self) -> String {
         let mut text = String::new();
         for node in &self.nodes {
-            let operands: Vec<String> =
-                node.op.operands().iter().map(|v| format!("%{} {}", v.0, self.shape(*v))).collect();
+            let named = |v: &ValueId| match self.columns(*v) {
+                (root, 0) if root == *v => format!("%{} {}", v.0, self.shape(*v)),
+                (root, from) => format!("%{}[{from}..] {}", root.0, self.shape(*v)),
+            };
+            let operands: Vec<String> = node.op.operands().iter().map(named).collect();
             let _ = writeln!(
                 text,
                 "%{} {} = {}({})  # {}",
@@ -260,5 +271,29 @@ impl Graph {
             );
         }
         text
+    }
+}
+
+impl Tensor {
+    /// Settles under which name a checkpoint holds the tensor, checks its shape there, and returns its elements' type.
+    fn resolve(&mut self, source: &dyn WeightFetch) -> Result<DType, Error> {
+        let Some(at) = self.names.iter().position(|n| source.find(n).is_some()) else {
+            return Err(Error::Weight(source.missing(&self.names)));
+        };
+        self.names.swap(0, at);
+        self.names.truncate(1);
+        let name = &self.names[0];
+        let (dtype, found) = source.find(name).expect("just found");
+        // Linear layers may be kept as 1x1 convolutions and the other way round.
+        let trim = |s: Shape| {
+            let d = s.dims();
+            if d.len() == 4 && d[2..] == [1, 1] { Shape::new(&d[..2]) } else { s }
+        };
+        if trim(found) != trim(self.shape) {
+            let file = source.file(name);
+            let (found, expected) = (found.to_string(), self.shape.to_string());
+            return Err(Error::WeightShape { name: name.clone(), file, found, expected });
+        }
+        Ok(dtype)
     }
 }

@@ -21,6 +21,6 @@ pub use executor::{
 pub use graph::{Graph, Node};
 pub use lower::{Caps, Recording, lower};
 pub use ops::{Activation, Op};
-pub use pack::{pack, pack_each};
+pub use pack::pack_each;
 pub use plan::Plan;
-pub use value::{Elem, Layout, Rate, Source, Value, ValueId, Weight, WeightId};
+pub use value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};

@@ -1,6 +1,6 @@
 use crate::executor::WeightFetch;
 use crate::value::Layout;
-use crate::{Error, Graph, Weight, WeightId};
+use crate::{Error, Graph, Tensor, Weight, WeightId};
 use calotype_tensor::{DType, Shape};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -31,25 +31,28 @@ pub async fn pack_each(
         rest = later;
         let mut jobs = Vec::new();
         for &(id, seen) in now {
-            let mut weight = graph.weights()[id.index()].clone();
+            let own = &graph.weights()[id.index()];
+            let mut weight = own.clone();
             if as_f32 {
                 weight.dtype = DType::F32;
             }
-            let name = &graph.weights()[id.index()].names[0];
-            let (dtype, bytes) = match &graph.weights()[id.index()].constant {
-                Some(constant) => (constant.dtype(), Cow::Borrowed(constant.bytes())),
-                None => {
-                    let (dtype, _) =
-                        source.find(name).ok_or_else(|| Error::Weight(source.missing(&weight.names)))?;
-                    (dtype, source.fetch(name).await.map_err(Error::Weight)?)
-                }
-            };
-            jobs.push((id, weight, seen, dtype, bytes, source.file(name)));
+            let mut parts = Vec::new();
+            for tensor in &own.tensors {
+                let name = &tensor.names[0];
+                let (dtype, bytes) = match &own.constant {
+                    Some(constant) => (constant.dtype(), Cow::Borrowed(constant.bytes())),
+                    None => {
+                        let missing = || Error::Weight(source.missing(&tensor.names));
+                        let (dtype, _) = source.find(name).ok_or_else(missing)?;
+                        (dtype, source.fetch(name).await.map_err(Error::Weight)?)
+                    }
+                };
+                parts.push(Part { dtype, bytes, file: source.file(name) });
+            }
+            jobs.push((id, weight, seen, parts));
         }
-        let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> = jobs
-            .into_par_iter()
-            .map(|(id, weight, seen, dtype, bytes, file)| (id, pack(&weight, seen, dtype, &bytes, &file)))
-            .collect();
+        let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> =
+            jobs.into_par_iter().map(|(id, weight, seen, parts)| (id, pack(&weight, seen, &parts))).collect();
         for (id, bytes) in packed {
             each(id, bytes?)?;
         }
@@ -57,29 +60,43 @@ pub async fn pack_each(
     Ok(())
 }
 
-/// Lays a checkpoint's tensor out as `weight` asks: `bytes` of `dtype` become the bytes of `weight.dtype` for a
-/// value of shape `seen`. Values that are not finite, or too large for f16, are errors that name the tensor.
-pub fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str) -> Result<Vec<u8>, Error> {
-    let name = || weight.names[0].clone();
-    let finite = |bad: usize| match bad {
-        0 => Ok(()),
-        count => Err(Error::WeightNotFinite { name: name(), file: file.to_string(), count }),
-    };
-    if (dtype, weight.dtype) == (DType::F16, DType::F16) {
+/// One of a weight's tensors as a checkpoint holds it.
+pub(crate) struct Part<'a> {
+    /// The elements' type.
+    pub dtype: DType,
+    /// The elements, little-endian.
+    pub bytes: Cow<'a, [u8]>,
+    /// The file they are in, for messages.
+    pub file: String,
+}
+
+/// Lays a weight's tensors out as `weight` asks: the parts become the bytes of `weight.dtype` for a value of shape
+/// `seen`. Values that are not finite, or too large for f16, are errors that name the tensor.
+pub(crate) fn pack(weight: &Weight, seen: Shape, parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
+    if weight.dtype == DType::F16 && parts.iter().all(|p| p.dtype == DType::F16) {
         // Halves stay as they are: only their order changes.
-        let halves: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
-        finite(halves.iter().filter(|h| *h & 0x7c00 == 0x7c00).count())?;
-        return Ok(bytemuck::cast_slice(&arrange(weight, seen, halves)).to_vec());
+        let halves = |(tensor, part): (&Tensor, &Part<'_>)| {
+            let halves: Vec<u16> = bytemuck::pod_collect_to_vec(&part.bytes);
+            finite(tensor, part, halves.iter().filter(|h| *h & 0x7c00 == 0x7c00).count())?;
+            Ok(halves)
+        };
+        let parts = weight.tensors.iter().zip(parts).map(halves).collect::<Result<Vec<_>, Error>>()?;
+        return Ok(bytemuck::cast_slice(&arrange(weight, seen, parts)).to_vec());
     }
-    let values = decode(dtype, bytes);
-    finite(values.iter().filter(|v| !v.is_finite()).count())?;
-    if weight.dtype == DType::F16 {
-        let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
-        if f16::from_f32(most).is_infinite() {
-            return Err(Error::WeightOverflow { name: name(), file: file.to_string(), value: most });
+    let floats = |(tensor, part): (&Tensor, &Part<'_>)| {
+        let values = decode(part.dtype, &part.bytes);
+        finite(tensor, part, values.iter().filter(|v| !v.is_finite()).count())?;
+        if weight.dtype == DType::F16 {
+            let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
+            if f16::from_f32(most).is_infinite() {
+                let (name, file) = (tensor.names[0].clone(), part.file.clone());
+                return Err(Error::WeightOverflow { name, file, value: most });
+            }
         }
-    }
-    let values = arrange(weight, seen, values);
+        Ok(values)
+    };
+    let parts = weight.tensors.iter().zip(parts).map(floats).collect::<Result<Vec<_>, Error>>()?;
+    let values = arrange(weight, seen, parts);
     Ok(match weight.dtype {
         DType::F16 => {
             let mut halves = vec![f16::ZERO; values.len()];
@@ -88,6 +105,16 @@ pub fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str
         }
         _ => bytemuck::cast_slice(&values).to_vec(),
     })
+}
+
+fn finite(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
+    match bad {
+        0 => Ok(()),
+        count => {
+            let (name, file) = (tensor.names[0].clone(), part.file.clone());
+            Err(Error::WeightNotFinite { name, file, count })
+        }
+    }
 }
 
 fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
@@ -100,44 +127,62 @@ fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     values
 }
 
-fn arrange<T: Copy + Default>(weight: &Weight, seen: Shape, mut values: Vec<T>) -> Vec<T> {
-    let from = weight.shape.dims();
-    match weight.layout {
-        Layout::Vector | Layout::Table => {
-            values.resize(seen.numel(), T::default());
-            values
+fn arrange<T: Copy + Default>(weight: &Weight, seen: Shape, parts: Vec<Vec<T>>) -> Vec<T> {
+    let mut to = vec![T::default(); seen.numel()];
+    // A gated weight's first half goes to the first four of every eight columns, its second half to the others.
+    let half = seen.channels() / 2;
+    let gate = |o: usize| o % half / 4 * 8 + o / half * 4 + o % 4;
+    let mut first = 0;
+    for (tensor, values) in weight.tensors.iter().zip(parts) {
+        let from = tensor.shape.dims();
+        match weight.layout {
+            Layout::Vector if weight.gated => {
+                values.iter().enumerate().for_each(|(i, v)| to[gate(first + i)] = *v);
+            }
+            Layout::Vector | Layout::Table => to[first..first + values.len()].copy_from_slice(&values),
+            Layout::Matrix => {
+                let [k, n]: [usize; 2] = seen.dims().try_into().expect("a matrix has two axes");
+                let shape = [from[0], from[1], 1];
+                if weight.gated {
+                    transpose(&values, shape, &mut to, [n, k], |o| gate(first + o));
+                } else {
+                    transpose(&values, shape, &mut to, [n, k], |o| first + o);
+                }
+            }
+            Layout::Conv { kernel: [kh, kw], channels } => {
+                let padded = [seen.dims()[1], channels];
+                transpose(&values, [from[0], from[1], kh * kw], &mut to, padded, |o| first + o);
+            }
         }
-        Layout::Matrix => transpose(&values, [from[0], from[1], 1], [seen.dims()[1], seen.dims()[0]]),
-        Layout::Conv { kernel: [kh, kw], channels } => {
-            transpose(&values, [from[0], from[1], kh * kw], [seen.dims()[1], channels])
-        }
+        first += if weight.layout == Layout::Vector { from.iter().product() } else { from[0] };
     }
+    to
 }
 
-/// `[out, channels, taps]` to `[taps, padded_channels, padded_out]`, in tiles that stay in the first-level cache.
-fn transpose<T: Copy + Default>(
+/// `[out, channels, taps]` into `[taps, padded_channels, padded_out]`, in tiles that stay in the first-level cache;
+/// `column` tells where an output goes.
+fn transpose<T: Copy>(
     from: &[T],
     [out, channels, taps]: [usize; 3],
+    to: &mut [T],
     [padded_out, padded_channels]: [usize; 2],
-) -> Vec<T> {
+    column: impl Fn(usize) -> usize,
+) {
     const TILE: usize = 16;
-    let mut to = vec![T::default(); taps * padded_channels * padded_out];
     for c0 in (0..channels).step_by(TILE) {
         let c1 = (c0 + TILE).min(channels);
         for o0 in (0..out).step_by(TILE) {
             let o1 = (o0 + TILE).min(out);
             for tap in 0..taps {
                 for c in c0..c1 {
-                    let row = (tap * padded_channels + c) * padded_out;
-                    let column = c * taps + tap;
-                    for (o, slot) in (o0..o1).zip(&mut to[row + o0..row + o1]) {
-                        *slot = from[o * channels * taps + column];
+                    let row = &mut to[(tap * padded_channels + c) * padded_out..][..padded_out];
+                    for o in o0..o1 {
+                        row[column(o)] = from[(o * channels + c) * taps + tap];
                     }
                 }
             }
         }
     }
-    to
 }
 
 #[cfg(test)]
@@ -145,7 +190,12 @@ mod tests {
     use super::*;
 
     fn weight(layout: Layout, shape: &[usize], dtype: DType) -> Weight {
-        Weight { names: vec!["w".into()], shape: Shape::new(shape), layout, constant: None, dtype }
+        let tensors = vec![Tensor { names: vec!["w".into()], shape: Shape::new(shape) }];
+        Weight { tensors, layout, gated: false, constant: None, dtype }
+    }
+
+    fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str) -> Result<Vec<u8>, Error> {
+        super::pack(weight, seen, &[Part { dtype, bytes: bytes.into(), file: file.into() }])
     }
 
     #[test]
@@ -176,6 +226,35 @@ mod tests {
         assert_eq!(pack_as(DType::F16, bytemuck::cast_slice(&halves), DType::F16), plain);
         assert_eq!(pack_as(DType::F16, bytemuck::cast_slice(&halves), DType::F32), plain);
         assert_eq!(pack_as(DType::F32, bytemuck::cast_slice(&values), DType::F16), plain);
+    }
+
+    /// Packs matrices whose elements are `100 · column + row`, given as checkpoints hold them.
+    fn columns(widths: &[usize], gated: bool) -> Vec<f32> {
+        let (k, n) = (4, widths.iter().sum::<usize>());
+        let tensor = |n: &usize| Tensor { names: vec!["w".into()], shape: Shape::new(&[*n, k]) };
+        let tensors: Vec<Tensor> = widths.iter().map(tensor).collect();
+        let w = Weight { tensors, layout: Layout::Matrix, gated, constant: None, dtype: DType::F32 };
+        let mut first = 0;
+        let parts: Vec<Part> = widths
+            .iter()
+            .map(|width| {
+                let own = first..first + width;
+                first += width;
+                let values: Vec<f32> = own.flat_map(|c| (0..k).map(move |r| (100 * c + r) as f32)).collect();
+                let bytes = bytemuck::cast_slice(&values).to_vec().into();
+                Part { dtype: DType::F32, bytes, file: String::new() }
+            })
+            .collect();
+        bytemuck::pod_collect_to_vec(&super::pack(&w, Shape::new(&[k, n]), &parts).unwrap())
+    }
+
+    #[test]
+    fn tensors_lie_side_by_side_and_gates_beside_their_values() {
+        let plain = columns(&[4, 12, 8], false);
+        assert!((0..4 * 24).all(|i| plain[i] == (100 * (i % 24) + i / 24) as f32));
+        let gated = columns(&[16], true);
+        let order = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
+        assert!((0..4 * 16).all(|i| gated[i] == (100 * order[i % 16] + i / 16) as f32), "{gated:?}");
     }
 
     #[test]

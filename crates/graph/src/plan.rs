@@ -71,7 +71,8 @@ fn items(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Vec<Item>, 
     let mut items: Vec<Item> = Vec::new();
     let mut item_of: HashMap<ValueId, usize> = HashMap::new();
     for (at, node) in graph.nodes().iter().enumerate() {
-        let reads: Vec<usize> = node.op.operands().iter().filter_map(|v| item_of.get(v).copied()).collect();
+        let reads: Vec<usize> =
+            node.op.operands().iter().filter_map(|v| item_of.get(&graph.root(*v)).copied()).collect();
         for &r in &reads {
             items[r].to = at;
         }

@@ -57,6 +57,14 @@ pub enum Source {
     Weight(WeightId),
     /// A node's output, by the node's index.
     Node(usize),
+    /// Some channels of another value, read where they lie: those from `from` on, as many as the shape says. Passes
+    /// make these, and only for ops that read by strides ([`crate::Graph::columns`]).
+    Columns {
+        /// The value that is computed.
+        of: ValueId,
+        /// The first channel.
+        from: usize,
+    },
 }
 
 /// A tensor of a graph.
@@ -89,18 +97,36 @@ pub enum Layout {
     },
 }
 
-/// A tensor that a graph takes from a checkpoint.
+/// A tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Weight {
+pub struct Tensor {
     /// Names under which checkpoints hold it, the current one first; the first that is there is used.
     pub names: Vec<String>,
     /// Its shape in the checkpoint.
     pub shape: Shape,
+}
+
+/// What a graph takes from a checkpoint, as one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// The tensors: one as a rule; matrices and vectors of several layers may lie side by side.
+    pub tensors: Vec<Tensor>,
     /// How it is laid out on the device.
     pub layout: Layout,
+    /// Of a matrix' columns (a vector's elements), the two halves alternate on the device, four at a time: values
+    /// beside the gates that they are multiplied by.
+    pub gated: bool,
     /// The values themselves where no checkpoint holds them, such as a sinusoid's frequencies.
     pub constant: Option<HostTensor>,
     /// How it is stored on the device: the graph says f32 for vectors, the checkpoint and the precision decide
     /// the rest (see [`crate::Graph::resolve`]).
     pub dtype: DType,
+}
+
+impl Weight {
+    /// The tensors' names, for messages.
+    pub fn name(&self) -> String {
+        let names: Vec<&str> = self.tensors.iter().map(|t| t.names[0].as_str()).collect();
+        names.join("+")
+    }
 }

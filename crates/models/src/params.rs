@@ -1,25 +1,26 @@
 //! What a graph takes from a checkpoint, counted and declared.
 
-use calotype_graph::{Graph, Weight};
+use calotype_graph::{Graph, Tensor};
 use calotype_tensor::DType;
 use calotype_weights::{Declared, Init};
 
 /// The tensors that a checkpoint has to hold.
-fn tensors(graph: &Graph) -> impl Iterator<Item = &Weight> {
-    graph.weights().iter().filter(|weight| weight.constant.is_none())
+fn tensors(graph: &Graph) -> impl Iterator<Item = &Tensor> {
+    let stored = graph.weights().iter().filter(|weight| weight.constant.is_none());
+    stored.flat_map(|weight| &weight.tensors)
 }
 
 /// How many numbers a graph takes from a checkpoint.
 pub fn params(graph: &Graph) -> usize {
-    tensors(graph).map(|weight| weight.shape.numel()).sum()
+    tensors(graph).map(|tensor| tensor.shape.numel()).sum()
 }
 
 /// A graph's tensors as a [`calotype_weights::Synthetic`] source makes them: f16, drawn so that activations stay
 /// realistic.
 pub fn declare(graph: &Graph) -> Vec<Declared> {
     tensors(graph)
-        .map(|weight| {
-            let (name, shape) = (weight.names[0].clone(), weight.shape.dims().to_vec());
+        .map(|tensor| {
+            let (name, shape) = (tensor.names[0].clone(), tensor.shape.dims().to_vec());
             let init = Init::usual(&name, &shape);
             Declared { name, dtype: DType::F16, shape, init }
         })

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::attention::Transformer2d;
 use crate::blocks::{activate, concat, conv3x3, downsample, group_norm, linear, size, upsample};
 use crate::config::{Block, UNetConfig};
-use crate::resnet::Resnet;
+use crate::resnet::{Resnet, Time};
 use calotype_graph::ops::{StepRow, TimestepEmbedding};
 use calotype_graph::{Elem, Graph, Rate, ValueId};
 
@@ -27,7 +27,7 @@ pub fn unet(
 ) -> Result<Graph> {
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
-    let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Step);
+    let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
     let states_width = config.cross_attention_dim[config.levels() - 1];
     let states = g.input("states", [batch, tokens, states_width], Elem::Float, Rate::Prompt);
     let output = forward(&mut g, config, latents, table, states)?;
@@ -47,7 +47,7 @@ pub fn forward(
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
 
     // 1. Time.
-    let time = time_embedding(g, config, table)?;
+    let time = Time { embeddings: time_embedding(g, config, table)?, table };
     let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
     let unet = UNet { config, resnet, states };
 
@@ -74,7 +74,7 @@ pub fn forward(
     conv3x3(g, "conv_out", x, config.out_channels)
 }
 
-/// `[1, time_embed_dim]`: the time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers, and
+/// `[steps, time_embed_dim]`: each step's time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers, and
 /// the activation with which every residual block begins to use it.
 fn time_embedding(g: &mut Graph, config: &UNetConfig, table: ValueId) -> Result<ValueId> {
     let frequencies = frequencies(config.block_out_channels[0] / 2, config.freq_shift);

@@ -162,7 +162,8 @@ fn unet_predictions_are_those_of_diffusers() {
             let mut table = Vec::new();
             for row in 0..=ROW + 1 {
                 let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
-                table.extend(StepRow { timestep, ..bytemuck::Zeroable::zeroed() }.words());
+                let row = row as u32;
+                table.extend(StepRow { timestep, row, ..bytemuck::Zeroable::zeroed() }.words());
             }
             let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
             let (x, tokens) = (latents.shape(), states.shape().dims()[1]);

@@ -106,7 +106,7 @@ impl Blueprint {
 
         let mut g = Graph::new("unet");
         let latents = g.input("latents", [seen, h, w, channels], Elem::Float, Rate::Step);
-        let table = g.input("table", [size.rows, StepRow::WORDS], Elem::U32, Rate::Step);
+        let table = g.input("table", [size.rows, StepRow::WORDS], Elem::U32, Rate::Prompt);
         let states = g.input("states", [seen, tokens, hidden], Elem::Float, Rate::Prompt);
         let registers = g.input("registers", [REGISTERS, size.batch, numel], Elem::F32, Rate::Step);
         let noise = g.input("noise", [size.noises.max(1), size.batch * numel], Elem::F32, Rate::Step);

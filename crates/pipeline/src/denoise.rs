@@ -95,7 +95,8 @@ impl<'a> Denoising<'a> {
         let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
         for (i, step) in sampler.steps.iter().enumerate() {
             let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
-            words.extend_from_slice(&row(step, next, request).words());
+            let row = StepRow { row: i as u32, ..row(step, next, request) };
+            words.extend_from_slice(&row.words());
         }
         debug_assert!(words.len() * 4 <= size.rows * ROW_BYTES);
         exec.write(&canvas.ports["unet.table"], 0, bytemuck::cast_slice(&words))?;
@@ -171,6 +172,6 @@ fn row(step: &samplers::Step, next_scale: f32, request: &Request) -> StepRow {
         timestep: step.timestep,
         noise: step.noise.unwrap_or(0) as u32,
         uses_noise: step.noise.is_some().into(),
-        pad: 0,
+        row: 0,
     }
 }

@@ -172,8 +172,11 @@ impl Pipeline {
         }
         let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
         self.exec.write(port, 0, states.bytes())?;
+        let run =
+            Denoising::begin(&*self.exec, canvas, &canvas.programs[STEP - 1], request, program, &self.model)?;
+        // The states and the steps' times are there now, and all that follows from them alone.
         self.exec.run(&canvas.programs[CONTEXT - 1], 0)?;
-        Denoising::begin(&*self.exec, canvas, &canvas.programs[STEP - 1], request, program, &self.model)
+        Ok(run)
     }
 
     /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures.

@@ -3,8 +3,8 @@
 
 use crate::{Builder, Case, Fill, Tolerance};
 use calotype_graph::ops::{
-    Attention, Conv2d, Embedding, Geglu, GroupNorm, LayerNorm, Matmul, Padding, StepRow, TimestepEmbedding,
-    Upsample,
+    Attention, Conv2d, Embedding, Geglu, GroupNorm, LayerNorm, Matmul, Padding, Row, StepRow,
+    TimestepEmbedding, Upsample,
 };
 use calotype_graph::{Activation, Elem, ValueId};
 use calotype_tensor::{HostTensor, Shape};
@@ -254,8 +254,8 @@ impl Torch<'_> {
         let frequency =
             |i: usize| (-a.max_period.ln() * i as f64 / (half as f64 - a.downscale_freq_shift)).exp() as f32;
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let table: Vec<StepRow> =
-            times.iter().map(|&timestep| StepRow { timestep, ..bytemuck::Zeroable::zeroed() }).collect();
+        let step = |(row, &timestep)| StepRow { timestep, row: row as u32, ..bytemuck::Zeroable::zeroed() };
+        let table: Vec<StepRow> = times.iter().enumerate().map(step).collect();
         let expected = output.to_f32();
         let golden = |row: usize| {
             // The golden's angles are exact, ours rounded: 2⁻²⁴ of them.
@@ -264,7 +264,9 @@ impl Torch<'_> {
                 let steps = Fill::Steps(table.clone());
                 let table = b.input("table", [times.len(), StepRow::WORDS], Elem::U32, steps);
                 let frequencies = b.case.graph.constant("frequencies", &frequencies);
-                b.op(TimestepEmbedding { table, frequencies, cosine_first: a.flip_sin_to_cos });
+                let cosine_first = a.flip_sin_to_cos;
+                let x = b.push(TimestepEmbedding { table, frequencies, cosine_first });
+                b.op(Row { x, table });
             });
             case.name = format!("{}@{}", case.name, times[row]);
             case.row = row;

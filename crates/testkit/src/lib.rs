@@ -9,7 +9,7 @@ mod measure;
 mod run;
 
 pub use case::{Builder, Case, Tolerance};
-pub use cases::cases;
+pub use cases::{cases, unfused_cases};
 pub use fill::Fill;
 pub use measure::{error, max_error_relative_to_largest};
 pub use run::{SEED, run_case, tensor_of};

@@ -1,6 +1,7 @@
 use crate::{Case, Fill};
 use calotype_graph::{
-    Elem, Error, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, ValueId, WeightFetch,
+    Elem, Error, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Tensor, ValueId,
+    WeightFetch,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::borrow::Cow;
@@ -54,9 +55,15 @@ pub fn tensor_of(case: &Case, name: &str) -> HostTensor {
     if let Some((_, v)) = case.graph.inputs().find(|(n, _)| *n == name) {
         return input(case, &case.graph, name, v);
     }
-    let weight = case.graph.weights().iter().find(|w| w.names.iter().any(|n| n == name));
-    let shape = weight.unwrap_or_else(|| panic!("case {} has no tensor {name}", case.name)).shape;
+    let found = weight(&case.graph, name);
+    let (_, shape) = found.unwrap_or_else(|| panic!("case {} has no tensor {name}", case.name));
     HostTensor::from_f32(shape, bytemuck::cast_slice(&words(case, name, shape.numel())))
+}
+
+/// The layout of the weight that a tensor is a part of, and the tensor's shape in the checkpoint.
+fn weight(graph: &Graph, name: &str) -> Option<(Layout, Shape)> {
+    let named = |t: &&Tensor| t.names.iter().any(|n| n == name);
+    graph.weights().iter().find_map(|w| Some((w.layout, w.tensors.iter().find(named)?.shape)))
 }
 
 fn input(case: &Case, graph: &Graph, name: &str, v: ValueId) -> HostTensor {
@@ -79,9 +86,9 @@ struct Checkpoint<'a> {
 
 impl WeightFetch for Checkpoint<'_> {
     fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let weight = self.case.graph.weights().iter().find(|w| w.names.iter().any(|n| n == name))?;
-        let dtype = if weight.layout == Layout::Vector { DType::F32 } else { self.case.weights };
-        Some((dtype, weight.shape))
+        let (layout, shape) = weight(&self.case.graph, name)?;
+        let dtype = if layout == Layout::Vector { DType::F32 } else { self.case.weights };
+        Some((dtype, shape))
     }
 
     fn file(&self, _name: &str) -> String {

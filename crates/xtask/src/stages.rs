@@ -162,7 +162,7 @@ fn zeroed_row() -> StepRow {
         timestep: 0.0,
         noise: 0,
         uses_noise: 0,
-        pad: 0,
+        row: 0,
     }
 }
 

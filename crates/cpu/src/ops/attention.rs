@@ -11,8 +11,10 @@ const BLOCK: usize = 128;
 /// `softmax(scale · q kᵀ) v` for each head. Threads share out (image, head, block of queries); each holds the
 /// scores of its own block only.
 pub(super) fn run(op: &Attention, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
-    let [q, k, v] = [op.q, op.k, op.v].map(|x| values.get(x));
-    let [q, k, v] = [&q.read()[..], &k.read()[..], &v.read()[..]];
+    let held = [op.q, op.k, op.v].map(|x| values.columns(x));
+    let read = [0, 1, 2].map(|i| held[i].0.read());
+    // Rows may be wider than the heads: queries, keys and values side by side.
+    let [(q, q_row), (k, k_row), (v, v_row)] = [0, 1, 2].map(|i| (&read[i][held[i].2..], held[i].1));
     let (shape, keys_shape) = (values.shape(op.q), values.shape(op.k));
     let (images, width) = (shape.dims()[0], shape.channels());
     if y.is_empty() {
@@ -34,14 +36,14 @@ pub(super) fn run(op: &Attention, values: &Values<'_>, y: &mut [f32]) -> Result<
 
     apart.par_chunks_mut(queries * head).enumerate().for_each(|(at, apart)| {
         let (image, column) = (at / op.heads, at % op.heads * head);
-        let k = Matrix::new(&k[image * keys * width + column..], keys, head, width);
-        let v = Matrix::new(&v[image * keys * width + column..], keys, head, width);
+        let k = Matrix::new(&k[image * keys * k_row + column..], keys, head, k_row);
+        let v = Matrix::new(&v[image * keys * v_row + column..], keys, head, v_row);
         apart.par_chunks_mut(block * head).enumerate().for_each(|(i, y)| {
             let (first, rows) = (i * block, y.len() / head);
-            let q = &q[(image * queries + first) * width + column..];
+            let q = &q[(image * queries + first) * q_row + column..];
             let own = &scores[rayon::current_thread_index().unwrap_or(0)];
             let scores = &mut own.lock().unwrap_or_else(PoisonError::into_inner)[..rows * keys];
-            product(scores, op.scale, Matrix::new(q, rows, head, width), k.transposed(), Threads::One);
+            product(scores, op.scale, Matrix::new(q, rows, head, q_row), k.transposed(), Threads::One);
             let mut totals = [0.0; BLOCK];
             for (row, (scores, total)) in scores.chunks_exact_mut(keys).zip(&mut totals).enumerate() {
                 let seen = if op.causal { keys.min(first + row + 1) } else { keys };

@@ -1,4 +1,4 @@
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, ImageBias};
 use crate::product::{Matrix, Threads, product};
 use crate::program::Values;
 use calotype_graph::ops::{Conv2d, Operation, Shapes};
@@ -12,16 +12,23 @@ const BLOCK: usize = 4 << 20;
 pub(super) fn run(op: &Conv2d, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let (out, _) = op.infer(values)?;
     let (x, weight) = (values.get(op.x), values.get(op.weight));
-    let [bias, image_bias, residual] =
-        [op.bias, op.image_bias, op.residual].map(|v| v.map(|v| values.get(v)));
-    let [bias, image_bias, residual] = [&bias, &image_bias, &residual].map(|v| v.as_ref().map(|v| v.read()));
+    let [bias, residual] = [op.bias, op.residual].map(|v| v.map(|v| values.get(v)));
+    let [bias, residual] = [&bias, &residual].map(|v| v.as_ref().map(|v| v.read()));
+    let rows = op.image_bias.map(|v| values.columns(v));
+    let rows = rows.as_ref().map(|(held, stride, from)| (held.read(), *stride, *from));
     let (x, weight) = (&x.read()[..], &weight.read()[..]);
     let shape = values.shape(op.weight);
     let (k, n) = (shape.dims()[0], shape.dims()[1]);
     let pixels = out.dims()[1] * out.dims()[2];
+    let shared = op.image_bias.is_some_and(|v| values.shape(v).rows() == 1);
+    let image_bias = rows.as_ref().map(|(held, stride, from)| ImageBias {
+        values: &held[*from..],
+        stride: if shared { 0 } else { *stride },
+        rows: pixels,
+    });
     let epilogue = Epilogue {
         bias: bias.as_deref(),
-        image_bias: image_bias.as_deref().map(|b| (b, pixels)),
+        image_bias,
         activation: op.activation,
         residual: residual.as_deref(),
     };

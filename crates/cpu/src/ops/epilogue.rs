@@ -3,14 +3,26 @@ use calotype_graph::Activation;
 use rayon::prelude::*;
 
 /// What follows a product or a convolution: `activation(y + bias + image_bias) + residual`.
+#[derive(Default)]
 pub(super) struct Epilogue<'a> {
     /// `[n]`.
     pub bias: Option<&'a [f32]>,
-    /// `[images or 1, n]`, and how many rows of y an image has.
-    pub image_bias: Option<(&'a [f32], usize)>,
+    /// Added to every row of an image.
+    pub image_bias: Option<ImageBias<'a>>,
     pub activation: Activation,
     /// Shaped as y.
     pub residual: Option<&'a [f32]>,
+}
+
+/// A row for each image, or one for all.
+#[derive(Clone, Copy)]
+pub(super) struct ImageBias<'a> {
+    /// From the first image's row on.
+    pub values: &'a [f32],
+    /// From one image's row to the next; 0 where one serves all.
+    pub stride: usize,
+    /// Rows of y that an image has.
+    pub rows: usize,
 }
 
 impl Epilogue<'_> {
@@ -25,9 +37,8 @@ impl Epilogue<'_> {
             if let Some(bias) = self.bias {
                 add(y, bias);
             }
-            if let Some((bias, rows)) = self.image_bias {
-                let image = if bias.len() == n { 0 } else { row / rows };
-                add(y, &bias[image * n..][..n]);
+            if let Some(ImageBias { values, stride, rows }) = self.image_bias {
+                add(y, &values[row / rows * stride..][..n]);
             }
             activation::apply(self.activation, y);
             if let Some(residual) = self.residual {
@@ -37,6 +48,7 @@ impl Epilogue<'_> {
     }
 }
 
-fn add(y: &mut [f32], x: &[f32]) {
+/// `y += x`.
+pub(super) fn add(y: &mut [f32], x: &[f32]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
 }

@@ -1,17 +1,43 @@
-use super::epilogue::Epilogue;
+use super::activation;
+use super::epilogue::{Epilogue, add};
 use crate::product::{Matrix, Threads, product};
 use crate::program::Values;
 use calotype_graph::ops::{Matmul, Shapes};
+use rayon::prelude::*;
 
-/// `activation(x · weight + bias) + residual`.
-pub(super) fn run(op: &Matmul, values: &Values<'_>, y: &mut [f32]) {
+/// `activation(x · weight + bias) + residual`, or `values · activation(gates) + residual`.
+pub(super) fn run(op: &Matmul, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let (x, weight) = (values.get(op.x), values.get(op.weight));
     let (bias, residual) = (op.bias.map(|v| values.get(v)), op.residual.map(|v| values.get(v)));
     let (bias, residual) = (bias.as_ref().map(|v| v.read()), residual.as_ref().map(|v| v.read()));
     let (m, shape) = (values.shape(op.x).rows(), values.shape(op.weight));
     let (k, n) = (shape.dims()[0], shape.dims()[1]);
     let (x, weight) = (x.read(), weight.read());
-    product(y, 1.0, Matrix::new(&x, m, k, k), Matrix::new(&weight, k, n, n), Threads::All);
     let (bias, residual) = (bias.as_deref(), residual.as_deref());
-    Epilogue { bias, image_bias: None, activation: op.activation, residual }.apply(y, 0, n);
+    let multiply = |y: &mut [f32]| {
+        product(y, 1.0, Matrix::new(&x, m, k, k), Matrix::new(&weight, k, n, n), Threads::All);
+    };
+    if !op.gated {
+        multiply(y);
+        Epilogue { bias, image_bias: None, activation: op.activation, residual }.apply(y, 0, n);
+        return Ok(());
+    }
+    let both = values.scratch(m * n)?;
+    let mut both = both.write();
+    multiply(&mut both);
+    Epilogue { bias, ..Epilogue::default() }.apply(&mut both, 0, n);
+    let width = n / 2;
+    y.par_chunks_mut(width.max(1)).zip(both.par_chunks(n.max(1))).enumerate().for_each(|(row, (y, both))| {
+        // Of every eight columns the first four are values, the others their gates.
+        let (eights, _) = both.as_chunks::<8>();
+        let (fours, _) = y.as_chunks_mut::<4>();
+        fours.iter_mut().zip(eights).for_each(|(y, both)| y.copy_from_slice(&both[4..]));
+        activation::apply(op.activation, y);
+        let (fours, _) = y.as_chunks_mut::<4>();
+        fours.iter_mut().zip(eights).for_each(|(y, both)| y.iter_mut().zip(both).for_each(|(y, v)| *y *= v));
+        if let Some(residual) = residual {
+            add(y, &residual[row * width..][..width]);
+        }
+    });
+    Ok(())
 }

@@ -15,6 +15,7 @@ mod group_norm;
 mod layer_norm;
 mod matmul;
 mod range;
+mod row;
 mod sampler_step;
 mod scale;
 mod timestep_embedding;
@@ -31,7 +32,7 @@ const GRAIN: usize = 1 << 14;
 pub(crate) fn run(op: &Op, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     match op {
         Op::Embedding(op) => embedding::run(op, values, y)?,
-        Op::Matmul(op) => matmul::run(op, values, y),
+        Op::Matmul(op) => matmul::run(op, values, y)?,
         Op::Conv2d(op) => conv2d::run(op, values, y)?,
         Op::GroupNorm(op) => group_norm::run(op, values, y),
         Op::LayerNorm(op) => layer_norm::run(op, values, y),
@@ -42,7 +43,8 @@ pub(crate) fn run(op: &Op, values: &Values<'_>, y: &mut [f32]) -> Result<(), Str
         Op::Scale(op) => scale::run(op, values, y),
         Op::Concat(op) => concat::run(op, values, y),
         Op::Upsample(op) => upsample::run(op, values, y),
-        Op::TimestepEmbedding(op) => timestep_embedding::run(op, values, y)?,
+        Op::TimestepEmbedding(op) => timestep_embedding::run(op, values, y),
+        Op::Row(op) => row::run(op, values, y)?,
         Op::SamplerStep(op) => sampler_step::run(op, values, y)?,
         Op::FromLatents(op) => from_latents::run(op, values, y),
         Op::ToRgba8(op) => to_rgba8::run(op, values, y),

@@ -18,7 +18,10 @@ pub(super) fn lower(cx: &mut Context, op: &Attention, out: ValueId) -> Result<()
     let batch = q.dims()[0];
     let (queries, keys, channels) = (q.rows() / batch, k.rows() / batch, q.channels());
     let head = channels / op.heads;
-    let bindings = vec![cx.bind(op.q)?, cx.bind(op.k)?, cx.bind(op.v)?, cx.bind(out)?];
+    // Queries, keys and values may be columns of one value.
+    let [(q, q_stride, q_from), (k, k_stride, k_from), (v, v_stride, v_from)] =
+        [cx.columns(op.q)?, cx.columns(op.k)?, cx.columns(op.v)?];
+    let bindings = vec![q, k, v, cx.bind(out)?];
     // The kernels take powers of two.
     let scale = op.scale * std::f32::consts::LOG2_E;
     if !head.is_multiple_of(4) {
@@ -28,31 +31,36 @@ pub(super) fn lower(cx: &mut Context, op: &Attention, out: ValueId) -> Result<()
             heads: op.heads as u32,
             head: head as u32,
             batch: batch as u32,
-            q_stride: channels as u32,
-            k_stride: channels as u32,
-            v_stride: channels as u32,
+            q_stride: q_stride as u32,
+            k_stride: k_stride as u32,
+            v_stride: v_stride as u32,
             y_stride: channels as u32,
+            q_base: q_from as u32,
+            k_base: k_from as u32,
+            v_base: v_from as u32,
             scale,
             causal: op.causal.into(),
             ..Default::default()
         };
         let variant = cx.variant("attention_naive", &[cx.a(), "VEC1"])?;
-        let groups = cx.flat(q.numel());
+        let groups = cx.flat(batch * queries * channels);
         cx.dispatch(variant, &[], params, bindings, groups);
         return Ok(());
     }
     let (_, team, defines) =
         TIERS.into_iter().find(|(most, ..)| head / 4 <= *most).expect("heads are at most 512 channels");
-    let stride = (channels / 4) as u32;
     let params = attention::Params {
         queries: queries as u32,
         keys: keys as u32,
         heads: op.heads as u32,
         head4: (head / 4) as u32,
-        q_stride: stride,
-        k_stride: stride,
-        v_stride: stride,
-        y_stride: stride,
+        q_stride: (q_stride / 4) as u32,
+        k_stride: (k_stride / 4) as u32,
+        v_stride: (v_stride / 4) as u32,
+        y_stride: (channels / 4) as u32,
+        q_base: (q_from / 4) as u32,
+        k_base: (k_from / 4) as u32,
+        v_base: (v_from / 4) as u32,
         scale,
         causal: op.causal.into(),
         ..Default::default()

@@ -80,7 +80,15 @@ impl<'a> Context<'a> {
 
     /// The kernel `stem` under `defines`.
     pub fn variant(&self, stem: &str, defines: &[&str]) -> Result<&'static Variant, Error> {
-        Variant::find(stem, defines).ok_or_else(|| {
+        // A device that runs shaders in software gathers words many at a time, but halves one by one.
+        let packed = |&d| match d {
+            "A_F16" => "A_H16",
+            "W_F16" => "W_H16",
+            other => other,
+        };
+        let software: Option<Vec<&str>> = self.caps.software.then(|| defines.iter().map(packed).collect());
+        let found = software.and_then(|defines| Variant::find(stem, &defines));
+        found.or_else(|| Variant::find(stem, defines)).ok_or_else(|| {
             let node = &self.graph.nodes()[self.node].name;
             Error::Device(format!(
                 "{}: {node}: there is no kernel {stem} {defines:?} (channel counts that are no multiple of four \
@@ -112,7 +120,7 @@ impl<'a> Context<'a> {
         let operand = match &self.graph.value(value).source {
             Source::Weight(id) => Operand::Weight(*id),
             Source::Input { name, .. } => Operand::Port(name.clone()),
-            Source::Node(_) => {
+            Source::Node(_) | Source::Columns { .. } => {
                 let name = self.graph.outputs().iter().find(|(_, v)| *v == value).map(|(n, _)| n.clone());
                 Operand::Port(
                     name.unwrap_or_else(|| unreachable!("a value is planned, an input or an output")),
@@ -130,6 +138,13 @@ impl<'a> Context<'a> {
             return Err(Error::BufferLimit { node, needed: binding.bytes, limit: self.caps.max_binding });
         }
         Ok(binding)
+    }
+
+    /// A value, or the channels of one, for a kernel that reads by strides: what to bind, the elements from one row to
+    /// the next, and the first element.
+    pub fn columns(&self, value: ValueId) -> Result<(Binding, usize, usize), Error> {
+        let (root, from) = self.graph.columns(value);
+        Ok((self.bind(root)?, self.shape(root).channels(), from))
     }
 
     /// A value where there is one; else any bytes, since a binding that a kernel never reads must still exist.

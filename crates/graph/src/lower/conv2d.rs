@@ -27,10 +27,12 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
     ];
     let weight = cx.bind(op.weight)?;
     let bias = cx.bind_or(op.bias, &weight)?;
-    let image_bias = cx.bind_or(op.image_bias, &weight)?;
-    let image_bias_stride = match op.image_bias {
-        Some(b) if cx.shape(b).rows() > 1 => n / vector,
-        _ => 0,
+    let (image_bias, image_bias_stride, image_bias_base) = match op.image_bias {
+        Some(b) => {
+            let (binding, stride, from) = cx.columns(b)?;
+            (binding, if cx.shape(b).rows() > 1 { stride / vector } else { 0 }, from / vector)
+        }
+        None => (weight.clone(), 0, 0),
     };
     // All rows of all images at once where a binding holds them, else bands of an image's rows.
     let mut values = vec![op.x, out];
@@ -85,6 +87,7 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
             pad_top: op.padding.top as u32,
             pad_left: op.padding.left as u32,
             image_bias_stride: image_bias_stride as u32,
+            image_bias_base: image_bias_base as u32,
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
         let bindings = vec![x.binding, weight.clone(), bias.clone(), image_bias.clone(), residual, y.binding];

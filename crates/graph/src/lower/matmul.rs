@@ -6,7 +6,8 @@ use calotype_shaders::{matmul, matmul_naive};
 
 pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), Error> {
     let x = cx.shape(op.x);
-    let (rows, k, n) = (x.rows(), x.channels(), cx.shape(out).channels());
+    let (rows, k, n) = (x.rows(), x.channels(), cx.shape(op.weight).channels());
+    let width = cx.shape(out).channels(); // n, or half of it where gated
     let vector = cx.vector(&[k, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
     let tile = tile(cx.caps, "matmul", a, w, rows, n);
@@ -20,6 +21,7 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
         ("ACTIVATION", op.activation as u32 as f64),
         ("BIAS", flag(op.bias.is_some())),
         ("RESIDUAL", flag(op.residual.is_some())),
+        ("GATED", flag(op.gated)),
     ];
     let weight = cx.bind(op.weight)?;
     let bias = cx.bind_or(op.bias, &weight)?;
@@ -29,8 +31,8 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
     for first in (0..rows).step_by(band.max(1)) {
         let m = band.min(rows - first);
         let x = cx.window(op.x, first * k..(first + m) * k)?;
-        let y = cx.window(out, first * n..(first + m) * n)?;
-        let residual = op.residual.map(|r| cx.window(r, first * n..(first + m) * n)).transpose()?;
+        let y = cx.window(out, first * width..(first + m) * width)?;
+        let residual = op.residual.map(|r| cx.window(r, first * width..(first + m) * width)).transpose()?;
         let params = matmul::Params {
             m: m as u32,
             n: n as u32,
@@ -39,7 +41,7 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
             x_base: x.base(vector),
             residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
             y_base: y.base(vector),
-            y_width: (n / vector) as u32,
+            y_width: (width / vector) as u32,
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
         let bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];

@@ -137,6 +137,7 @@ pub fn lower(graph: &Graph, plan: &Plan, precision: Precision, caps: &Caps) -> R
             Op::Upsample(op) => elementwise::upsample(&mut cx, op, out)?,
             Op::Embedding(op) => steps::embedding(&mut cx, op, out)?,
             Op::TimestepEmbedding(op) => steps::timestep_embedding(&mut cx, op, out)?,
+            Op::Row(op) => steps::row(&mut cx, op, out)?,
             Op::SamplerStep(op) => steps::sampler_step(&mut cx, op, out)?,
             Op::FromLatents(op) => steps::from_latents(&mut cx, op, out)?,
             Op::ToRgba8(op) => steps::to_rgba8(&mut cx, op, out)?,

@@ -1,8 +1,9 @@
 use super::bind::{Context, flag};
-use crate::ops::{Embedding, FromLatents, Range, SamplerStep, TimestepEmbedding, ToRgba8};
+use super::tiles::sums;
+use crate::ops::{Embedding, FromLatents, Range, Row, SamplerStep, StepRow, TimestepEmbedding, ToRgba8};
 use crate::{Error, ValueId};
 use calotype_shaders::{
-    embedding, from_latents, guidance_spread, range, sampler_step, timestep_embedding, to_rgba8,
+    embedding, from_latents, guidance_spread, range, row, sampler_step, timestep_embedding, to_rgba8,
 };
 
 pub(super) fn embedding(cx: &mut Context, op: &Embedding, out: ValueId) -> Result<(), Error> {
@@ -41,14 +42,27 @@ pub(super) fn timestep_embedding(
     let a = cx.a();
     let vector = if a == "A_H16" { 4 } else { 1 };
     let variant = cx.pointwise("timestep_embedding", vector)?;
-    let count = (2 * half).div_ceil(vector);
+    let count = cx.shape(out).numel().div_ceil(vector);
     let params = timestep_embedding::Params {
         count: count as u32,
         half: half as u32,
         cosine_first: op.cosine_first.into(),
+        words: StepRow::WORDS as u32,
+        timestep: StepRow::TIMESTEP as u32,
     };
-    let bindings = vec![cx.table(op.table), cx.bind(op.frequencies)?, cx.bind(out)?];
+    let bindings = vec![cx.bind(op.table)?, cx.bind(op.frequencies)?, cx.bind(out)?];
     let groups = cx.flat(count);
+    cx.dispatch(variant, &[], params, bindings, groups);
+    Ok(())
+}
+
+pub(super) fn row(cx: &mut Context, op: &Row, out: ValueId) -> Result<(), Error> {
+    let c = cx.shape(out).channels();
+    let vector = cx.vector(&[c]);
+    let variant = cx.pointwise("row", vector)?;
+    let params = row::Params { width: (c / vector) as u32 };
+    let bindings = vec![cx.table(op.table), cx.bind(op.x)?, cx.bind(out)?];
+    let groups = cx.flat(c / vector);
     cx.dispatch(variant, &[], params, bindings, groups);
     Ok(())
 }
@@ -62,7 +76,8 @@ pub(super) fn sampler_step(cx: &mut Context, op: &SamplerStep, out: ValueId) -> 
     let (count32, image) = (count as u32, (count / images) as u32);
     let (model, table, factor) = (cx.bind(op.output)?, cx.table(op.table), cx.bind(out)?);
     if op.guided && op.rescale {
-        let variant = cx.pointwise("guidance_spread", vector)?;
+        let storage = [cx.a(), if vector == 4 { "VEC4" } else { "VEC1" }];
+        let variant = cx.variant("guidance_spread", &[&storage, sums(cx.caps)].concat())?;
         let params = guidance_spread::Params { count: count32, image };
         let bindings = vec![table.clone(), model.clone(), factor.clone()];
         cx.dispatch(variant, &[], params, bindings, [images as u32, 1, 1]);

@@ -2,18 +2,21 @@ use super::{Activation, Op, Operation, Shapes, ensure};
 use crate::{Elem, ValueId};
 use calotype_tensor::Shape;
 
-/// `activation(x · weight + bias) + residual`.
+/// `activation(x · weight + bias) + residual`. Where it is gated, `values · activation(gates) + residual` of the columns
+/// of `x · weight + bias` (Shazeer 2020, arXiv:2002.05202).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matmul {
     /// `[…, K]`.
     pub x: ValueId,
-    /// `[K, N]`, a weight.
+    /// `[K, N]`, a weight; where gated, four columns of values and their four gates in turn.
     pub weight: ValueId,
     /// `[N]`, a weight.
     pub bias: Option<ValueId>,
     /// Applied before the residual is added.
     pub activation: Activation,
-    /// `[…, N]`.
+    /// Whether columns are values and gates ([`crate::Weight::gated`]): the output is half as wide.
+    pub gated: bool,
+    /// As the output.
     pub residual: Option<ValueId>,
 }
 
@@ -31,7 +34,9 @@ impl Operation for Matmul {
         let (x, w) = (shapes.shape(self.x), shapes.shape(self.weight));
         let &[k, n] = w.dims() else { return Err(format!("takes a weight [K, N], not {w}")) };
         ensure(x.channels() == k, || format!("cannot multiply {x} by {w}"))?;
-        let out = x.with_channels(n);
+        let fits = !self.gated || k.is_multiple_of(4) && n.is_multiple_of(8);
+        ensure(fits, || format!("cannot gate [{k}, {n}] by fours"))?;
+        let out = x.with_channels(if self.gated { n / 2 } else { n });
         if let Some(bias) = self.bias {
             let bias = shapes.shape(bias);
             ensure(bias.dims() == [n], || format!("takes a bias [{n}], not {bias}"))?;
@@ -51,7 +56,7 @@ impl Operation for Matmul {
 impl Matmul {
     /// A product with neither activation nor residual.
     pub fn new(x: ValueId, weight: ValueId, bias: Option<ValueId>) -> Self {
-        Self { x, weight, bias, activation: Activation::None, residual: None }
+        Self { x, weight, bias, activation: Activation::None, gated: false, residual: None }
     }
 
     /// As an [`Op`].

@@ -10,6 +10,7 @@ mod latents;
 mod matmul;
 mod norm;
 mod pointwise;
+mod row;
 mod sampler_step;
 mod timestep_embedding;
 
@@ -22,6 +23,7 @@ pub use latents::{Found, FromLatents, Range, ToRgba8};
 pub use matmul::Matmul;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pointwise::{Activate, Activation, Geglu, Scale, Upsample};
+pub use row::Row;
 pub use sampler_step::{BASIS, REGISTERS, SamplerStep, StepRow};
 pub use timestep_embedding::TimestepEmbedding;
 
@@ -54,6 +56,11 @@ pub trait Operation: Clone + Into<Op> {
     /// Operands that the op updates in place.
     fn updates(&self) -> Vec<ValueId> {
         Vec::new()
+    }
+
+    /// Whether it gives something else at each step even if no operand changes.
+    fn steps(&self) -> bool {
+        !self.updates().is_empty()
     }
 }
 
@@ -89,6 +96,11 @@ macro_rules! ops {
             pub fn updates(&self) -> Vec<ValueId> {
                 match self { $(Self::$name(op) => op.updates()),* }
             }
+
+            /// Whether it gives something else at each step even if no operand changes.
+            pub fn steps(&self) -> bool {
+                match self { $(Self::$name(op) => op.steps()),* }
+            }
         }
 
         $(impl From<$name> for Op {
@@ -111,6 +123,7 @@ ops!(
     Concat,
     Upsample,
     TimestepEmbedding,
+    Row,
     SamplerStep,
     FromLatents,
     ToRgba8,

@@ -31,14 +31,17 @@ pub struct StepRow {
     pub noise: u32,
     /// 1 where it takes one.
     pub uses_noise: u32,
-    /// Keeps the size a multiple of 16.
-    pub pad: u32,
+    /// Which row of the table this is.
+    pub row: u32,
 }
 
 impl StepRow {
     /// Words of a row of the step table: [`StepRow`] padded to 512 bytes, since a device may ask that dynamic
     /// offsets be multiples of 256.
     pub const WORDS: usize = 128;
+
+    /// Which word of a row holds the time.
+    pub const TIMESTEP: usize = std::mem::offset_of!(Self, timestep) / 4;
 
     /// The row as the table holds it.
     pub fn words(&self) -> [u32; Self::WORDS] {

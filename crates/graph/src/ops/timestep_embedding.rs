@@ -2,7 +2,7 @@ use super::{Operation, Shapes, ensure};
 use crate::{Elem, ValueId};
 use calotype_tensor::Shape;
 
-/// The sinusoidal embedding of the current step's time, which the step table gives (see [`super::StepRow`]).
+/// The sinusoidal embeddings of all steps' times, which the step table gives (see [`super::StepRow`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimestepEmbedding {
     /// The step table, `[steps, 128]`.
@@ -24,6 +24,6 @@ impl Operation for TimestepEmbedding {
     fn infer(&self, shapes: &dyn Shapes) -> Result<(Shape, Elem), String> {
         let table = shapes.shape(self.table);
         ensure(table.channels() == super::StepRow::WORDS, || format!("takes a step table, not {table}"))?;
-        Ok((Shape::new(&[1, 2 * shapes.shape(self.frequencies).numel()]), Elem::Float))
+        Ok((Shape::new(&[table.rows(), 2 * shapes.shape(self.frequencies).numel()]), Elem::Float))
     }
 }

@@ -20,7 +20,7 @@ fn case(name: &str, [m, k, n]: [usize; 3], fused: Fused) -> Case {
         let (x, weight) = (b.x("x", [1, m, k]), b.matrix("weight", k, n));
         let bias = fused.bias.then(|| b.vector("bias", n, 0.0));
         let residual = fused.residual.then(|| b.x("residual", [1, m, n]));
-        b.op(Matmul { x, weight, bias, activation: fused.activation, residual });
+        b.op(Matmul { activation: fused.activation, residual, ..Matmul::new(x, weight, bias) });
     })
 }
 

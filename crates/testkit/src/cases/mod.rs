@@ -3,6 +3,7 @@
 
 mod attention;
 mod conv2d;
+mod fused;
 mod matmul;
 mod moving;
 mod norm;
@@ -10,6 +11,7 @@ mod pointwise;
 mod steps;
 
 use crate::Case;
+pub use fused::unfused_cases;
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
@@ -21,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         pointwise::cases(),
         moving::cases(),
         steps::cases(),
+        fused::cases(),
     ]
     .into_iter()
     .flatten()

@@ -1,7 +1,7 @@
 use crate::{Builder, Case, Fill, Tolerance};
 use calotype_graph::Elem;
 use calotype_graph::ops::{
-    BASIS, FromLatents, REGISTERS, Range, SamplerStep, StepRow, TimestepEmbedding, ToRgba8,
+    BASIS, FromLatents, REGISTERS, Range, Row, SamplerStep, StepRow, TimestepEmbedding, ToRgba8,
 };
 use calotype_tensor::{HostTensor, Shape};
 
@@ -20,7 +20,7 @@ fn step(timestep: f32) -> StepRow {
         timestep,
         noise: 0,
         uses_noise: 0,
-        pad: 0,
+        row: 0,
     }
 }
 
@@ -40,6 +40,17 @@ fn timestep(name: &str, half: usize, time: f32, cosine_first: bool) -> Case {
             b.op(TimestepEmbedding { table, frequencies, cosine_first });
         });
     case.row = 1;
+    case
+}
+
+fn row(name: &str, steps: usize, channels: usize, row: usize) -> Case {
+    let mut case = Case::new(&format!("row.{name}"), Tolerance::EXACT, |b| {
+        let step = |row| StepRow { row: row as u32, ..step(row as f32) };
+        let table = table(b, (0..steps).map(step).collect());
+        let x = b.x("x", [steps, channels]);
+        b.op(Row { x, table });
+    });
+    case.row = row;
     case
 }
 
@@ -129,6 +140,9 @@ pub(super) fn cases() -> Vec<Case> {
         timestep("zero", 16, 0.0, true),
         timestep("one", 1, 999.0, true),
         timestep("odd", 5, 999.0, false),
+        row("time", 64, 20160, 19),
+        row("first", 3, 12, 0),
+        row("odd", 3, 7, 2),
         sampler("plain", [1, 8, 8, 4], plain),
         sampler("guided", [1, 64, 64, 4], guided),
         sampler("guided_batch", [3, 9, 25, 4], guided),

@@ -5,16 +5,8 @@ use std::collections::HashMap;
 /// Folds into products and convolutions what can be done as they read or write: an activation, a residual, a
 /// row added to each image, nearest-neighbour resampling of a convolution's input; and into group norms the
 /// activation after them. A value that something else needs too stays as it is.
-pub fn fuse(mut graph: Graph) -> Graph {
-    let mut uses: HashMap<ValueId, usize> = HashMap::new();
-    for node in &graph.nodes {
-        for v in node.op.operands() {
-            *uses.entry(v).or_default() += 1;
-        }
-    }
-    for (_, v) in &graph.outputs {
-        *uses.entry(*v).or_default() += 1;
-    }
+pub fn fold(mut graph: Graph) -> Graph {
+    let uses = graph.uses();
     let once = |v: &ValueId| uses.get(v) == Some(&1);
 
     let mut kept: Vec<Node> = Vec::with_capacity(graph.nodes.len());
@@ -55,16 +47,15 @@ pub fn fuse(mut graph: Graph) -> Graph {
         made.insert(node.output, kept.len());
         kept.push(node);
     }
-    kept.retain(|n| !n.name.is_empty());
     graph.nodes = kept;
-    graph.renumber();
+    graph.close_gaps();
     graph
 }
 
 fn activate(op: &Op, a: &Activate) -> Option<Op> {
     let mut op = op.clone();
     let slot = match &mut op {
-        Op::Matmul(Matmul { activation, residual: None, .. })
+        Op::Matmul(Matmul { activation, residual: None, gated: false, .. })
         | Op::Conv2d(Conv2d { activation, residual: None, .. })
         | Op::GroupNorm(GroupNorm { activation, .. }) => activation,
         _ => return None,
@@ -91,13 +82,4 @@ fn add(op: &Op, add: &Add, own: ValueId, other: ValueId, shapes: &dyn Shapes) ->
         _ => return None,
     }
     Some(op)
-}
-
-impl Graph {
-    /// Makes every value's source agree with the order of the nodes after they were moved.
-    pub(crate) fn renumber(&mut self) {
-        for (i, node) in self.nodes.iter().enumerate() {
-            self.values[node.output.index()].source = crate::Source::Node(i);
-        }
-    }
 }
