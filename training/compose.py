@@ -100,6 +100,8 @@ def plural(noun):
     """The plural of a noun phrase: of its head, the word before "of", "in" or "with"."""
     noun = noun.lstrip("~")
     head, tail = re.match(r"(.*?)((?: (?:of|in|with|on) .*)?)$", noun).groups()
+    if head == "thumbs up":
+        return head
     for one, many in (("mouse", "mice"), ("die", "dice"), ("loaf", "loaves"), ("sheep", "sheep"), ("deer", "deer")):
         if head.endswith(one):
             return head[: -len(one)] + many + tail

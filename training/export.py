@@ -56,6 +56,8 @@ def main():
     few = source / "few_steps"
     if few.exists():
         shutil.copytree(few, target / "few_steps", dirs_exist_ok=True)
+    for file in target.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes for the owner alone
     size = sum(f.stat().st_size for f in target.rglob("*") if f.is_file())
     print(f"{target}: {size / 1e6:.1f} MB")
 

@@ -18,7 +18,7 @@ SCHEDULE = dict(
     set_alpha_to_one=True,
     timestep_spacing="trailing",
     rescale_betas_zero_snr=True,
-    steps_offset=0,
+    steps_offset=1,  # as diffusers wants it of Stable Diffusion; without effect on trailing spacing
 )
 
 

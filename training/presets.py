@@ -31,7 +31,7 @@ class Preset:
     muon_rate: float = 0.01
     distill_iterations: int = 400
     distill_batch: int = 32
-    classifier_steps: int = 1200
+    classifier_steps: int = 900
 
 
 PRESETS = {
