@@ -152,6 +152,12 @@ impl Graph {
             op: op.name(),
             problem,
         })?;
+        // A 32-bit program, which is what runs in a browser, cannot even count the bytes of more.
+        let needed = shape.dims().iter().fold(4u64, |bytes, &d| bytes.saturating_mul(d as u64));
+        let limit = usize::MAX as u64;
+        if needed > limit {
+            return Err(Error::BufferLimit { node: format!("{}: {node}", self.name), needed, limit });
+        }
         let output = self.add_value(Value { shape, elem, source: Source::Node(self.nodes.len()) });
         self.nodes.push(Node { op, output, name: node });
         Ok(output)

@@ -109,7 +109,7 @@ impl Operation for Upsample {
         let x = shapes.shape(self.x);
         let &[batch, h, w, c] = x.dims() else { return Err(format!("takes [B, H, W, C], not {x}")) };
         let [out_h, out_w] = self.size;
-        ensure(h * w * out_h * out_w > 0, || format!("cannot resample {x} to {out_h}x{out_w}"))?;
+        ensure(![h, w, out_h, out_w].contains(&0), || format!("cannot resample {x} to {out_h}x{out_w}"))?;
         Ok((Shape::new(&[batch, out_h, out_w, c]), Elem::Float))
     }
 }
