@@ -128,7 +128,7 @@ class Composer:
         if concept.group == "People & Body":
             return False
         _, dominance = self.sprites.hue(concept.code, style)
-        return dominance > (0.9 if concept.group == "Smileys & Emotion" and "heart" not in concept.name else 0.7)
+        return dominance > (0.9 if concept.group == "Smileys & Emotion" and "heart" not in concept.name else 0.5)
 
     def thing(self, style, colour_share=None):
         """One concept: its picture, and its noun with a colour word where it was given one."""
