@@ -8,6 +8,12 @@ pub enum Error {
     /// There is no such GPU.
     #[error(transparent)]
     Gpu(#[from] calotype_gpu::Error),
+    /// A model of the hub.
+    #[error(transparent)]
+    Hub(#[from] calotype_hub::Error),
+    /// A checkpoint or a LoRA.
+    #[error(transparent)]
+    Weights(#[from] calotype_weights::Error),
     /// A file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -19,7 +25,10 @@ impl Error {
         use calotype_pipeline::Error::{Request, Sampler};
         matches!(
             self,
-            Self::Pipeline(Request(_) | Sampler(_)) | Self::Gpu(calotype_gpu::Error::NoSuchAdapter { .. })
+            Self::Pipeline(Request(_) | Sampler(_))
+                | Self::Gpu(
+                    calotype_gpu::Error::NoSuchAdapter { .. } | calotype_gpu::Error::NoSuchTier { .. }
+                )
         )
     }
 

@@ -10,24 +10,29 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The model is a folder in the diffusers layout. Without a GPU everything still works, slowly, on the CPU.
+//! The model is a folder in the diffusers layout, or `owner/name` on the Hugging Face hub. Without a GPU everything
+//! still works, slowly, on the CPU.
 //! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.
 
 pub mod builtin;
 mod device;
 mod error;
 mod pipeline;
+mod place;
 
-pub use calotype_gpu::{AdapterReport, Backend, Choice, adapters};
-pub use calotype_graph::{Caps, Executor, MemoryUse, Precision};
+pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, adapters};
+pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Span};
+pub use calotype_hub as hub;
 pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
-    Contents, Denoising, GivenNoise, MemoryPlan, Model, Output, Picture, Progress, Request, StagePlan,
-    Timings, image, noise, plan, samplers, tokenizer,
+    Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan, Model, Output, Picture,
+    Progress, Request, StagePlan, Timings, Wishes, image, lora_name, measure, noise, plan, samplers,
+    tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
 pub use device::{Device, Opened};
 pub use error::Error;
 pub use pipeline::{Options, Pipeline};
+pub use place::{Place, Search};

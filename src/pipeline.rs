@@ -1,9 +1,10 @@
 use crate::{
-    Device, Error, HostTensor, MemoryPlan, Model, Opened, Output, Picture, Precision, Progress, Request,
+    Device, Error, HostTensor, MemoryPlan, Model, Opened, Output, Picture, Place, Precision, Progress,
+    Request, Search,
 };
 use calotype_graph::Executor;
-use pollster::block_on;
 use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
+use pollster::block_on;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -22,7 +23,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens a folder in the diffusers layout, or `synthetic:sd15`, on the best device there is.
+    /// Opens a folder in the diffusers layout, `owner/name` of the Hugging Face hub, or `synthetic:sd15`, on the best
+    /// device there is.
     pub fn from_pretrained(place: &str) -> Result<Self, Error> {
         Self::open(place, &Options::default())
     }
@@ -31,8 +33,10 @@ impl Pipeline {
     pub fn open(place: &str, options: &Options) -> Result<Self, Error> {
         let device = options.device.open()?;
         let precision = options.precision.unwrap_or(device.default_precision());
-        let variant = (precision == Precision::F16).then_some("fp16");
-        Ok(Self::new(&device, Model::open(place, variant)?, precision))
+        let search =
+            Search { full_precision: options.precision == Some(Precision::F32), ..Search::default() };
+        let model = Place::find(Some(place), &search, &mut |_| ())?.open(precision)?;
+        Ok(Self::new(&device, model, precision))
     }
 
     /// A pipeline from its parts.
@@ -75,10 +79,6 @@ impl Pipeline {
         Ok(block_on(self.inner.text_to_image(request, async |at, _| Ok(each_step(at))))?)
     }
 
-    /// A prompt as the UNet attends to it: `[1, T, hidden]` f32.
-    pub fn encode_text(&mut self, prompt: &str) -> Result<HostTensor, Error> {
-        Ok(block_on(self.inner.encode_text(prompt))?)
-    }
     /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise.
     pub fn load(&mut self, request: &Request) -> Result<LoadTimes, Error> {
         Ok(block_on(self.inner.load(request))?)
@@ -99,6 +99,10 @@ impl Pipeline {
         Ok(block_on(ceilings(self.executor(), self.precision()))?)
     }
 
+    /// A prompt as the UNet attends to it: `[1, T, hidden]` f32.
+    pub fn encode_text(&mut self, prompt: &str) -> Result<HostTensor, Error> {
+        Ok(block_on(self.inner.encode_text(prompt))?)
+    }
 
     /// Noise to latents, `[B, C, H/f, W/f]` f32, from text states `[1, T, hidden]` (one, or one an image), the negative
     /// prompts' where the request is guided. `each_step` is told of every step, may read the latents through the

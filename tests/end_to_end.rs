@@ -14,7 +14,7 @@ fn strings(value: &Json) -> Vec<String> {
 }
 
 /// The pixels of an RGB file.
-fn read_png(file: &Path) -> Vec<u8> {
+pub fn read_png(file: &Path) -> Vec<u8> {
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(file).unwrap()));
     let mut reader = decoder.read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -25,7 +25,7 @@ fn read_png(file: &Path) -> Vec<u8> {
 }
 
 /// The largest difference of two values, of 255.
-fn apart(a: &[u8], b: &[u8]) -> u8 {
+pub fn apart(a: &[u8], b: &[u8]) -> u8 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }

@@ -18,6 +18,9 @@ mod trajectories;
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
 
+/// Pictures with LoRAs, as diffusers draws them.
+mod loras;
+
 /// Device memory: a run takes no more than its plan says, and no step allocates.
 mod memory;
 

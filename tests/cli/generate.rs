@@ -27,7 +27,7 @@ fn a_prompt_becomes_a_png_that_knows_its_settings() {
     let settings = settings(&png).unwrap();
     assert_eq!((settings.prompt.as_str(), settings.negative_prompt.as_str()), ("a cat, sleeping", "blurry"));
     assert_eq!((settings.seed(), settings.size()), (Some(42), Some((72, 40))));
-    for (name, value) in [("Steps", "2"), ("Sampler", "PLMS"), ("CFG scale", "7.5"), ("Model", "builtin")] {
+    for (name, value) in [("Steps", "2"), ("Sampler", "PLMS"), ("CFG scale", "7.5"), ("Model", "model")] {
         assert_eq!(settings.get(name), Some(value), "{name}");
     }
 }

@@ -1,6 +1,6 @@
 //! Ctrl-C.
 
-use crate::support::Folder;
+use crate::support::{Folder, tiny};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ fn under_way(folder: &Folder) -> (Child, BufReader<std::process::ChildStderr>) {
     // Not through cargo's runner: the signal must reach the command itself.
     let mut child = Command::new(env!("CARGO_BIN_EXE_calotype"))
         .args(["generate", "a cat", "--backend", "cpu", "-W", "256", "-H", "256", "--steps", "900"])
-        .args(["--save-latents", "l.safetensors"])
+        .args(["--save-latents", "l.safetensors", "-m", &tiny()])
         .current_dir(folder.path())
         .env_remove("RUST_LOG")
         .stdout(Stdio::piped())

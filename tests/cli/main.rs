@@ -4,8 +4,11 @@ mod bad_input;
 mod bad_model;
 mod batches;
 mod generate;
+mod hub;
+mod hub_server;
 #[cfg(unix)]
 mod interrupt;
 mod latents;
+mod loras;
 mod report;
 mod support;

@@ -1,6 +1,6 @@
 //! `--json`, `plan`, `adapters`, `inspect`.
 
-use crate::support::{Folder, goldens, has_adapter, json_lines};
+use crate::support::{Folder, goldens, has_adapter, json_lines, tiny};
 
 #[test]
 fn json_is_one_line_a_run_and_all_there_is_on_stdout() {
@@ -10,10 +10,11 @@ fn json_is_one_line_a_run_and_all_there_is_on_stdout() {
     let said = folder.draw(&args);
     let [run] = &json_lines(&said)[..] else { panic!("{}", said.out) };
     for (field, value) in
-        [("sampler", "euler"), ("scheduler", "karras"), ("dtype", "f32"), ("model", "builtin")]
+        [("sampler", "euler"), ("scheduler", "karras"), ("dtype", "f32"), ("model", &tiny())]
     {
         assert_eq!(run[field], value, "{field}");
     }
+    assert_eq!((&run["few_steps"], &run["loras"]), (&serde_json::Value::Null, &serde_json::json!([])));
     assert_eq!(run["files"], serde_json::json!(["cat.png"]));
     assert_eq!((&run["width"], &run["height"], &run["steps"]), (&64.into(), &64.into(), &2.into()));
     assert!(run["device"].as_str().unwrap().starts_with("CPU"), "{run}");
@@ -50,8 +51,9 @@ fn a_plan_of_stable_diffusion_needs_no_gpu() {
 #[test]
 fn a_plan_grows_with_what_is_asked_for() {
     let folder = Folder::new();
+    let tiny = tiny();
     let peak = |more: &[&str]| {
-        let args = [&["plan", "--backend", "cpu", "--json"], more].concat();
+        let args = [&["plan", "--backend", "cpu", "--json", "-m", &tiny], more].concat();
         json_lines(&folder.run(&args))[0]["peak_bytes"].as_u64().unwrap()
     };
     let base = peak(&[]);
@@ -99,7 +101,8 @@ fn on_an_adapter_a_run_keeps_to_its_plan() {
         return;
     }
     let folder = Folder::new();
-    let args = ["generate", "a cat", "--adapter", "0", "--steps", "2", "--seed", "1", "--json"];
+    let tiny = tiny();
+    let args = ["generate", "a cat", "--adapter", "0", "--steps", "2", "--seed", "1", "--json", "-m", &tiny];
     for dtype in ["f32", "f16"] {
         let run = &json_lines(&folder.run(&[&args[..], &["--dtype", dtype]].concat()))[0];
         assert_eq!(run["dtype"], dtype);

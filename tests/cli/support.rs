@@ -15,11 +15,21 @@ pub fn calotype(folder: &Path) -> Command {
     #[allow(deprecated, reason = "the macro in its place does not go through cargo's runner")]
     let mut command = Command::cargo_bin("calotype").unwrap();
     command.current_dir(folder).env_remove("RUST_LOG");
+    for variable in ["HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
+        command.env_remove(variable);
+    }
+    // A cache and a token of this machine are none of the tests' business.
+    command.env("HF_HOME", folder.join("no-cache"));
     command
 }
 
-/// A folder for one test's files.
-pub struct Folder(TempDir);
+/// The model that most tests draw with: its pictures mean nothing, and take no time.
+pub fn tiny() -> String {
+    goldens().join("sd1-tiny/model").to_str().unwrap().to_string()
+}
+
+/// A folder for one test's files, and what its commands find in the environment.
+pub struct Folder(TempDir, Vec<(&'static str, String)>);
 
 /// What a command that did its work said.
 pub struct Said {
@@ -29,7 +39,20 @@ pub struct Said {
 
 impl Folder {
     pub fn new() -> Self {
-        Self(TempDir::new().unwrap())
+        Self(TempDir::new().unwrap(), Vec::new())
+    }
+
+    /// Sets a variable for its commands.
+    pub fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.1.retain(|(name, _)| *name != variable);
+        self.1.push((variable, value.into()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = calotype(self.path());
+        command.envs(self.1.iter().map(|(name, value)| (*name, value)));
+        command
     }
 
     pub fn path(&self) -> &Path {
@@ -55,7 +78,7 @@ impl Folder {
 
     /// Runs a command that must succeed.
     pub fn run(&self, args: &[&str]) -> Said {
-        let output = calotype(self.path()).args(args).output().unwrap();
+        let output = self.command().args(args).output().unwrap();
         let said = Said {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
@@ -64,9 +87,13 @@ impl Folder {
         said
     }
 
-    /// Draws on the CPU in two steps, unless `more` says otherwise.
+    /// Draws on the CPU with the tiny model in two steps, unless `more` says otherwise.
     pub fn draw(&self, more: &[&str]) -> Said {
+        let tiny = tiny();
         let mut args = vec!["generate", "--backend", "cpu"];
+        if !more.contains(&"-m") {
+            args.extend(["-m", &tiny]);
+        }
         if !more.contains(&"--steps") {
             args.extend(["--steps", "2"]);
         }
@@ -92,7 +119,7 @@ impl Folder {
     /// nothing on stdout, and no file left behind.
     pub fn fails(&self, code: i32, args: &[&str], parts: &[&str]) {
         let before = self.names();
-        let output = calotype(self.path()).args(args).output().unwrap();
+        let output = self.command().args(args).output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
         let errors: Vec<&str> = err.lines().filter(|line| line.starts_with("error")).collect();

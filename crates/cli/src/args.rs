@@ -1,6 +1,6 @@
 //! The command line, as clap reads it.
 
-use calotype::{BatchSeeds, Precision, Request, Sampler, Schedule};
+use calotype::{BatchSeeds, Precision, Request, Sampler, Schedule, Search, Tier, Wishes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,7 +31,9 @@ pub enum Command {
 
 const GENERATE_HELP: &str = "\
 Examples:
-  calotype generate \"a photo of an astronaut riding a horse\" -m stable-diffusion-v1-5 -o horse.png
+  calotype generate \"a red apple\"
+  calotype generate \"a horse on the moon\" -m stable-diffusion-v1-5/stable-diffusion-v1-5 -o horse.png
+  calotype generate \"a cat, ink\" -m MODEL --lora ink.safetensors:0.8
   calotype generate --from-file prompts.txt -m MODEL -W 768 -H 512 -o 'out/%04d.png'
   calotype generate \"a cat\" -m MODEL --seed 7 --batch-count 4 --grid --json
 
@@ -40,6 +42,8 @@ Examples:
   grid          the grid, in the last line of a --grid run, else null
   latents       the file of --save-latents, else null
   prompt, negative_prompt, model, sampler, scheduler, steps, cfg_scale, width, height
+  few_steps     the LoRA of the model's few-steps form, where it drew in that, else null
+  loras         the LoRAs that were added: [name, scale] each
   seed          the run's seed
   seeds         the seed of each picture
   device, dtype what it ran on, and how activations were stored
@@ -115,10 +119,22 @@ pub struct GenerateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
-    /// A model folder in the diffusers layout, or synthetic:sd15, synthetic:sd21 (the published architecture with
-    /// random weights, for planning and benchmarks) [default: a tiny built-in model]
+    /// A model folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched once; or synthetic:sd15,
+    /// synthetic:sd21 (the published architecture with random weights, for planning) [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub hub: HubArgs,
+
+    /// Add a LoRA, a safetensors file, times SCALE (1 if not given); may be repeated
+    #[arg(long, value_name = "FILE[:SCALE]", value_parser = lora)]
+    pub lora: Vec<LoraArg>,
+
+    /// Draw with the model itself where it has a few-steps form. Many --steps, --cfg-scale above 1 and a negative prompt
+    /// do so too
+    #[arg(long)]
+    pub no_few_steps: bool,
 
     /// Pixels, a multiple of the VAE's factor (8) [default: the model's own size]
     #[arg(short = 'W', long, value_name = "PIXELS")]
@@ -132,13 +148,14 @@ pub struct PictureArgs {
     #[arg(short, long, value_name = "N")]
     pub batch_size: Option<usize>,
 
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub steps: usize,
+    /// Denoising steps [default: the model's own, or 20]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
 
     /// How far to follow the prompt; at 1 or below the negative prompt has no say and a step takes half the time
-    #[arg(long, value_name = "X", default_value_t = 7.5, allow_negative_numbers = true)]
-    pub cfg_scale: f32,
+    /// [default: the model's own, or 7.5]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub cfg_scale: Option<f32>,
 
     /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.0)]
@@ -156,6 +173,18 @@ pub struct PictureArgs {
     pub eta: f64,
 }
 
+/// How models of the hub are had. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count too.
+#[derive(Debug, Args)]
+pub struct HubArgs {
+    /// The branch, tag or commit of a model of the hub [default: main]
+    #[arg(long, value_name = "NAME")]
+    pub revision: Option<String>,
+
+    /// Fetch nothing: take a model of the hub from the cache or not at all
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// What to run on.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Device")]
@@ -171,6 +200,11 @@ pub struct DeviceArgs {
     /// The GPU, by its number in `calotype adapters` or a part of its name
     #[arg(long, value_name = "NAME|INDEX")]
     pub adapter: Option<String>,
+
+    /// The GPU's kernels: each tier has more of the GPU than the one before, up to tensor cores (coop). auto takes those
+    /// that pass a trial at the start (see `calotype adapters`); a tier that is asked for and fails is an error
+    #[arg(long, value_name = "TIER", default_value = "auto")]
+    pub tier: TierName,
 }
 
 #[derive(Debug, Args)]
@@ -200,8 +234,12 @@ pub struct AdaptersArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A model folder in the diffusers layout, or synthetic:sd15, synthetic:sd21 [default: the built-in model]
+    /// A model folder in the diffusers layout, owner/name on the Hugging Face hub, or synthetic:sd15, synthetic:sd21
+    /// [default: the built-in model]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub hub: HubArgs,
 
     /// Print one machine-readable object
     #[arg(long)]
@@ -230,6 +268,28 @@ pub enum BackendName {
     Metal,
     Dx12,
     Cpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TierName {
+    Auto,
+    Plain,
+    F16,
+    Subgroups,
+    Coop,
+}
+
+impl TierName {
+    /// None for auto.
+    pub fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Auto => None,
+            Self::Plain => Some(Tier::Plain),
+            Self::F16 => Some(Tier::F16),
+            Self::Subgroups => Some(Tier::Subgroups),
+            Self::Coop => Some(Tier::Coop),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -262,7 +322,23 @@ fn seed(text: &str) -> Result<Seed, String> {
     }
 }
 
-fn sampler(name: &str) -> Result<Sampler, String> {
+/// A LoRA's file, and what it is multiplied with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraArg {
+    pub file: PathBuf,
+    pub scale: f32,
+}
+
+fn lora(text: &str) -> Result<LoraArg, String> {
+    let scaled = text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse::<f32>().ok()?)));
+    let (file, scale) = scaled.unwrap_or((text, 1.0));
+    match scale.is_finite() && !file.is_empty() {
+        true => Ok(LoraArg { file: file.into(), scale }),
+        false => Err("use a file, with a number after a colon: style.safetensors:0.8".into()),
+    }
+}
+
+pub fn sampler(name: &str) -> Result<Sampler, String> {
     Sampler::from_str(name).map_err(|e| e.to_string())
 }
 
@@ -274,20 +350,42 @@ fn schedule(name: &str) -> Result<Schedule, String> {
     Schedule::from_str(name).map_err(|e| e.to_string())
 }
 
+impl HubArgs {
+    /// How a model is looked for; f32 weights are fetched only where `--dtype f32` asks for them.
+    pub fn search(&self, dtype: Option<Dtype>) -> Search {
+        Search {
+            revision: self.revision.clone(),
+            offline: self.offline,
+            full_precision: dtype == Some(Dtype::F32),
+        }
+    }
+}
+
 impl PictureArgs {
-    /// The request, without its words and its noise.
+    /// What is said of steps and guidance; the model settles the rest.
+    pub fn wishes(&self, negative_prompt: &str) -> Wishes {
+        Wishes {
+            steps: self.steps,
+            cfg_scale: self.cfg_scale,
+            negative_prompt: !negative_prompt.is_empty(),
+            no_few_steps: self.no_few_steps,
+        }
+    }
+
+    /// The request, without its words and its noise, and before the model settles what was left open.
     pub fn request(&self, prompt: &str) -> Request {
+        let usual = Request::new(prompt);
         Request {
             width: self.width,
             height: self.height,
             batch_size: self.batch_size.unwrap_or(1),
-            steps: self.steps,
-            cfg_scale: self.cfg_scale,
+            steps: self.steps.unwrap_or(usual.steps),
+            cfg_scale: self.cfg_scale.unwrap_or(usual.cfg_scale),
             cfg_rescale: self.cfg_rescale,
             sampler: self.sampler,
             schedule: self.scheduler,
             eta: self.eta,
-            ..Request::new(prompt)
+            ..usual
         }
     }
 }
@@ -300,6 +398,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lora_may_have_a_scale_behind_a_colon() {
+        let read = |text: &str| lora(text).map(|l| (l.file.to_string_lossy().into_owned(), l.scale));
+        assert_eq!(read("ink.safetensors").unwrap(), ("ink.safetensors".into(), 1.0));
+        assert_eq!(read("ink.safetensors:-0.5").unwrap(), ("ink.safetensors".into(), -0.5));
+        assert_eq!(read("C:\\ink.safetensors").unwrap(), ("C:\\ink.safetensors".into(), 1.0));
+        assert!(read("ink:nan").is_err() && read(":1").is_err());
     }
 
     #[test]

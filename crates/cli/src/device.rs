@@ -1,26 +1,33 @@
 //! From flags to a device, a precision and a model.
 
-use crate::args::{BackendName, DeviceArgs};
+use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, PictureArgs};
+use crate::download::Download;
 use crate::exit::Usage;
-use calotype::{Backend, Choice, Device, Model, Opened, Precision, builtin};
+use calotype::{Backend, Choice, Device, Lora, Model, Opened, Place, Precision, Request, Wishes, lora_name};
 
 impl DeviceArgs {
     /// What to run on.
     pub fn device(&self) -> Result<Device, Usage> {
+        let tier = self.tier.tier();
         let backend = match self.backend {
             BackendName::Cpu if self.adapter.is_some() => {
                 return Err(Usage(
                     "--adapter chooses a GPU, and --backend cpu runs on none: give only one".into(),
                 ));
             }
+            BackendName::Cpu if tier.is_some() => {
+                return Err(Usage(
+                    "--tier is about a GPU's kernels, and --backend cpu runs on none: give only one".into(),
+                ));
+            }
             BackendName::Cpu => return Ok(Device::Cpu),
-            BackendName::Auto if self.adapter.is_none() => return Ok(Device::Auto),
+            BackendName::Auto if self.adapter.is_none() && tier.is_none() => return Ok(Device::Auto),
             BackendName::Auto => Backend::Auto,
             BackendName::Vulkan => Backend::Vulkan,
             BackendName::Metal => Backend::Metal,
             BackendName::Dx12 => Backend::Dx12,
         };
-        Ok(Device::Gpu(Choice { backend, adapter: self.adapter.clone(), ..Choice::default() }))
+        Ok(Device::Gpu(Choice { backend, adapter: self.adapter.clone(), tier, ..Choice::default() }))
     }
 
     /// What [`precision`](Self::precision) will most likely be, before a device is open.
@@ -38,13 +45,35 @@ impl DeviceArgs {
     }
 }
 
-/// Opens what `-m` names, or the built-in model.
-pub fn model(place: Option<&str>, precision: Precision) -> Result<Model, calotype::Error> {
-    let variant = (precision == Precision::F16).then_some("fp16");
-    match place {
-        Some(place) => Ok(Model::open(place, variant)?),
-        None => builtin::model(),
+/// Finds what `-m` names, fetching it if it must; without a name, the built-in model.
+pub fn find(
+    name: Option<&str>,
+    hub: &HubArgs,
+    dtype: Option<Dtype>,
+    quiet: bool,
+) -> Result<Place, calotype::Error> {
+    let mut download = Download::new(quiet);
+    let place = Place::find(name, &hub.search(dtype), &mut |at| download.told(at));
+    download.finish();
+    place
+}
+
+/// Opens a model, adds the LoRAs, and settles the request's steps and guidance.
+pub fn model(
+    place: &Place,
+    precision: Precision,
+    args: &PictureArgs,
+    wishes: &Wishes,
+    request: &mut Request,
+) -> Result<Model, calotype::Error> {
+    let mut model = place.open(precision)?;
+    for lora in &args.lora {
+        let opened = Lora::open(&lora.file)?;
+        model.add_lora(lora_name(&lora.file), opened, lora.scale)?;
     }
+    let form = model.form(wishes)?;
+    (request.steps, request.cfg_scale) = (form.steps, form.cfg_scale);
+    Ok(model)
 }
 
 /// `f16` or `f32`.

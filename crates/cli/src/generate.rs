@@ -19,17 +19,21 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut request = request(args)?;
     let runs = prompts.len() * args.batch_count as usize;
     let mut files = Files::new(args, runs, request.batch_size)?;
-    interrupt::install()?;
 
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
-    let place = args.picture.model.as_deref();
+    let name = args.picture.model.as_deref();
+    let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
+    interrupt::install()?;
+    let wishes = args.picture.wishes(&args.negative_prompt);
+    let open =
+        |precision, request: &mut Request| device::model(&place, precision, &args.picture, &wishes, request);
     let guess = args.device.likely_precision();
-    let mut model = device::model(place, guess)?;
+    let mut model = open(guess, &mut request)?;
     fit_noise(&mut request, &model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
-        model = device::model(place, precision)?;
+        model = open(precision, &mut request)?;
     }
     let plan = memory::plan(&opened, &model, &request, precision)?;
     let on_gpu = opened.adapter.is_some();
@@ -247,6 +251,8 @@ fn report(
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
         sampler: scheduler.sampler.to_string(),
         scheduler: scheduler.schedule.to_string(),
+        few_steps: model.few_steps.clone(),
+        loras: model.loras.clone(),
         steps: request.steps,
         cfg_scale: request.cfg_scale,
         width,

@@ -3,12 +3,13 @@
 use crate::args::InspectArgs;
 use crate::device;
 use crate::text::{self, bytes, table};
-use calotype::{Contents, Model, Precision};
+use calotype::{Contents, Model, Precision, Wishes};
 use serde_json::json;
 
 /// Prints what a model holds.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let model = device::model(args.model.as_deref(), Precision::F32)?;
+    let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
+    let model = place.open(Precision::F32)?;
     if args.json { print_json(&model) } else { print(&model) }
 }
 
@@ -63,6 +64,11 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
         "prompt_tokens": model.tokenizer.max_len(),
         "text_hidden_size": config.text.hidden_size,
         "latent_channels": config.vae.latent_channels,
+        "steps": model.defaults.steps,
+        "cfg_scale": model.defaults.cfg_scale,
+        "few_steps": model.defaults.few_steps.as_ref().map(|few| {
+            json!({ "lora": few.lora, "scale": few.scale, "steps": few.steps, "cfg_scale": few.cfg_scale })
+        }),
     }))
 }
 
@@ -85,9 +91,15 @@ fn print(model: &Model) -> anyhow::Result<()> {
     text::result(&format!("{}: {}\n\n{}\n", model.name, config.index.class, table(&rows, &[2, 3])))?;
 
     let native = config.default_size().map_or("not said".into(), |[h, w]| format!("{w}x{h}"));
+    let form = model.defaults.form(&Wishes { no_few_steps: true, ..Wishes::default() });
+    let mut drawn = format!("{} steps, cfg scale {}", form.steps, form.cfg_scale);
+    if let Some(few) = &model.defaults.few_steps {
+        drawn = format!("{} steps, cfg scale {} ({}); else {drawn}", few.steps, few.cfg_scale, few.lora);
+    }
     let facts = [
         ("prediction type", prediction(model).to_string()),
         ("scheduler", format!("{} (--sampler {})", config.index.scheduler, model.scheduler.sampler)),
+        ("drawn in", drawn),
         ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
         ("vocabulary", format!("{} tokens, {} a prompt", config.text.vocab_size, model.tokenizer.max_len())),
     ];

@@ -3,6 +3,7 @@
 mod adapters;
 mod args;
 mod device;
+mod download;
 mod exit;
 mod generate;
 mod inspect;

@@ -28,15 +28,17 @@ impl Target {
 
 /// Prints what a run takes; allocates nothing.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
-    let request = args.picture.request("");
+    let mut request = args.picture.request("");
     request.check().map_err(calotype::Error::from)?;
-    let place = args.picture.model.as_deref();
+    let name = args.picture.model.as_deref();
+    let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
+    let wishes = args.picture.wishes("");
     let guess = args.device.likely_precision();
-    let mut model = device::model(place, guess)?;
+    let mut model = device::model(&place, guess, &args.picture, &wishes, &mut request)?;
     request.size(&model).map_err(calotype::Error::from)?;
     let target = target(args)?;
     if target.precision != guess {
-        model = device::model(place, target.precision)?;
+        model = device::model(&place, target.precision, &args.picture, &wishes, &mut request)?;
     }
     let plan = match &target.opened {
         Some(opened) => memory::plan(opened, &model, &request, target.precision)?,

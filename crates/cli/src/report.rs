@@ -26,6 +26,10 @@ pub struct Report {
     pub sampler: String,
     /// The noise schedule, by its flag's name.
     pub scheduler: String,
+    /// The LoRA of the model's few-steps form, where it drew in that.
+    pub few_steps: Option<String>,
+    /// LoRAs that were added, with their scale.
+    pub loras: Vec<(String, f32)>,
     /// Denoising steps.
     pub steps: usize,
     /// Guidance.

@@ -6,11 +6,12 @@
 
 pub mod blueprint;
 mod contents;
+mod defaults;
 mod denoise;
 pub mod error;
 pub mod image;
-mod model;
 pub mod measure;
+mod model;
 pub mod noise;
 mod pipeline;
 mod request;
@@ -19,7 +20,9 @@ mod settings;
 pub mod tokenizer;
 
 pub use blueprint::{MemoryPlan, StagePlan};
+pub use calotype_weights::Lora;
 pub use contents::Contents;
+pub use defaults::{Defaults, FewSteps, Form, Wishes, lora_name};
 pub use denoise::{Denoising, Progress};
 pub use error::{Error, Result};
 pub use image::Picture;

@@ -1,12 +1,14 @@
 use crate::contents::Contents;
+use crate::defaults::{Defaults, FewSteps, Form, Wishes};
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerConfig;
 use crate::tokenizer::{Files, Tokenizer};
 use calotype_graph::{Graph, WeightFetch};
 use calotype_models::config::{ModelConfig, Preset};
 use calotype_models::{Source, clip, declare, unet, vae};
-use calotype_weights::{Memory, Synthetic, WeightSource};
+use calotype_weights::{Lora, Memory, Merged, Synthetic, WeightSource};
 use std::borrow::Cow;
+use std::rc::Rc;
 
 /// A model opened for reading: its configuration, its tokenizer, and where its weights come from. Nothing is on a
 /// device yet.
@@ -27,15 +29,30 @@ pub struct Model {
     pub vae: Box<dyn WeightFetch>,
     /// What the checkpoints hold: the text encoder's, the UNet's, the autoencoder's.
     pub contents: [Contents; 3],
+    /// What the model's own `calotype.json` says of steps and guidance.
+    pub defaults: Defaults,
+    /// LoRAs that were added, by name, with their scale, in order.
+    pub loras: Vec<(String, f32)>,
+    /// The name of the few-steps form, where the model draws in it.
+    pub few_steps: Option<String>,
+    /// The checkpoints as they are: the text encoder's, the UNet's.
+    plain: [Rc<dyn WeightSource>; 2],
+    /// What was added to them.
+    added: Vec<(Rc<Lora>, f32)>,
+    /// What makes the few-steps form of it.
+    few_steps_lora: Option<Rc<Lora>>,
 }
 
-/// A component's checkpoint as graphs ask for it, and what it holds.
-type Component = (Box<dyn WeightFetch>, Contents);
+/// A component's checkpoint, and what it holds.
+type Component = (Rc<dyn WeightSource>, Contents);
 
 fn component(name: &'static str, source: impl WeightSource + 'static) -> Component {
     let contents = Contents::of(name, &source);
-    (Box::new(Source::new(source)), contents)
+    (Rc::new(source), contents)
 }
+
+/// What a folder's `calotype.json` says, and the LoRA that it names.
+type Own = (Defaults, Option<Rc<Lora>>);
 
 /// The names that exporters give the file of a component's weights.
 const WEIGHTS: [&str; 2] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
@@ -64,7 +81,8 @@ impl Model {
         if !folder.is_dir() {
             let place = folder.display();
             return Err(Error::Model(format!(
-                "{place}: no such folder; -m takes a model folder in the diffusers layout, or synthetic:sd15"
+                "{place}: no such folder; -m takes a model folder in the diffusers layout, owner/name of a model on the \
+                 Hugging Face hub, or synthetic:sd15"
             )));
         }
         let config = ModelConfig::open(folder)?;
@@ -72,9 +90,20 @@ impl Model {
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
         let open = |name| Ok(component(name, Safetensors::open_folder(folder.join(name), variant)?));
         let components = [open("text_encoder"), open("unet"), open("vae")];
+        let own = match std::fs::read(folder.join(Defaults::FILE)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
+            text => {
+                let place = folder.join(Defaults::FILE);
+                let text =
+                    text.map_err(|source| calotype_weights::Error::Io { path: place.clone(), source })?;
+                let defaults = Defaults::parse(&place.to_string_lossy(), &text)?;
+                let lora = defaults.few_steps.as_ref().map(|few| Lora::open(folder.join(&few.lora)));
+                (defaults, lora.transpose()?.map(Rc::new))
+            }
+        };
         let name =
             folder.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-        Self::new(name.unwrap_or_else(|| "model".into()), config, scheduler, tokenizer, components)
+        Self::new(name.unwrap_or_else(|| "model".into()), config, scheduler, tokenizer, components, own)
     }
 
     /// Opens a model whose files are in memory: `file` gets a path relative to the model's folder and returns the
@@ -114,7 +143,17 @@ impl Model {
         })?;
         let components =
             [Ok(component("text_encoder", text)), Ok(component("unet", unet)), Ok(component("vae", vae))];
-        Self::new(name.into(), config, scheduler, tokenizer, components)
+        let mut own = Own::default();
+        if let Some(text) = file(Defaults::FILE) {
+            own.0 = Defaults::parse(&format!("{name}/{}", Defaults::FILE), &text)?;
+            if let Some(FewSteps { lora, .. }) = &own.0.few_steps {
+                let missing =
+                    || Error::Model(format!("{name}: {} names {lora}, which is not there", Defaults::FILE));
+                let file = Memory::new(format!("{name}/{lora}"), file(lora).ok_or_else(missing)?)?;
+                own.1 = Some(Rc::new(Lora::new(file)?));
+            }
+        }
+        Self::new(name.into(), config, scheduler, tokenizer, components, own)
     }
 
     /// A published architecture with seeded random weights, made as they are asked for.
@@ -132,7 +171,8 @@ impl Model {
             source("unet", unet::unet(&config.unet, 1, 8, 8, 77, 1)?),
             source("vae", vae::decoder(&config.vae, 8, 8)?),
         ];
-        Self::new(format!("synthetic:{}", preset.name()), config, scheduler, tokenizer, components)
+        let name = format!("synthetic:{}", preset.name());
+        Self::new(name, config, scheduler, tokenizer, components, Own::default())
     }
 
     fn new(
@@ -141,9 +181,58 @@ impl Model {
         scheduler: SchedulerConfig,
         tokenizer: Tokenizer,
         [text, unet, vae]: [Result<Component>; 3],
+        (defaults, few_steps_lora): Own,
     ) -> Result<Self> {
         let ((text, a), (unet, b), (vae, c)) = (text?, unet?, vae?);
-        Self { name, config, scheduler, tokenizer, text, unet, vae, contents: [a, b, c] }.checked()
+        let fetch = |source: &Rc<dyn WeightSource>| Box::new(Source::new(Rc::clone(source)));
+        let model = Self {
+            name,
+            config,
+            scheduler,
+            tokenizer,
+            text: fetch(&text),
+            unet: fetch(&unet),
+            vae: fetch(&vae),
+            contents: [a, b, c],
+            defaults,
+            loras: Vec::new(),
+            few_steps: None,
+            plain: [text, unet],
+            added: Vec::new(),
+            few_steps_lora,
+        };
+        model.checked()
+    }
+
+    /// Adds a LoRA, times `scale`, to the text encoder and the UNet. `name` is what pictures' settings call it.
+    /// Fails, leaving the model as it is, where the LoRA has a layer that the model has not.
+    pub fn add_lora(&mut self, name: impl Into<String>, lora: Lora, scale: f32) -> Result<()> {
+        self.merge(Rc::new(lora), scale)?;
+        self.loras.push((name.into(), scale));
+        Ok(())
+    }
+
+    /// Settles steps and guidance, and turns the model into its few-steps form where it has one and the wishes allow
+    /// it. Before the model is given to a pipeline.
+    pub fn form(&mut self, wishes: &Wishes) -> Result<Form> {
+        let form = self.defaults.form(wishes);
+        if let (true, None, Some(lora)) = (form.few_steps, &self.few_steps, &self.few_steps_lora) {
+            let few = self.defaults.few_steps.as_ref().expect("there is its LoRA");
+            let (name, scale) = (few.name(), few.scale);
+            self.merge(Rc::clone(lora), scale)?;
+            self.few_steps = Some(name);
+        }
+        Ok(form)
+    }
+
+    fn merge(&mut self, lora: Rc<Lora>, scale: f32) -> Result<()> {
+        let mut added = self.added.clone();
+        added.push((lora, scale));
+        let [text, unet] = [("text_encoder", 0), ("unet", 1)]
+            .map(|(component, i)| Merged::new(Rc::clone(&self.plain[i]), component, &added));
+        (self.text, self.unet) = (Box::new(Source::new(text?)), Box::new(Source::new(unet?)));
+        self.added = added;
+        Ok(())
     }
 
     /// The tokenizer must speak of ids that the text encoder has.

@@ -13,8 +13,11 @@ impl Request {
         let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
         let scheduler = self.scheduler(model)?;
         let [height, width] = self.size(model)?;
+        // A1111 adds LoRAs by a mention at the prompt's end.
+        let loras: String =
+            model.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
         let mut settings = Settings {
-            prompt: of(&self.prompts),
+            prompt: of(&self.prompts) + &loras,
             negative_prompt: if self.guided() { of(&self.negative_prompts) } else { String::new() },
             pairs: Vec::new(),
         };
@@ -30,6 +33,9 @@ impl Request {
         }
         settings.push("Size", format!("{width}x{height}"));
         settings.push("Model", &model.name);
+        if let Some(name) = &model.few_steps {
+            settings.push("Few steps", name);
+        }
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);
         }

@@ -1,0 +1,77 @@
+//! How far a download from the hub is: a bar on a terminal, now and then a line elsewhere, nothing where a program listens.
+
+use crate::text::{self, bytes};
+use calotype::hub::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// How often a line is written where there is no terminal.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Tells of one model's download on stderr.
+pub struct Download {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    started: Option<Instant>,
+    told: Instant,
+    fetched: u64,
+}
+
+impl Download {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, bar: None, started: None, told: Instant::now(), fetched: 0 }
+    }
+
+    /// A piece came.
+    pub fn told(&mut self, at: &Progress) {
+        self.fetched = at.done - at.resumed.min(at.done);
+        if self.quiet {
+            return;
+        }
+        let begins = self.started.is_none();
+        self.started.get_or_insert_with(Instant::now);
+        if begins && std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(at.total), ProgressDrawTarget::stderr());
+            let style =
+                "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left  {msg}";
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_position(at.resumed);
+            bar.reset_eta();
+            self.bar = Some(bar);
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(at.done);
+                bar.set_message(format!("{} ({} of {})", at.file, at.index, at.files));
+            }
+            None if begins || self.told.elapsed() >= EVERY => {
+                self.told = Instant::now();
+                let verb = if at.resumed > 0 { "fetching the rest" } else { "fetching" };
+                text::note(&format!(
+                    "{verb}: {} of {}, {} ({} of {})",
+                    bytes(at.done),
+                    bytes(at.total),
+                    at.file,
+                    at.index,
+                    at.files
+                ));
+            }
+            None => {}
+        }
+    }
+
+    /// The download is over, or broke off.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        if let Some(started) = self.started {
+            let seconds = started.elapsed().as_secs_f64();
+            let rate = (self.fetched as f64 / seconds.max(1e-3)) as u64;
+            text::note(&format!("fetched {} in {seconds:.1} s ({}/s)", bytes(self.fetched), bytes(rate)));
+        }
+    }
+}

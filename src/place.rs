@@ -1,0 +1,63 @@
+use crate::hub::{self, Hub};
+use crate::{Error, Model, Precision, builtin};
+use std::path::{Path, PathBuf};
+
+/// Where a model is: what `-m` names, found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the program ([`builtin`]).
+    BuiltIn,
+    /// A folder in the diffusers layout, or `synthetic:sd15`.
+    Here(String),
+    /// A model of the hub, fetched.
+    Hub {
+        /// `owner/name`.
+        name: String,
+        /// Its files.
+        folder: PathBuf,
+    },
+}
+
+/// How a model of the hub is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// A branch, a tag or a commit; `main` where there is none.
+    pub revision: Option<String>,
+    /// Whether to ask the network for nothing.
+    pub offline: bool,
+    /// Whether to fetch f32 weights where the repository has halves too.
+    pub full_precision: bool,
+}
+
+impl Place {
+    /// Finds a model: the built-in one for no name, a folder of the name, or else `owner/name` on the Hugging Face hub,
+    /// which is fetched unless it is in the cache. `told` hears of the download.
+    pub fn find(
+        name: Option<&str>,
+        search: &Search,
+        told: &mut dyn FnMut(&hub::Progress),
+    ) -> Result<Self, Error> {
+        let Some(name) = name else { return Ok(Self::BuiltIn) };
+        if Path::new(name).exists() || !hub::is_name(name) {
+            return Ok(Self::Here(name.into()));
+        }
+        let hub = Hub::from_env()?.offline(search.offline);
+        let variant = (!search.full_precision).then_some("fp16");
+        let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
+        Ok(Self::Hub { name: name.into(), folder })
+    }
+
+    /// Opens it; of its files those are preferred that suit how activations are stored.
+    pub fn open(&self, precision: Precision) -> Result<Model, Error> {
+        let variant = (precision == Precision::F16).then_some("fp16");
+        match self {
+            Self::BuiltIn => builtin::model(),
+            Self::Here(place) => Ok(Model::open(place, variant)?),
+            Self::Hub { name, folder } => {
+                let mut model = Model::folder(folder, variant)?;
+                model.name.clone_from(name);
+                Ok(model)
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A server on this machine that speaks as much of the Hugging Face hub's protocol as a download takes: the list of a
+//! repository's files; small files behind a redirection to a path, large ones behind one to another host; ranges.
+
+use crate::support::tiny;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// The repository's commit.
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A request, as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    pub path: String,
+    pub range: Option<String>,
+    pub token: Option<String>,
+    /// Bytes of the body that were sent.
+    pub sent: usize,
+}
+
+/// What the server has, and how it misbehaves.
+#[derive(Default)]
+pub struct State {
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub asked: Vec<Asked>,
+    /// For requests of a file's bytes, in order: after how many the connection drops.
+    pub drops: HashMap<String, Vec<usize>>,
+    /// Files whose bytes are not those that were announced.
+    pub damaged: Vec<String>,
+    /// Whether ranges are passed over.
+    pub whole_only: bool,
+    /// An error in place of everything: status, and the hub's word for it.
+    pub refuses: Option<(u16, &'static str)>,
+}
+
+pub struct Server {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl Server {
+    /// Serves the tiny model as `owner/tiny`.
+    pub fn new() -> Self {
+        let mut state = State::default();
+        read(Path::new(&tiny()), "", &mut state.files);
+        // What repositories hold besides.
+        for name in
+            ["README.md", "v1.ckpt", "safety_checker/model.safetensors", "unet/diffusion_pytorch_model.bin"]
+        {
+            state.files.insert(name.into(), b"nothing to see here".to_vec());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        // It ends with the test.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || answer(stream, port, &state));
+            }
+        });
+        Self { port, state }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+    }
+
+    /// What was asked since the last look.
+    pub fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
+    }
+}
+
+/// Requests for a file's bytes.
+pub fn gets<'a>(asked: &'a [Asked], file: &str) -> Vec<&'a Asked> {
+    let end = format!("/bytes/{file}");
+    asked.iter().filter(|a| a.method == "GET" && a.path.ends_with(&end)).collect()
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn read(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => read(&entry.path(), &format!("{name}/"), files),
+            false => drop(files.insert(name, std::fs::read(entry.path()).unwrap())),
+        }
+    }
+}
+
+/// Reads one request, and answers it.
+fn answer(stream: TcpStream, port: u16, state: &Mutex<State>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let Some(first) = lines.next() else { return };
+    let mut words = first.split(' ').map(String::from);
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let headers: HashMap<String, String> = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())))
+        .collect();
+    let (range, token) = (headers.get("range").cloned(), headers.get("authorization").cloned());
+    let mut asked = Asked { method, path, range, token, sent: 0 };
+    let mut state = state.lock().unwrap();
+    respond(stream, port, &mut state, &mut asked);
+    state.asked.push(asked);
+}
+
+fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
+    let mut head = |status: &str, headers: &[(&str, String)]| {
+        let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nX-Repo-Commit: {COMMIT}\r\n");
+        headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        let _ = to.write_all((text + "\r\n").as_bytes());
+    };
+    let length = |n: usize| ("Content-Length", n.to_string());
+    if let Some((status, code)) = state.refuses {
+        return head(&format!("{status} No"), &[("X-Error-Code", code.into()), length(0)]);
+    }
+    if asked.path.starts_with("/api/models/owner/tiny/revision/") {
+        let siblings: Vec<_> =
+            state.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
+        let list = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
+        head("200 OK", &[length(list.len())]);
+        let _ = to.write_all(list.as_bytes());
+        return;
+    }
+    let resolve = format!("/owner/tiny/resolve/{COMMIT}/");
+    if let Some(file) = asked.path.strip_prefix(&resolve) {
+        let Some(bytes) = state.files.get(file) else {
+            return head("404 No", &[("X-Error-Code", "EntryNotFound".into()), length(0)]);
+        };
+        let (sum, size) = (format!("\"{}\"", sha256(bytes)), bytes.len().to_string());
+        return match file.ends_with(".safetensors") {
+            // Large files are elsewhere.
+            true => head(
+                "302 Found",
+                &[
+                    ("Location", format!("http://localhost:{port}/elsewhere/bytes/{file}")),
+                    ("X-Linked-Etag", sum),
+                    ("X-Linked-Size", size),
+                    ("ETag", "\"that of a pointer\"".into()),
+                    length(0),
+                ],
+            ),
+            false => head(
+                "307 Temporary Redirect",
+                &[("Location", format!("/api/resolve-cache/{COMMIT}/bytes/{file}")), length(0)],
+            ),
+        };
+    }
+    let Some((_, file)) = asked.path.split_once("/bytes/") else { return head("404 No", &[length(0)]) };
+    let mut bytes = state.files[file].clone();
+    // Git's hash of a small file: not one that a download is checked with.
+    let etag = ("ETag", format!("W/\"{}\"", &sha256(&bytes)[..40]));
+    if state.damaged.iter().any(|damaged| damaged == file) {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }
+    if asked.method == "HEAD" {
+        return head("200 OK", &[length(bytes.len()), etag]);
+    }
+    let start = asked.range.as_ref().filter(|_| !state.whole_only);
+    let start =
+        start.map(|range| range.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap());
+    let body = &bytes[start.unwrap_or(0)..];
+    match start {
+        Some(start) => {
+            let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+            head("206 Partial Content", &[("Content-Range", range), length(body.len()), etag]);
+        }
+        None => head("200 OK", &[length(body.len()), etag]),
+    }
+    let drop = state.drops.get_mut(file).filter(|drops| !drops.is_empty()).map(|drops| drops.remove(0));
+    let body = &body[..drop.unwrap_or(body.len()).min(body.len())];
+    let _ = to.write_all(body);
+    asked.sent = body.len();
+}

@@ -1,0 +1,121 @@
+//! `--lora`, and a model folder that has a form for few steps.
+
+use crate::support::{Folder, goldens, json_lines, settings, tiny};
+use std::fs;
+use std::path::Path;
+
+fn lora(name: &str) -> String {
+    goldens().join("sd1-tiny/loras").join(name).to_str().unwrap().to_string()
+}
+
+#[test]
+fn a_lora_changes_the_picture_as_far_as_its_scale_says() {
+    let folder = Folder::new();
+    let file = lora("peft.safetensors");
+    let plain = folder.drawn(&[]);
+    let with = folder.drawn(&["--lora", &file]);
+    assert_ne!(plain, with);
+    assert_eq!(with, folder.drawn(&["--lora", &format!("{file}:1.0")]));
+    assert_ne!(with, folder.drawn(&["--lora", &format!("{file}:0.5")]));
+    assert_eq!(plain, folder.drawn(&["--lora", &format!("{file}:0")]));
+    // Two halves are one whole, but for rounding; two LoRAs are both there.
+    let kohya = lora("kohya.safetensors");
+    assert_ne!(with, folder.drawn(&["--lora", &file, "--lora", &kohya]));
+
+    let scaled = format!("{file}:0.5");
+    let said = folder.draw(&["a cat", "--lora", &scaled, "--lora", &kohya, "-o", "l.png", "--json"]);
+    assert_eq!(json_lines(&said)[0]["loras"], serde_json::json!([["peft", 0.5], ["kohya", 1.0]]));
+    let settings = settings(&folder.read("l.png")).unwrap();
+    assert_eq!(settings.prompt, "a cat <lora:peft:0.5> <lora:kohya:1>");
+}
+
+#[test]
+fn a_plan_counts_what_loras_take() {
+    let folder = Folder::new();
+    let (model, file) = (tiny(), lora("peft.safetensors"));
+    let bytes = |more: &[&str]| {
+        let args = [&["plan", "-m", &model, "--dtype", "f16", "--json"], more].concat();
+        json_lines(&folder.run(&args))[0]["weight_bytes"].as_u64().unwrap()
+    };
+    // Sums are kept in the type of the rest.
+    assert_eq!(bytes(&[]), bytes(&["--lora", &file]));
+}
+
+#[test]
+fn loras_that_cannot_be_used_are_named() {
+    let folder = Folder::new();
+    let refused = |model: &str, file: &str, parts: &[&str]| {
+        folder.fails(1, &["generate", "a cat", "--backend", "cpu", "-m", model, "--lora", file], parts);
+    };
+    refused(&tiny(), "absent.safetensors", &["absent.safetensors", "No such file"]);
+    let vae = Path::new(&tiny()).join("vae/diffusion_pytorch_model.safetensors");
+    refused(&tiny(), vae.to_str().unwrap(), &["vae", "no LoRA"]);
+    let other = goldens().join("sd2-tiny/model");
+    refused(other.to_str().unwrap(), &lora("peft.safetensors"), &["peft.safetensors", "LoRA tensor"]);
+    let args = ["generate", "a cat", "--lora", "x:nan"];
+    folder.fails(2, &args, &["--lora", "style.safetensors:0.8"]);
+}
+
+/// A copy of the tiny model with a `calotype.json`.
+fn with_defaults(folder: &Folder, text: &str) {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => copy(&entry.path(), &to),
+                false => fs::copy(entry.path(), to).map(drop).unwrap(),
+            }
+        }
+    }
+    copy(Path::new(&tiny()), &folder.path().join("model"));
+    fs::create_dir_all(folder.path().join("model/quick")).unwrap();
+    let file = folder.path().join("model/quick/pytorch_lora_weights.safetensors");
+    fs::copy(lora("peft.safetensors"), file).unwrap();
+    folder.write("model/calotype.json", text);
+}
+
+const DEFAULTS: &str = r#"{"steps": 3, "cfg_scale": 4.5, "few_steps":
+    {"lora": "quick/pytorch_lora_weights.safetensors", "scale": 0.5, "steps": 2, "most_steps": 4}}"#;
+
+#[test]
+fn a_folder_says_how_it_is_drawn_with() {
+    let folder = Folder::new();
+    with_defaults(&folder, DEFAULTS);
+    let run = |more: &[&str]| {
+        let args = [&["generate", "a cat", "--backend", "cpu", "-m", "model", "--seed", "1", "--json"], more];
+        let said = folder.run(&[&args.concat()[..], &["-o", "p.png", "--overwrite"]].concat());
+        let run = &json_lines(&said)[0];
+        let told = settings(&folder.read("p.png")).unwrap();
+        assert_eq!(told.get("Few steps"), run["few_steps"].as_str());
+        assert_eq!(told.prompt, "a cat");
+        (run["steps"].as_u64().unwrap(), run["cfg_scale"].as_f64().unwrap(), run["few_steps"] == "quick")
+    };
+    assert_eq!(run(&[]), (2, 1.0, true));
+    assert_eq!(run(&["--steps", "4"]), (4, 1.0, true));
+    assert_eq!(run(&["--steps", "5"]), (5, 4.5, false));
+    assert_eq!(run(&["--cfg-scale", "2"]), (3, 2.0, false));
+    assert_eq!(run(&["-n", "blurry"]), (3, 4.5, false));
+    assert_eq!(run(&["--no-few-steps"]), (3, 4.5, false));
+
+    // The form is the LoRA at its scale, and no more; without it the model is the model.
+    let quick = format!("{}:0.5", lora("peft.safetensors"));
+    let tiny = tiny();
+    let same = |a: &[&str], b: &[&str]| assert_eq!(folder.drawn(a), folder.drawn(b), "{a:?}");
+    same(&["-m", "model", "--steps", "2"], &["-m", &tiny, "--cfg-scale", "1", "--lora", &quick]);
+    same(&["-m", "model", "--no-few-steps"], &["-m", &tiny, "--cfg-scale", "4.5"]);
+    let told = &json_lines(&folder.run(&["inspect", "model", "--json"]))[0];
+    assert_eq!((&told["steps"], &told["few_steps"]["steps"]), (&3.into(), &2.into()));
+    let plan = &json_lines(&folder.run(&["plan", "-m", "model", "--json"]))[0];
+    assert_eq!((&plan["steps"], &plan["guided"]), (&2.into(), &false.into()));
+}
+
+#[test]
+fn defaults_that_make_no_sense_are_refused() {
+    let folder = Folder::new();
+    let args = ["generate", "a cat", "--backend", "cpu", "-m", "model"];
+    with_defaults(&folder, &DEFAULTS.replace("\"steps\": 3", "\"stairs\": 3"));
+    folder.fails(1, &args, &["model/calotype.json", "stairs"]);
+    with_defaults(&folder, &DEFAULTS.replace("quick/", "slow/"));
+    folder.fails(1, &args, &["slow/pytorch_lora_weights.safetensors"]);
+}
