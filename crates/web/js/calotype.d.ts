@@ -29,6 +29,8 @@ export class Calotype {
       onProgress?: (progress: LoadProgress) => void;
       /** f16 where the GPU computes with it, if nothing is said. */
       dtype?: "f32" | "f16";
+      /** Whether a model that has a form for a few steps draws in it; it does if nothing is said. */
+      fewSteps?: boolean;
       /** What pictures' settings call it. */
       name?: string;
     },
@@ -67,9 +69,9 @@ export interface Words {
   /** Pixels; the model's own size if nothing is said. */
   width?: number;
   height?: number;
-  /** 20 if nothing is said. */
+  /** The model's own number if nothing is said, as a rule 20. */
   steps?: number;
-  /** 7.5 if nothing is said; at 1 or below the negative prompt is not looked at, and a step takes half the time. */
+  /** The model's own if nothing is said, as a rule 7.5; at 1 or below the negative prompt is not looked at, and a step takes half the time. */
   cfgScale?: number;
   cfgRescale?: number;
   /** Random if nothing is said. Digits or a bigint where it is larger than a JavaScript number can be. */
@@ -164,6 +166,11 @@ export interface LoadedModel {
   /** Its own. */
   sampler: string;
   parameters: number;
+  /** What a request has that says nothing of them. */
+  steps: number;
+  cfgScale: number;
+  /** Whether it draws in its form for a few steps; null where it has none. */
+  fewSteps: boolean | null;
   dtype: "f32" | "f16";
   /** Device memory for one guided picture of its own size. */
   peakBytes: number;

@@ -41,8 +41,9 @@ export class Calotype {
     return this.#calls === null;
   }
 
-  async load(source, { onProgress, dtype, name } = {}) {
-    this.model = await this.#call("load", { source: plain(source), dtype, name }, (told) => onProgress?.(told));
+  async load(source, { onProgress, name, ...options } = {}) {
+    const values = { source: plain(source), name, options: JSON.stringify(options) };
+    this.model = await this.#call("load", values, (told) => onProgress?.(told));
     return this.model;
   }
 

@@ -25,13 +25,13 @@ const calls = {
     return { ...engine.adapter(), name, features: [...(adapter?.features ?? [])].sort() };
   },
 
-  async load({ source, dtype, name }, tell) {
+  async load({ source, name, options }, tell) {
     const files = source.url
       ? await RemoteFiles.open(source.url, { tell, Sha256 })
       : new LocalFiles(source.files, { tell });
     try {
-      if (files.parts) return await engine.replace(files.parts, files, dtype);
-      return await engine.load(name ?? files.name, files, dtype);
+      if (files.parts) return await engine.replace(files.parts, files, options);
+      return await engine.load(name ?? files.name, files, options);
     } finally {
       await files.settle?.();
     }
@@ -93,7 +93,8 @@ async function answer({ id, call, with: values }) {
     const result = await calls[call](values, (told) => self.postMessage({ id, told }));
     self.postMessage({ id, result });
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) return fail(error);
+    // Its own, or one that came back through it.
+    if (error.name === "RuntimeError") return fail(error);
     self.postMessage({ id, error: { name: error.name, message: error.message }, loaded: engine?.loaded() ?? false });
   }
 }

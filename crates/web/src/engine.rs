@@ -5,8 +5,9 @@ use crate::preview::{Colours, Preview};
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Error as GraphError, Executor, Precision};
-use calotype_pipeline::{Error, Pipeline, Progress, Request};
+use calotype_pipeline::{Error, Form, Pipeline, Progress, Wishes};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -24,7 +25,19 @@ pub struct Engine {
 struct Loaded {
     opened: Opened,
     pipeline: Pipeline,
+    /// Steps and guidance where a request says nothing.
+    form: Form,
     colours: Colours,
+}
+
+/// How a model is loaded.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Options {
+    /// `f32`, `f16`, or what the GPU does best.
+    dtype: Option<String>,
+    /// Whether a model that has a few-steps form draws in it; it does if nothing is said.
+    few_steps: Option<bool>,
 }
 
 #[wasm_bindgen]
@@ -55,22 +68,19 @@ impl Engine {
         self.model.is_some()
     }
 
-    /// Opens a model folder, uploads its weights and compiles its kernels for a picture of its own size. `dtype` is
-    /// `f32`, `f16`, or nothing for what the GPU does best. The model before it goes only when this one's files are
-    /// found to fit together.
-    pub async fn load(&mut self, name: String, files: Files, dtype: Option<String>) -> Result<JsValue> {
+    /// Opens a model folder, uploads its weights and compiles its kernels for a picture of its own size. `options` are
+    /// JSON: `dtype` (`f32` or `f16`) and `fewSteps` (whether to). The model before it goes only when this one's files
+    /// are found to fit together.
+    pub async fn load(&mut self, name: String, files: Files, options: &str) -> Result<JsValue> {
+        let options = serde_json::from_str(options)?;
         let opened = Opened::folder(name, &Rc::new(files)).await?;
-        self.start(opened, dtype).await
+        self.start(opened, options).await
     }
 
     /// Puts components that are safetensors files of their own, `names` among `files`, in the place of the loaded
     /// model's.
-    pub async fn replace(
-        &mut self,
-        names: Vec<String>,
-        files: Files,
-        dtype: Option<String>,
-    ) -> Result<JsValue> {
+    pub async fn replace(&mut self, names: Vec<String>, files: Files, options: &str) -> Result<JsValue> {
+        let options = serde_json::from_str(options)?;
         let model = self.model.as_ref().ok_or_else(|| {
             Fault::usage(format!(
                 "{} holds weights without their configuration: load the model that they are a part of first, or open \
@@ -79,14 +89,15 @@ impl Engine {
             ))
         })?;
         let opened = model.opened.with_parts(&Rc::new(files), &names).await?;
-        self.start(opened, dtype).await
+        self.start(opened, options).await
     }
 
-    async fn start(&mut self, opened: Opened, dtype: Option<String>) -> Result<JsValue> {
+    async fn start(&mut self, opened: Opened, Options { dtype, few_steps }: Options) -> Result<JsValue> {
         notes::take();
-        let model = opened.model()?;
+        let mut model = opened.model()?;
+        let form = model.form(&Wishes { no_few_steps: few_steps == Some(false), ..Wishes::default() })?;
         let precision = self.precision(dtype.as_deref().unwrap_or_default())?;
-        let request = Request::new("");
+        let request = request::with_form("", &form);
         let plan = calotype_pipeline::plan(&model, &request, precision, &self.gpu.caps())?;
         let size = request.size(&model)?;
 
@@ -100,16 +111,18 @@ impl Engine {
         let mut pipeline = Pipeline::new(executor, model, precision);
         let start = Instant::now();
         let states = [pipeline.encode_text("").await?];
-        drop(pipeline.denoise(&request, Some(&states), &states).await?);
+        drop(pipeline.denoise(&request, request.guided().then_some(&states), &states).await?);
         let colours = Colours::of(&mut pipeline, size).await?;
         let model = pipeline.model();
         let told = json!({
             "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": model.scheduler.sampler.to_string(),
             "parameters": model.contents.iter().map(|c| c.parameters).sum::<u64>(),
             "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
+            "steps": form.steps, "cfgScale": form.cfg_scale,
+            "fewSteps": model.defaults.few_steps.as_ref().map(|_| form.few_steps),
             "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
         });
-        self.model = Some(Loaded { opened, pipeline, colours });
+        self.model = Some(Loaded { opened, pipeline, form, colours });
         object(&told)
     }
 
@@ -126,8 +139,8 @@ impl Engine {
 
     /// What a request takes on this device, in bytes, before anything is allocated.
     pub fn plan(&self, words: &str) -> Result<f64> {
-        let Loaded { pipeline, .. } = self.model.as_ref().ok_or_else(no_model)?;
-        let request = request::parse(words, None, pipeline.model())?;
+        let Loaded { pipeline, form, .. } = self.model.as_ref().ok_or_else(no_model)?;
+        let request = request::parse(words, None, form, pipeline.model())?;
         Ok(pipeline.plan(&request)?.peak_bytes as f64)
     }
 
@@ -148,8 +161,8 @@ impl Engine {
         each_step: Function,
     ) -> Result<JsValue> {
         notes::take();
-        let Loaded { pipeline, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
-        let request = request::parse(&words, latents, pipeline.model())?;
+        let Loaded { pipeline, form, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        let request = request::parse(&words, latents, form, pipeline.model())?;
         // A picture that is refused is refused before anything is allocated for it.
         pipeline.plan(&request)?;
         let mut thrown = None;

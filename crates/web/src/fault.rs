@@ -23,10 +23,12 @@ impl Fault {
         Self { name: "ModelError", message: message.into() }
     }
 
-    /// What JavaScript threw at us.
+    /// What JavaScript threw at us. That WebAssembly itself trapped there, on its way back to JavaScript, is kept apart.
     pub fn thrown(value: JsValue) -> Self {
+        let trapped = value.is_instance_of::<js_sys::WebAssembly::RuntimeError>();
         let message = value.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
-        Self::model(message.or(value.as_string()).unwrap_or_else(|| format!("{value:?}")))
+        let message = message.or(value.as_string()).unwrap_or_else(|| format!("{value:?}"));
+        Self { name: if trapped { "RuntimeError" } else { "ModelError" }, message }
     }
 }
 

@@ -3,14 +3,15 @@
 use crate::fault::{Fault, Result};
 use crate::files::Files;
 use crate::remote::Remote;
-use calotype_pipeline::Model;
+use calotype_pipeline::{Defaults, Model};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The files of a model folder that are read whole; not every model has all of them.
-const SMALL: [&str; 10] = [
+const SMALL: [&str; 11] = [
     "model_index.json",
+    Defaults::FILE,
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
     "unet/config.json",
@@ -28,7 +29,7 @@ const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
 /// A model folder, some components perhaps replaced by files of their own.
 pub struct Opened {
     name: String,
-    small: Rc<HashMap<&'static str, Vec<u8>>>,
+    small: Rc<HashMap<String, Vec<u8>>>,
     sources: [Remote; 3],
     /// The files that stand in for a component's own.
     replaced: [Vec<String>; 3],
@@ -40,8 +41,15 @@ impl Opened {
         let mut small = HashMap::new();
         for path in SMALL {
             if let Some(bytes) = files.whole(path).await? {
-                small.insert(path, bytes);
+                small.insert(path.to_string(), bytes);
             }
+        }
+        // The few-steps form is a LoRA: small enough to be read whole too.
+        if let Some(text) = small.get(Defaults::FILE)
+            && let Some(few) = Defaults::parse(Defaults::FILE, text)?.few_steps
+            && let Some(bytes) = files.whole(&few.lora).await?
+        {
+            small.insert(few.lora, bytes);
         }
         if !small.contains_key(SMALL[0]) {
             return Err(Fault::model(format!(

@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Result};
 use calotype_pipeline::samplers::{Sampler, Schedule};
-use calotype_pipeline::{GivenNoise, Model, Request};
+use calotype_pipeline::{Form, GivenNoise, Model, Request};
 use calotype_tensor::HostTensor;
 use serde::Deserialize;
 
@@ -23,7 +23,8 @@ impl From<Texts> for Vec<String> {
     }
 }
 
-/// The flags of the command line in JavaScript's spelling. What is left out has the command line's default.
+/// The flags of the command line in JavaScript's spelling. What is left out has the model's default, or else the command
+/// line's.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Words {
@@ -42,10 +43,15 @@ struct Words {
     eta: Option<f64>,
 }
 
-/// Reads a request; `latents` is the unscaled starting noise, `[B, C, H/f, W/f]`, where it is given.
-pub fn parse(json: &str, latents: Option<Vec<f32>>, model: &Model) -> Result<Request> {
+/// A request as a model is asked where nothing else is said.
+pub fn with_form(prompt: &str, form: &Form) -> Request {
+    Request { steps: form.steps, cfg_scale: form.cfg_scale, ..Request::new(prompt) }
+}
+
+/// Reads a request; `form` is the model's own steps and guidance, `latents` the the unscaled starting noise, `[B, C, H/f, W/f]`, where it is given.
+pub fn parse(json: &str, latents: Option<Vec<f32>>, form: &Form, model: &Model) -> Result<Request> {
     let words: Words = serde_json::from_str(json)?;
-    let mut request = Request::new("");
+    let mut request = with_form("", form);
     request.prompts = words.prompt.into();
     if let Some(texts) = words.negative_prompt {
         request.negative_prompts = texts.into();
