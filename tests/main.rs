@@ -27,5 +27,8 @@ mod memory;
 /// Lost devices, damaged weights, numbers that overflow: errors that name what happened, and where.
 mod failures;
 
+/// Launches timed one by one, and a device's best rates.
+mod profile;
+
 /// Arrows between crates, one name for each op, small files.
 mod architecture;

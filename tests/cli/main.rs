@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_model;
 mod batches;
+mod bench;
 mod generate;
 mod hub;
 mod hub_server;

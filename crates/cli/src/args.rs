@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+use crate::bench::BenchArgs;
 use calotype::{BatchSeeds, Precision, Request, Sampler, Schedule, Search, Tier, Wishes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub enum Command {
     Generate(Box<GenerateArgs>),
     /// Say how much device memory a run takes, before anything runs; needs no GPU
     Plan(Box<PlanArgs>),
+    /// Measure how fast a device draws, with fixed presets; or compare two measurements
+    Bench(Box<BenchArgs>),
     /// List the GPUs that can be used, with the features and limits that matter
     Adapters(AdaptersArgs),
     /// Say what a model holds

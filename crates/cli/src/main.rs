@@ -2,6 +2,7 @@
 
 mod adapters;
 mod args;
+mod bench;
 mod device;
 mod download;
 mod exit;
@@ -19,12 +20,15 @@ mod text;
 use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
+    let started = Instant::now();
     let cli = Cli::parse();
     text::log_to_stderr();
     let done = match cli.command {
         Command::Generate(args) => generate::run(&args),
+        Command::Bench(args) => bench::run(&args, started),
         Command::Plan(args) => plan::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -2,6 +2,7 @@ use crate::source::{Read, TensorInfo, WeightSource, check_range, missing};
 use crate::{Error, Result};
 use calotype_tensor::DType;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
+use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -86,15 +87,16 @@ impl Synthetic {
             Init::Constant(value) => out.fill(f16::from_f32(value)),
             Init::Normal { std } => {
                 let key = mix(self.seed ^ hash(&info.name));
-                // In blocks, because half converts slices with the processor's own instruction.
-                let mut block = [0f32; 1024];
-                for (out, start) in out.chunks_mut(block.len()).zip(range.step_by(block.len())) {
+                // In blocks, because half converts slices with the processor's own instruction; on all processors.
+                out.par_chunks_mut(BLOCK).enumerate().for_each(|(at, out)| {
+                    let mut block = [0f32; BLOCK];
                     let block = &mut block[..out.len()];
+                    let start = range.start + at * BLOCK;
                     for (i, value) in block.iter_mut().enumerate() {
                         *value = std * normal(mix(key.wrapping_add((start + i) as u64)));
                     }
                     out.convert_from_f32_slice(block);
-                }
+                });
             }
         }
         out
@@ -112,6 +114,9 @@ impl Synthetic {
         })
     }
 }
+
+/// Numbers made at a time.
+const BLOCK: usize = 4096;
 
 impl WeightSource for Synthetic {
     fn get(&self, name: &str) -> Result<&TensorInfo> {

@@ -39,8 +39,10 @@ const COPIES: [usize; 4] = [4 << 20, 32 << 20, 128 << 20, 512 << 20];
 /// Seconds that a single launch need not exceed to be measured well.
 const LONG: f64 = 0.03;
 
-/// Each is timed so many times; the best counts.
+/// Each is timed at least so many times, and for so many seconds; the best counts.
 const TIMES: usize = 4;
+/// See [`TIMES`].
+const SECONDS: f64 = 0.1;
 
 /// Weights of these are told from any model's.
 const CHECKPOINT: u64 = u64::MAX;
@@ -58,7 +60,10 @@ pub async fn ceilings(exec: &dyn Executor, precision: Precision) -> Result<Ceili
         let w = graph.weight(&["w"], [side, side], Layout::Matrix, [side, side]);
         let y = graph.push("y", Matmul::new(x, w, None)).map_err(calotype_models::Error::from)?;
         let work = 2.0 * (side as f64).powi(3);
-        product.of(exec, graph, y, precision, work, format!("{side}x{side} · {side}x{side}")).await?;
+        let shape = format!("{side}x{side} · {side}x{side}");
+        if full(product.of(exec, graph, y, precision, work, shape).await)? {
+            break;
+        }
     }
     let mut copy = Best::default();
     for bytes in COPIES {
@@ -69,9 +74,21 @@ pub async fn ceilings(exec: &dyn Executor, precision: Precision) -> Result<Ceili
         let mut graph = Graph::new("copy ceiling");
         let x = graph.input("x", [1, rows, 1024], Elem::Float, Rate::Step);
         let y = graph.push("y", Scale { x, scale: 1.0, shift: 0.0 }).map_err(calotype_models::Error::from)?;
-        copy.of(exec, graph, y, precision, 2.0 * bytes as f64, format!("{} MiB", bytes >> 20)).await?;
+        let (work, shape) = (2.0 * bytes as f64, format!("{} MiB", bytes >> 20));
+        if full(copy.of(exec, graph, y, precision, work, shape).await)? {
+            break;
+        }
     }
     Ok(Ceilings { product: product.found, copy: copy.found })
+}
+
+/// Whether the device's memory was full, which ends a series and is no failure.
+fn full(done: Result<()>) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(false),
+        Err(crate::Error::Graph(calotype_graph::Error::OutOfMemory { .. })) => Ok(true),
+        Err(other) => Err(other),
+    }
 }
 
 /// The best rate so far, and how long the last shape took.
@@ -114,9 +131,11 @@ impl Best {
         exec.run(&program, 0)?;
         exec.wait().await?;
         self.seconds = f64::INFINITY;
-        for _ in 0..TIMES {
+        let (mut times, mut spent) = (0, 0.0);
+        while times < TIMES || (spent < SECONDS && times < 100 * TIMES) {
             let profile = exec.profile(&program, 0).await?;
             let seconds: f64 = profile.spans.iter().map(|span| span.seconds).sum();
+            (times, spent) = (times + 1, spent + seconds);
             self.seconds = self.seconds.min(seconds);
             // What a processor widens moves twice the bytes, at f16.
             let widened =

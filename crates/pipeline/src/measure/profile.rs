@@ -3,7 +3,7 @@ use crate::error::Result;
 use calotype_graph::ops::Shapes;
 use calotype_graph::plan::bytes_of;
 use calotype_graph::{
-    Clock, Error, Executor, Graph, Layout, Node, Precision, Program, Source, Span, ValueId,
+    Clock, Error, Executor, Graph, Layout, Node, Op, Precision, Program, Source, Span, ValueId,
 };
 use calotype_tensor::Shape;
 
@@ -70,13 +70,14 @@ impl Work {
         operands.sort();
         operands.dedup();
         let output = graph.shape(node.output);
-        let bytes = |v: ValueId| match (clock, is_table(graph, v)) {
-            // Of a table only the rows are read that come out.
-            (_, true) => bytes_of(graph, node.output, precision),
-            // The CPU keeps everything in 32 bits.
-            (Clock::Host, _) => 4 * graph.shape(v).numel() as u64,
+        // The CPU keeps everything in 32 bits.
+        let whole = |v: ValueId| match clock {
+            Clock::Host => 4 * graph.shape(v).numel() as u64,
             _ => bytes_of(graph, v, precision),
         };
+        // Of a table only what comes out is read.
+        let looks_up = matches!(node.op, Op::Embedding(_) | Op::Row(_));
+        let bytes = |v: ValueId| if looks_up { whole(v).min(whole(node.output)) } else { whole(v) };
         Self {
             name: node.name.clone(),
             op: node.op.name(),
@@ -87,19 +88,12 @@ impl Work {
     }
 }
 
-fn layout(graph: &Graph, value: ValueId) -> Option<Layout> {
-    match graph.value(value).source {
-        Source::Weight(id) => Some(graph.weights()[id.index()].layout),
-        _ => None,
-    }
-}
-
-fn is_table(graph: &Graph, value: ValueId) -> bool {
-    layout(graph, value) == Some(Layout::Table)
-}
-
+/// Whether a value is a bias or a norm's weights, which say nothing of the work.
 fn is_vector(graph: &Graph, value: ValueId) -> bool {
-    layout(graph, value) == Some(Layout::Vector)
+    match graph.value(value).source {
+        Source::Weight(id) => graph.weights()[id.index()].layout == Layout::Vector,
+        _ => false,
+    }
 }
 
 /// `2x64x64x320`.

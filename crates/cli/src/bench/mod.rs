@@ -1,0 +1,187 @@
+//! `calotype bench`: one program, no download, any adapter. docs/benchmarks.md says how to read it.
+
+mod args;
+mod compare;
+mod ops;
+mod plot;
+mod presets;
+mod record;
+mod run;
+mod stats;
+mod sweep;
+mod table;
+mod trace;
+
+pub use args::BenchArgs;
+
+use crate::args::BackendName;
+use crate::exit::{Interrupted, Usage};
+use crate::output::Series;
+use crate::{interrupt, text};
+use anyhow::{Context, bail};
+use calotype::{AdapterReport, Backend};
+use presets::{FIXED, Preset, QUICK};
+use record::{DeviceInfo, Host, ProgramInfo, Record, Run, SCHEMA};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
+
+/// Measures, or compares what was measured. `started` is when the program began.
+pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
+    if let Some([before, after]) = args.compare.as_deref() {
+        let said = compare::compare(&Record::read(before)?, &Record::read(after)?, args.markdown);
+        return text::result(&said);
+    }
+    if args.child {
+        let found = run::measure(args, args.presets.first().copied(), started)?;
+        return text::json(&record(found.device, vec![found.run], host()));
+    }
+    let mut files = Files::new(args)?;
+    interrupt::install()?;
+    let host = host();
+    let presets = presets(args);
+    if args.sweep {
+        return swept(args, &presets, host, files);
+    }
+    let (device, runs) = match presets[..] {
+        [] | [_] => {
+            let found = run::measure(args, presets.first().copied(), started)?;
+            if let (Some(file), Some(trace)) = (&mut files.trace, &found.trace) {
+                file.write(serde_json::to_string(trace)?.as_bytes())?;
+            }
+            (found.device, vec![found.run])
+        }
+        _ => apart(&presets)?,
+    };
+    let record = record(device, runs, host);
+    files.write_json(&record)?;
+    if !files.silent { text::result(&table::render(&record, args.markdown)) } else { Ok(()) }
+}
+
+fn swept(args: &BenchArgs, presets: &[&Preset], host: Host, mut files: Files) -> anyhow::Result<()> {
+    let (bench, sweep) = sweep::sweep(args, presets.first().copied())?;
+    let device = bench.device();
+    if let Some(file) = &mut files.plot {
+        file.write(plot::plot(&sweep, &table::device(&device)).as_bytes())?;
+    }
+    let said = sweep::render(&sweep, args.markdown);
+    files.write_json(&Record { sweep: Some(sweep), ..record(device, Vec::new(), host) })?;
+    if !files.silent { text::result(&said) } else { Ok(()) }
+}
+
+/// What was asked for, or what suits the device; none where the flags alone say what to do.
+fn presets(args: &BenchArgs) -> Vec<&'static Preset> {
+    if !args.presets.is_empty() || args.model.is_some() {
+        return args.presets.clone();
+    }
+    let gpu = args.device.backend != BackendName::Cpu && {
+        let found = pollster::block_on(calotype::adapters(Backend::Auto));
+        let wanted = |a: &AdapterReport| match &args.device.adapter {
+            Some(name) => {
+                a.index.to_string() == *name || a.name.to_lowercase().contains(&name.to_lowercase())
+            }
+            None => true,
+        };
+        found.iter().any(|a| a.kind != "cpu" && wanted(a))
+    };
+    let names = match (gpu, args.sweep || args.trace.is_some()) {
+        (false, _) => {
+            text::note(
+                "there is no GPU here: the built-in model alone is measured; name presets to run them anyway",
+            );
+            &QUICK[..]
+        }
+        (true, true) => &FIXED[..1],
+        (true, false) => &FIXED[..],
+    };
+    names.iter().filter_map(|name| Preset::find(name)).collect()
+}
+
+/// Each preset in a process of its own, so that each starts cold, and none meets what another left in memory.
+fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
+    let program = std::env::current_exe().context("this program does not find itself")?;
+    let (mut device, mut runs) = (None, Vec::new());
+    for preset in presets {
+        interrupt::check()?;
+        let flags =
+            std::env::args_os().skip(1).filter(|a| !a.to_str().is_some_and(|a| Preset::find(a).is_some()));
+        let output = Command::new(&program)
+            .args(flags)
+            .args(["--child", preset.name])
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("{} could not be started", preset.name))?;
+        if interrupt::asked() || output.status.code() == Some(130) {
+            return Err(Interrupted.into());
+        }
+        if !output.status.success() {
+            bail!("{} failed ({}); what it said stands above", preset.name, output.status);
+        }
+        let record: Record = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{}: its process wrote no record", preset.name))?;
+        device.get_or_insert(record.device);
+        runs.extend(record.runs);
+    }
+    Ok((device.context("no preset was named")?, runs))
+}
+
+fn record(device: DeviceInfo, runs: Vec<Run>, host: Host) -> Record {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let program = ProgramInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("CALOTYPE_COMMIT").filter(|c| !c.is_empty()).map(String::from),
+        profile: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
+    };
+    Record { schema: SCHEMA.into(), time, program, host, device, runs, sweep: None }
+}
+
+fn host() -> Host {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let named = |line: &str| {
+        line.strip_prefix("model name").and_then(|l| l.split_once(": ")).map(|l| l.1.to_string())
+    };
+    Host {
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processor: cpuinfo.lines().find_map(named),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        load: read("/proc/loadavg").split(' ').next().and_then(|l| l.parse().ok()),
+    }
+}
+
+/// The files that were asked for: seen to be writable before anything is measured.
+struct Files {
+    json: Option<Series>,
+    trace: Option<Series>,
+    plot: Option<Series>,
+    /// Whether stdout is for the record alone.
+    silent: bool,
+}
+
+impl Files {
+    fn new(args: &BenchArgs) -> anyhow::Result<Self> {
+        let series = |path: &Option<std::path::PathBuf>, flag: &str| {
+            let path = path.as_ref().filter(|p| p.as_path() != Path::new("-"));
+            path.map(|p| Series::new(&p.to_string_lossy(), 1, args.overwrite, flag)).transpose()
+        };
+        if args.presets.len() > 1 && (args.trace.is_some() || args.sweep) {
+            return Err(Usage("--trace and --sweep take one preset at a time: name only one".into()).into());
+        }
+        Ok(Self {
+            json: series(&args.json, "--json")?,
+            trace: series(&args.trace, "--trace")?,
+            plot: series(&args.plot, "--plot")?,
+            silent: args.json.as_deref() == Some(Path::new("-")),
+        })
+    }
+
+    fn write_json(&mut self, record: &Record) -> anyhow::Result<()> {
+        if self.silent {
+            return text::json(record);
+        }
+        if let Some(file) = &mut self.json {
+            file.write(serde_json::to_string_pretty(record)?.as_bytes())?;
+        }
+        Ok(())
+    }
+}

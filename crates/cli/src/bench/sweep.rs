@@ -1,0 +1,154 @@
+//! `calotype bench --sweep`: how a step's cost grows with pixels and with the batch.
+
+use super::args::BenchArgs;
+use super::presets::Preset;
+use super::record::{Point, Sweep};
+use super::run::{Bench, place, request};
+use super::stats::Samples;
+use super::table::{Table, rated};
+use crate::device;
+use crate::text::{bytes, note};
+use calotype::measure::Ceilings;
+use calotype::{Request, builtin};
+
+/// Seconds that one point is worth, as far as at least two samples allow.
+const WORTH: f64 = 20.0;
+
+/// Seconds of steps in one sample, at least.
+const SAMPLE: f64 = 0.25;
+
+/// Measures every size at batch 1 and every batch at the smallest size.
+pub fn sweep(args: &BenchArgs, preset: Option<&Preset>) -> anyhow::Result<(Bench, Sweep)> {
+    let mut sides = args.sizes.clone();
+    sides.sort_unstable();
+    sides.dedup();
+    let mut batches = args.batches.clone();
+    batches.sort_unstable();
+    batches.dedup();
+    let at = |side: usize, batch_size: usize| Request {
+        width: Some(side),
+        height: Some(side),
+        batch_size,
+        steps: 1,
+        ..request(args, preset)
+    };
+    let smallest = sides.first().copied().unwrap_or(0);
+    let points: Vec<(usize, usize)> = sides
+        .iter()
+        .map(|&side| (side, 1))
+        .chain(batches.into_iter().filter(|b| *b != 1).map(|b| (smallest, b)))
+        .collect();
+
+    let mut bench = Bench::open(args, preset, &at(smallest, 1))?;
+    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+    for (side, batch_size) in points {
+        let name = format!("{side}x{side}, batch {batch_size}");
+        match point(&mut bench, args, &at(side, batch_size), side, found.last())? {
+            Ok(point) => {
+                note(&format!("{name}: {:.4} s a step", point.step.median));
+                found.push(point);
+            }
+            Err(why) => {
+                note(&format!("{name}: left out, {why}"));
+                left_out.push(format!("{name}: {why}"));
+            }
+        }
+    }
+    let ceilings = bench.pipeline.ceilings()?;
+    for point in &mut found {
+        point.floor = floor(point, &ceilings);
+    }
+    let sweep = Sweep {
+        model: place(args, preset).unwrap_or(builtin::NAME).into(),
+        dtype: device::name(bench.pipeline.precision()).into(),
+        ceilings,
+        points: found,
+        left_out,
+    };
+    Ok((bench, sweep))
+}
+
+/// A point, its floor not known yet, or why it is left out. `before` is the one before it.
+fn point(
+    bench: &mut Bench,
+    args: &BenchArgs,
+    request: &Request,
+    side: usize,
+    before: Option<&Point>,
+) -> anyhow::Result<Result<Point, String>> {
+    request.size(bench.pipeline.model()).map_err(calotype::Error::from)?;
+    let plan = match bench.check(request) {
+        Ok(plan) => plan,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
+    let unet = plan.stages.iter().find(|s| s.name == "unet");
+    let (flops, weight_bytes) = unet.map_or((0, 0), |s| (s.flops, s.weight_bytes));
+    // What the point before took, and what this one has more to do.
+    let expected = before.map_or(0.0, |p| p.step.median * flops as f64 / p.flops.max(1) as f64);
+    if expected > args.most {
+        return Ok(Err(format!("a step would take about {expected:.0} s (--most {})", args.most)));
+    }
+    bench.pipeline.load(request)?;
+    let evaluations = bench.evaluations(request)? as f64;
+    let first = bench.steps(request)? / evaluations;
+    // Steps a sample, and samples.
+    let steps = ((SAMPLE / first.max(1e-6)).ceil() as usize).clamp(1, 20);
+    let request = Request { steps, ..request.clone() };
+    let evaluations = bench.evaluations(&request)? as f64;
+    let affordable = (WORTH / (first * evaluations)) as usize;
+    let repeats = affordable.clamp(2, (args.repeats as usize).max(2));
+    let seconds = (0..repeats).map(|_| bench.steps(&request).map(|s| s / evaluations));
+    let step = Samples::new(seconds.collect::<anyhow::Result<_>>()?);
+    let (batch_size, planned_bytes) = (request.batch_size, plan.peak_bytes);
+    Ok(Ok(Point { side, batch_size, flops, weight_bytes, step, floor: 0.0, planned_bytes }))
+}
+
+/// No step is faster than its arithmetic, or than reading the weights once.
+fn floor(point: &Point, ceilings: &Ceilings) -> f64 {
+    let at = |work: u64, most: f64| if most > 0.0 { work as f64 / most } else { 0.0 };
+    at(point.flops, ceilings.product.per_second).max(at(point.weight_bytes, ceilings.copy.per_second))
+}
+
+/// The points as a table.
+pub fn render(sweep: &Sweep, markdown: bool) -> String {
+    let mut table = Table::new(&[
+        "pixels, batch",
+        "GFLOP",
+        "ms a step",
+        "spread",
+        "floor, ms",
+        "of floor",
+        "rate",
+        "memory",
+    ]);
+    for p in &sweep.points {
+        let of_floor = if p.step.median > 0.0 { 100.0 * p.floor / p.step.median } else { 0.0 };
+        table.row([
+            format!("{0}x{0}, {1}", p.side, p.batch_size),
+            format!("{:.1}", p.flops as f64 / 1e9),
+            format!("{:.2}", p.step.median * 1e3),
+            format!("{:.1} %", 100.0 * p.step.spread()),
+            format!("{:.2}", p.floor * 1e3),
+            format!("{of_floor:.0} %"),
+            format!("{}/s", rated(p.flops as f64 / p.step.median, "FLOP")),
+            bytes(p.planned_bytes),
+        ]);
+    }
+    let mut parts = vec![
+        format!(
+            "{} at {}: a guided step against pixels and batch. The floor is the step's arithmetic at {}/s (a product \
+             {}), or its weights at {}/s (a copy of {}), whichever takes longer; both measured in this run",
+            sweep.model,
+            sweep.dtype,
+            rated(sweep.ceilings.product.per_second, "FLOP"),
+            sweep.ceilings.product.shape,
+            rated(sweep.ceilings.copy.per_second, "B"),
+            sweep.ceilings.copy.shape
+        ),
+        table.render(markdown),
+    ];
+    if !sweep.left_out.is_empty() {
+        parts.push(format!("left out: {}", sweep.left_out.join("; ")));
+    }
+    parts.join("\n\n")
+}
