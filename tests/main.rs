@@ -18,6 +18,9 @@ mod trajectories;
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
 
+/// The built-in model: its pictures are those of diffusers.
+mod builtin;
+
 /// Pictures with LoRAs, as diffusers draws them.
 mod loras;
 

@@ -33,15 +33,23 @@ fn a_prompt_becomes_a_png_that_knows_its_settings() {
 }
 
 #[test]
-fn without_a_model_the_built_in_one_draws_at_its_own_size_and_says_what_it_is() {
+fn without_a_model_the_built_in_one_draws_as_its_folder_does() {
     let folder = Folder::new();
-    let said = folder.draw(&["a cat"]);
-    assert!(said.err.contains("untrained") && said.err.contains("-m FOLDER"), "{}", said.err);
-    assert_eq!(folder.names(), ["out_00000.png"]);
-    assert_eq!(decode(&folder.read("out_00000.png")).0, 64);
-    let model = crate::support::goldens().join("sd1-tiny/model");
-    let from_folder = folder.drawn(&["-m", model.to_str().unwrap()]);
-    assert_eq!(from_folder, folder.drawn(&[]), "the folder that was embedded draws the same");
+    let model = crate::support::goldens().join("../../models/emoji");
+    let draw = |more: &[&str], file: &str| {
+        let args =
+            ["generate", "a red apple", "--backend", "cpu", "--seed", "1", "-o", file, "--no-metadata"];
+        folder.run(&[&args, more].concat());
+        folder.read(file)
+    };
+    let own = draw(&[], "own.png");
+    let (width, height, pixels) = decode(&own);
+    assert_eq!((width, height), (128, 128));
+    assert!(own == draw(&["-m", model.to_str().unwrap()], "folder.png"), "embedded, it is another");
+    // An apple on a plain background, and red: it means something.
+    let red = pixels.chunks(3).filter(|p| p[0] > 120 && p[1] < 90 && p[2] < 90).count();
+    assert!(red * 20 > width * height, "only {red} pixels are red");
+    assert!(own != draw(&["-n", "red"], "negative.png") && own != draw(&["--cfg-scale", "5"], "cfg.png"));
 }
 
 #[test]

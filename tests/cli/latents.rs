@@ -1,6 +1,6 @@
 //! `--latents` and `--save-latents`: the same noise gives the pictures that diffusers makes.
 
-use crate::support::{Folder, decode, goldens, has_adapter, json_lines};
+use crate::support::{Folder, decode, goldens, has_adapter, json_lines, tiny};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value as Json;
 use std::fs;
@@ -18,7 +18,9 @@ fn file<'a>(tensors: &[Tensor<'a>]) -> Vec<u8> {
 /// Noise of a picture of 64x64, a different one for each seed.
 fn noise(seed: u32) -> Vec<u8> {
     (0..256u32)
-        .flat_map(|i| ((((i + seed) * 2_654_435_761) as f32 / u32::MAX as f32 - 0.5) * 3.4).to_le_bytes())
+        .flat_map(|i| {
+            (((i + seed).wrapping_mul(2_654_435_761) as f32 / u32::MAX as f32 - 0.5) * 3.4).to_le_bytes()
+        })
         .collect()
 }
 
@@ -161,7 +163,19 @@ fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     ];
     for (bytes, more, parts, code) in refused {
         folder.write("n.safetensors", bytes);
-        let args = ["generate", "a cat", "--backend", "cpu", "--steps", "2", "--latents", "n.safetensors"];
+        let tiny = tiny();
+        let args = [
+            "generate",
+            "a cat",
+            "--backend",
+            "cpu",
+            "--steps",
+            "2",
+            "-m",
+            &tiny,
+            "--latents",
+            "n.safetensors",
+        ];
         folder.fails(code, &[&args, more].concat(), &[&["--latents"], parts].concat());
     }
     folder.fails(

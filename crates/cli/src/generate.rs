@@ -40,9 +40,6 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let f16_helps = on_gpu && precision == Precision::F32;
     memory::check(&plan, Memory::of(opened.adapter.as_ref()).as_ref(), f16_helps)
         .map_err(anyhow::Error::msg)?;
-    if args.picture.model.is_none() {
-        text::note(&format!("note: {}", builtin::NOTE));
-    }
     if precision == Precision::F16 && !on_gpu {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
     }

@@ -13,7 +13,7 @@ use std::process::Command;
 const BUDGET: usize = 2_000_000;
 
 /// The model that the page loads by itself, a folder in the diffusers layout.
-const MODEL: &str = "tests/goldens/sd1-tiny/model";
+const MODEL: &str = "models/emoji";
 
 /// The project's folder.
 pub fn root() -> PathBuf {
