@@ -49,6 +49,10 @@ impl From<Error> for Fault {
                  model, or close other tabs and programs that draw",
                 *bytes as f64 / 1e6
             ),
+            Error::Graph(calotype_graph::Error::BufferLimit { node, needed, limit }) => format!(
+                "too large for this GPU: {node} needs {needed} bytes in one buffer, which holds {limit} at most. Choose a \
+                 smaller width and height"
+            ),
             other => in_javascript(&other.to_string()),
         };
         Self { name, message }
