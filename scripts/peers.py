@@ -2,6 +2,7 @@
 """Times other engines on the UNet of the full-size folder that `full_size.py` makes; one JSON line each.
 
     peers.py torch FOLDER GOLDENS                 PyTorch, f32, from the model folder
+    peers.py torch-ops FOLDER GOLDENS             where its time goes, op by op: a table
     peers.py export FOLDER MODEL.onnx             writes the UNet as ONNX (f32, 3.4 GB, sizes left open) for the next two
     peers.py onnx-cpu MODEL.onnx GOLDENS          onnxruntime's CPU provider
     peers.py onnx-webgpu MODEL.onnx GOLDENS       onnxruntime's WebGPU provider, on the first adapter that it finds
@@ -76,6 +77,27 @@ def run_torch(args, golden: dict):
     measure("torch", torch.__version__, args, golden, run)
 
 
+def torch_ops(args, golden: dict):
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.set_num_threads(args.threads)
+    unet = load_unet(args.model)
+    inputs = [torch.from_numpy(golden[name]) for name in INPUTS]
+    least = {}
+    with torch.no_grad():
+        for _ in range(args.runs + 1):
+            with profile(activities=[ProfilerActivity.CPU]) as found:
+                unet(*inputs)
+            for event in found.key_averages():
+                known = least.get(event.key, (0, float("inf")))[1]
+                least[event.key] = (event.count, min(known, event.self_cpu_time_total * 1e-6))
+    print("| op | calls | seconds |\n|---|---|---|")
+    for name, (calls, seconds) in sorted(least.items(), key=lambda row: -row[1][1])[:20]:
+        print(f"| {name} | {calls} | {seconds:.3f} |")
+    print(f"| all | | {sum(seconds for _, seconds in least.values()):.3f} |")
+
+
 def export(args):
     import torch
 
@@ -125,7 +147,7 @@ def main():
     exporter = commands.add_parser("export")
     exporter.add_argument("folder", type=Path)
     exporter.add_argument("model", type=Path)
-    for name in ("torch", *PROVIDERS):
+    for name in ("torch", "torch-ops", *PROVIDERS):
         command = commands.add_parser(name)
         command.add_argument("model", type=Path)
         command.add_argument("goldens", type=Path)
@@ -136,7 +158,7 @@ def main():
     if args.peer == "export":
         return export(args)
     golden = load_file(args.goldens / f"{args.case}.safetensors")
-    run_torch(args, golden) if args.peer == "torch" else run_onnx(args, golden)
+    {"torch": run_torch, "torch-ops": torch_ops}.get(args.peer, run_onnx)(args, golden)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,82 @@
-// The tile for processors that run shaders in software: each of 64 threads computes one row of 32 columns. All threads
-// read the same numbers of the right operand at the same time, which such a device loads once for a whole vector of
-// threads; the left operand stays in registers. The same hooks as `gemm`.
-const BM: u32 = 64u;
-const BN4: u32 = 8u;
-const BK: u32 = 16u;
+// The tile for processors that run shaders in software, where the threads of a workgroup are lanes of vectors: 32 rows
+// by 256 columns, each of 64 threads summing four columns of all rows. Weights are gathered once for 32 rows, in panels
+// that lie in memory as they are read; numbers of the left operand are the same for all threads and so read once for a
+// whole vector of them, from workgroup memory, which costs such a device less than storage does. The same hooks as
+// `gemm`.
+const THREADS: u32 = 64u;
+const BM: u32 = 32u;
+const BN4: u32 = 64u;
+const BK: u32 = 8u;
+const PANEL: u32 = 8u; // vec4s: the weight lies as [N/PANEL, K, PANEL] where PANEL divides its width, else as [K, N]
 
-var<workgroup> w_tile: array<vec4<f32>, 128>; // [BK, BN/4]
+var<workgroup> tile: array<vec4<f32>, 256>; // [BK/4, BM] of the left operand; at the end [4, BN4] of the result
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32) {
+    // Workgroups down a column block follow each other, so that its weights stay in the cache.
+    let id = workgroup.x + workgroup.y * workgroups.x;
     let end = params.m_base + params.m;
-    let row = params.m_base + workgroup.y * BM + local;
-    let n0 = workgroup.x * BN4;
-    x_setup(0u, min(row, end - 1u));
-#for j in 0..8
-    var acc_$j = vec4<f32>(0.0);
+    let m0 = params.m_base + id % workgroups.y * BM;
+    let n0 = id / workgroups.y * BN4;
+    let width = params.n / 4u;
+    let column = min(n0 + local, width - 1u);
+    let panels = width % PANEL == 0u;
+    let w_step = select(width, PANEL, panels);
+    let w_first = select(column, column / PANEL * PANEL * params.k + column % PANEL, panels);
+    let row = local % BM;
+    let quad = local / BM;
+    // A loop of one turn: what comes out of a loop is kept across barriers, all else is computed again after each
+    // (LLVM's coroutines), divisions included.
+    for (var once = 0u; once <= params.k >> 31u; once++) {
+        x_setup(0u, min(m0 + row, end - 1u));
+    }
+#for g in 0..8
+#for i in 0..4
+    var acc_$g_$i = vec4<f32>(0.0);
 #endfor
-    x_tap(0u);
+#endfor
+    x_tap(4u * quad);
     for (var k0 = 0u; k0 < params.k; k0 += BK) {
         workgroupBarrier();
-#for i in 0..2
-        w_tile[local + 64u * $iu] = w_at(k0 + local / BN4 + 8u * $iu, n0 + local % BN4);
-#endfor
-        workgroupBarrier();
-#for q in 0..4
-        let x_$q = x_at(0u, k0 + 4u * $qu);
+        tile[quad * BM + row] = x_at(0u, k0 + 4u * quad);
         x_advance();
-#endfor
-#for q in 0..4
+        x_advance();
+        workgroupBarrier();
+        if (n0 + local < width) {
+#for q in 0..2
 #for c in 0..4
-#for j in 0..8
-        acc_$j = fma(vec4<f32>(x_$q[$c]), w_tile[(4u * $qu + $cu) * BN4 + $ju], acc_$j);
+            // Past the last k the left operand is zero, and the weight any that exists.
+            let w_$q_$c = from_w(weight[w_first + min(k0 + 4u * $qu + $cu, params.k - 1u) * w_step]);
+#endfor
+#for g in 0..8
+#for i in 0..4
+            {
+                let x = tile[$qu * BM + 4u * $gu + $iu];
+#for c in 0..4
+                acc_$g_$i = fma(vec4<f32>(x[$c]), w_$q_$c, acc_$g_$i);
+#endfor
+            }
 #endfor
 #endfor
 #endfor
+        }
     }
-    if (row < end) {
-        finish(row, n0, acc_0, acc_1);
-        finish(row, n0 + 2u, acc_2, acc_3);
-        finish(row, n0 + 4u, acc_4, acc_5);
-        finish(row, n0 + 6u, acc_6, acc_7);
+    // finish() takes neighbouring columns together: four rows at a time change hands.
+    let pair = local % 32u * 2u;
+#for g in 0..8
+    workgroupBarrier();
+#for i in 0..4
+    tile[$iu * BN4 + local] = acc_$g_$i;
+#endfor
+    workgroupBarrier();
+#for i in 0..2
+    {
+        let r = local / 32u * 2u + $iu;
+        if (m0 + 4u * $gu + r < end) {
+            finish(m0 + 4u * $gu + r, n0 + pair, tile[r * BN4 + pair], tile[r * BN4 + pair + 1u]);
+        }
     }
+#endfor
+#endfor
 }

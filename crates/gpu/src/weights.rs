@@ -1,5 +1,5 @@
 use crate::device::{Buffer, Device};
-use calotype_graph::{Error, Graph, WeightFetch, WeightId, pack_each};
+use calotype_graph::{Error, Graph, Layout, WeightFetch, WeightId, pack_each};
 use calotype_tensor::Shape;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -49,7 +49,11 @@ impl WeightStore {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let (mut slab, mut offset) = (0, 0);
         let mut buffer: Option<Rc<Buffer>> = None;
+        let shapes: HashMap<WeightId, Shape> = missing.iter().copied().collect();
         let mut upload = |id: WeightId, mut packed: Vec<u8>| {
+            if device.caps.software {
+                packed = panels(graph.weights()[id.index()].layout, shapes[&id], packed);
+            }
             let bytes = packed.len() as u64;
             if buffer.is_none() || offset + bytes > sizes[slab] {
                 slab += usize::from(buffer.is_some());
@@ -73,6 +77,31 @@ impl WeightStore {
         }
         Ok(())
     }
+}
+
+/// Where shaders run in software, matrices lie as panels of 32 columns, each from its first row to its last: so
+/// `gemm_rows` reads them from start to end. Widths that 32 does not divide stay as they are, and so does what kernels
+/// without vectors read.
+fn panels(layout: Layout, shape: Shape, packed: Vec<u8>) -> Vec<u8> {
+    const PANEL: usize = 32;
+    let columns = shape.channels();
+    let inner = match layout {
+        Layout::Matrix => shape.rows(),
+        Layout::Conv { channels, .. } => channels,
+        _ => return packed,
+    };
+    if !inner.is_multiple_of(4) || !columns.is_multiple_of(PANEL) {
+        return packed;
+    }
+    let row = packed.len() / shape.rows();
+    let part = row / (columns / PANEL);
+    let mut arranged = Vec::with_capacity(packed.len());
+    for panel in (0..row).step_by(part) {
+        for from in (panel..packed.len()).step_by(row) {
+            arranged.extend_from_slice(&packed[from..from + part]);
+        }
+    }
+    arranged
 }
 
 /// `missing` in runs of about [`IN_FLIGHT`] bytes.

@@ -12,6 +12,8 @@ chores:
                                    (MODEL and GOLDENS as scripts/full_size.py makes them; BACKEND auto, vulkan, cpu)
   unet-speed MODEL GOLDENS [BACKEND] [RUNS]
                                    seconds of one UNet forward on 1x4x32x32 latents at f32, as JSON
+  unet-ops MODEL GOLDENS [BACKEND] [RUNS]
+                                   where its time goes, kernel by kernel
   web                              the page, ready for any static host, in web/dist; fails where it is over its budget
   serve [PORT]                     web/dist on localhost";
 
@@ -25,6 +27,10 @@ fn main() -> Result<()> {
         ["unet-speed", model, goldens, ref rest @ ..] => {
             let runs = rest.get(1).map_or(Ok(5), |n| n.parse())?;
             stages::speed(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
+        }
+        ["unet-ops", model, goldens, ref rest @ ..] => {
+            let runs = rest.get(1).map_or(Ok(3), |n| n.parse())?;
+            stages::ops(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
         }
         ["web"] => web::build(),
         ["serve"] => serve::run(8080),

@@ -5,10 +5,11 @@ use calotype::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use calotype::{Backend, Choice, DType, Device, HostTensor, Model, Opened};
 use calotype_graph::ops::StepRow;
 use calotype_graph::passes::fuse;
-use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, WeightFetch};
+use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, Span, WeightFetch};
 use calotype_models::{unet, vae};
 use pollster::block_on;
 use safetensors::SafeTensors;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -75,6 +76,52 @@ pub fn speed(model: &str, goldens: &str, backend: &str, runs: usize) -> Result<(
     Ok(())
 }
 
+/// Where the UNet's time goes on 1x4x32x32 latents: a table of kernels by time, each launch timed by itself, the least of
+/// `runs` for each.
+pub fn ops(model: &str, goldens: &str, backend: &str, runs: usize) -> Result<()> {
+    let model = Model::open(model, None)?;
+    let device = open(backend)?;
+    let golden = std::fs::read(Path::new(goldens).join("unet_1x32.safetensors"))?;
+    let golden = SafeTensors::deserialize(&golden)?;
+    let stage = Stage::prepare(&device, &model, "unet_1x32", &golden)?;
+    let mut least: Vec<Span> = Vec::new();
+    for _ in 0..runs.max(1) + 1 {
+        let spans = block_on(device.executor.profile(&stage.program, 0))?.spans;
+        for (at, span) in spans.into_iter().enumerate() {
+            match least.get_mut(at) {
+                Some(known) => known.seconds = known.seconds.min(span.seconds),
+                None => least.push(span),
+            }
+        }
+    }
+    // Launches, seconds and work of each kernel; an op of several launches has its work counted with its first.
+    let mut kernels: BTreeMap<&str, (usize, f64, u64)> = BTreeMap::new();
+    let mut last = None;
+    for span in &least {
+        let name = span.kernel.split('[').next().unwrap_or_default();
+        let (launches, seconds, flops) = kernels.entry(name).or_default();
+        *launches += 1;
+        *seconds += span.seconds;
+        *flops += if last == Some(span.node) { 0 } else { stage.work[span.node] };
+        last = Some(span.node);
+    }
+    let mut rows: Vec<_> = kernels.into_iter().collect();
+    rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    println!("| kernel | launches | seconds | GFLOP | GFLOP/s |\n|---|---|---|---|---|");
+    for (name, (launches, seconds, flops)) in rows {
+        let work = flops as f64 * 1e-9;
+        println!("| {name} | {launches} | {seconds:.3} | {work:.1} | {:.1} |", work / seconds);
+    }
+    let total: f64 = least.iter().map(|s| s.seconds).sum();
+    println!(
+        "| all | {} | {total:.3} | {:.1} | {:.1} |",
+        least.len(),
+        stage.flops as f64 * 1e-9,
+        stage.flops as f64 * 1e-9 / total
+    );
+    Ok(())
+}
+
 fn open(backend: &str) -> Result<Opened> {
     let device = match backend {
         "auto" => Device::Auto,
@@ -93,6 +140,8 @@ struct Stage {
     /// Channels, height and width of the golden output.
     shape: [usize; 3],
     flops: u64,
+    /// Floating-point operations of each node.
+    work: Vec<u64>,
 }
 
 impl Stage {
@@ -138,7 +187,8 @@ impl Stage {
         let program = exec.prepare(&[spec])?.remove(0);
         let golden = tensor(golden, "output")?;
         let shape = golden.shape().dims()[1..].try_into().context("a picture has four axes")?;
-        Ok(Self { ports, program, output, shape, flops: graph.flops() })
+        let work = graph.nodes().iter().map(|n| n.op.flops(&graph)).collect();
+        Ok(Self { ports, program, output, shape, flops: graph.flops(), work })
     }
 
     /// The output in torch's order, without padding channels.

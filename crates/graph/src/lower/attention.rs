@@ -1,17 +1,113 @@
 use super::bind::Context;
+use super::{Caps, Matrices};
 use crate::ops::Attention;
 use crate::{Error, ValueId};
-use calotype_shaders::{attention, attention_naive};
+use calotype_shaders::{Variant, attention, attention_naive};
 
-/// Kernels by the largest head they hold, in vec4s: threads that share a row, and the defines.
-const TIERS: [(usize, usize, [&str; 4]); 6] = [
-    (10, 1, ["TEAM=1", "SLICE4=10", "KEYS=32", "GROUP=8"]),
-    (16, 1, ["TEAM=1", "SLICE4=16", "KEYS=16", "GROUP=8"]),
-    (20, 2, ["TEAM=2", "SLICE4=10", "KEYS=16", "GROUP=8"]),
-    (40, 4, ["TEAM=4", "SLICE4=10", "KEYS=8", "GROUP=8"]),
-    (64, 4, ["TEAM=4", "SLICE4=16", "KEYS=4", "GROUP=4"]),
-    (128, 8, ["TEAM=8", "SLICE4=16", "KEYS=2", "GROUP=2"]),
+/// A kernel for heads up to a size.
+struct Kernel {
+    stem: &'static str,
+    /// The largest head it holds, in vec4s.
+    most: usize,
+    /// Rows of queries a workgroup takes.
+    rows: usize,
+    /// Beyond those of storage.
+    defines: &'static [&'static str],
+}
+
+/// For any GPU: TEAM threads share a row.
+const PLAIN: [Kernel; 6] = [
+    plain(10, 64, &["TEAM=1", "SLICE4=10", "KEYS=32", "GROUP=8"]),
+    plain(16, 64, &["TEAM=1", "SLICE4=16", "KEYS=16", "GROUP=8"]),
+    plain(20, 32, &["TEAM=2", "SLICE4=10", "KEYS=16", "GROUP=8"]),
+    plain(40, 16, &["TEAM=4", "SLICE4=10", "KEYS=8", "GROUP=8"]),
+    plain(64, 16, &["TEAM=4", "SLICE4=16", "KEYS=4", "GROUP=4"]),
+    plain(128, 8, &["TEAM=8", "SLICE4=16", "KEYS=2", "GROUP=2"]),
 ];
+
+const fn plain(most: usize, rows: usize, defines: &'static [&'static str]) -> Kernel {
+    Kernel { stem: "attention", most, rows, defines }
+}
+
+/// For processors that run shaders in software. Larger heads would fill their registers many times over.
+const ROWS: [Kernel; 4] = [
+    rows(10, 128, &["THREADS=64", "HOLD=2", "KEYS=4", "SLICE4=10"]),
+    rows(16, 128, &["THREADS=64", "HOLD=2", "KEYS=4", "SLICE4=16"]),
+    rows(20, 128, &["THREADS=64", "HOLD=2", "KEYS=4", "SLICE4=20"]),
+    rows(40, 64, &["THREADS=32", "HOLD=2", "KEYS=4", "SLICE4=40"]),
+];
+
+const fn rows(most: usize, rows: usize, defines: &'static [&'static str]) -> Kernel {
+    Kernel { stem: "attention_rows", most, rows, defines }
+}
+
+/// For cooperative matrices, by kind: of those for a head, the one with the most rows first.
+const COOP: [(Matrices, &[Kernel]); 4] = [
+    (
+        Matrices::ALL[0],
+        &[
+            coop(12, 128, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=3", "FN=2"]),
+            coop(12, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=3", "FN=2"]),
+            coop(16, 128, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=4", "FN=2"]),
+            coop(16, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=4", "FN=2"]),
+            coop(20, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=5", "FN=2"]),
+            coop(40, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=10", "FN=2"]),
+        ],
+    ),
+    (
+        Matrices::ALL[1],
+        &[
+            coop(12, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=3", "FN=2"]),
+            coop(16, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=4", "FN=2"]),
+            coop(20, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=5", "FN=2"]),
+            coop(40, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=10", "FN=2"]),
+        ],
+    ),
+    // Software: larger heads would take minutes to compile.
+    (
+        Matrices::ALL[2],
+        &[
+            coop(10, 32, &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=5", "FN=4"]),
+            coop(16, 32, &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=8", "FN=4"]),
+        ],
+    ),
+    (
+        Matrices::ALL[3],
+        &[
+            coop(10, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=5", "FN=4", "SCALAR"]),
+            coop(16, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=8", "FN=4", "SCALAR"]),
+            coop(20, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=10", "FN=4", "SCALAR"]),
+            coop(40, 32, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=1", "FD=20", "FN=4", "SCALAR"]),
+        ],
+    ),
+];
+
+const fn coop(most: usize, rows: usize, defines: &'static [&'static str]) -> Kernel {
+    Kernel { stem: "attention_coop", most, rows, defines }
+}
+
+/// Workgroups that a GPU with tensor cores should be given at least, so that none of its processors idles: 132 on an
+/// H200, 128 on an RTX 4090.
+const ENOUGH: usize = 128;
+
+/// The kernel for `heads` heads (of all images) of `head4` vec4s and `queries` rows each, stored as the define `a` says.
+fn kernel(caps: &Caps, a: &str, heads: usize, queries: usize, head4: usize) -> &'static Kernel {
+    let holds = |kernel: &&'static Kernel| head4 <= kernel.most;
+    if let Some((_, kernels)) = COOP.iter().find(|(kind, _)| a == "A_F16" && Some(*kind) == caps.matrices) {
+        let fits = |kernel: &&'static Kernel| {
+            let defines: Vec<&str> = kernel.defines.iter().copied().chain([a]).collect();
+            Variant::find(kernel.stem, &defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
+        };
+        let most = kernels.iter().find(holds).map_or(0, |k| k.most);
+        let able: Vec<_> = kernels.iter().filter(|k| k.most == most).filter(fits).collect();
+        let enough = |k: &&&'static Kernel| queries.div_ceil(k.rows) * heads >= ENOUGH;
+        if let Some(kernel) = able.iter().find(enough).or(able.last()) {
+            return kernel;
+        }
+    }
+    let software = ROWS.iter().find(|k| caps.software && holds(k));
+    software.or_else(|| PLAIN.iter().find(holds)).expect("heads are at most 512 channels")
+}
 
 pub(super) fn lower(cx: &mut Context, op: &Attention, out: ValueId) -> Result<(), Error> {
     let (q, k) = (cx.shape(op.q), cx.shape(op.k));
@@ -47,8 +143,7 @@ pub(super) fn lower(cx: &mut Context, op: &Attention, out: ValueId) -> Result<()
         cx.dispatch(variant, &[], params, bindings, groups);
         return Ok(());
     }
-    let (_, team, defines) =
-        TIERS.into_iter().find(|(most, ..)| head / 4 <= *most).expect("heads are at most 512 channels");
+    let kernel = kernel(cx.caps, cx.a(), batch * op.heads, queries, head / 4);
     let params = attention::Params {
         queries: queries as u32,
         keys: keys as u32,
@@ -65,9 +160,9 @@ pub(super) fn lower(cx: &mut Context, op: &Attention, out: ValueId) -> Result<()
         causal: op.causal.into(),
         ..Default::default()
     };
-    let [t, s, n, g] = defines;
-    let variant = cx.variant("attention", &[cx.a(), t, s, n, g])?;
-    let groups = [queries.div_ceil(64 / team) as u32, (batch * op.heads) as u32, 1];
+    let defines: Vec<&str> = kernel.defines.iter().copied().chain([cx.a()]).collect();
+    let variant = cx.variant(kernel.stem, &defines)?;
+    let groups = [queries.div_ceil(kernel.rows) as u32, (batch * op.heads) as u32, 1];
     cx.dispatch(variant, &[], params, bindings, groups);
     Ok(())
 }

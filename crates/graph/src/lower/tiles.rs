@@ -78,7 +78,7 @@ pub struct Tile {
 /// For GPUs without matrices.
 const PLAIN: Tile = Tile { defines: &[], rows: 64, columns: 64 };
 /// For processors that run shaders in software.
-const ROWS: Tile = Tile { defines: &["ROWS"], rows: 64, columns: 32 };
+const ROWS: Tile = Tile { defines: &["ROWS"], rows: 32, columns: 256 };
 
 /// The tiles of each kind of matrices, largest first.
 const COOP: &[(Matrices, &[Tile])] = &[
