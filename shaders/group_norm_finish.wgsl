@@ -18,7 +18,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> affine: array<f32>; // [B, 2, C]: scale, shift
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, team: Team) {
+    let local = team.local;
     let group = workgroup.x;
     let image = workgroup.y;
     let size = params.channels / params.groups;
@@ -32,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let n = f32(min(params.chunk, params.rows - chunk * params.chunk));
         sum = fma(n, partial[base + chunk * 2u * params.channels + i % size], sum);
     }
-    let mean = reduce(sum, local) / count;
+    let mean = reduce(sum, team) / count;
 
     var squares = 0.0;
     for (var i = local; i < cells; i += 64u) {
@@ -42,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let d = partial[at] - mean;
         squares += fma(n * d, d, partial[at + params.channels]);
     }
-    let variance = reduce(squares, local) / count;
+    let variance = reduce(squares, team) / count;
 
     let inverse = 1.0 / sqrt(variance + params.eps);
     for (var c = local; c < size; c += 64u) {

@@ -22,7 +22,8 @@ fn guided(i: u32) -> FV {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, team: Team) {
+    let local = team.local;
     let begin = workgroup.x * params.image;
     let inverse = 1.0 / (f32(params.image) * f32(V));
     var a = 0.0;
@@ -31,8 +32,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         a += lanes(conditional(begin + i));
         b += lanes(guided(begin + i));
     }
-    let mean_a = reduce(a, local) * inverse;
-    let mean_b = reduce(b, local) * inverse;
+    let mean_a = reduce(a, team) * inverse;
+    let mean_b = reduce(b, team) * inverse;
     a = 0.0;
     b = 0.0;
     for (var i = local; i < params.image; i += 64u) {
@@ -41,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         a += lanes(da * da);
         b += lanes(db * db);
     }
-    let ratio = sqrt(reduce(a, local) / reduce(b, local));
+    let ratio = sqrt(reduce(a, team) / reduce(b, team));
     if (local == 0u) {
         factor[workgroup.x] = step.rescale * ratio + 1.0 - step.rescale;
     }

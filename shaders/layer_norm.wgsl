@@ -17,7 +17,8 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
+        team: Team) {
+    let local = team.local;
     let row = workgroup.y * workgroups.x + workgroup.x;
     if (row >= params.rows) {
         return;
@@ -27,13 +28,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     for (var i = local; i < params.width; i += 64u) {
         sum += lanes(from_a(x[base + i]));
     }
-    let mean = reduce(sum, local) * params.inverse;
+    let mean = reduce(sum, team) * params.inverse;
     var squares = 0.0;
     for (var i = local; i < params.width; i += 64u) {
         let d = from_a(x[base + i]) - mean;
         squares += lanes(d * d);
     }
-    let inverse = 1.0 / sqrt(reduce(squares, local) * params.inverse + params.eps);
+    let inverse = 1.0 / sqrt(reduce(squares, team) * params.inverse + params.eps);
     for (var i = local; i < params.width; i += 64u) {
         let d = (from_a(x[base + i]) - mean) * inverse;
         y[base + i] = to_a(fma(d, gamma[i], beta[i]));

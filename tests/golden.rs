@@ -71,10 +71,15 @@ fn check(
     for model in MODELS {
         let golden = Golden::open(model, "stages");
         let opened = golden.model();
-        for device in Device::all() {
-            // The CPU computes in f32 whatever is stored.
-            let wide = device.name == "cpu";
-            for &precision in if wide { &[Precision::F32][..] } else { &[Precision::F32, Precision::F16] } {
+        for device in Device::all().into_iter().chain(Device::tiers()) {
+            let precisions = match device.name {
+                // The CPU computes in f32 whatever is stored.
+                "cpu" => &[Precision::F32][..],
+                "gpu" | "plain gpu" => &[Precision::F32, Precision::F16],
+                // Tiers are about f16.
+                _ => &[Precision::F16],
+            };
+            for &precision in precisions {
                 for case in golden.cases[stage].as_array().unwrap() {
                     let name = format!("{model} {stage} {} {} {precision:?}", case["name"], device.name);
                     for (graph, inputs, expected) in build(&golden, &opened, case) {

@@ -9,6 +9,9 @@ mod support;
 /// Single ops: each GPU, in each precision, against the CPU.
 mod ops;
 
+/// Tiers of kernels, each forced in turn: ops, stages, and the same numbers every time.
+mod tiers;
+
 /// Text states, UNet and VAE of the tiny models, on each device, as diffusers computes them.
 mod golden;
 

@@ -1,4 +1,4 @@
-use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision};
+use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision, Tier};
 use calotype_cpu::CpuExecutor;
 use calotype_gpu::GpuExecutor;
 use safetensors::SafeTensors;
@@ -52,6 +52,23 @@ impl Device {
     /// The best GPU with all it can do, and the same as a browser would see it; none where there is none.
     pub fn gpus() -> Vec<Self> {
         [Self::gpu("gpu", Choice::default()), Self::gpu("plain gpu", plain())].into_iter().flatten().collect()
+    }
+
+    /// The best GPU with each of its tiers of kernels forced in turn, those above f16: what else is tested is auto's
+    /// choice. Says so where it lacks one.
+    pub fn tiers() -> Vec<Self> {
+        let Some(all) = gpu(&Choice::default()) else { return Vec::new() };
+        let mut devices = Vec::new();
+        for (name, tier) in [("f16", Tier::F16), ("subgroups", Tier::Subgroups), ("coop", Tier::Coop)] {
+            match pollster::block_on(GpuExecutor::new(&Choice { tier: Some(tier), ..Choice::default() })) {
+                Ok(executor) => devices.push(Self { name, executor: Rc::new(executor) }),
+                Err(calotype_gpu::Error::NoSuchTier { reason, .. }) => {
+                    println!("{}: no tier {tier}: {reason}", all.report().name);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        devices
     }
 
     /// A GPU; none where there is none.

@@ -43,6 +43,12 @@ fn main() {
     }
     writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", pairs(&templates)).unwrap();
     writeln!(table, "static SHARED: &[(&str, &str)] = &{:?};", pairs(&shared)).unwrap();
+    let all =
+        [&list].into_iter().chain(templates.iter().chain(&shared).flat_map(|(name, text)| [name, text]));
+    let hash = all
+        .flat_map(|text| text.bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    writeln!(table, "/// Changes with any shader (FNV-1a).\npub const HASH: u64 = {hash};").unwrap();
     for (stem, rust) in params {
         write!(table, "/// Parameters of `shaders/{stem}.wgsl`.\npub mod {stem} {{\n{rust}}}\n").unwrap();
     }

@@ -2,7 +2,7 @@
 
 use crate::args::AdaptersArgs;
 use crate::text::{self, bytes, table};
-use calotype::{AdapterReport, Backend};
+use calotype::{AdapterReport, Backend, Choice, Device, TierReport};
 use serde_json::json;
 
 const NONE: &str = "no GPU found. To get one going, install its driver with Vulkan, Metal or DX12 support (on Linux \
@@ -12,7 +12,7 @@ const NONE: &str = "no GPU found. To get one going, install its driver with Vulk
 pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
     let found = pollster::block_on(calotype::adapters(Backend::Auto));
     if args.json {
-        return text::json(&found.iter().map(json).collect::<Vec<_>>());
+        return text::json(&found.iter().map(|a| json(a, &tiers(a))).collect::<Vec<_>>());
     }
     if found.is_empty() {
         text::note(NONE);
@@ -43,6 +43,7 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
         };
         let workgroup = bytes(a.workgroup_memory.into());
         text::result(&format!("{}: driver {}; workgroup memory {workgroup}; {matrices}", a.index, a.driver))?;
+        text::result(&format!("{}: kernels: {}", a.index, words(&tiers(a))))?;
     }
     if found.iter().all(|a| a.kind == "cpu") {
         text::note(
@@ -53,7 +54,40 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn json(a: &AdapterReport) -> serde_json::Value {
+/// What became of each tier of kernels when the adapter was tried, or why it could not be opened.
+fn tiers(a: &AdapterReport) -> Result<Vec<TierReport>, String> {
+    let choice = Choice { adapter: Some(a.index.to_string()), ..Choice::default() };
+    let opened = Device::Gpu(choice).open().map_err(|e| e.to_string())?;
+    Ok(opened.adapter.map(|a| a.tiers).unwrap_or_default())
+}
+
+fn words(tiers: &Result<Vec<TierReport>, String>) -> String {
+    let of = |t: &TierReport| match t.used {
+        true => format!("{} ({})", t.tier, t.note),
+        false => format!("not {} ({})", t.tier, t.note),
+    };
+    match tiers {
+        Ok(tiers) => {
+            std::iter::once("plain".to_string()).chain(tiers.iter().map(of)).collect::<Vec<_>>().join(", ")
+        }
+        Err(why) => why.clone(),
+    }
+}
+
+fn json(a: &AdapterReport, tiers: &Result<Vec<TierReport>, String>) -> serde_json::Value {
+    let tiers = match tiers {
+        Ok(tiers) => json!(
+            tiers
+                .iter()
+                .map(|t| json!({
+                    "tier": t.tier.to_string(),
+                    "used": t.used,
+                    "note": t.note,
+                }))
+                .collect::<Vec<_>>()
+        ),
+        Err(why) => json!(why),
+    };
     json!({
         "index": a.index,
         "name": a.name,
@@ -68,5 +102,6 @@ fn json(a: &AdapterReport) -> serde_json::Value {
         "subgroups": a.subgroups,
         "timestamps": a.timestamps,
         "cooperative": a.cooperative,
+        "tiers": tiers,
     })
 }

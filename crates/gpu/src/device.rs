@@ -1,6 +1,6 @@
 use crate::adapter::{AdapterReport, Choice, choose};
-use crate::tiers::{Offer, offer};
 use crate::signal::Signal;
+use crate::tiers::{Offer, offer};
 use calotype_graph::{Caps, Error, MemoryUse};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -61,7 +61,8 @@ impl Device {
         let mut features = offer.features;
         let mut limits = wgpu::Limits::default();
         if !choice.plain {
-            features |= adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+            features |= adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
             limits = limits.using_resolution(adapter.limits());
             limits.max_buffer_size = adapter.limits().max_buffer_size;
             limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;

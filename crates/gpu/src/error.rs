@@ -20,7 +20,9 @@ pub enum Error {
         found: String,
     },
     /// The adapter cannot run a tier of kernels that was asked for.
-    #[error("{adapter} cannot run the kernels of --tier {tier}: {reason}; leave --tier out, or see `calotype adapters`")]
+    #[error(
+        "{adapter} cannot run the kernels of --tier {tier}: {reason}; leave --tier out, or see `calotype adapters`"
+    )]
     NoSuchTier {
         /// What was asked for.
         tier: calotype_graph::lower::Tier,

@@ -24,19 +24,24 @@ impl GpuExecutor {
     /// Opens the GPU that `choice` means, and tries which kernels it can be trusted with.
     pub async fn new(choice: &Choice) -> Result<Self, crate::Error> {
         let device = Device::open(choice).await?;
-        let mut gpu = Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() };
+        let mut gpu = Self::bare(device);
         let tiers = settle(&mut gpu, choice).await?;
         if gpu.device.check().is_err() && choice.tier.is_none() {
             // A driver that falls over one tier may still be good for those below it.
             let held = tiers.iter().filter(|t| t.used).map(|t| t.tier).max();
             let lower = Choice { tier: Some(held.unwrap_or(Tier::Plain)), ..choice.clone() };
             let device = Device::open(&lower).await?;
-            gpu = Self { device, pipelines: Pipelines::default(), weights: WeightStore::default() };
+            gpu = Self::bare(device);
             settle(&mut gpu, &lower).await?;
         }
         gpu.device.report.tiers = tiers;
         gpu.device.begin();
+        gpu.pipelines.save();
         Ok(gpu)
+    }
+
+    fn bare(device: Device) -> Self {
+        Self { pipelines: Pipelines::new(&device), device, weights: WeightStore::default() }
     }
 
     pub(crate) fn offer(&self) -> &Offer {
@@ -167,6 +172,7 @@ impl Executor for GpuExecutor {
             programs.push(Program(Rc::new(program)));
         }
         self.device.check()?;
+        self.pipelines.save();
         Ok(programs)
     }
 

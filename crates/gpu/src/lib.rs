@@ -8,6 +8,7 @@
 //! ```
 
 mod adapter;
+mod cache;
 mod device;
 mod error;
 mod executor;
@@ -20,7 +21,7 @@ mod tiers;
 mod weights;
 
 pub use adapter::{AdapterReport, Backend, Choice, adapters};
-pub use error::Error;
 pub use calotype_graph::lower::Tier;
+pub use error::Error;
 pub use executor::GpuExecutor;
 pub use tiers::TierReport;

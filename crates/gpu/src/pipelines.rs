@@ -1,3 +1,4 @@
+use crate::cache::DiskCache;
 use crate::device::Device;
 use calotype_graph::lower::Dispatch;
 use calotype_shaders::{Access, Variant};
@@ -17,10 +18,23 @@ type Key = (*const Variant, Vec<(&'static str, u64)>);
 #[derive(Default)]
 pub(crate) struct Pipelines {
     kernels: RefCell<HashMap<Key, Rc<Kernel>>>,
+    cache: Option<DiskCache>,
     modules: RefCell<HashMap<*const Variant, Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)>>>,
 }
 
 impl Pipelines {
+    /// Those of a device.
+    pub fn new(device: &Device) -> Self {
+        Self { cache: DiskCache::open(&device.raw), ..Self::default() }
+    }
+
+    /// Keeps what was compiled for the next start.
+    pub fn save(&self) {
+        if let Some(cache) = &self.cache {
+            cache.save();
+        }
+    }
+
     /// The kernel of a dispatch.
     pub fn get(&self, device: &Device, dispatch: &Dispatch) -> Rc<Kernel> {
         let variant = dispatch.variant;
@@ -47,7 +61,7 @@ impl Pipelines {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: device.checked,
             },
-            cache: None,
+            cache: self.cache.as_ref().map(DiskCache::raw),
         });
         let kernel = Rc::new(Kernel { pipeline, layout: layout.clone() });
         self.kernels.borrow_mut().insert(key, kernel.clone());

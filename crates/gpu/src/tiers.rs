@@ -2,11 +2,10 @@
 
 use crate::adapter::Choice;
 use crate::executor::GpuExecutor;
-use crate::proof::{Sizes, prove, reference};
-use calotype_graph::{Caps, Executor};
+use crate::proof::{prove, reference};
 use calotype_graph::lower::{Matrices, Tier};
+use calotype_graph::{Caps, Executor};
 use calotype_tensor::HostTensor;
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// What became of a tier on an adapter.
@@ -82,7 +81,10 @@ fn usable(adapter: &wgpu::Adapter) -> Vec<Matrices> {
     };
     // Metal does not tell the size of subgroups; Apple's are 32.
     let lanes = if metal { 32..=32 } else { info.subgroup_min_size..=info.subgroup_max_size };
-    Matrices::ALL.into_iter().filter(|m| has(m.side) && m.scalar == metal && lanes.contains(&m.lanes)).collect()
+    Matrices::ALL
+        .into_iter()
+        .filter(|m| has(m.side) && m.scalar == metal && lanes.contains(&m.lanes))
+        .collect()
 }
 
 /// Proves tier after tier, leaves the device with the best that holds, and tells of all. Fails where a tier was asked
@@ -93,35 +95,30 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
     let asked = choice.tier.unwrap_or(Tier::Coop);
     let mut best = plain.clone();
     let mut reports = Vec::new();
-    let mut references = HashMap::new();
+    let mut trial = Trial { plain, reference: None };
     for tier in Tier::ALL.into_iter().skip(1).filter(|t| *t <= asked) {
-        let absent = "the adapter does not have it";
-        let (candidates, sizes) = match tier {
-            Tier::Plain => continue,
-            Tier::F16 if offer.has(wgpu::Features::SHADER_F16) => (vec![Caps { f16: true, ..best.clone() }], Sizes::SMALL),
+        let candidates: Vec<Caps> = match tier {
+            Tier::F16 if offer.has(wgpu::Features::SHADER_F16) => vec![Caps { f16: true, ..best.clone() }],
             Tier::Subgroups if offer.has(wgpu::Features::SUBGROUP) => {
-                (vec![Caps { subgroups: true, ..best.clone() }], Sizes::SMALL)
+                vec![Caps { subgroups: true, ..best.clone() }]
             }
             Tier::Coop if best.f16 => {
-                let with = |m: &Matrices| Caps { matrices: Some(*m), ..best.clone() };
-                let sizes = if software { Sizes::SMALL } else { Sizes::LARGE };
-                (offer.matrices.iter().map(with).collect(), sizes)
+                // Weights for the software tile lie in another order.
+                let with = |m: &Matrices| Caps { matrices: Some(*m), software: false, ..best.clone() };
+                offer.matrices.iter().map(with).collect()
             }
-            _ => (Vec::new(), Sizes::SMALL),
+            _ => Vec::new(),
         };
-        let mut report = TierReport { tier, used: false, note: absent.into() };
+        let mut report = TierReport { tier, used: false, note: "the adapter does not have it".into() };
         if tier == Tier::Coop && software && choice.tier.is_none() && !candidates.is_empty() {
             report.note = "slower than none where shaders run in software".into();
         } else {
-            for caps in &candidates {
-                match proven(gpu, tier, caps, &plain, sizes, &mut references).await {
+            for caps in candidates {
+                match trial.of(gpu, tier, &caps).await {
                     Ok(()) => {
                         report.used = true;
-                        report.note = match (tier, caps.matrices) {
-                            (Tier::Coop, Some(matrices)) => matrices.to_string(),
-                            _ => "proven".into(),
-                        };
-                        best = caps.clone();
+                        report.note = caps.matrices.map_or("proven".into(), |matrices| matrices.to_string());
+                        best = caps;
                         break;
                     }
                     Err(why) => {
@@ -135,8 +132,7 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
         reports.push(report);
     }
     gpu.set_caps(best);
-    let missing = reports.iter().find(|r| Some(r.tier) == choice.tier && !r.used);
-    match missing {
+    match reports.iter().find(|r| Some(r.tier) == choice.tier && !r.used) {
         None => Ok(reports),
         Some(TierReport { tier, note, .. }) => Err(crate::Error::NoSuchTier {
             tier: *tier,
@@ -149,27 +145,37 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
 /// Verdicts of this process: a second device on the same adapter need not be tried again.
 static VERDICTS: Mutex<Vec<(String, Result<(), String>)>> = Mutex::new(Vec::new());
 
-async fn proven(
-    gpu: &mut GpuExecutor,
-    tier: Tier,
-    caps: &Caps,
-    plain: &Caps,
-    sizes: Sizes,
-    references: &mut HashMap<[usize; 3], Vec<HostTensor>>,
-) -> Result<(), String> {
-    let report = gpu.report();
-    let key = format!("{tier} {caps:?} {} {} {}", report.name, report.driver, gpu.is_checked());
-    let verdicts = || VERDICTS.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some((_, verdict)) = verdicts().iter().find(|(k, _)| *k == key) {
-        return verdict.clone();
+struct Trial {
+    plain: Caps,
+    /// What the plain kernels found.
+    reference: Option<Vec<HostTensor>>,
+}
+
+impl Trial {
+    async fn of(&mut self, gpu: &mut GpuExecutor, tier: Tier, caps: &Caps) -> Result<(), String> {
+        let report = gpu.report();
+        let key = format!("{tier} {caps:?} {} {} {}", report.name, report.driver, gpu.is_checked());
+        let verdicts = || VERDICTS.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, verdict)) = verdicts().iter().find(|(k, _)| *k == key) {
+            return verdict.clone();
+        }
+        let start = web_time::Instant::now();
+        if self.reference.is_none() {
+            self.reference = Some(reference(gpu, &self.plain).await.map_err(|e| e.to_string())?);
+        }
+        let expected = self.reference.as_deref().unwrap_or_default();
+        let mut verdict = Ok(());
+        match caps.matrices {
+            None => verdict = prove(gpu, caps, expected).await,
+            Some(matrices) => {
+                for tile in 0..matrices.tiles() {
+                    let only = Caps { only_tile: Some(tile), ..caps.clone() };
+                    verdict = verdict.and(prove(gpu, &only, expected).await);
+                }
+            }
+        }
+        log::info!("tier {tier} was tried for {} ms", start.elapsed().as_millis());
+        verdicts().push((key, verdict.clone()));
+        verdict
     }
-    let start = web_time::Instant::now();
-    if !references.contains_key(&sizes.product) {
-        let found = reference(gpu, plain, sizes).await.map_err(|e| e.to_string())?;
-        references.insert(sizes.product, found);
-    }
-    let verdict = prove(gpu, caps, sizes, &references[&sizes.product]).await;
-    log::info!("tier {tier} was tried for {} ms", start.elapsed().as_millis());
-    verdicts().push((key, verdict.clone()));
-    verdict
 }

@@ -1,0 +1,137 @@
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// Compiled kernels on disk, so that a second start compiles nothing. Vulkan has this; other drivers keep their own.
+pub(crate) struct DiskCache {
+    raw: wgpu::PipelineCache,
+    file: PathBuf,
+    /// The sum of what the file holds.
+    saved: Cell<u64>,
+}
+
+impl DiskCache {
+    /// None where the device has no such thing, or there is no folder for it. A file that is missing, damaged, or of
+    /// another driver, version or set of shaders is as good as an empty one.
+    pub fn open(device: &wgpu::Device) -> Option<Self> {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let adapter = wgpu::util::pipeline_cache_key(&device.adapter_info())?;
+        let name = format!("{adapter}-{}-{:016x}.bin", env!("CARGO_PKG_VERSION"), calotype_shaders::HASH);
+        let file = folder()?.join(name);
+        let bytes = fs::read(&file).unwrap_or_default();
+        let data = unseal(&bytes);
+        log::debug!("{}: {} bytes of compiled kernels", file.display(), data.map_or(0, <[u8]>::len));
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("kernels"), data, fallback: true };
+        // SAFETY: the data came from `get_data`: its sum says that it is whole, and only `save` writes such files. wgpu
+        // itself turns away what was made by another driver.
+        let raw = unsafe { device.create_pipeline_cache(&descriptor) };
+        Some(Self { raw, file, saved: Cell::new(data.map_or(0, sum)) })
+    }
+
+    /// What pipelines are made with.
+    pub fn raw(&self) -> &wgpu::PipelineCache {
+        &self.raw
+    }
+
+    /// Writes what was compiled since, if anything. A cache is worth no error: failures are only logged.
+    pub fn save(&self) {
+        let Some(data) = self.raw.get_data() else { return };
+        if sum(&data) == self.saved.get() {
+            return;
+        }
+        match write(&self.file, &seal(&data)) {
+            Ok(()) => self.saved.set(sum(&data)),
+            Err(e) => log::info!("{}: compiled kernels were not kept: {e}", self.file.display()),
+        }
+    }
+}
+
+/// CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that is empty or there is no home.
+fn folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(own) = env::var_os("CALOTYPE_CACHE_DIR") {
+        return (!own.is_empty()).then(|| own.into());
+    }
+    let base = if cfg!(windows) {
+        set("LOCALAPPDATA")?
+    } else if cfg!(target_os = "macos") {
+        set("HOME")?.join("Library/Caches")
+    } else {
+        set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?
+    };
+    Some(base.join("calotype").join("kernels"))
+}
+
+/// Writes a file so that readers see the old or the new one, whole; and removes those it takes the place of: of the same
+/// adapter, but of another version or other shaders.
+fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let new = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })?;
+    let adapter = |path: &Path| Some(path.file_name()?.to_str()?.split_once('-')?.0.to_string());
+    for other in fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
+        let whole = other.extension().is_some_and(|e| e == "bin");
+        if whole && other != file && adapter(&other) == adapter(file) {
+            fs::remove_file(other)?;
+        }
+    }
+    Ok(())
+}
+
+/// Data behind their sum.
+fn seal(data: &[u8]) -> Vec<u8> {
+    [&sum(data).to_le_bytes()[..], data].concat()
+}
+
+/// What was sealed, if it is whole.
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (first, data) = bytes.split_first_chunk()?;
+    (sum(data) == u64::from_le_bytes(*first)).then_some(data)
+}
+
+/// FNV-1a over words of eight bytes, the last one filled up with zeros, and the length.
+fn sum(data: &[u8]) -> u64 {
+    let mix = |h: u64, word: u64| (h ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(29);
+    let word = |part: &[u8]| part.iter().rev().fold(0u64, |w, b| w << 8 | u64::from(*b));
+    data.chunks(8).map(word).fold(mix(0xcbf2_9ce4_8422_2325, data.len() as u64), mix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_is_not_used() {
+        let data: Vec<u8> = (0..1001).map(|i| (i * 7) as u8).collect();
+        let sealed = seal(&data);
+        assert_eq!(unseal(&sealed), Some(&data[..]));
+        assert_eq!(unseal(&[]), None);
+        assert_eq!(unseal(&sealed[..sealed.len() - 1]), None);
+        for at in [0, 8, 500, sealed.len() - 1] {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert_eq!(unseal(&damaged), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_takes_the_place_of_the_old_ones() {
+        let folder = env::temp_dir().join(format!("calotype-cache-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str| folder.join(name);
+        for name in ["wgpu_1_2-0.0.9-aa.bin", "wgpu_1_3-0.1.0-bb.bin", "wgpu_1_2-0.1.0-bb.bin"] {
+            fs::write(file(name), "old").unwrap();
+        }
+        write(&file("wgpu_1_2-0.1.0-bb.bin"), b"new").unwrap();
+        let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["wgpu_1_2-0.1.0-bb.bin", "wgpu_1_3-0.1.0-bb.bin"]);
+        assert_eq!(fs::read(file("wgpu_1_2-0.1.0-bb.bin")).unwrap(), b"new");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,68 @@
+//! Each tier of kernels by force: the ops it computes in its own way against the CPU, and the same product over and over.
+//! What every tier shares is in `ops.rs`.
+
+use crate::support::{Device, Report};
+use calotype::{HostTensor, Precision};
+use calotype_cpu::CpuExecutor;
+use calotype_testkit::{Case, cases, error, run_case};
+
+/// The ops that a tier computes in its own way.
+fn is_special(tier: &str, case: &Case) -> bool {
+    let stems: &[&str] = match tier {
+        "subgroups" => &["layer_norm", "group_norm", "sampler_step"],
+        _ => &["matmul", "conv2d"],
+    };
+    stems.contains(&case.stem())
+}
+
+fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {
+    found.iter().zip(expected).map(|(a, b)| error(a, b)).fold(0.0, f64::max)
+}
+
+fn check(tier: &str) {
+    let Some(device) = Device::tiers().into_iter().find(|d| d.name == tier) else { return };
+    let (cpu, mut report) = (CpuExecutor::new(), Report::default());
+    let mut count = 0;
+    for case in cases().iter().filter(|case| is_special(tier, case)) {
+        let expected = run_case(&cpu, case, Precision::F32).unwrap();
+        match run_case(&*device.executor, case, Precision::F16) {
+            Ok(found) => {
+                report.case(&format!("{} {tier}", case.name), worst(&found, &expected), case.tolerance.f16);
+            }
+            Err(e) => report.check(false, || format!("{}: {e}", case.name)),
+        }
+        count += 1;
+    }
+    assert!(count > 10, "{tier}: only {count} cases");
+    report.finish();
+}
+
+#[test]
+fn cooperative_matrices_agree_with_the_cpu() {
+    check("coop");
+}
+
+#[test]
+fn subgroups_agree_with_the_cpu() {
+    check("subgroups");
+}
+
+/// naga leaves out what Vulkan's memory model needs to order workgroup memory (gfx-rs/wgpu#8805), which cooperative
+/// matrices bring with them. Threads that overtook one another would show as bits that differ from run to run.
+/// CALOTYPE_RACE_RUNS sets how often; `scripts/gpu-check` wants it thousands of times.
+#[test]
+fn products_on_cooperative_matrices_are_the_same_every_time() {
+    let Some(device) = Device::tiers().into_iter().find(|d| d.name == "coop") else { return };
+    let runs = std::env::var("CALOTYPE_RACE_RUNS").map_or(100, |n| n.parse().expect("a number of runs"));
+    for name in ["matmul.to_k_context", "matmul.past_two_tiles", "conv2d.past_a_tile"] {
+        let all = cases();
+        let case = all.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no case {name}"));
+        let expected = run_case(&CpuExecutor::new(), case, Precision::F32).unwrap();
+        let first = run_case(&*device.executor, case, Precision::F16).unwrap();
+        assert!(worst(&first, &expected) <= case.tolerance.f16, "{name}");
+        for run in 1..runs {
+            let next = run_case(&*device.executor, case, Precision::F16).unwrap();
+            assert!(next[0].bytes() == first[0].bytes(), "{name}: run {run} differs");
+        }
+    }
+}
