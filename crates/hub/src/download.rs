@@ -72,10 +72,8 @@ impl Growing {
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        *self = {
-            fs::remove_file(&self.path)?;
-            Self::open(self.path.clone())?
-        };
+        fs::remove_file(&self.path)?;
+        *self = Self::open(self.path.clone())?;
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ fn shards<'a>(files: &'a [String], variant: Option<&str>) -> Vec<&'a str> {
         let (stem, rest) = file.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
         let (stem, _) = stem.rsplit_once('-')?;
         let of = stem.split_once('.').map(|(_, variant)| variant);
-        Some(rest.parse::<usize>().ok().filter(|_| of == variant)?)
+        rest.parse::<usize>().ok().filter(|_| of == variant)
     };
     let found: Vec<(&str, usize)> = files.iter().filter_map(|file| Some((&**file, number(file)?))).collect();
     match found.first() {
