@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use calotype::{AdapterReport, Backend};
 use presets::{FIXED, Preset, QUICK};
 use record::{DeviceInfo, Host, ProgramInfo, Record, Run, SCHEMA};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
 
@@ -99,7 +99,11 @@ fn presets(args: &BenchArgs) -> Vec<&'static Preset> {
 
 /// Each preset in a process of its own, so that each starts cold, and none meets what another left in memory.
 fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
-    let program = std::env::current_exe().context("this program does not find itself")?;
+    // As it was called, where that is a path: a loader that runs it would be found in its place.
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let called = called.filter(|path| path.components().count() > 1 && path.is_file());
+    let program =
+        called.map_or_else(std::env::current_exe, Ok).context("this program does not find itself")?;
     let (mut device, mut runs) = (None, Vec::new());
     for preset in presets {
         interrupt::check()?;
@@ -160,7 +164,7 @@ struct Files {
 
 impl Files {
     fn new(args: &BenchArgs) -> anyhow::Result<Self> {
-        let series = |path: &Option<std::path::PathBuf>, flag: &str| {
+        let series = |path: &Option<PathBuf>, flag: &str| {
             let path = path.as_ref().filter(|p| p.as_path() != Path::new("-"));
             path.map(|p| Series::new(&p.to_string_lossy(), 1, args.overwrite, flag)).transpose()
         };
