@@ -46,7 +46,9 @@ var<private> tap_y: i32;
 var<private> tap_x: i32;
 var<private> tap_channel: u32;
 
-fn x_setup(slot: u32, row: u32) {
+fn x_begin(m0: u32, local: u32) {}
+
+fn x_setup(slot: u32, row: u32, m0: u32) {
     let pixels = params.out_height * params.out_width;
     let image = row / pixels;
     let pixel = row % pixels;

@@ -13,10 +13,15 @@ struct Params {
     residual_base: u32,
     y_base: u32,
     y_width: u32, // n
+    x_width: u32, // k
+    beside_base: u32,
+    eps: f32,
 }
 override BIAS: bool = false;
 override RESIDUAL: bool = false;
-override GATED: bool = false; // never so: gates come by fours
+// Never so: these come by fours.
+override GATED: bool = false;
+override BESIDE: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<AV>;        // [M, K]

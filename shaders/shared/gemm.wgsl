@@ -1,10 +1,12 @@
 // The 64x64x16 tile that matmul and conv2d share: 64 threads, 8x8 outputs each, operands staged in 8 KiB of
 // workgroup memory. The op that imports it defines
-//   x_setup(slot, row)  remembers where row `row` of the left operand begins, for one of a thread's 4 rows
+//   x_begin(m0, local)  what a workgroup whose rows begin at m0 needs to know of them all, once
+//   x_setup(slot, row, m0)  remembers where row `row` of the left operand begins, for one of a thread's 4 rows
 //   x_tap(k)            remembers k, which x_advance() moves on by 4
 //   x_at(slot, k)       four consecutive k of that row
 //   w_at(k, column)     four consecutive columns of the right operand, column in units of 4
 //   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
+const THREADS: u32 = 64u;
 const BM: u32 = 64u;
 const BN: u32 = 64u;
 const BK: u32 = 16u;
@@ -14,7 +16,7 @@ const BN4: u32 = 16u;
 var<workgroup> x_tile: array<vec4<f32>, 256>; // [BK, BM/4]: four rows of the left operand at one k
 var<workgroup> w_tile: array<vec4<f32>, 256>; // [BK, 2, BN/8]: four columns of the right operand at one k
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let m0 = params.m_base + workgroup.y * BM;
     let n0 = workgroup.x * BN4;
@@ -26,10 +28,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = local / 4u;
     let wk = local / 16u;
     let wn = local % 16u;
+    x_begin(m0, local);
     // Even columns lie in the tile's first half, odd ones in the second: a thread's two columns are neighbours.
     let wt = wn % 2u * 8u + wn / 2u;
 #for i in 0..4
-    x_setup($iu, min(m0 + row + 16u * $iu, params.m_base + params.m - 1u));
+    x_setup($iu, min(m0 + row + 16u * $iu, params.m_base + params.m - 1u), m0);
 #endfor
 #for r in 0..4
     var acc_$r_0 = vec4<f32>(0.0);

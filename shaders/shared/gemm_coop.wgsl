@@ -69,8 +69,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = local / BK4;
     let wn = local % BN4;
     let wk = local / BN4;
+    x_begin(m0, local);
 #for i in 0..4
-    x_setup($iu, min(m0 + row + X_STEP * $iu, end - 1u));
+    x_setup($iu, min(m0 + row + X_STEP * $iu, end - 1u), m0);
 #endfor
     // This subgroup's fragments.
     let above = subgroup / WN * FM * SIDE;

@@ -26,10 +26,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     let w_first = select(column, column / PANEL * PANEL * params.k + column % PANEL, panels);
     let row = local % BM;
     let quad = local / BM;
+    x_begin(m0, local);
     // A loop of one turn: what comes out of a loop is kept across barriers, all else is computed again after each
     // (LLVM's coroutines), divisions included.
     for (var once = 0u; once <= params.k >> 31u; once++) {
-        x_setup(0u, min(m0 + row, end - 1u));
+        x_setup(0u, min(m0 + row, end - 1u), m0);
     }
 #for g in 0..8
 #for i in 0..4

@@ -103,7 +103,7 @@ fn cases() -> Vec<Case> {
     all.push(case("group_norm 64x64 320", |b| {
         let x = b.x("x", [1, 64, 64, 320]);
         let (gamma, beta) = (b.vector("gamma", 320, 1.0), b.vector("beta", 320, 0.0));
-        b.op(GroupNorm { x, gamma, beta, groups: 32, eps: 1e-5, activation: Activation::Silu });
+        b.op(GroupNorm { x, beside: None, gamma, beta, groups: 32, eps: 1e-5, activation: Activation::Silu });
     }));
     all.push(case("layer_norm 4096x320", |b| {
         let x = b.x("x", [1, 4096, 320]);

@@ -41,7 +41,7 @@ fn linear(b: &mut Builder, name: &str, x: ValueId, k: usize, n: usize) -> ValueI
 fn group_norm(b: &mut Builder, name: &str, x: ValueId, channels: usize) -> ValueId {
     let gamma = b.vector(&format!("{name}.weight"), channels, 1.0);
     let beta = b.vector(&format!("{name}.bias"), channels, 0.0);
-    b.push(GroupNorm { x, gamma, beta, groups: 4, eps: 1e-5, activation: Activation::None })
+    b.push(GroupNorm { x, beside: None, gamma, beta, groups: 4, eps: 1e-5, activation: Activation::None })
 }
 
 /// As diffusers' ResnetBlock2D: the time's projection is added between the two convolutions.
@@ -198,10 +198,12 @@ fn each_pass_keeps_the_numbers() {
 }
 
 #[test]
-fn a_transformer_is_nine_kernels_before_its_norms_are_folded() {
+fn a_transformer_block_is_six_kernels() {
     let is = |name: &str| unfused_cases().into_iter().find(|c| c.name == name).unwrap();
-    // Two products of three, the gates, two residuals.
-    assert_fuses(is("fused.transformer_unet"), 2 + 1 + 2);
+    // Two products of three, the gates, two residuals, two norms.
+    assert_fuses(is("fused.transformer_unet"), 2 + 1 + 2 + 2);
+    // Two values side by side, and the residual.
+    assert_fuses(is("fused.skip_unet"), 1 + 1);
     // Of three projections and rows one each is left; three additions.
     assert_fuses(is("fused.times_three"), 2 + 2 + 3);
     assert_fuses(is("fused.times_odd"), 2 + 2 + 4);

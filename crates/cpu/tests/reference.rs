@@ -130,7 +130,15 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
     let get = |v: ValueId| &values[&v][..];
     match op {
         Op::Matmul(op) => {
-            let (x, w) = (get(op.x), get(op.weight));
+            let mut x = joined(get(op.x), op.beside.map(get), shape(op.x).channels());
+            if let Some(norm) = &op.norm {
+                let c = shape(op.x).channels();
+                x = normalise(&x, shape(op.x).rows(), |i| i / c, norm.eps);
+                let affine =
+                    |(i, v): (usize, &mut f64)| *v = *v * get(norm.gamma)[i % c] + get(norm.beta)[i % c];
+                x.iter_mut().enumerate().for_each(affine);
+            }
+            let w = get(op.weight);
             let (rows, k, n) = (shape(op.x).rows(), shape(op.weight).dims()[0], shape(op.weight).dims()[1]);
             let sum = |i: usize| (0..k).map(|j| x[i / n * k + j] * w[j * n + i % n]).sum::<f64>();
             let bias = |i: usize| op.bias.map_or(0.0, |b| get(b)[i % n]);
@@ -149,10 +157,11 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
         Op::Conv2d(op) => conv2d(case, op, values),
         Op::Attention(op) => attention(case, op, values),
         Op::GroupNorm(op) => {
-            let (images, c) = (shape(op.x).dims()[0], shape(op.x).channels());
+            let (images, c) = (shape(op.x).dims()[0], shape(op.gamma).channels());
+            let x = joined(get(op.x), op.beside.map(get), shape(op.x).channels());
             let size = c / op.groups;
-            let key = |i: usize| (i / (get(op.x).len() / images)) * op.groups + i % c / size;
-            let y = normalise(get(op.x), images * op.groups, key, op.eps);
+            let key = |i: usize| (i / (x.len() / images)) * op.groups + i % c / size;
+            let y = normalise(&x, images * op.groups, key, op.eps);
             let affine = |(i, v): (usize, &f64)| {
                 activate(op.activation, v * get(op.gamma)[i % c] + get(op.beta)[i % c])
             };
@@ -243,6 +252,13 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
         }
         Op::SamplerStep(op) => sampler_step(case, op, values),
     }
+}
+
+/// Rows of `width` with another's beside them.
+fn joined(x: &[f64], beside: Option<&[f64]>, width: usize) -> Vec<f64> {
+    let Some(beside) = beside else { return x.to_vec() };
+    let other = beside.len() / (x.len() / width);
+    x.chunks(width).zip(beside.chunks(other)).flat_map(|(a, b)| [a, b].concat()).collect()
 }
 
 /// Each element less its part's mean, over its part's deviation.

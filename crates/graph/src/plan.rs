@@ -1,8 +1,9 @@
 //! The memory plan: where each value lies, before anything is allocated.
 
 use crate::lower::{Caps, scratch};
-use crate::ops::Shapes;
+use crate::ops::{Op, Shapes};
 use crate::{Elem, Error, Graph, Precision, Source, ValueId};
+use calotype_tensor::Shape;
 use std::collections::HashMap;
 
 /// A place in one of the activation buffers.
@@ -94,7 +95,10 @@ fn items(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Vec<Item>, 
         for bytes in scratch(&node.op, graph, node.output) {
             add(bytes, Owner::Scratch(at), &mut apart)?;
         }
-        let bytes = bytes_of(graph, node.output, precision);
+        let mut bytes = bytes_of(graph, node.output, precision);
+        if let tail @ 1.. = moments_of(&node.op, graph.shape(node.output)) {
+            bytes = bytes.next_multiple_of(caps.alignment) + tail;
+        }
         if bytes > 0 && !outputs.contains(&node.output) {
             add(bytes, Owner::Value(node.output), &mut apart)?;
             item_of.insert(node.output, items.len() - 1);
@@ -112,6 +116,14 @@ pub fn bytes_of(graph: &Graph, value: ValueId, precision: Precision) -> u64 {
         (Elem::F32 | Elem::U32, _) => 4,
     };
     (graph.shape(value).numel() * size) as u64
+}
+
+/// Bytes of the moments that a node leaves behind its output, from the next aligned offset on.
+pub(crate) fn moments_of(op: &Op, output: Shape) -> u64 {
+    match op {
+        Op::Matmul(op) if op.moments => output.numel() as u64,
+        _ => 0,
+    }
 }
 
 /// Gives each item, in `order`, the lowest free place of the buffer that grows least by it.

@@ -95,7 +95,7 @@ pub fn group_norm(g: &mut Graph, name: &str, x: ValueId, groups: usize, eps: f32
     let c = channels(g, x);
     g.scope(name, |g| {
         let (gamma, beta) = (vector(g, "weight", c), vector(g, "bias", c));
-        Ok(g.push("", GroupNorm { x, gamma, beta, groups, eps, activation: Activation::None })?)
+        Ok(g.push("", GroupNorm { x, beside: None, gamma, beta, groups, eps, activation: Activation::None })?)
     })
 }
 

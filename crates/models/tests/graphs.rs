@@ -60,23 +60,31 @@ fn passes_leave_what_a_device_has_to_do() {
             }
         }
         let ops = count(&unet);
-        assert_eq!((unet.nodes().len(), ops["conv2d"], ops["attention"], ops["concat"]), (452, 52, 32, 12));
-        assert_eq!((vae.nodes().len(), count(&vae)["conv2d"]), (71, 33));
+        // Convolutions; of each of 16 transformers eight products, 14 shortcuts; keys and values and the time's products.
+        assert_eq!((ops["conv2d"], ops["attention"], ops["group_norm"]), (52, 32, 61));
+        assert_eq!(ops["matmul"], 16 * 8 + 14 + 16 + 3);
+        for folded in ["concat", "geglu", "layer_norm"] {
+            assert_eq!(ops.get(folded), None, "{preset:?}: {ops:?}");
+        }
+        assert_eq!((unet.nodes().len(), ops["row"]), (308, 1));
+        assert_eq!((vae.nodes().len(), count(&vae)["conv2d"]), (69, 33));
         let times = unet
             .nodes()
             .iter()
             .filter(|node| matches!(&node.op, Op::Conv2d(conv) if conv.image_bias.is_some()));
         assert_eq!(times.count(), 22, "every residual block learns the time");
 
-        // The sixteen cross-attentions' keys and values hang on the prompt alone.
+        // The sixteen cross-attentions' keys and values hang on the prompt alone, and the time's projections on the table.
         let flops = unet.flops();
         let (prompt, step) = passes::split(unet);
-        assert_eq!((prompt.nodes().len(), step.nodes().len()), (32, 420));
-        assert!(prompt.nodes().iter().all(|node| node.name.contains("attn2.to_")), "{}", prompt.listing());
+        assert_eq!((prompt.nodes().len(), step.nodes().len()), (20, 288));
+        let once = |name: &str| name.contains("attn2.to_") || name.contains("time");
+        assert!(prompt.nodes().iter().all(|node| once(&node.name)), "{}", prompt.listing());
         assert_eq!(prompt.flops() + step.flops(), flops);
         let once =
             |value: &calotype_graph::Value| matches!(value.source, From::Input { rate: Rate::Prompt, .. });
-        assert_eq!(step.values().iter().filter(|value| once(value)).count(), 32);
+        // Keys with values, the time's rows, and the table that tells which.
+        assert_eq!(step.values().iter().filter(|value| once(value)).count(), 16 + 2);
     }
 }
 

@@ -219,7 +219,7 @@ impl Torch<'_> {
         Ok(self.case("group_norm", Tolerance { f32: 1e-5, f16: 1e-3 }, |b| {
             let x = given(b, "x", x);
             let (gamma, beta) = affine(b);
-            b.op(GroupNorm { x, gamma, beta, groups: a.groups, eps: a.eps, activation });
+            b.op(GroupNorm { x, beside: None, gamma, beta, groups: a.groups, eps: a.eps, activation });
         }))
     }
 

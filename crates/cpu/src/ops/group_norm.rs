@@ -1,4 +1,5 @@
 use super::activation;
+use super::concat::Joined;
 use crate::program::Values;
 use calotype_graph::ops::{GroupNorm, Shapes};
 use rayon::prelude::*;
@@ -8,13 +9,13 @@ const ROWS: usize = 64;
 
 /// Group normalisation, then an activation. Sums are f64, in which squares of f32 are exact, so that one pass
 /// over the rows gives mean and variance even of values far from zero.
-pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) {
-    let [x, gamma, beta] = [op.x, op.gamma, op.beta].map(|v| values.get(v));
-    let [x, gamma, beta] = [&x.read()[..], &gamma.read()[..], &beta.read()[..]];
-    let shape = values.shape(op.x);
-    let (images, channels) = (shape.dims()[0], shape.channels());
+pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
+    let x = Joined::new(values, op.x, op.beside)?;
+    let [gamma, beta] = [op.gamma, op.beta].map(|v| values.get(v));
+    let (x, gamma, beta) = (&x.read()[..], &gamma.read()[..], &beta.read()[..]);
+    let (images, channels) = (values.shape(op.x).dims()[0], gamma.len());
     if y.is_empty() {
-        return;
+        return Ok(());
     }
     let image = y.len() / images;
     for (y, x) in y.chunks_exact_mut(image).zip(x.chunks_exact(image)) {
@@ -29,6 +30,7 @@ pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) {
             activation::apply(op.activation, y);
         });
     }
+    Ok(())
 }
 
 /// Each channel's mean, scale and shift, from an image's rows.

@@ -1,21 +1,31 @@
 use super::activation;
+use super::concat::Joined;
 use super::epilogue::{Epilogue, add};
+use super::layer_norm::normalise;
 use crate::product::{Matrix, Threads, product};
 use crate::program::Values;
 use calotype_graph::ops::{Matmul, Shapes};
 use rayon::prelude::*;
 
-/// `activation(x · weight + bias) + residual`, or `values · activation(gates) + residual`.
+/// `activation(x · weight + bias) + residual`, or `values · activation(gates) + residual`, x normalised first where it is
+/// asked for. Moments are the GPU's affair: a norm finds its own here.
 pub(super) fn run(op: &Matmul, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
-    let (x, weight) = (values.get(op.x), values.get(op.weight));
+    let (x, weight) = (Joined::new(values, op.x, op.beside)?, values.get(op.weight));
     let (bias, residual) = (op.bias.map(|v| values.get(v)), op.residual.map(|v| values.get(v)));
     let (bias, residual) = (bias.as_ref().map(|v| v.read()), residual.as_ref().map(|v| v.read()));
     let (m, shape) = (values.shape(op.x).rows(), values.shape(op.weight));
     let (k, n) = (shape.dims()[0], shape.dims()[1]);
     let (x, weight) = (x.read(), weight.read());
+    let normed = op.norm.as_ref().map(|_| values.scratch(m * k)).transpose()?;
+    let mut normed = normed.as_ref().map(|n| n.write());
+    if let (Some(norm), Some(y)) = (&op.norm, &mut normed) {
+        let (gamma, beta) = (values.get(norm.gamma), values.get(norm.beta));
+        normalise(&x, &gamma.read(), &beta.read(), norm.eps, y);
+    }
+    let x = normed.as_deref().unwrap_or(&x);
     let (bias, residual) = (bias.as_deref(), residual.as_deref());
     let multiply = |y: &mut [f32]| {
-        product(y, 1.0, Matrix::new(&x, m, k, k), Matrix::new(&weight, k, n, n), Threads::All);
+        product(y, 1.0, Matrix::new(x, m, k, k), Matrix::new(&weight, k, n, n), Threads::All);
     };
     if !op.gated {
         multiply(y);

@@ -34,7 +34,7 @@ pub(crate) fn run(op: &Op, values: &Values<'_>, y: &mut [f32]) -> Result<(), Str
         Op::Embedding(op) => embedding::run(op, values, y)?,
         Op::Matmul(op) => matmul::run(op, values, y)?,
         Op::Conv2d(op) => conv2d::run(op, values, y)?,
-        Op::GroupNorm(op) => group_norm::run(op, values, y),
+        Op::GroupNorm(op) => group_norm::run(op, values, y)?,
         Op::LayerNorm(op) => layer_norm::run(op, values, y),
         Op::Attention(op) => attention::run(op, values, y)?,
         Op::Activate(op) => activation::run(op, values, y),

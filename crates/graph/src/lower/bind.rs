@@ -1,6 +1,6 @@
 use super::{Binding, Caps, Dispatch, Operand, Recording};
 use crate::ops::Shapes;
-use crate::plan::{Place, Plan, bytes_of};
+use crate::plan::{Place, Plan, bytes_of, moments_of};
 use crate::{Elem, Error, Graph, Precision, Source, ValueId};
 use calotype_shaders::Variant;
 use calotype_tensor::{DType, Shape};
@@ -145,6 +145,28 @@ impl<'a> Context<'a> {
     pub fn columns(&self, value: ValueId) -> Result<(Binding, usize, usize), Error> {
         let (root, from) = self.graph.columns(value);
         Ok((self.bind(root)?, self.shape(root).channels(), from))
+    }
+
+    /// The moments of a value's rows, which the product that yields it leaves behind it.
+    pub fn moments(&self, value: ValueId) -> Result<Binding, Error> {
+        let op = match self.graph.value(value).source {
+            Source::Node(at) => Some(&self.graph.nodes()[at].op),
+            _ => None,
+        };
+        let bytes = op.map_or(0, |op| moments_of(op, self.shape(value)));
+        match self.plan.places.get(&value) {
+            Some(place) if bytes > 0 => {
+                let own = bytes_of(self.graph, value, self.precision).next_multiple_of(self.caps.alignment);
+                Ok(Binding { operand: Operand::Arena(place.buffer), offset: place.offset + own, bytes })
+            }
+            _ => {
+                let node = &self.graph.nodes()[self.node].name;
+                Err(Error::Device(format!(
+                    "{}: {node}: the operand's moments are not there",
+                    self.graph.name
+                )))
+            }
+        }
     }
 
     /// A value where there is one; else any bytes, since a binding that a kernel never reads must still exist.

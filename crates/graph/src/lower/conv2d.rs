@@ -11,7 +11,7 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
     let [virtual_height, virtual_width] = op.virtual_size(x);
     let vector = cx.vector(&[channels, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
-    let tile = tile(cx.caps, "conv2d", a, w, images * out_height * out_width, n);
+    let tile = tile(cx.caps, "conv2d", [a, w], &[], images * out_height * out_width, n);
     let variant = if vector == 4 {
         let defines: Vec<&str> = [a, w].iter().chain(tile.defines).copied().collect();
         cx.variant("conv2d", &defines)?

@@ -6,13 +6,19 @@ use calotype_shaders::{matmul, matmul_naive};
 
 pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), Error> {
     let x = cx.shape(op.x);
-    let (rows, k, n) = (x.rows(), x.channels(), cx.shape(op.weight).channels());
+    let (k, n) = (cx.shape(op.weight).dims()[0], cx.shape(op.weight).channels());
+    let (rows, x_width) = (x.rows(), x.channels());
     let width = cx.shape(out).channels(); // n, or half of it where gated
     let vector = cx.vector(&[k, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
-    let tile = tile(cx.caps, "matmul", a, w, rows, n);
+    let role: &[&str] = match op {
+        Matmul { norm: Some(_), .. } => &["NORM"],
+        Matmul { moments: true, .. } => &["MOMENTS"],
+        _ => &[],
+    };
+    let tile = tile(cx.caps, "matmul", [a, w], role, rows, n);
     let variant = if vector == 4 {
-        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).copied().collect();
+        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).chain(role).copied().collect();
         cx.variant("matmul", &defines)?
     } else {
         cx.variant("matmul_naive", &[a, w, "VEC1"])?
@@ -22,15 +28,20 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
         ("BIAS", flag(op.bias.is_some())),
         ("RESIDUAL", flag(op.residual.is_some())),
         ("GATED", flag(op.gated)),
+        ("BESIDE", flag(op.beside.is_some())),
     ];
     let weight = cx.bind(op.weight)?;
     let bias = cx.bind_or(op.bias, &weight)?;
     let mut values = vec![op.x, out];
     values.extend(op.residual);
+    values.extend(op.beside);
     let band = cx.rows_that_fit(rows, &values);
     for first in (0..rows).step_by(band.max(1)) {
         let m = band.min(rows - first);
-        let x = cx.window(op.x, first * k..(first + m) * k)?;
+        let x = cx.window(op.x, first * x_width..(first + m) * x_width)?;
+        let beside_width = k - x_width;
+        let rest = first * beside_width..(first + m) * beside_width;
+        let beside = op.beside.map(|b| cx.window(b, rest)).transpose()?;
         let y = cx.window(out, first * width..(first + m) * width)?;
         let residual = op.residual.map(|r| cx.window(r, first * width..(first + m) * width)).transpose()?;
         let params = matmul::Params {
@@ -42,10 +53,20 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
             residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
             y_base: y.base(vector),
             y_width: (width / vector) as u32,
+            x_width: (x_width / vector) as u32,
+            beside_base: beside.as_ref().map_or(0, |b| b.base(vector)),
+            eps: op.norm.as_ref().map_or(0.0, |n| n.eps),
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
-        let bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];
+        let mut bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];
         if vector == 4 {
+            match &op.norm {
+                Some(norm) => bindings.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(op.x)?]),
+                None => bindings.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),
+            }
+            if op.moments {
+                bindings.push(cx.moments(out)?);
+            }
             let groups = [n.div_ceil(tile.columns) as u32, m.div_ceil(tile.rows) as u32, 1];
             cx.dispatch(variant, &overrides, params, bindings, groups);
         } else {

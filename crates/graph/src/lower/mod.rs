@@ -26,6 +26,8 @@ pub struct Caps {
     pub subgroups: bool,
     /// The cooperative matrices that products use.
     pub matrices: Option<Matrices>,
+    /// Of the tiles for these matrices use this one only, wherever it fits: how each is tried.
+    pub only_tile: Option<usize>,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
     /// The largest buffer, in bytes.
@@ -47,6 +49,7 @@ impl Default for Caps {
             f16: false,
             subgroups: false,
             matrices: None,
+            only_tile: None,
             workgroup_bytes: 16 << 10,
             max_buffer: 256 << 20,
             max_binding: 128 << 20,
@@ -110,9 +113,9 @@ pub struct Recording {
 }
 
 /// Bytes a node needs for itself while it runs, each range in a buffer of its own.
-pub(crate) fn scratch(op: &Op, shapes: &dyn Shapes, _output: ValueId) -> Vec<u64> {
+pub(crate) fn scratch(op: &Op, shapes: &dyn Shapes, output: ValueId) -> Vec<u64> {
     match op {
-        Op::GroupNorm(op) => norm::scratch(shapes.shape(op.x)),
+        Op::GroupNorm(op) => norm::scratch(op, shapes.shape(output)),
         _ => Vec::new(),
     }
 }

@@ -1,21 +1,49 @@
 use super::bind::Context;
+use super::tiles::sums;
 use crate::ops::{GroupNorm, LayerNorm};
 use crate::{Error, ValueId};
-use calotype_shaders::{group_norm_apply, group_norm_finish, group_norm_partial, layer_norm};
+use calotype_shaders::{group_norm, group_norm_apply, group_norm_finish, group_norm_partial, layer_norm};
 use calotype_tensor::Shape;
 
 /// Rows that one workgroup sums.
 const CHUNK: usize = 128;
 
 /// The chunks' moments, and each image's scale and shift.
-pub(super) fn scratch(x: Shape) -> Vec<u64> {
+pub(super) fn scratch(op: &GroupNorm, x: Shape) -> Vec<u64> {
+    if GroupNorm::is_small(x, op.groups) {
+        return Vec::new();
+    }
     let (images, channels) = (x.dims()[0], x.channels());
     let chunks = (x.rows() / images).div_ceil(CHUNK);
     vec![(images * chunks * 2 * channels * 4) as u64, (images * 2 * channels * 4) as u64]
 }
 
+/// One launch, a workgroup a group.
+fn lower_small(cx: &mut Context, op: &GroupNorm, out: ValueId) -> Result<(), Error> {
+    let (x, y) = (cx.shape(op.x), cx.shape(out));
+    let (images, channels) = (y.dims()[0], y.channels());
+    let vector = cx.vector(&[x.channels(), channels]);
+    let params = group_norm::Params {
+        rows: (y.rows() / images) as u32,
+        width: (x.channels() / vector) as u32,
+        beside: ((channels - x.channels()) / vector) as u32,
+        size: (channels / op.groups) as u32,
+        eps: op.eps,
+    };
+    let variant = cx.pointwise("group_norm", vector)?;
+    let overrides = [("ACTIVATION", op.activation as u32 as f64)];
+    let x = cx.bind(op.x)?;
+    let beside = cx.bind_or(op.beside, &x)?;
+    let bindings = vec![x, beside, cx.bind(op.gamma)?, cx.bind(op.beta)?, cx.bind(out)?];
+    cx.dispatch(variant, &overrides, params, bindings, [op.groups as u32, images as u32, 1]);
+    Ok(())
+}
+
 pub(super) fn lower_group(cx: &mut Context, op: &GroupNorm, out: ValueId) -> Result<(), Error> {
     let x = cx.shape(op.x);
+    if GroupNorm::is_small(cx.shape(out), op.groups) {
+        return lower_small(cx, op, out);
+    }
     let (images, channels) = (x.dims()[0], x.channels());
     let rows = x.rows() / images;
     let chunks = rows.div_ceil(CHUNK);
@@ -61,7 +89,7 @@ pub(super) fn lower_group(cx: &mut Context, op: &GroupNorm, out: ValueId) -> Res
         eps: op.eps,
     };
     let bindings = vec![moments, cx.bind(op.gamma)?, cx.bind(op.beta)?, affine.clone()];
-    let variant = cx.variant("group_norm_finish", &[])?;
+    let variant = cx.variant("group_norm_finish", sums(cx.caps))?;
     cx.dispatch(variant, &[], params, bindings, [op.groups as u32, images as u32, 1]);
 
     let variant = cx.pointwise("group_norm_apply", vector)?;
@@ -95,7 +123,8 @@ pub(super) fn lower_layer(cx: &mut Context, op: &LayerNorm, out: ValueId) -> Res
         eps: op.eps,
         inverse: 1.0 / x.channels() as f32,
     };
-    let variant = cx.pointwise("layer_norm", vector)?;
+    let storage = [cx.a(), if vector == 4 { "VEC4" } else { "VEC1" }];
+    let variant = cx.variant("layer_norm", &[&storage, sums(cx.caps)].concat())?;
     let bindings = vec![cx.bind(op.x)?, cx.bind(op.gamma)?, cx.bind(op.beta)?, cx.bind(out)?];
     let groups = cx.flat(x.rows() * 64);
     cx.dispatch(variant, &[], params, bindings, groups);

@@ -20,7 +20,7 @@ pub use concat::Concat;
 pub use conv2d::{Conv2d, Padding};
 pub use embedding::Embedding;
 pub use latents::{Found, FromLatents, Range, ToRgba8};
-pub use matmul::Matmul;
+pub use matmul::{Matmul, RowNorm};
 pub use norm::{GroupNorm, LayerNorm};
 pub use pointwise::{Activate, Activation, Geglu, Scale, Upsample};
 pub use row::Row;

@@ -4,12 +4,16 @@
 
 mod fold;
 mod gate;
+mod row_norm;
 mod side_by_side;
+mod skip;
 mod split;
 
 pub use fold::fold;
 pub use gate::gate;
+pub use row_norm::row_norm;
 pub use side_by_side::side_by_side;
+pub use skip::skip;
 pub use split::split;
 
 use crate::{Graph, Source, ValueId};
@@ -19,7 +23,8 @@ use std::collections::{HashMap, HashSet};
 pub type Pass = (&'static str, fn(Graph) -> Graph);
 
 /// Every pass that [`fuse`] takes, in order.
-pub const PASSES: &[Pass] = &[("gate", gate), ("fold", fold), ("side by side", side_by_side)];
+pub const PASSES: &[Pass] =
+    &[("gate", gate), ("fold", fold), ("side by side", side_by_side), ("skip", skip), ("row norm", row_norm)];
 
 /// Takes every pass.
 pub fn fuse(graph: Graph) -> Graph {

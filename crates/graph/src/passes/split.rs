@@ -8,24 +8,14 @@ use std::collections::HashSet;
 /// makes of them land in the first graph and are computed once a prompt. So do the time's embeddings and projections,
 /// of all steps at once; a step takes its row of them ([`crate::ops::Row`]).
 pub fn split(graph: Graph) -> (Graph, Graph) {
-    let mut varies: HashSet<ValueId> = HashSet::new();
-    for (i, value) in graph.values.iter().enumerate() {
-        if matches!(value.source, Source::Input { rate: Rate::Step, .. }) {
-            varies.insert(ValueId(i as u32));
-        }
-    }
+    let varies = graph.varying();
     let (mut first, mut second) = (graph.clone(), graph.clone());
     first.nodes.clear();
     second.nodes.clear();
     first.outputs.clear();
     for node in &graph.nodes {
-        let steps = node.op.steps() || node.op.operands().iter().any(|v| varies.contains(&graph.root(*v)));
-        if steps {
-            varies.insert(node.output);
-            second.nodes.push(node.clone());
-        } else {
-            first.nodes.push(node.clone());
-        }
+        let part = if varies.contains(&node.output) { &mut second } else { &mut first };
+        part.nodes.push(node.clone());
     }
     let made: HashSet<ValueId> = first.nodes.iter().map(|n| n.output).collect();
     let needed: HashSet<ValueId> = second
@@ -50,4 +40,28 @@ pub fn split(graph: Graph) -> (Graph, Graph) {
         part.renumber();
     }
     (first, second)
+}
+
+impl Graph {
+    /// What changes from step to step: such inputs, and all that hangs on them or on the step itself.
+    fn varying(&self) -> HashSet<ValueId> {
+        let mut varies: HashSet<ValueId> = HashSet::new();
+        for (i, value) in self.values.iter().enumerate() {
+            if matches!(value.source, Source::Input { rate: Rate::Step, .. }) {
+                varies.insert(ValueId(i as u32));
+            }
+        }
+        for node in &self.nodes {
+            if node.op.steps() || node.op.operands().iter().any(|v| varies.contains(&self.root(*v))) {
+                varies.insert(node.output);
+            }
+        }
+        varies
+    }
+
+    /// Whether two nodes will be in the same part when the graph is split.
+    pub(super) fn steps_alike(&self, a: usize, b: usize) -> bool {
+        let varies = self.varying();
+        varies.contains(&self.nodes[a].output) == varies.contains(&self.nodes[b].output)
+    }
 }

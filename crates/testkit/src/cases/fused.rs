@@ -1,5 +1,7 @@
 use crate::{Builder, Case, Fill, Tolerance};
-use calotype_graph::ops::{Add, Attention, Conv2d, Geglu, LayerNorm, Matmul, Padding, Row, StepRow};
+use calotype_graph::ops::{
+    Add, Attention, Concat, Conv2d, Geglu, GroupNorm, LayerNorm, Matmul, Padding, Row, StepRow,
+};
 use calotype_graph::{Activation, Elem, ValueId, passes};
 
 /// Ops as models emit them: after the passes they are what kernels do beyond what a lone op asks of them.
@@ -73,6 +75,43 @@ fn transformer(name: &str, [batch, rows, heads, head]: [usize; 4]) -> Case {
     })
 }
 
+/// A skip connection taken up: a group norm and a shortcut of two values side by side.
+fn skip(name: &str, [batch, side, a, b]: [usize; 4], groups: usize, out: usize) -> Case {
+    case(&format!("skip_{name}"), CHAIN, |builder| {
+        let x = builder.x("x", [batch, side, side, a]);
+        let skip = builder.input(
+            "skip",
+            [batch, side, side, b],
+            Elem::Float,
+            Fill::Spread { mean: 3.0, spread: 2.0 },
+        );
+        let x = builder.push(Concat { a: x, b: skip });
+        let gamma = builder.vector("norm.weight", a + b, 1.0);
+        let beta = builder.vector("norm.bias", a + b, 0.0);
+        let activation = Activation::Silu;
+        let h = builder.push(GroupNorm { x, beside: None, gamma, beta, groups, eps: 1e-5, activation });
+        let h = linear(builder, "conv", h, out, true);
+        let shortcut = linear(builder, "shortcut", x, out, true);
+        builder.push(Add { a: shortcut, b: h })
+    })
+}
+
+/// A layer norm between two products, of rows far from zero: the first's bias is `mean`.
+fn row_norm(name: &str, [rows, k, n, out]: [usize; 4], mean: f32) -> Case {
+    case(&format!("row_norm_{name}"), CHAIN, |b| {
+        let x = b.x("x", [1, rows, k]);
+        let weight = b.matrix("first.weight", k, n);
+        let bias = b.vector("first.bias", n, mean);
+        let residual = b.x("residual", [1, rows, n]);
+        let x = b.push(Matmul::new(x, weight, Some(bias)));
+        let x = b.push(Add { a: x, b: residual });
+        let h = layer_norm(b, "norm", x);
+        let h = linear(b, "second", h, out, true);
+        let y = linear(b, "third", x, out, false);
+        b.push(Add { a: y, b: h })
+    })
+}
+
 /// Convolutions that each add their row of what is made of all steps' times.
 fn times(name: &str, [steps, row, width]: [usize; 3], outs: &[usize]) -> Case {
     let mut case = case(&format!("times_{name}"), Tolerance::SUM, |b| {
@@ -131,6 +170,17 @@ pub fn unfused_cases() -> Vec<Case> {
         transformer("unet", [2, 64, 8, 40]),
         transformer("past_a_tile", [3, 43, 2, 64]),
         transformer("short", [1, 5, 2, 12]),
+        skip("unet", [2, 8, 320, 640], 32, 64),
+        skip("past_a_tile", [1, 9, 68, 8], 2, 68),
+        skip("group_across_both", [3, 5, 12, 20], 4, 12),
+        skip("odd_groups", [2, 5, 12, 8], 4, 12),
+        skip("odd_channels", [1, 5, 6, 8], 7, 9),
+        skip("one_pixel", [2, 1, 8, 8], 2, 8),
+        row_norm("unet", [64, 320, 320, 320], 0.0),
+        row_norm("past_a_tile", [65, 68, 80, 36], 0.5),
+        row_norm("narrow", [7, 4, 16, 4], 0.0),
+        row_norm("odd", [5, 8, 24, 8], 0.0),
+        row_norm("far_from_zero", [33, 32, 128, 64], 6.0),
         times("three", [4, 2, 32], &[12, 320, 8]),
         times("odd", [2, 1, 12], &[8, 7, 8, 12]),
     ]

@@ -21,7 +21,7 @@ fn group_about<const N: usize>(
     Case::new(&format!("group_norm.{name}"), tolerance, |b| {
         let x = b.input("x", shape, Elem::Float, Fill::Spread { mean, spread: 1.0 });
         let (gamma, beta) = (b.vector("gamma", shape[N - 1], 1.0), b.vector("beta", shape[N - 1], 0.0));
-        b.op(GroupNorm { x, gamma, beta, groups, eps: 1e-5, activation });
+        b.op(GroupNorm { x, beside: None, gamma, beta, groups, eps: 1e-5, activation });
     })
 }
 
