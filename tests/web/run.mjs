@@ -2,7 +2,8 @@
 //
 //   cargo xtask web && cargo build --release && npm ci --prefix tests/web && node tests/web/run.mjs [WORDS]
 //
-// WORDS choose the tests whose names hold one of them. CHROMIUM names another browser than /usr/bin/chromium.
+// WORDS choose the tests whose names hold one of them. CHROMIUM names another browser than /usr/bin/chromium,
+// PATIENCE how many seconds a test waits for one thing, where a machine is busier than 240 of them.
 
 import { chromium } from "playwright-core";
 import { join } from "node:path";
@@ -29,6 +30,9 @@ const FLAGS = [
   "--js-flags=--expose-gc",
 ];
 
+/** Milliseconds that a test waits for one thing. */
+const PATIENCE = 1000 * Number(process.env.PATIENCE ?? 240);
+
 const words = process.argv.slice(2);
 const server = await serve({
   "/": join(root, "web/dist"),
@@ -46,7 +50,7 @@ try {
     if (words.length && !words.some((word) => name.includes(word))) continue;
     const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, acceptDownloads: true });
     const page = await context.newPage();
-    page.setDefaultTimeout(240_000);
+    page.setDefaultTimeout(PATIENCE);
     const errors = [];
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     page.on("pageerror", (error) => errors.push(error.message));

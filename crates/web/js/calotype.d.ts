@@ -3,7 +3,7 @@ export class Calotype {
   /** Opens the GPU. Rejects with an error named `DeviceError` where there is no WebGPU or no adapter. */
   static create(options?: {
     powerPreference?: "low-power" | "high-performance";
-    /** Milliseconds after which a silent GPU counts as none. */
+    /** Milliseconds after which a silent GPU counts as none; two minutes if nothing is said. */
     timeout?: number;
   }): Promise<Calotype>;
 

@@ -22,7 +22,7 @@ export class Calotype {
     };
   }
 
-  static async create({ powerPreference, timeout = 60_000 } = {}) {
+  static async create({ powerPreference, timeout = 120_000 } = {}) {
     if (!globalThis.navigator?.gpu) throw named("DeviceError", NO_WEBGPU);
     const engine = new Calotype(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
     const late = setTimeout(() => engine.#fail(named("DeviceError", "the GPU does not answer")), timeout);
