@@ -168,7 +168,8 @@ fn chain(gpu: &GpuExecutor) {
     const LENGTH: usize = 300;
     let ready = Ready::new(gpu, Shape::new(&[1]), |g| {
         let x = g.input("x", [1, 16, 64], Elem::Float, Rate::Step);
-        (0..LENGTH).fold(x, |x, i| g.push(&format!("{i}"), Scale { x, scale: 1.0, shift: 0.0 }).expect("shapes fit"))
+        (0..LENGTH)
+            .fold(x, |x, i| g.push(&format!("{i}"), Scale { x, scale: 1.0, shift: 0.0 }).expect("shapes fit"))
     });
     let (seconds, host) = ready.time();
     let [all, host] = [seconds, host].map(|s| s * 1e6 / LENGTH as f64);

@@ -61,8 +61,8 @@ impl Device {
         let mut features = offer.features;
         let mut limits = wgpu::Limits::default();
         if !choice.plain {
-            features |= adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+            features |=
+                adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
             limits = limits.using_resolution(adapter.limits());
             limits.max_buffer_size = adapter.limits().max_buffer_size;
             limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;
