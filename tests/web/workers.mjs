@@ -17,7 +17,7 @@ export async function beforeTheWorker(context, script) {
 export async function capTheHeap(context, bytes) {
   const wasm = capped(readFileSync(join(root, "web/dist/pkg/calotype_web_bg.wasm")), bytes >> 16);
   await context.route("**/calotype_web_bg.wasm", (route) =>
-    route.fulfill({ body: wasm, contentType: "application/wasm" }));
+    route.fulfill({ body: wasm, headers: { "Content-Type": "application/wasm", "Cache-Control": "no-store" } }));
 }
 
 // The memory section of a module (https://webassembly.github.io/spec/core/binary/modules.html): one memory, whose limits
