@@ -117,7 +117,7 @@ def plural(noun):
 class Composer:
     """Endless pairs (uint8 [128, 128, 3], caption)."""
 
-    def __init__(self, folder, seed, flat=0.1, pair=0.06, count=0.07, background=0.17, colour=0.3):
+    def __init__(self, folder, seed, flat=0.13, pair=0.15, count=0.15, background=0.17, colour=0.4):
         self.sprites = Sprites(folder)
         self.concepts = concepts(self.sprites)
         self.rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from presets import PRESETS
 UNCONDITIONAL = 0.1  # share of the captions replaced by the empty one, for classifier-free guidance
 EMA = 0.997
 # Times are drawn as 1000 u^p with u uniform: p below one favours the noisy end, where shapes are decided.
-TIME_POWER = 0.45
+TIME_POWER = 0.5
 SAVE_SECONDS = 240
 
 

@@ -3,7 +3,7 @@ classifier-free guidance folded in (Meng et al. 2023).
 
 In one of its steps the student must arrive where the guided teacher arrives in two.
 
-    python distill.py --preset cpu --model runs/cpu --pool runs/cpu/pool --steps 4 --guidance 3
+    python distill.py --preset cpu --model runs/cpu --pool runs/cpu/pool --steps 4 --guidance 2
 """
 
 import argparse
@@ -57,9 +57,9 @@ def main():
     p.add_argument("--model", required=True, help="run folder; few_steps/ is written here")
     p.add_argument("--pool", required=True)
     p.add_argument("--steps", type=int, default=4)
-    p.add_argument("--guidance", type=float, default=3.0)
+    p.add_argument("--guidance", type=float, default=2.0)
     p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--rate", type=float, default=1.5e-3)
     p.add_argument("--minutes", type=float, default=1e9, help="stop early; the rate falls with whichever ends first")
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()

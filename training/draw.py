@@ -1,6 +1,6 @@
 """Draws prompts with a finished model through diffusers; the sheet of prompts.txt when run by itself.
 
-    python draw.py --model ../models/emoji --steps 20 --guidance 3 --out sheet.png
+    python draw.py --model ../models/emoji --steps 20 --guidance 2 --out sheet.png
     python draw.py --model ../models/emoji --few-steps --steps 4 --out sheet-4.png
 """
 
@@ -61,7 +61,7 @@ def main():
     p.add_argument("--prompts", default=HERE / "prompts.txt")
     p.add_argument("--out", required=True)
     p.add_argument("--steps", type=int, default=20)
-    p.add_argument("--guidance", type=float, default=3.0)
+    p.add_argument("--guidance", type=float, default=2.0)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--few-steps", action="store_true")
     a = p.parse_args()

@@ -55,7 +55,7 @@ def main():
     p.add_argument("--classifier", required=True)
     p.add_argument("--data", default="data")
     p.add_argument("--steps", type=int, default=8)
-    p.add_argument("--guidance", type=float, default=3.0)
+    p.add_argument("--guidance", type=float, default=2.0)
     p.add_argument("--few-steps", action="store_true")
     p.add_argument("--seeds", type=int, default=5)
     a = p.parse_args()
@@ -74,8 +74,7 @@ def main():
     missed = [listed[i].words[0] for i in range(len(listed)) if not right[labels == i].any()]
     print(f"never named rightly: {', '.join(missed) or 'none'}")
     pairs = [(colour, thing) for colour in HUES for thing in THINGS]
-    prompts = [f"a {'n' * (colour == 'orange')} {colour} {thing}".replace("a n ", "an ") for colour, thing in pairs]
-    prompts = [prompt.replace("  ", " ") for prompt in prompts]
+    prompts = [article(f"{colour} {thing}") for colour, thing in pairs]
     pictures = draw(pipe, prompts, range(len(prompts)), a.steps, guidance)
     right = np.array([has_colour(picture, colour) for picture, (colour, _) in zip(pictures, pairs)])
     by = {colour: f"{right[[c == colour for c, _ in pairs]].mean():.0%}" for colour in HUES}

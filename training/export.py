@@ -53,9 +53,13 @@ def main():
     index |= {part: list(pair) for part, pair in PARTS.items()}
     index |= {part: [None, None] for part in ("feature_extractor", "safety_checker")}
     (target / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+    defaults = dict(steps=20, cfg_scale=2.0)
     few = source / "few_steps"
     if few.exists():
         shutil.copytree(few, target / "few_steps", dirs_exist_ok=True)
+        defaults["few_steps"] = dict(lora="few_steps/pytorch_lora_weights.safetensors", steps=4, most_steps=8)
+    # What Calotype does where the user says nothing of steps and guidance; other readers pass this file by.
+    (target / "calotype.json").write_text(json.dumps(defaults, indent=2) + "\n")
     for file in target.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes for the owner alone
     size = sum(f.stat().st_size for f in target.rglob("*") if f.is_file())
