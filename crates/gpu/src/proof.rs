@@ -99,7 +99,7 @@ fn experiment(software: bool) -> Result<Graph, Error> {
         attention = g.push(OUTPUTS[4], op)?;
     }
     for (name, v) in OUTPUTS.iter().zip([product, convolution, layer, group, attention]) {
-        g.output(*name, v);
+        g.output(name, v);
     }
     Ok(g)
 }
