@@ -122,12 +122,12 @@ impl<'a> Denoising<'a> {
         if self.evaluation >= self.steps.len() {
             return Ok(None);
         }
-        loop {
         let mut submit = Duration::ZERO;
-            self.exec.run(self.program, self.evaluation)?;
+        loop {
             let start = Instant::now();
-            // One evaluation is encoded while the one before runs: the device never waits for the host.
+            self.exec.run(self.program, self.evaluation)?;
             submit += start.elapsed();
+            // One evaluation is encoded while the one before runs: the device never waits for the host.
             self.exec.pace(1).await?;
             self.evaluation += 1;
             if self.steps[self.evaluation - 1].ends_step || self.evaluation == self.steps.len() {
@@ -142,8 +142,8 @@ impl<'a> Denoising<'a> {
             step: self.step,
             steps: self.total.max(self.step),
             elapsed: self.started.elapsed(),
-        }))
             submit,
+        }))
     }
 
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.

@@ -308,12 +308,12 @@ impl Pipeline {
         graph = calotype_graph::passes::fuse(graph);
         graph.resolve(&*self.model.text, self.precision)?;
         graph.checkpoint = self.checkpoint;
+        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
         self.exec.load(&graph, &*self.model.text, &mut |_| ()).await?;
+        times.weights = start.elapsed() - times.total();
         let mut ports = Ports::new();
         let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
-        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
         for (name, value) in values {
-        times.weights = start.elapsed() - times.total();
             let shape = graph.value(value).shape;
             let dtype = if name == "ids" { DType::U32 } else { self.precision.dtype() };
             ports.insert(name.clone(), self.exec.port(&format!("text encoder.{name}"), shape, dtype)?);
@@ -339,17 +339,17 @@ impl Pipeline {
         for (name, spec) in blueprint.ports.iter().filter(|(n, _)| !n.starts_with("text encoder")) {
             ports.insert(name.clone(), self.exec.port(name, spec.shape, spec.dtype)?);
         }
+        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
         let mut bound = Vec::new();
         for (i, stage) in blueprint.stages.iter().enumerate().filter(|(i, _)| *i != TEXT) {
             self.exec.load(&stage.graph, Blueprint::source(&self.model, i), &mut |_| ()).await?;
-        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
             let own: Ports = stage.ports.iter().map(|(n, p)| (n.clone(), ports[p].clone())).collect();
             bound.push((&stage.graph, own));
         }
+        times.weights = start.elapsed() - times.total();
         let precision = self.precision;
         let specs: Vec<ProgramSpec> =
             bound.iter().map(|(graph, ports)| ProgramSpec { graph, ports, precision }).collect();
-        times.weights = start.elapsed() - times.total();
         let programs = self.exec.prepare(&specs)?;
         self.canvas = Some(Canvas { size, ports, programs });
         times.compile = start.elapsed() - times.total();
