@@ -16,8 +16,7 @@ fn visit(each: &dyn Fn(&Module, &ModuleInfo) -> Result<(), String>) {
     let mut count = 0;
     for variant in VARIANTS {
         let module = naga::front::wgsl::parse_str(&variant.source()).unwrap();
-        let validate = |m: &Module| Validator::new(ValidationFlags::all(), Capabilities::all()).validate(m);
-        let info = validate(&module).unwrap();
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
         let names = module.overrides.iter().filter_map(|(_, o)| o.name.clone());
         let on = names.map(|name| (name, 1.0)).collect::<Vec<_>>();
         for constants in [Vec::new(), on] {

@@ -108,7 +108,7 @@ fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
     for preset in presets {
         interrupt::check()?;
         let flags =
-            std::env::args_os().skip(1).filter(|a| !a.to_str().is_some_and(|a| Preset::find(a).is_some()));
+            std::env::args_os().skip(1).filter(|a| a.to_str().is_none_or(|a| Preset::find(a).is_none()));
         let output = Command::new(&program)
             .args(flags)
             .args(["--child", preset.name])

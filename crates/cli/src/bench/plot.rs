@@ -88,10 +88,10 @@ impl Panel<'_> {
             text(svg, middle, bottom + 20.0, "middle", "black", &(self.label)(*value));
         }
         text(svg, left + WIDTH / 2.0, TOP + HEIGHT + 42.0, "middle", "black", self.title);
-        let series: [(&str, fn(&Point) -> f64); 2] = [(FLOOR, |p| p.floor), (MEASURED, |p| p.step.median)];
-        for (colour, of) in series {
+        for colour in [FLOOR, MEASURED] {
+            let seconds = |p: &Point| if colour == FLOOR { p.floor } else { p.step.median };
             let mut places: Vec<(f64, f64)> =
-                self.points.iter().map(|(v, p)| at((*v, of(p) * 1e3))).collect();
+                self.points.iter().map(|(v, p)| at((*v, seconds(p) * 1e3))).collect();
             places.sort_by(|a, b| a.0.total_cmp(&b.0));
             places.windows(2).for_each(|w| line(svg, w[0], w[1], colour, 1.5));
             for (cx, cy) in places {
