@@ -98,7 +98,7 @@ fn op_of(stem: &str) -> &str {
     match stem {
         "group_norm_partial" | "group_norm_finish" | "group_norm_apply" => "group_norm",
         "guidance_spread" => "sampler_step",
-        other => other.strip_suffix("_naive").unwrap_or(other),
+        other => ["_naive", "_rows", "_coop"].iter().find_map(|way| other.strip_suffix(way)).unwrap_or(other),
     }
 }
 
