@@ -44,7 +44,10 @@ const server = await serve({
 });
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 const counts = { passed: 0, failed: 0 };
-const tests = [typeTests, pageTests, troubleTests, engineTests, sourceTests].flatMap((module) => Object.entries(module));
+// A test's name has more words than one; what the files export besides serves each other.
+const tests = [typeTests, pageTests, troubleTests, engineTests, sourceTests]
+  .flatMap((module) => Object.entries(module))
+  .filter(([name]) => name.includes("_"));
 try {
   for (const [name, test] of tests) {
     if (words.length && !words.some((word) => name.includes(word))) continue;
