@@ -60,20 +60,36 @@ export async function downloaded(page) {
   return readFileSync(await download.path());
 }
 
-/** The first visit: the model loads by itself, a click makes the command line's picture, the file has its settings. */
+/**
+ * The first visit: the model loads by itself and a click makes the command line's picture, in the few-steps form and in
+ * the model's own; the file has its settings.
+ */
 export async function page_draws_what_the_command_line_draws(given) {
   const { page } = given;
   await ready(given, null);
   assert.match(await page.textContent("#adapter"), /SwiftShader|swiftshader|Kernels/);
-  const prompt = "a lighthouse: at night, \"in fog\"";
-  await generate(page, { prompt, negativePrompt: "blurry", steps: 3, cfgScale: 5.5, seed: 41 });
-  const tab = await downloaded(page);
-  const native = await draw([prompt, "-n", "blurry", "--steps", "3", "--cfg-scale", "5.5", "--seed", "41"]);
-  assert.equal(read(tab).parameters, read(native).parameters);
-  const difference = apart(read(tab), read(native));
-  assert.ok(difference <= 2, `the pictures are ${difference} of 255 apart`);
   await page.screenshot({ path: join(OUT, "light.png"), fullPage: true });
-  return `${difference} of 255 apart, at ${read(tab).width} pixels`;
+  const quick = await compared(page, { prompt: "a red apple", seed: 7 }, ["a red apple", "--seed", "7"]);
+
+  const steps = await page.inputValue("[name=steps]");
+  await page.uncheck("#fewSteps");
+  await page.waitForFunction((before) => document.querySelector("[name=steps]").value !== before, steps);
+  await until(page, /^Ready/);
+  const prompt = "a lighthouse: at night, \"in fog\"";
+  const flags = [prompt, "-n", "blurry", "--steps", "3", "--cfg-scale", "5.5", "--seed", "41"];
+  const own = await compared(page, { prompt, negativePrompt: "blurry", steps: 3, cfgScale: 5.5, seed: 41 }, flags);
+  return `${quick} and ${own} of 255 apart`;
+}
+
+/** Draws with these fields and with these flags; how far the pictures are apart, at most 2 of 255. */
+async function compared(page, fields, flags) {
+  await generate(page, fields);
+  const tab = read(await downloaded(page));
+  const native = read(await draw(flags));
+  assert.equal(tab.parameters, native.parameters);
+  const difference = apart(tab, native);
+  assert.ok(difference <= 2, `the pictures are ${difference} of 255 apart`);
+  return difference;
 }
 
 /** The Worker draws on the page's canvas by itself; where there is no OffscreenCanvas the page does. */
