@@ -68,8 +68,8 @@ export async function page_draws_what_the_command_line_draws(given) {
   const { page } = given;
   await ready(given, null);
   assert.match(await page.textContent("#adapter"), /SwiftShader|swiftshader|Kernels/);
-  await page.screenshot({ path: join(OUT, "light.png"), fullPage: true });
   const quick = await compared(page, { prompt: "a red apple", seed: 7 }, ["a red apple", "--seed", "7"]);
+  await page.screenshot({ path: join(OUT, "light.png"), fullPage: true });
 
   const steps = await page.inputValue("[name=steps]");
   await page.uncheck("#fewSteps");
