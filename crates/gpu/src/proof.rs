@@ -2,6 +2,7 @@
 //! under those that every device has. Drivers err; what errs here is not used.
 
 use crate::executor::GpuExecutor;
+use calotype_graph::lower::{Product, candidates};
 use calotype_graph::ops::{Activation, Attention, Conv2d, GroupNorm, LayerNorm, Matmul, Padding};
 use calotype_graph::{
     Caps, Elem, Error, Executor, Graph, Layout, LocalFuture, Port, Ports, Precision, ProgramSpec, Rate,
@@ -41,6 +42,15 @@ pub(crate) async fn prove(
         }
     }
     Ok(())
+}
+
+/// The most ways there are to cut up one of the proof's products: [`Caps::only_cut`] tries them one by one.
+pub(crate) fn cuts(caps: &Caps) -> Result<usize, Error> {
+    let mut graph = experiment(caps.software)?;
+    graph.resolve(&Random::of(&graph), Precision::F16)?;
+    let product = |node| Product::of(&graph, node, Precision::F16, caps);
+    let ways = graph.nodes().iter().filter_map(product).map(|p| candidates(caps, &p).len());
+    Ok(ways.max().unwrap_or(0))
 }
 
 /// The larger, and no number where either is none.
@@ -109,8 +119,7 @@ async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<
     gpu.set_caps(caps.clone());
     let mut graph = experiment(gpu.report().kind == "cpu")?;
     graph.checkpoint = u64::MAX;
-    let tensors = graph.weights().iter().flat_map(|w| &w.tensors);
-    let source = Random { shapes: tensors.map(|t| (t.names[0].clone(), t.shape)).collect() };
+    let source = Random::of(&graph);
     graph.resolve(&source, Precision::F16)?;
     gpu.load(&graph, &source, &mut |_| ()).await?;
     let mut ports = Ports::new();
@@ -141,6 +150,13 @@ async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<
 /// Weights that are a function of their names.
 struct Random {
     shapes: Vec<(String, Shape)>,
+}
+
+impl Random {
+    fn of(graph: &Graph) -> Self {
+        let tensors = graph.weights().iter().flat_map(|w| &w.tensors);
+        Self { shapes: tensors.map(|t| (t.names[0].clone(), t.shape)).collect() }
+    }
 }
 
 impl WeightFetch for Random {

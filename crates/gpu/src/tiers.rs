@@ -2,7 +2,7 @@
 
 use crate::adapter::Choice;
 use crate::executor::GpuExecutor;
-use crate::proof::{prove, reference};
+use crate::proof::{cuts, prove, reference};
 use calotype_graph::lower::{Matrices, Tier};
 use calotype_graph::{Caps, Executor};
 use calotype_tensor::HostTensor;
@@ -167,9 +167,9 @@ impl Trial {
         let mut verdict = Ok(());
         match caps.matrices {
             None => verdict = prove(gpu, caps, expected).await,
-            Some(matrices) => {
-                for tile in 0..matrices.tiles() {
-                    let only = Caps { only_tile: Some(tile), ..caps.clone() };
+            Some(_) => {
+                for at in 0..cuts(caps).map_err(|e| e.to_string())? {
+                    let only = Caps { only_cut: Some(at), ..caps.clone() };
                     verdict = verdict.and(prove(gpu, &only, expected).await);
                 }
             }

@@ -1,3 +1,4 @@
+use super::cuts::{Cut, Product, cut};
 use super::{Binding, Caps, Dispatch, Operand, Recording};
 use crate::ops::Shapes;
 use crate::plan::{Place, Plan, bytes_of, moments_of};
@@ -50,32 +51,24 @@ impl<'a> Context<'a> {
 
     /// How activations are stored, as the shaders' define.
     pub fn a(&self) -> &'static str {
-        match (self.precision, self.caps.f16) {
-            (Precision::F32, _) => "A_F32",
-            (Precision::F16, true) => "A_F16",
-            (Precision::F16, false) => "A_H16",
-        }
+        activations(self.precision, self.caps)
     }
 
     /// How a weight is stored, as the shaders' define.
     pub fn w(&self, value: ValueId) -> &'static str {
-        match (self.weight_dtype(value), self.caps.f16) {
-            (DType::F16, true) => "W_F16",
-            (DType::F16, false) => "W_H16",
-            _ => "W_F32",
-        }
+        weights(self.graph, value, self.precision, self.caps)
     }
 
-    fn weight_dtype(&self, value: ValueId) -> DType {
-        match self.graph.value(value).source {
-            Source::Weight(id) => self.graph.weights()[id.index()].dtype,
-            _ => self.precision.dtype(),
-        }
-    }
-
-    /// Four where all these channel counts are multiples of four, else one.
+    /// See [`vector`].
     pub fn vector(&self, channels: &[usize]) -> usize {
-        if channels.iter().all(|c| c.is_multiple_of(4)) { 4 } else { 1 }
+        vector(channels)
+    }
+
+    /// The current node as a product, and how it is cut up on this device. None where its kernel leaves no choice.
+    pub fn product(&self) -> Option<(Product, Cut)> {
+        let node = &self.graph.nodes()[self.node];
+        let product = Product::of(self.graph, node, self.precision, self.caps)?;
+        Some((product, cut(self.caps, &product)))
     }
 
     /// The kernel `stem` under `defines`.
@@ -106,7 +99,7 @@ impl<'a> Context<'a> {
     fn element(&self, value: ValueId) -> u64 {
         let v = self.graph.value(value);
         match (v.elem, &v.source) {
-            (_, Source::Weight(_)) => self.weight_dtype(value).size() as u64,
+            (_, Source::Weight(_)) => weight_dtype(self.graph, value, self.precision).size() as u64,
             (Elem::Float, _) => self.precision.dtype().size() as u64,
             _ => 4,
         }
@@ -241,6 +234,36 @@ impl<'a> Context<'a> {
         let x = groups.min(self.caps.max_groups);
         [x, groups.div_ceil(x), 1]
     }
+}
+
+/// How activations are stored on a device, as the shaders' define.
+pub(super) fn activations(precision: Precision, caps: &Caps) -> &'static str {
+    match (precision, caps.f16) {
+        (Precision::F32, _) => "A_F32",
+        (Precision::F16, true) => "A_F16",
+        (Precision::F16, false) => "A_H16",
+    }
+}
+
+/// How a weight is stored on a device, as the shaders' define.
+pub(super) fn weights(graph: &Graph, value: ValueId, precision: Precision, caps: &Caps) -> &'static str {
+    match (weight_dtype(graph, value, precision), caps.f16) {
+        (DType::F16, true) => "W_F16",
+        (DType::F16, false) => "W_H16",
+        _ => "W_F32",
+    }
+}
+
+fn weight_dtype(graph: &Graph, value: ValueId, precision: Precision) -> DType {
+    match graph.value(value).source {
+        Source::Weight(id) => graph.weights()[id.index()].dtype,
+        _ => precision.dtype(),
+    }
+}
+
+/// Four where all these channel counts are multiples of four, else one.
+pub(super) fn vector(channels: &[usize]) -> usize {
+    if channels.iter().all(|c| c.is_multiple_of(4)) { 4 } else { 1 }
 }
 
 /// A flag as an `override` sees it.

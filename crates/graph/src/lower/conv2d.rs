@@ -1,5 +1,5 @@
 use super::bind::{Context, flag};
-use super::tiles::tile;
+use super::cuts::Cut;
 use crate::ops::Conv2d;
 use crate::{Error, ValueId};
 use calotype_shaders::{conv2d, conv2d_naive};
@@ -11,12 +11,10 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
     let [virtual_height, virtual_width] = op.virtual_size(x);
     let vector = cx.vector(&[channels, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
-    let tile = tile(cx.caps, "conv2d", [a, w], &[], images * out_height * out_width, n);
-    let variant = if vector == 4 {
-        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).copied().collect();
-        cx.variant("conv2d", &defines)?
-    } else {
-        cx.variant("conv2d_naive", &[a, w, "VEC1"])?
+    let product = cx.product();
+    let variant = match &product {
+        Some((product, cut)) => cx.variant(product.stem, &product.defines(cut.tile))?,
+        None => cx.variant("conv2d_naive", &[a, w, "VEC1"])?,
     };
     let overrides = [
         ("ACTIVATION", op.activation as u32 as f64),
@@ -91,7 +89,7 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
         let bindings = vec![x.binding, weight.clone(), bias.clone(), image_bias.clone(), residual, y.binding];
-        if vector == 4 {
+        if let Some((_, Cut { tile, .. })) = product {
             let groups = [n.div_ceil(tile.columns) as u32, m.div_ceil(tile.rows) as u32, 1];
             cx.dispatch(variant, &overrides, params, bindings, groups);
         } else {

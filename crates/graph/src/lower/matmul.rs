@@ -1,5 +1,5 @@
 use super::bind::{Context, flag};
-use super::tiles::tile;
+use super::cuts::Cut;
 use crate::ops::Matmul;
 use crate::{Error, ValueId};
 use calotype_shaders::{matmul, matmul_naive};
@@ -11,17 +11,10 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
     let width = cx.shape(out).channels(); // n, or half of it where gated
     let vector = cx.vector(&[k, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
-    let role: &[&str] = match op {
-        Matmul { norm: Some(_), .. } => &["NORM"],
-        Matmul { moments: true, .. } => &["MOMENTS"],
-        _ => &[],
-    };
-    let tile = tile(cx.caps, "matmul", [a, w], role, rows, n);
-    let variant = if vector == 4 {
-        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).chain(role).copied().collect();
-        cx.variant("matmul", &defines)?
-    } else {
-        cx.variant("matmul_naive", &[a, w, "VEC1"])?
+    let product = cx.product();
+    let variant = match &product {
+        Some((product, cut)) => cx.variant(product.stem, &product.defines(cut.tile))?,
+        None => cx.variant("matmul_naive", &[a, w, "VEC1"])?,
     };
     let overrides = [
         ("ACTIVATION", op.activation as u32 as f64),
@@ -59,7 +52,7 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
         let mut bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];
-        if vector == 4 {
+        if let Some((_, Cut { tile, .. })) = product {
             match &op.norm {
                 Some(norm) => bindings.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(op.x)?]),
                 None => bindings.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),

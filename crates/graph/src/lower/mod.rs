@@ -4,6 +4,7 @@
 mod attention;
 mod bind;
 mod conv2d;
+mod cuts;
 mod elementwise;
 mod matmul;
 mod norm;
@@ -15,6 +16,8 @@ use crate::plan::Plan;
 use crate::{Error, Graph, Precision, ValueId};
 use bind::Context;
 use calotype_shaders::Variant;
+pub use cuts::{Cut, Product, Tuned, candidates, cut, estimated, time};
+use std::sync::Arc;
 pub use tiles::{Matrices, Tier};
 
 /// What lowering must know of a device.
@@ -26,8 +29,13 @@ pub struct Caps {
     pub subgroups: bool,
     /// The cooperative matrices that products use.
     pub matrices: Option<Matrices>,
-    /// Of the tiles for these matrices use this one only, wherever it fits: how each is tried.
-    pub only_tile: Option<usize>,
+    /// Of the ways to cut up a product ([`candidates`]) use the one of this number only, or the last where there are
+    /// fewer: how each is tried.
+    pub only_cut: Option<usize>,
+    /// How products are best cut up, as far as that was measured; for others there is an estimate.
+    pub tuned: Arc<Tuned>,
+    /// About how many workgroups of a product the device works on at a time: the estimates' notion of its size.
+    pub at_once: usize,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
     /// The largest buffer, in bytes.
@@ -49,7 +57,9 @@ impl Default for Caps {
             f16: false,
             subgroups: false,
             matrices: None,
-            only_tile: None,
+            only_cut: None,
+            tuned: Arc::default(),
+            at_once: 128,
             workgroup_bytes: 16 << 10,
             max_buffer: 256 << 20,
             max_binding: 128 << 20,

@@ -1,8 +1,7 @@
-//! How products and convolutions are cut up on a device: tiers of kernels, and which tile serves which shape. What ships
-//! here are data; `shaders/shared/gemm*.wgsl` are what the numbers mean.
+//! What products and convolutions can be cut into: tiers of kernels, matrices of devices, tiles. All data;
+//! `shaders/shared/gemm*.wgsl` are what the numbers mean, and `cuts.rs` chooses among them.
 
 use super::Caps;
-use calotype_shaders::Variant;
 use std::fmt;
 
 /// Groups of kernels, each with more of the device than the one before. `calotype-gpu` proves each on the adapter
@@ -74,12 +73,23 @@ pub(super) struct Tile {
     /// Columns of the result.
     pub columns: usize,
     /// Results a workgroup gets done in a given time, compared with other tiles of the device. Larger tiles fetch each
-    /// number less often. Estimates, until they are measured where such a device is at hand.
-    pace: f64,
+    /// number less often. Estimates, which tuning replaces by what it measures.
+    pub pace: f64,
 }
 
-/// For GPUs without matrices.
-const PLAIN: Tile = Tile { defines: &[], rows: 64, columns: 64, pace: 1.0 };
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.defines.first().map_or("plain".into(), |define| define.to_lowercase());
+        write!(f, "{kind} {}x{}", self.rows, self.columns)
+    }
+}
+
+/// For GPUs, with and without matrices.
+const PLAIN: Tile = plain(1.0);
+const fn plain(pace: f64) -> Tile {
+    Tile { defines: &[], rows: 64, columns: 64, pace }
+}
+
 /// For processors that run shaders in software.
 const ROWS: Tile = Tile { defines: &["ROWS"], rows: 32, columns: 256, pace: 1.0 };
 
@@ -89,64 +99,36 @@ macro_rules! coop {
     };
 }
 
-/// The tiles of [`Matrices::ALL`], in that order.
+/// The tiles of [`Matrices::ALL`], in that order; last the one that does without matrices, at the pace that a device's
+/// ordinary arithmetic has beside its matrices: tensor cores do 8 to 16 times as much (NVIDIA), AMD's twice as much,
+/// and Apple's matrices share the arithmetic of everything else.
 const COOP: [&[Tile]; 4] = [
     &[
         coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=2" "WM=2" "WN=4" "WL=4"),
         coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=4" "WN=2" "WL=2"),
         coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=2" "WN=2" "WL=4"),
         coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=32" "FM=1" "FN=1" "FK=4" "WM=2" "WN=2" "WL=4"),
+        plain(0.12),
     ],
     &[
         coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=64" "FM=4" "FN=4" "FK=2" "WM=2" "WN=2" "WL=4"),
         coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=64" "FM=2" "FN=4" "FK=2" "WM=2" "WN=1" "WL=4"),
+        plain(0.4),
     ],
-    &[coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "WL=4")],
-    &[coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "WL=4" "SCALAR")],
+    &[coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "WL=4"), plain(0.8)],
+    &[
+        coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "WL=4" "SCALAR"),
+        plain(0.7),
+    ],
 ];
 
-/// Workgroups that a GPU with tensor cores works on at a time: about its processors (132 on an H200, 128 on an RTX 4090).
-const AT_ONCE: usize = 128;
-
-impl Matrices {
-    fn tile_list(self) -> &'static [Tile] {
-        Self::ALL.iter().position(|m| *m == self).map_or(&[], |at| COOP[at])
-    }
-
-    /// How many tiles there are for it: what [`Caps::only_tile`] counts.
-    pub fn tiles(self) -> usize {
-        self.tile_list().len()
-    }
-}
-
-/// The tile for a product of `rows` by `columns` whose operands are stored as the defines `a` and `w` say, and which
-/// does what `role` says besides: of those that the device has the workgroup memory for, the one that is through first,
-/// round after round of workgroups. That takes the largest where there is work for it and smaller ones for the UNet's
-/// small levels (8x8 pixels are 128 rows), where they stand in for splitting k: 4 % of Stable Diffusion 1.5's arithmetic.
-pub(super) fn tile(
-    caps: &Caps,
-    stem: &str,
-    [a, w]: [&str; 2],
-    role: &[&str],
-    rows: usize,
-    columns: usize,
-) -> &'static Tile {
-    let halves = (a, w) == ("A_F16", "W_F16");
-    let tiles = caps.matrices.filter(|_| halves).map_or(&[][..], Matrices::tile_list);
-    let fits = |tile: &Tile| {
-        let defines: Vec<&str> = [a, w].iter().chain(tile.defines).chain(role).copied().collect();
-        Variant::find(stem, &defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
-    };
-    let time = |tile: &Tile| {
-        let count = rows.div_ceil(tile.rows) * columns.div_ceil(tile.columns);
-        (count.div_ceil(AT_ONCE) * tile.rows * tile.columns) as f64 / tile.pace
-    };
-    let allowed = |at: usize| caps.only_tile.is_none_or(|only| only == at);
-    let able = tiles.iter().enumerate().filter(|(at, tile)| allowed(*at) && fits(tile)).map(|(_, tile)| tile);
-    match able.min_by(|a, b| time(a).total_cmp(&time(b))) {
-        Some(tile) => tile,
-        None if caps.software => &ROWS,
-        None => &PLAIN,
+/// The tiles of a device for products whose operands are halves, or for others: largest first.
+pub(super) fn tiles(caps: &Caps, halves: bool) -> &'static [Tile] {
+    let of = |matrices| Matrices::ALL.iter().position(|m| *m == matrices).map_or(&[][..], |at| COOP[at]);
+    match caps.matrices.filter(|_| halves).map(of) {
+        Some(tiles) if !tiles.is_empty() => tiles,
+        _ if caps.software => &[ROWS],
+        _ => &[PLAIN],
     }
 }
 
@@ -158,10 +140,19 @@ pub(super) fn sums(caps: &Caps) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use calotype_shaders::Variant;
+    use std::collections::HashSet;
 
     #[test]
     fn tiles_are_what_their_defines_make_them() {
         for tiles in COOP {
+            let names: HashSet<String> = tiles.iter().map(Tile::to_string).collect();
+            assert_eq!(names.len(), tiles.len(), "tiles are remembered by these names: {names:?}");
+            let (plain, tiles) = tiles.split_last().unwrap();
+            assert_eq!(
+                (plain.defines, plain.rows, plain.columns),
+                (PLAIN.defines, PLAIN.rows, PLAIN.columns)
+            );
             for tile in tiles {
                 let value = |name: &str| -> usize {
                     let define = tile.defines.iter().find_map(|d| d.strip_prefix(name)?.strip_prefix('='));
@@ -178,22 +169,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn large_products_get_large_tiles_and_small_ones_many() {
-        let nvidia = Caps { matrices: Some(Matrices::ALL[0]), workgroup_bytes: 48 << 10, ..Caps::default() };
-        let size = |rows, columns| {
-            let tile = tile(&nvidia, "conv2d", ["A_F16", "W_F16"], &[], rows, columns);
-            (tile.rows, tile.columns)
-        };
-        assert_eq!(size(16384, 1280), (128, 128));
-        assert_eq!(size(8192, 320), (128, 64), "a third of a tile would be wasted at 128");
-        assert_eq!(size(512, 1280), (128, 64));
-        assert_eq!(size(128, 1280), (32, 32));
-        // What does not fit, or is not stored in halves, gets other tiles.
-        let small = Caps { workgroup_bytes: 16 << 10, ..nvidia.clone() };
-        assert_eq!(tile(&small, "conv2d", ["A_F16", "W_F16"], &[], 128, 128), &PLAIN);
-        assert_eq!(tile(&nvidia, "conv2d", ["A_F32", "W_F32"], &[], 8192, 320), &PLAIN);
     }
 }
