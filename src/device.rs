@@ -1,6 +1,6 @@
 use crate::Error;
 use calotype_cpu::CpuExecutor;
-use calotype_gpu::{AdapterReport, Backend, Choice, GpuExecutor};
+use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Executor, Precision};
 use std::rc::Rc;
 
@@ -10,6 +10,9 @@ pub enum Device {
     /// A GPU where there is one, else the CPU.
     #[default]
     Auto,
+    /// What the choice means where there is a GPU, else the CPU. The same as [`Device::Auto`] where the choice is the
+    /// default.
+    Prefer(Choice),
     /// The GPU that the choice means, or an error.
     Gpu(Choice),
     /// The CPU.
@@ -25,16 +28,17 @@ pub struct Opened {
 }
 
 impl Device {
-    /// Opens it. Where [`Device::Auto`] finds no GPU, a warning says so and how to get one going.
+    /// Opens it. Where [`Device::Auto`] or [`Device::Prefer`] finds no GPU, a warning says so and how to get one going.
     pub fn open(&self) -> Result<Opened, Error> {
         match self {
             Self::Cpu => Ok(Opened::cpu()),
             Self::Gpu(choice) => Opened::gpu(choice),
-            Self::Auto => {
-                let found = pollster::block_on(calotype_gpu::adapters(Backend::Auto));
+            Self::Auto => Self::Prefer(Choice::default()).open(),
+            Self::Prefer(choice) => {
+                let found = pollster::block_on(calotype_gpu::adapters(choice.backend));
                 // A driver that computes on the processor is slower than our own CPU code.
                 match found.iter().find(|a| a.kind != "cpu") {
-                    Some(_) => Opened::gpu(&Choice::default()),
+                    Some(_) => Opened::gpu(choice),
                     None => {
                         let only = found.first().map(|a| format!(" (only {}, which is software)", a.name));
                         log::warn!(

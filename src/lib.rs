@@ -20,7 +20,7 @@ mod error;
 mod pipeline;
 mod place;
 
-pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, adapters};
+pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters};
 pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Span};
 pub use calotype_hub as hub;
 pub use calotype_models::config::ModelConfig;

@@ -59,6 +59,12 @@ impl Pipeline {
         self.inner.precision()
     }
 
+    /// Has `told` called with the number of products before the device tries how they are best cut up: a matter of
+    /// seconds, and of the first start, since what was found is remembered.
+    pub fn on_tuning(&mut self, told: impl Fn(usize) + 'static) {
+        self.inner.on_tuning(told);
+    }
+
     /// What a request takes on this device, before anything is allocated.
     pub fn plan(&self, request: &Request) -> Result<MemoryPlan, Error> {
         Ok(self.inner.plan(request)?)

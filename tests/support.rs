@@ -1,4 +1,4 @@
-use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision, Tier};
+use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision, Tier, Tuning};
 use calotype_cpu::CpuExecutor;
 use calotype_gpu::GpuExecutor;
 use safetensors::SafeTensors;
@@ -19,7 +19,9 @@ pub fn plain() -> Choice {
 /// A GPU; software counts. Where there is none the test is skipped, which is said once on stderr (past the test
 /// harness, which hides what passing tests print), or fails if CALOTYPE_TEST_GPU=1 promised one.
 pub fn gpu(choice: &Choice) -> Option<GpuExecutor> {
-    match pollster::block_on(GpuExecutor::new(choice)) {
+    // Tuned kernels sum in other orders from one start to the next; `tuning.rs` is about them.
+    let tuning = if choice.tuning == Tuning::Auto { Tuning::Off } else { choice.tuning };
+    match pollster::block_on(GpuExecutor::new(&Choice { tuning, ..choice.clone() })) {
         Ok(executor) => Some(executor),
         Err(calotype_gpu::Error::NoAdapter { .. }) => {
             let promised = std::env::var("CALOTYPE_TEST_GPU").is_ok_and(|v| v == "1");
@@ -60,7 +62,8 @@ impl Device {
         let Some(all) = gpu(&Choice::default()) else { return Vec::new() };
         let mut devices = Vec::new();
         for (name, tier) in [("f16", Tier::F16), ("subgroups", Tier::Subgroups), ("coop", Tier::Coop)] {
-            match pollster::block_on(GpuExecutor::new(&Choice { tier: Some(tier), ..Choice::default() })) {
+            let choice = Choice { tier: Some(tier), tuning: Tuning::Off, ..Choice::default() };
+            match pollster::block_on(GpuExecutor::new(&choice)) {
                 Ok(executor) => devices.push(Self { name, executor: Rc::new(executor) }),
                 Err(calotype_gpu::Error::NoSuchTier { reason, .. }) => {
                     println!("{}: no tier {tier}: {reason}", all.report().name);

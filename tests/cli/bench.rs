@@ -49,7 +49,7 @@ fn a_record_says_what_ran_on_what_and_how_long_it_took() {
         positive(run, &format!("/cold/{part}"));
     }
     let cold = &run["cold"];
-    let parts = ["open", "weights", "compile", "text", "first_step", "other_steps", "decode"];
+    let parts = ["open", "weights", "tuning", "compile", "text", "first_step", "other_steps", "decode"];
     let sum: f64 = parts.iter().map(|part| cold[part].as_f64().unwrap()).sum();
     let total = positive(run, "/cold/total");
     assert!(sum <= total && sum >= 0.8 * total, "the parts are the whole: {cold}");
@@ -60,6 +60,7 @@ fn a_record_says_what_ran_on_what_and_how_long_it_took() {
         assert!(min <= median && median <= max, "{samples}");
         assert_eq!(samples["samples"].as_array().unwrap().len(), 2, "{samples}");
     }
+    assert_eq!(run["tuned"], 0, "the CPU has one kernel for everything");
     assert!(run["warm"]["submit"].is_null(), "the CPU has no other time than the host's: {run}");
     // Two evaluations, the prompts and the VAE are a batch.
     let [batch, step, text, decode] =
@@ -202,6 +203,20 @@ fn a_comparison_tells_noise_from_change() {
         "{}",
         said.out
     );
+    write("tuned.json", &|run| run["tuned"] = json!(37));
+    let said = folder.run(&["bench", "--compare", "base.json", "tuned.json"]);
+    assert!(
+        said.out.contains("chosen by: the built-in table, before; tuning, for 37 products"),
+        "{}",
+        said.out
+    );
+    // A record of a version that knew no tuning.
+    write("older.json", &|run| {
+        run.as_object_mut().unwrap().remove("tuned");
+        run["cold"].as_object_mut().unwrap().remove("tuning");
+    });
+    let said = folder.run(&["bench", "--compare", "older.json", "base.json"]);
+    assert!(!said.out.contains("chosen by"), "{}", said.out);
     write("alone.json", &|run| run["preset"] = json!("sd15-512"));
     let said = folder.run(&["bench", "--compare", "base.json", "alone.json"]);
     assert!(said.out.contains("sd15-512 is in the second record only"), "{}", said.out);
@@ -270,12 +285,12 @@ fn on_an_adapter_launches_are_timed_and_profiling_leaves_runs_alone() {
         return;
     }
     let folder = Folder::new();
-    let mut args = quick(&["--adapter", "0", "--ops", "--json", "-"]);
+    let mut args = quick(&["--adapter", "0", "--no-autotune", "--ops", "--json", "-"]);
     args.retain(|flag| !["--backend", "cpu"].contains(flag));
     let record = json_lines(&folder.run(&args))[0].clone();
     let run = &record["runs"][0];
     assert!(record["device"]["driver"].is_string() && record["device"]["backend"] != "cpu", "{record}");
-    assert_eq!(run["repeatable"], true);
+    assert_eq!((&run["repeatable"], &run["tuned"]), (&true.into(), &0.into()));
     positive(run, "/warm/submit/median");
     let stages = run["ops"]["stages"].as_array().unwrap();
     let unet = stages.iter().find(|s| s["stage"] == "unet").unwrap();

@@ -12,7 +12,7 @@ const NONE: &str = "no GPU found. To get one going, install its driver with Vulk
 pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
     let found = pollster::block_on(calotype::adapters(Backend::Auto));
     if args.json {
-        return text::json(&found.iter().map(|a| json(a, &tiers(a))).collect::<Vec<_>>());
+        return text::json(&found.iter().map(|a| json(a, &opened(a))).collect::<Vec<_>>());
     }
     if found.is_empty() {
         text::note(NONE);
@@ -43,7 +43,7 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
         };
         let workgroup = bytes(a.workgroup_memory.into());
         text::result(&format!("{}: driver {}; workgroup memory {workgroup}; {matrices}", a.index, a.driver))?;
-        text::result(&format!("{}: kernels: {}", a.index, words(&tiers(a))))?;
+        text::result(&format!("{}: kernels: {}", a.index, words(&opened(a))))?;
     }
     if found.iter().all(|a| a.kind == "cpu") {
         text::note(
@@ -54,38 +54,44 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What became of each tier of kernels when the adapter was tried, or why it could not be opened.
-fn tiers(a: &AdapterReport) -> Result<Vec<TierReport>, String> {
-    let choice = Choice { adapter: Some(a.index.to_string()), ..Choice::default() };
-    let opened = Device::Gpu(choice).open().map_err(|e| e.to_string())?;
-    Ok(opened.adapter.map(|a| a.tiers).unwrap_or_default())
+/// What opening an adapter tells: what became of each tier of kernels, and of how many products the best cut is known.
+struct Tried {
+    tiers: Vec<TierReport>,
+    tuned: usize,
 }
 
-fn words(tiers: &Result<Vec<TierReport>, String>) -> String {
+/// Tries an adapter, or says why it could not be opened.
+fn opened(a: &AdapterReport) -> Result<Tried, String> {
+    let choice = Choice { adapter: Some(a.index.to_string()), ..Choice::default() };
+    let opened = Device::Gpu(choice).open().map_err(|e| e.to_string())?;
+    let tuned = opened.executor.caps().tuned.len();
+    Ok(Tried { tiers: opened.adapter.map(|a| a.tiers).unwrap_or_default(), tuned })
+}
+
+fn words(tried: &Result<Tried, String>) -> String {
     let of = |t: &TierReport| match t.used {
         true => format!("{} ({})", t.tier, t.note),
         false => format!("not {} ({})", t.tier, t.note),
     };
-    match tiers {
-        Ok(tiers) => {
-            std::iter::once("plain".to_string()).chain(tiers.iter().map(of)).collect::<Vec<_>>().join(", ")
+    match tried {
+        Ok(Tried { tiers, tuned }) => {
+            let names = std::iter::once("plain".to_string()).chain(tiers.iter().map(of));
+            let names = names.collect::<Vec<_>>().join(", ");
+            match tuned {
+                0 => format!("{names}; chosen by the built-in table"),
+                _ => format!(
+                    "{names}; chosen by tuning for {tuned} products, by the built-in table for others"
+                ),
+            }
         }
         Err(why) => why.clone(),
     }
 }
 
-fn json(a: &AdapterReport, tiers: &Result<Vec<TierReport>, String>) -> serde_json::Value {
-    let tiers = match tiers {
-        Ok(tiers) => json!(
-            tiers
-                .iter()
-                .map(|t| json!({
-                    "tier": t.tier.to_string(),
-                    "used": t.used,
-                    "note": t.note,
-                }))
-                .collect::<Vec<_>>()
-        ),
+fn json(a: &AdapterReport, tried: &Result<Tried, String>) -> serde_json::Value {
+    let tier = |t: &TierReport| json!({"tier": t.tier.to_string(), "used": t.used, "note": t.note});
+    let tiers = match tried {
+        Ok(tried) => json!(tried.tiers.iter().map(tier).collect::<Vec<_>>()),
         Err(why) => json!(why),
     };
     json!({
@@ -103,5 +109,6 @@ fn json(a: &AdapterReport, tiers: &Result<Vec<TierReport>, String>) -> serde_jso
         "timestamps": a.timestamps,
         "cooperative": a.cooperative,
         "tiers": tiers,
+        "tuned": tried.as_ref().map_or(0, |tried| tried.tuned),
     })
 }

@@ -3,12 +3,17 @@
 use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, PictureArgs};
 use crate::download::Download;
 use crate::exit::Usage;
-use calotype::{Backend, Choice, Device, Lora, Model, Opened, Place, Precision, Request, Wishes, lora_name};
+use crate::text;
+use calotype::{
+    Backend, Choice, Device, Lora, Model, Opened, Pipeline, Place, Precision, Request, Tuning, Wishes,
+    lora_name,
+};
 
 impl DeviceArgs {
     /// What to run on.
     pub fn device(&self) -> Result<Device, Usage> {
         let tier = self.tier.tier();
+        let tuning = if self.no_autotune { Tuning::Off } else { Tuning::Auto };
         let backend = match self.backend {
             BackendName::Cpu if self.adapter.is_some() => {
                 return Err(Usage(
@@ -21,13 +26,15 @@ impl DeviceArgs {
                 ));
             }
             BackendName::Cpu => return Ok(Device::Cpu),
-            BackendName::Auto if self.adapter.is_none() && tier.is_none() => return Ok(Device::Auto),
+            BackendName::Auto if self.adapter.is_none() && tier.is_none() => {
+                return Ok(Device::Prefer(Choice { tuning, ..Choice::default() }));
+            }
             BackendName::Auto => Backend::Auto,
             BackendName::Vulkan => Backend::Vulkan,
             BackendName::Metal => Backend::Metal,
             BackendName::Dx12 => Backend::Dx12,
         };
-        Ok(Device::Gpu(Choice { backend, adapter: self.adapter.clone(), tier, ..Choice::default() }))
+        Ok(Device::Gpu(Choice { backend, adapter: self.adapter.clone(), tier, tuning, ..Choice::default() }))
     }
 
     /// What [`precision`](Self::precision) will most likely be, before a device is open.
@@ -79,4 +86,16 @@ pub fn model(
 /// `f16` or `f32`.
 pub fn name(precision: Precision) -> &'static str {
     precision.dtype().name()
+}
+
+/// A model on a device. That the device is tuned is said when it begins, for it holds the first picture up.
+pub fn pipeline(opened: &Opened, model: Model, precision: Precision) -> Pipeline {
+    let mut pipeline = Pipeline::new(opened, model, precision);
+    pipeline.on_tuning(|products| {
+        text::note(&format!(
+            "finding this GPU's fastest kernels for {products} products: a few seconds, remembered for later runs \
+             (--no-autotune does without)"
+        ));
+    });
+    pipeline
 }

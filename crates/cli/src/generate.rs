@@ -44,7 +44,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
     }
 
-    let mut pipeline = Pipeline::new(&opened, model, precision);
+    let mut pipeline = device::pipeline(&opened, model, precision);
     let first_seed = request.seed;
     let mut kept = Vec::new();
     let mut done = 0;

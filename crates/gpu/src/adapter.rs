@@ -2,6 +2,7 @@ use crate::Error;
 use crate::tiers::TierReport;
 use calotype_graph::lower::Tier;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Which API drives the GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,21 @@ impl fmt::Display for Backend {
     }
 }
 
+/// Whether products are tried in several cuts, and the fastest remembered ([`Executor::tune`]).
+///
+/// [`Executor::tune`]: calotype_graph::Executor::tune
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tuning {
+    /// On GPUs that time their launches; not where shaders run in software, and not in a browser, which has nowhere to
+    /// keep what was found.
+    #[default]
+    Auto,
+    /// Nothing is tried, and what was remembered is left alone: the table that comes with the engine decides.
+    Off,
+    /// Also where shaders run in software.
+    Always,
+}
+
 /// Which GPU to run on, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
@@ -53,8 +69,16 @@ pub struct Choice {
     /// Use the kernels of this tier, and of those below it; an error where the adapter does not have it or it does not
     /// hold. Without one, all that hold are used, but for those that are slower on the adapter.
     pub tier: Option<Tier>,
+    /// Whether to try how products are best cut up.
+    pub tuning: Tuning,
+    /// Where compiled kernels and what tuning found are kept, if not in the user's cache folder (see ARCHITECTURE.md).
+    pub cache_dir: Option<PathBuf>,
     /// Keep to what every WebGPU device has: default limits, no f16. How tests see what a browser sees.
     pub plain: bool,
+    /// Of the ways to cut up a product use this one only ([`Caps::only_cut`]). How tests reach all of them.
+    ///
+    /// [`Caps::only_cut`]: calotype_graph::Caps::only_cut
+    pub only_cut: Option<usize>,
     /// On a software adapter, run the kernels that GPUs get all the same. How tests reach them without one.
     pub as_gpu: bool,
     /// Keep wgpu's bounds checks in the shaders. They are proven in-bounds, and the checks cost up to 3x.

@@ -1,3 +1,4 @@
+use crate::device::Device;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -13,13 +14,14 @@ pub(crate) struct DiskCache {
 impl DiskCache {
     /// None where the device has no such thing, or there is no folder for it. A file that is missing, damaged, or of
     /// another driver, version or set of shaders is as good as an empty one.
-    pub fn open(device: &wgpu::Device) -> Option<Self> {
+    pub fn open(device: &Device) -> Option<Self> {
+        let (folder, device) = (device.folder.as_ref()?, &device.raw);
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
         let adapter = wgpu::util::pipeline_cache_key(&device.adapter_info())?;
         let name = format!("{adapter}-{}-{:016x}.bin", env!("CARGO_PKG_VERSION"), calotype_shaders::HASH);
-        let file = folder()?.join(name);
+        let file = folder.join(name);
         let bytes = fs::read(&file).unwrap_or_default();
         let data = unseal(&bytes);
         log::debug!("{}: {} bytes of compiled kernels", file.display(), data.map_or(0, <[u8]>::len));
@@ -41,15 +43,16 @@ impl DiskCache {
         if sum(&data) == self.saved.get() {
             return;
         }
-        match write(&self.file, &seal(&data)) {
+        match replace(&self.file, &seal(&data)) {
             Ok(()) => self.saved.set(sum(&data)),
             Err(e) => log::info!("{}: compiled kernels were not kept: {e}", self.file.display()),
         }
     }
 }
 
-/// CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that is empty or there is no home.
-fn folder() -> Option<PathBuf> {
+/// Where what was learned of devices is kept: CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that
+/// is empty or there is no home.
+pub(crate) fn folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(own) = env::var_os("CALOTYPE_CACHE_DIR") {
         return (!own.is_empty()).then(|| own.into());
@@ -64,19 +67,24 @@ fn folder() -> Option<PathBuf> {
     Some(base.join("calotype").join("kernels"))
 }
 
-/// Writes a file so that readers see the old or the new one, whole; and removes those it takes the place of: of the same
-/// adapter, but of another version or other shaders.
-fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+/// Writes a file so that readers see the old or the new one, whole.
+pub(crate) fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
     let new = file.with_extension(format!("{}.new", std::process::id()));
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
         let _ = fs::remove_file(&new);
-    })?;
+    })
+}
+
+/// Writes a file, and removes those it takes the place of: of the same adapter, but of another version or other shaders.
+/// What a name says up to its first `-` is the adapter.
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write(file, bytes)?;
     let adapter = |path: &Path| Some(path.file_name()?.to_str()?.split_once('-')?.0.to_string());
+    let folder = file.parent().unwrap_or(Path::new("."));
     for other in fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
-        let whole = other.extension().is_some_and(|e| e == "bin");
-        if whole && other != file && adapter(&other) == adapter(file) {
+        let same_kind = other.extension() == file.extension();
+        if same_kind && other != file && adapter(&other) == adapter(file) {
             fs::remove_file(other)?;
         }
     }
@@ -127,10 +135,11 @@ mod tests {
         for name in ["wgpu_1_2-0.0.9-aa.bin", "wgpu_1_3-0.1.0-bb.bin", "wgpu_1_2-0.1.0-bb.bin"] {
             fs::write(file(name), "old").unwrap();
         }
-        write(&file("wgpu_1_2-0.1.0-bb.bin"), b"new").unwrap();
+        fs::write(file("wgpu_1_2-0.0.9-aa.json"), "of another kind").unwrap();
+        replace(&file("wgpu_1_2-0.1.0-bb.bin"), b"new").unwrap();
         let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["wgpu_1_2-0.1.0-bb.bin", "wgpu_1_3-0.1.0-bb.bin"]);
+        assert_eq!(left, ["wgpu_1_2-0.0.9-aa.json", "wgpu_1_2-0.1.0-bb.bin", "wgpu_1_3-0.1.0-bb.bin"]);
         assert_eq!(fs::read(file("wgpu_1_2-0.1.0-bb.bin")).unwrap(), b"new");
         fs::remove_dir_all(&folder).unwrap();
     }

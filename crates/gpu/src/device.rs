@@ -1,9 +1,12 @@
 use crate::adapter::{AdapterReport, Choice, choose};
+use crate::cache::folder;
 use crate::signal::Signal;
 use crate::tiers::{Offer, offer};
+use calotype_graph::lower::at_once;
 use calotype_graph::{Caps, Error, MemoryUse};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +18,8 @@ pub(crate) struct Device {
     pub caps: Caps,
     pub checked: bool,
     pub offer: Offer,
+    /// Where what is learned of it is kept, if anywhere.
+    pub folder: Option<PathBuf>,
     ledger: Rc<Ledger>,
     failure: Arc<Mutex<Failure>>,
     unfinished: RefCell<VecDeque<Signal<()>>>,
@@ -43,6 +48,9 @@ pub(crate) struct Buffer {
     pub raw: wgpu::Buffer,
     ledger: Rc<Ledger>,
 }
+
+/// Metal tells no vendor.
+const APPLE: u32 = 0x106b;
 
 impl Drop for Buffer {
     fn drop(&mut self) {
@@ -106,6 +114,7 @@ impl Device {
             };
             slot.lock().unwrap_or_else(|e| e.into_inner()).lost.get_or_insert(text);
         });
+        let info = adapter.get_info();
         let caps = Caps {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_buffer: limits.max_buffer_size,
@@ -114,6 +123,11 @@ impl Device {
             alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
             max_groups: limits.max_compute_workgroups_per_dimension,
             software: report.kind == "cpu" && !choice.plain && !choice.as_gpu,
+            at_once: match info.backend {
+                _ if report.kind == "cpu" => std::thread::available_parallelism().map_or(1, usize::from),
+                wgpu::Backend::Metal => at_once(APPLE, false),
+                _ => at_once(info.vendor, report.kind != "integrated"),
+            },
             // What is more than plain is yet to be proven.
             ..Caps::default()
         };
@@ -124,6 +138,7 @@ impl Device {
             caps,
             checked: choice.checked || choice.plain,
             offer,
+            folder: choice.cache_dir.clone().or_else(folder),
             ledger: Rc::default(),
             failure,
             unfinished: RefCell::default(),

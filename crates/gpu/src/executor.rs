@@ -15,9 +15,11 @@ use std::rc::Rc;
 
 /// A GPU.
 pub struct GpuExecutor {
-    device: Device,
-    pipelines: Pipelines,
-    weights: WeightStore,
+    pub(crate) device: Device,
+    pub(crate) pipelines: Pipelines,
+    pub(crate) weights: WeightStore,
+    #[cfg(not(target_arch = "wasm32"))]
+    tuner: Option<crate::tuning::Tuner>,
 }
 
 impl GpuExecutor {
@@ -35,13 +37,24 @@ impl GpuExecutor {
             settle(&mut gpu, &lower).await?;
         }
         gpu.device.report.tiers = tiers;
+        gpu.device.caps.only_cut = choice.only_cut;
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            gpu.tuner = crate::tuning::Tuner::open(&gpu.device, choice);
+        }
         gpu.device.begin();
         gpu.pipelines.save();
         Ok(gpu)
     }
 
     fn bare(device: Device) -> Self {
-        Self { pipelines: Pipelines::new(&device), device, weights: WeightStore::default() }
+        Self {
+            pipelines: Pipelines::new(&device),
+            device,
+            weights: WeightStore::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            tuner: None,
+        }
     }
 
     pub(crate) fn offer(&self) -> &Offer {
@@ -58,6 +71,12 @@ impl GpuExecutor {
 
     pub(crate) fn forgive(&self) {
         self.device.forgive();
+    }
+
+    /// Activation buffers of these sizes.
+    pub(crate) fn arenas(&self, pool: &[u64]) -> Result<Vec<Rc<Buffer>>, Error> {
+        let usage = wgpu::BufferUsages::STORAGE;
+        pool.iter().map(|&bytes| self.device.buffer("activations", bytes, usage).map(Rc::new)).collect()
     }
 
     /// The adapter's features and limits.
@@ -87,6 +106,10 @@ impl Executor for GpuExecutor {
     }
 
     fn caps(&self) -> Caps {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(tuner) = &self.tuner {
+            return Caps { tuned: tuner.known(), ..self.device.caps.clone() };
+        }
         self.device.caps.clone()
     }
 
@@ -152,21 +175,14 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
-        let plans = specs
-            .iter()
-            .map(|s| plan::plan(s.graph, s.precision, &self.device.caps))
-            .collect::<Result<Vec<_>, _>>()?;
+        let caps = self.caps();
+        let plans =
+            specs.iter().map(|s| plan::plan(s.graph, s.precision, &caps)).collect::<Result<Vec<_>, _>>()?;
         let pool = plan::pool(&plans.iter().collect::<Vec<_>>());
-        let arenas = pool
-            .iter()
-            .map(|&bytes| {
-                let usage = wgpu::BufferUsages::STORAGE;
-                self.device.buffer("activations", bytes, usage).map(Rc::new)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let arenas = self.arenas(&pool)?;
         let mut programs = Vec::new();
         for (spec, plan) in specs.iter().zip(&plans) {
-            let recording = lower(spec.graph, plan, spec.precision, &self.device.caps)?;
+            let recording = lower(spec.graph, plan, spec.precision, &caps)?;
             let program =
                 GpuProgram::new(&self.device, &self.pipelines, &self.weights, &arenas, spec, &recording)?;
             programs.push(Program(Rc::new(program)));
@@ -174,6 +190,20 @@ impl Executor for GpuExecutor {
         self.device.check()?;
         self.pipelines.save();
         Ok(programs)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn tune<'a>(
+        &'a self,
+        specs: &'a [ProgramSpec<'a>],
+        begins: &'a dyn Fn(usize),
+    ) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            match &self.tuner {
+                Some(tuner) => tuner.tune(self, specs, begins).await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn run(&self, program: &Program, row: usize) -> Result<(), Error> {

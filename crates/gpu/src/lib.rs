@@ -18,9 +18,13 @@ mod program;
 mod proof;
 mod signal;
 mod tiers;
+#[cfg(not(target_arch = "wasm32"))]
+mod tuned;
+#[cfg(not(target_arch = "wasm32"))]
+mod tuning;
 mod weights;
 
-pub use adapter::{AdapterReport, Backend, Choice, adapters};
+pub use adapter::{AdapterReport, Backend, Choice, Tuning, adapters};
 pub use calotype_graph::lower::Tier;
 pub use error::Error;
 pub use executor::GpuExecutor;

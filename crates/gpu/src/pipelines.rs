@@ -25,7 +25,7 @@ pub(crate) struct Pipelines {
 impl Pipelines {
     /// Those of a device.
     pub fn new(device: &Device) -> Self {
-        Self { cache: DiskCache::open(&device.raw), ..Self::default() }
+        Self { cache: DiskCache::open(device), ..Self::default() }
     }
 
     /// Keeps what was compiled for the next start.

@@ -7,8 +7,8 @@ use web_time::Instant;
 /// How often a launch is repeated where there are no timestamps; fewer times if that would hold the GPU too long.
 const REPEATS: u64 = 8;
 
-/// Launches that one query set holds: WebGPU allows 4096 queries, and each launch takes two.
-const LAUNCHES_A_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
+/// Passes that one query set holds: WebGPU allows 4096 queries, and each pass takes two.
+const PASSES_A_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
 /// Bytes of a timestamp.
 const TICK: u64 = wgpu::QUERY_SIZE as u64;
@@ -23,10 +23,18 @@ impl GpuProgram {
         }
     }
 
+    /// Seconds that all launches take together by the device's clock, as in a run: in one pass.
+    pub async fn seconds(&self, device: &Device) -> Result<f64, Error> {
+        let ticks = timestamps(device, &[&self.launches], 0).await?;
+        let ticks: u64 = ticks.iter().map(|[begin, end]| end.saturating_sub(*begin)).sum();
+        Ok(ticks as f64 * f64::from(device.queue.get_timestamp_period()) * 1e-9)
+    }
+
     async fn by_timestamps(&self, device: &Device, row: usize) -> Result<Profile, Error> {
         let mut ticks: Vec<[u64; 2]> = Vec::with_capacity(self.launches.len());
-        for launches in self.launches.chunks(LAUNCHES_A_SET) {
-            ticks.extend(timestamps(device, launches, row).await?);
+        let passes: Vec<&[Launch]> = self.launches.chunks(1).collect();
+        for passes in passes.chunks(PASSES_A_SET) {
+            ticks.extend(timestamps(device, passes, row).await?);
         }
         let period = f64::from(device.queue.get_timestamp_period()) * 1e-9;
         let first = ticks.first().map_or(0, |t| t[0]);
@@ -70,9 +78,9 @@ async fn timed(device: &Device, launch: &Launch, row: usize, times: u64) -> Resu
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// The device's clock before and after each launch.
-async fn timestamps(device: &Device, launches: &[Launch], row: usize) -> Result<Vec<[u64; 2]>, Error> {
-    let count = 2 * launches.len() as u32;
+/// The device's clock before and after each pass.
+async fn timestamps(device: &Device, passes: &[&[Launch]], row: usize) -> Result<Vec<[u64; 2]>, Error> {
+    let count = 2 * passes.len() as u32;
     let queries = device.raw.create_query_set(&wgpu::QuerySetDescriptor {
         label: Some("profile"),
         ty: wgpu::QueryType::Timestamp,
@@ -84,14 +92,15 @@ async fn timestamps(device: &Device, launches: &[Launch], row: usize) -> Result<
     let read = device.buffer("timestamps, read back", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
     let mut flops = 0;
     let mut encoder = device.raw.create_command_encoder(&Default::default());
-    for (i, launch) in launches.iter().enumerate() {
+    for (i, launches) in passes.iter().enumerate() {
         // As in a run, the GPU is never handed more than it does well before it is thought to hang.
-        if flops > 0 && flops + launch.flops > FLOPS_A_SUBMIT {
+        let own: u64 = launches.iter().map(|l| l.flops).sum();
+        if flops > 0 && flops + own > FLOPS_A_SUBMIT {
             let next = device.raw.create_command_encoder(&Default::default());
             device.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
             flops = 0;
         }
-        flops += launch.flops;
+        flops += own;
         let query = 2 * i as u32;
         let writes = wgpu::ComputePassTimestampWrites {
             query_set: &queries,
@@ -102,7 +111,7 @@ async fn timestamps(device: &Device, launches: &[Launch], row: usize) -> Result<
             label: Some("profiled"),
             timestamp_writes: Some(writes),
         });
-        launch.encode(&mut pass, row);
+        launches.iter().for_each(|l| l.encode(&mut pass, row));
     }
     if count > 0 {
         encoder.resolve_query_set(&queries, 0..count, &resolved.raw, 0);
@@ -111,7 +120,7 @@ async fn timestamps(device: &Device, launches: &[Launch], row: usize) -> Result<
     device.queue.submit([encoder.finish()]);
     let words = map(device, &read).await?;
     let tick = |at: usize| words[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or(0);
-    Ok((0..launches.len()).map(|i| [tick(16 * i), tick(16 * i + 8)]).collect())
+    Ok((0..passes.len()).map(|i| [tick(16 * i), tick(16 * i + 8)]).collect())
 }
 
 /// A buffer's bytes, when the device is done with it.

@@ -53,6 +53,7 @@ pub type Ports = BTreeMap<String, Port>;
 pub struct Program(pub Rc<dyn Any>);
 
 /// What [`Executor::prepare`] makes a program of.
+#[derive(Clone, Copy)]
 pub struct ProgramSpec<'a> {
     /// A graph whose weights are resolved and loaded.
     pub graph: &'a Graph,
@@ -149,6 +150,18 @@ pub trait Executor {
 
     /// Makes programs ready to run. They share one set of activation buffers, so only one may run at a time.
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error>;
+
+    /// Tries on the device how the products of programs to be prepared are best cut up, those that no earlier start has
+    /// tried, and has them prepared like that from then on. The graphs' weights must be loaded; those that run most
+    /// often come first, since there is a limit to the time that this takes. Calls `begins` with the number of products
+    /// before it begins, if there are any. What the ports hold afterwards means nothing.
+    fn tune<'a>(
+        &'a self,
+        _specs: &'a [ProgramSpec<'a>],
+        _begins: &'a dyn Fn(usize),
+    ) -> LocalFuture<'a, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Runs a program, as a rule without waiting for its end. `row` is the row of the step table it sees.
     fn run(&self, program: &Program, row: usize) -> Result<(), Error>;

@@ -14,6 +14,7 @@ pub mod measure;
 mod model;
 pub mod noise;
 mod pipeline;
+mod prepare;
 mod request;
 pub mod samplers;
 mod settings;

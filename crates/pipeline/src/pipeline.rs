@@ -1,4 +1,4 @@
-use crate::blueprint::{Blueprint, CONTEXT, MemoryPlan, STEP, Size, TEXT, VAE};
+use crate::blueprint::{Blueprint, CONTEXT, MemoryPlan, STEP, Size, VAE};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Error, Result};
 use crate::image::Picture;
@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use crate::request::Request;
 use calotype_graph::ops::{Range, StepRow};
-use calotype_graph::{Executor, MemoryUse, Port, Ports, Precision, Program, ProgramSpec};
+use calotype_graph::{Executor, MemoryUse, Port, Ports, Precision, Program};
 use calotype_tensor::{DType, HostTensor};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -25,13 +25,14 @@ pub struct Pipeline {
     pub(crate) model: Model,
     pub(crate) precision: Precision,
     /// Tells this model's weights from another's on the same device.
-    checkpoint: u64,
+    pub(crate) checkpoint: u64,
     pub(crate) canvas: Option<Canvas>,
     pub(crate) text: Option<(Ports, Program)>,
     /// States of the prompts met last, so that a series of pictures encodes each prompt once.
     pub(crate) states: RefCell<HashMap<String, HostTensor>>,
     /// What loading has taken since the start.
     pub(crate) spent: LoadTimes,
+    pub(crate) on_tuning: Option<Rc<dyn Fn(usize)>>,
 }
 
 /// The programs and ports of one size of run.
@@ -83,7 +84,14 @@ impl Pipeline {
             text: None,
             states: RefCell::default(),
             spent: LoadTimes::default(),
+            on_tuning: None,
         }
+    }
+
+    /// Has `told` called with the number of products before the device tries how they are best cut up: a matter of
+    /// seconds, and of the first start, since what was found is remembered.
+    pub fn on_tuning(&mut self, told: impl Fn(usize) + 'static) {
+        self.on_tuning = Some(Rc::new(told));
     }
 
     /// The model.
@@ -297,64 +305,6 @@ impl Pipeline {
             Precision::F32 => "the model's weights are damaged or of another model: fetch it again",
         };
         Error::Broken { stage, what, hint: hint.into() }
-    }
-
-    pub(crate) async fn prepare_text(&mut self) -> Result<()> {
-        if self.text.is_some() {
-            return Ok(());
-        }
-        let start = Instant::now();
-        let mut graph = calotype_models::clip::text_encoder(&self.model.config.text, 1)?;
-        graph = calotype_graph::passes::fuse(graph);
-        graph.resolve(&*self.model.text, self.precision)?;
-        graph.checkpoint = self.checkpoint;
-        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
-        self.exec.load(&graph, &*self.model.text, &mut |_| ()).await?;
-        times.weights = start.elapsed() - times.total();
-        let mut ports = Ports::new();
-        let values = graph.inputs().map(|(n, v)| (n.to_string(), v)).chain(graph.outputs().iter().cloned());
-        for (name, value) in values {
-            let shape = graph.value(value).shape;
-            let dtype = if name == "ids" { DType::U32 } else { self.precision.dtype() };
-            ports.insert(name.clone(), self.exec.port(&format!("text encoder.{name}"), shape, dtype)?);
-        }
-        let spec = ProgramSpec { graph: &graph, ports: &ports, precision: self.precision };
-        let program = self.exec.prepare(&[spec])?.remove(0);
-        self.text = Some((ports, program));
-        times.compile = start.elapsed() - times.total();
-        self.spent.add(times);
-        Ok(())
-    }
-
-    pub(crate) async fn prepare(&mut self, size: Size) -> Result<()> {
-        if self.canvas.as_ref().is_some_and(|c| c.size == size) {
-            return Ok(());
-        }
-        let start = Instant::now();
-        let mut blueprint = Blueprint::new(&self.model, size, self.precision)?;
-        blueprint.stages.iter_mut().for_each(|stage| stage.graph.checkpoint = self.checkpoint);
-        // The old buffers go before the new ones come.
-        self.canvas = None;
-        let mut ports = BTreeMap::new();
-        for (name, spec) in blueprint.ports.iter().filter(|(n, _)| !n.starts_with("text encoder")) {
-            ports.insert(name.clone(), self.exec.port(name, spec.shape, spec.dtype)?);
-        }
-        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
-        let mut bound = Vec::new();
-        for (i, stage) in blueprint.stages.iter().enumerate().filter(|(i, _)| *i != TEXT) {
-            self.exec.load(&stage.graph, Blueprint::source(&self.model, i), &mut |_| ()).await?;
-            let own: Ports = stage.ports.iter().map(|(n, p)| (n.clone(), ports[p].clone())).collect();
-            bound.push((&stage.graph, own));
-        }
-        times.weights = start.elapsed() - times.total();
-        let precision = self.precision;
-        let specs: Vec<ProgramSpec> =
-            bound.iter().map(|(graph, ports)| ProgramSpec { graph, ports, precision }).collect();
-        let programs = self.exec.prepare(&specs)?;
-        self.canvas = Some(Canvas { size, ports, programs });
-        times.compile = start.elapsed() - times.total();
-        self.spent.add(times);
-        Ok(())
     }
 }
 

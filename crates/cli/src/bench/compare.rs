@@ -2,7 +2,7 @@
 
 use super::record::{OpRow, Record, Run, Settings};
 use super::stats::{Samples, Verdict};
-use super::table::{Table, device};
+use super::table::{Table, chosen, device};
 use std::collections::BTreeMap;
 
 /// How many ops that differ are listed, those that matter most first.
@@ -39,6 +39,10 @@ fn run(old: &Run, new: &Run, same_device: bool, markdown: bool) -> Vec<String> {
     if !changed.is_empty() {
         parts.push(format!("NOT the same work: {}", changed.join(", ")));
     }
+    let [before, after] = [old, new].map(chosen);
+    if before != after {
+        parts.push(format!("kernels chosen by: {before}, before; {after}, after"));
+    }
     parts.push(table(old, new).render(markdown));
     parts.push(pictures(old, new, same_device, changed.is_empty()));
     if let (Some(a), Some(b)) = (&old.ops, &new.ops) {
@@ -71,6 +75,7 @@ fn table(old: &Run, new: &Run) -> Table {
     let (a, b) = (&old.cold, &new.cold);
     once("first picture, ms", a.total * 1e3, b.total * 1e3, "measured once");
     once("of that, weights", a.weights * 1e3, b.weights * 1e3, "measured once");
+    once("of that, tuning", a.tuning * 1e3, b.tuning * 1e3, "measured once");
     once("of that, compiling", a.compile * 1e3, b.compile * 1e3, "measured once");
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let (a, b) = (mib(old.peak_bytes), mib(new.peak_bytes));

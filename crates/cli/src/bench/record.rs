@@ -78,6 +78,10 @@ pub struct Run {
     pub preset: String,
     /// What was done.
     pub settings: Settings,
+    /// Products of the model, or of others, whose kernels were chosen by what tuning measured on the device; 0 where the
+    /// built-in table chose all.
+    #[serde(default)]
+    pub tuned: usize,
     /// What it takes, as planned.
     pub plan: Planned,
     /// The first picture.
@@ -137,6 +141,9 @@ pub struct Cold {
     pub open: f64,
     /// Making or reading weights, and bringing them to the device.
     pub weights: f64,
+    /// Trying kernels on the device, where no start before this one had.
+    #[serde(default)]
+    pub tuning: f64,
     /// Compiling kernels, making buffers and bindings.
     pub compile: f64,
     /// The prompts.

@@ -62,7 +62,7 @@ impl Bench {
         if precision != guess {
             model = place.open(precision)?;
         }
-        Ok(Self { pipeline: Pipeline::new(&opened, model, precision), opened })
+        Ok(Self { pipeline: device::pipeline(&opened, model, precision), opened })
     }
 
     pub fn on_gpu(&self) -> bool {
@@ -209,6 +209,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         total: started.elapsed().as_secs_f64(),
         open: open + load.other.as_secs_f64(),
         weights: load.weights.as_secs_f64(),
+        tuning: load.tuning.as_secs_f64(),
         compile: load.compile.as_secs_f64(),
         text: first.text,
         first_step: first.first_step,
@@ -234,7 +235,10 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         submit: bench.on_gpu().then(|| samples(|d| d.submit)),
     };
     let peak_bytes = bench.pipeline.executor().memory().peak;
-    let unet = plan.stages.iter().find(|stage| stage.name == "unet");
+    let tuned = bench.pipeline.executor().caps().tuned.len();
+    // Tuning may have split some products in two launches since.
+    let ran = bench.pipeline.plan(&request)?;
+    let unet = ran.stages.iter().find(|stage| stage.name == "unet");
     let planned = Planned {
         peak_bytes: plan.peak_bytes,
         weight_bytes: plan.weight_bytes,
@@ -265,7 +269,8 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         ops = args.ops.then(|| Ops { clock: clock.into(), ceilings, stages });
     }
     let preset = name.to_string();
-    let run = Run { preset, settings, plan: planned, cold, warm, peak_bytes, pictures, repeatable, ops };
+    let run =
+        Run { preset, settings, tuned, plan: planned, cold, warm, peak_bytes, pictures, repeatable, ops };
     Ok(Found { device, run, trace: traced })
 }
 

@@ -57,6 +57,14 @@ pub fn render(record: &Record, markdown: bool) -> String {
     parts.join("\n\n")
 }
 
+/// What chose the kernels of a run.
+pub fn chosen(run: &Run) -> String {
+    match run.tuned {
+        0 => "the built-in table".into(),
+        products => format!("tuning, for {products} products"),
+    }
+}
+
 /// The device in a line.
 pub fn device(d: &DeviceInfo) -> String {
     let mut text = d.name.clone();
@@ -115,13 +123,15 @@ fn cold(run: &Run) -> Table {
         "total",
         "open",
         "weights",
+        "tuning",
         "compile",
         "text",
         "first step",
         "other steps",
         "VAE",
     ]);
-    let parts = [c.total, c.open, c.weights, c.compile, c.text, c.first_step, c.other_steps, c.decode];
+    let parts =
+        [c.total, c.open, c.weights, c.tuning, c.compile, c.text, c.first_step, c.other_steps, c.decode];
     table.row(
         std::iter::once(String::from("from the program's start")).chain(parts.map(|s| format!("{s:.3}"))),
     );
@@ -142,6 +152,7 @@ fn notes(run: &Run) -> String {
     // The CPU launches nothing, and allocates as it goes.
     let on_gpu = run.warm.submit.is_some();
     facts.extend(on_gpu.then(|| format!("{} launches a step", run.plan.unet_dispatches)));
+    facts.extend(on_gpu.then(|| format!("kernels chosen by {}", chosen(run))));
     let planned = if on_gpu { "planned" } else { "at least" };
     let (peak, plan) = (bytes(run.peak_bytes), bytes(run.plan.peak_bytes));
     facts.push(format!("peak memory {peak} ({planned} {plan})"));

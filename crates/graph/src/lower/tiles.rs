@@ -132,6 +132,20 @@ pub(super) fn tiles(caps: &Caps, halves: bool) -> &'static [Tile] {
     }
 }
 
+/// About how many workgroups of a product a GPU works on at a time: its processors, of a large card where there are
+/// several kinds. `vendor` is the PCI id of who made it, `own_memory` whether it is a card and no part of a processor.
+/// Estimates: what they are off by shows in which tile small products get, until tuning has measured it.
+pub fn at_once(vendor: u32, own_memory: bool) -> usize {
+    match (vendor, own_memory) {
+        (0x10de, _) => 128,   // NVIDIA: 128 on an RTX 4090, 132 on an H200
+        (0x1002, true) => 96, // AMD: 96 on an RX 7900 XTX
+        (0x8086, true) => 32, // Intel: 32 on an Arc A770
+        (0x106b, _) => 32,    // Apple: 8 on an M1, 40 on an M4 Max
+        (_, false) => 16,
+        _ => 128,
+    }
+}
+
 /// What kernels that sum over a workgroup are defined by, besides their storage.
 pub(super) fn sums(caps: &Caps) -> &'static [&'static str] {
     if caps.subgroups { &["SUBGROUPS"] } else { &[] }

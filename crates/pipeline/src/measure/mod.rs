@@ -18,6 +18,8 @@ use web_time::Duration;
 pub struct LoadTimes {
     /// Making or reading weights, laying them out, bringing them to the device.
     pub weights: Duration,
+    /// Trying how products are best cut up on the device, where that is not known from an earlier start.
+    pub tuning: Duration,
     /// Compiling kernels, making buffers and bindings.
     pub compile: Duration,
     /// Drawing up graphs, and all else.
@@ -27,11 +29,12 @@ pub struct LoadTimes {
 impl LoadTimes {
     /// All of it.
     pub fn total(&self) -> Duration {
-        self.weights + self.compile + self.other
+        self.weights + self.tuning + self.compile + self.other
     }
 
     pub(crate) fn add(&mut self, more: Self) {
         self.weights += more.weights;
+        self.tuning += more.tuning;
         self.compile += more.compile;
         self.other += more.other;
     }
@@ -48,6 +51,7 @@ impl Pipeline {
         self.exec.wait().await?;
         Ok(LoadTimes {
             weights: self.spent.weights - before.weights,
+            tuning: self.spent.tuning - before.tuning,
             compile: self.spent.compile - before.compile,
             other: self.spent.other - before.other,
         })

@@ -1,7 +1,11 @@
 //! The command line, as clap reads it.
 
+mod device;
+
+pub use device::{BackendName, DeviceArgs, Dtype};
+
 use crate::bench::BenchArgs;
-use calotype::{BatchSeeds, Precision, Request, Sampler, Schedule, Search, Tier, Wishes};
+use calotype::{BatchSeeds, Request, Sampler, Schedule, Search, Wishes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -188,28 +192,6 @@ pub struct HubArgs {
     pub offline: bool,
 }
 
-/// What to run on.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Device")]
-pub struct DeviceArgs {
-    /// How numbers are stored [default: f16 where the device computes with it, else f32]
-    #[arg(long, value_name = "TYPE")]
-    pub dtype: Option<Dtype>,
-
-    /// What drives the device; auto takes a GPU, or the CPU where there is none
-    #[arg(long, value_name = "API", default_value = "auto")]
-    pub backend: BackendName,
-
-    /// The GPU, by its number in `calotype adapters` or a part of its name
-    #[arg(long, value_name = "NAME|INDEX")]
-    pub adapter: Option<String>,
-
-    /// The GPU's kernels: each tier has more of the GPU than the one before, up to tensor cores (coop). auto takes those
-    /// that pass a trial at the start (see `calotype adapters`); a tier that is asked for and fails is an error
-    #[arg(long, value_name = "TIER", default_value = "auto")]
-    pub tier: TierName,
-}
-
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "--json prints one object: peak_bytes, weight_bytes, activation_bytes, state_bytes, \
@@ -247,52 +229,6 @@ pub struct InspectArgs {
     /// Print one machine-readable object
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Dtype {
-    F32,
-    F16,
-}
-
-impl Dtype {
-    pub fn precision(self) -> Precision {
-        match self {
-            Self::F32 => Precision::F32,
-            Self::F16 => Precision::F16,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendName {
-    Auto,
-    Vulkan,
-    Metal,
-    Dx12,
-    Cpu,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TierName {
-    Auto,
-    Plain,
-    F16,
-    Subgroups,
-    Coop,
-}
-
-impl TierName {
-    /// None for auto.
-    pub fn tier(self) -> Option<Tier> {
-        match self {
-            Self::Auto => None,
-            Self::Plain => Some(Tier::Plain),
-            Self::F16 => Some(Tier::F16),
-            Self::Subgroups => Some(Tier::Subgroups),
-            Self::Coop => Some(Tier::Coop),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
