@@ -60,6 +60,23 @@ impl Product {
         (vector(&[along, columns]) == 4).then_some(Self { stem, storage, role, rows, columns, k })
     }
 
+    /// What [`Display`](fmt::Display) wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        const WORDS: [&str; 10] =
+            ["matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_H16", "MOMENTS", "NORM"];
+        let words: Vec<&str> = text.split(' ').collect();
+        let (sizes, named) = words.split_last()?;
+        let known = |word: &&str| WORDS.into_iter().find(|known| known == word);
+        let (stem, storage, role) = match *named.iter().map(known).collect::<Option<Vec<_>>>()? {
+            [stem, a, w] => (stem, [a, w], None),
+            [stem, a, w, role] => (stem, [a, w], Some(role)),
+            _ => return None,
+        };
+        let sizes: Vec<usize> = sizes.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+        let [rows, columns, k] = sizes[..] else { return None };
+        Some(Self { stem, storage, role, rows, columns, k })
+    }
+
     /// The defines of the kernel that does it in tiles of one kind.
     pub(super) fn defines(&self, tile: &Tile) -> Vec<&'static str> {
         self.storage.iter().chain(tile.defines).copied().chain(self.role).collect()

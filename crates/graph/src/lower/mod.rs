@@ -18,7 +18,7 @@ use bind::Context;
 use calotype_shaders::Variant;
 pub use cuts::{Cut, Product, Tuned, candidates, cut, estimated, time};
 use std::sync::Arc;
-pub use tiles::{Matrices, Tier};
+pub use tiles::{Matrices, Tier, at_once};
 
 /// What lowering must know of a device.
 #[derive(Clone, Debug, PartialEq)]
