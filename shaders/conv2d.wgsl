@@ -1,6 +1,8 @@
 // A convolution as an implicit matrix product: the left operand's row is an output pixel, its k runs over
 // (tap row, tap column, input channel); the gathered matrix never exists in memory. With UPSAMPLE the input
 // is read as if nearest-neighbour resized to [virtual_height, virtual_width] first.
+//   SPLIT    sums slices of k instead, for
+//   JOIN     which adds them up and does what is left to do
 #import storage
 #import activations
 
@@ -8,6 +10,7 @@ struct Params {
     m: u32,      // output pixels of this dispatch
     n: u32,      // output channels
     k: u32,      // taps times input channels
+    k_slice: u32, // of a workgroup: all of k, but for SPLIT and JOIN
     m_base: u32, // first output pixel of this dispatch
     x_base: u32, // added (wrapping) to vec4 indices: the bound windows begin there
     residual_base: u32,
@@ -32,13 +35,22 @@ override IMAGE_BIAS: bool = false;
 override UPSAMPLE: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
-@group(0) @binding(2) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4]
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [N/4]
-@group(0) @binding(4) var<storage, read> image_bias: array<AV>;  // [B or 1, N/4]
-@group(0) @binding(5) var<storage, read> residual: array<AV>;    // [B, OH, OW, N/4]
-@group(0) @binding(6) var<storage, read_write> y: array<AV>;     // [B, OH, OW, N/4]
+#ifdef JOIN
+@group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
+#else
+@group(0) @binding($next) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4]
+#endif
+#ifdef SPLIT
+@group(0) @binding($next) var<storage, read_write> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
+#else
+@group(0) @binding($next) var<storage, read> bias: array<vec4<f32>>; // [N/4]
+@group(0) @binding($next) var<storage, read> image_bias: array<AV>;  // [B or 1, N/4]
+@group(0) @binding($next) var<storage, read> residual: array<AV>;    // [B, OH, OW, N/4]
+@group(0) @binding($next) var<storage, read_write> y: array<AV>;     // [B, OH, OW, N/4]
+#endif
 
+#ifndef JOIN
 var<private> x_image: array<u32, 4>; // vec4 index at which the row's image begins
 var<private> x_top: array<i32, 4>;   // where the first tap lies, in virtual pixels
 var<private> x_left: array<i32, 4>;
@@ -108,7 +120,11 @@ fn w_at(k: u32, column: u32) -> vec4<f32> {
     }
     return from_w(weight[k * (params.n / 4u) + column]);
 }
+#endif
 
+#ifdef SPLIT
+#import gemm_split
+#else
 fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
     store(row, column, a);
     store(row, column + 1u, b);
@@ -133,7 +149,11 @@ fn store(row: u32, column: u32, value: vec4<f32>) {
     }
     y[row * width + column + params.y_base] = to_a(v);
 }
+#endif
 
+#ifdef JOIN
+#import gemm_join
+#else
 #ifdef ROWS
 #import gemm_rows
 #else
@@ -141,5 +161,6 @@ fn store(row: u32, column: u32, value: vec4<f32>) {
 #import gemm_coop
 #else
 #import gemm
+#endif
 #endif
 #endif

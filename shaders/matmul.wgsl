@@ -2,6 +2,8 @@
 // columns the last four are gates, and y = values · activation(gates) + residual, half as wide.
 //   MOMENTS  also leaves each row's mean and squared deviations, eight columns at a time
 //   NORM     x is normalised row by row (layer norm) as it is read, by such moments
+//   SPLIT    sums slices of k instead, for
+//   JOIN     which adds them up and does what is left to do
 #import storage
 #import activations
 
@@ -9,6 +11,7 @@ struct Params {
     m: u32,      // rows of this dispatch
     n: u32,      // columns
     k: u32,      // inner length
+    k_slice: u32, // of a workgroup: all of k, but for SPLIT and JOIN
     m_base: u32, // first row of this dispatch
     x_base: u32, // added (wrapping) to vec4 indices: the bound windows begin there
     residual_base: u32,
@@ -24,22 +27,31 @@ override GATED: bool = false;
 override BESIDE: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<AV>;           // [M, K/4]
-@group(0) @binding(2) var<storage, read> weight: array<WV>;      // [K, N/4]
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [N/4]
-@group(0) @binding(4) var<storage, read> residual: array<AV>;    // as y
-@group(0) @binding(5) var<storage, read_write> y: array<AV>;     // [M, N/4], or [M, N/8] where gated
-#ifdef NORM
-@group(0) @binding(6) var<storage, read> gamma: array<vec4<f32>>;   // [K/4]
-@group(0) @binding(7) var<storage, read> beta: array<vec4<f32>>;    // [K/4]
-@group(0) @binding(8) var<storage, read> moments: array<vec4<f32>>; // [M, K/16, 2]
+#ifdef JOIN
+@group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, M, N/4]
 #else
-@group(0) @binding(6) var<storage, read> beside: array<AV>;      // [M, K/4 - x_width]: x's channels, continued
+@group(0) @binding($next) var<storage, read> x: array<AV>;           // [M, K/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4]
+#ifdef NORM
+@group(0) @binding($next) var<storage, read> gamma: array<vec4<f32>>;   // [K/4]
+@group(0) @binding($next) var<storage, read> beta: array<vec4<f32>>;    // [K/4]
+@group(0) @binding($next) var<storage, read> moments: array<vec4<f32>>; // [M, K/16, 2]
+#else
+@group(0) @binding($next) var<storage, read> beside: array<AV>;      // [M, K/4 - x_width]: x's channels, continued
 #endif
+#endif
+#ifdef SPLIT
+@group(0) @binding($next) var<storage, read_write> sums: array<vec4<f32>>; // [slices, M, N/4]
+#else
+@group(0) @binding($next) var<storage, read> bias: array<vec4<f32>>; // [N/4]
+@group(0) @binding($next) var<storage, read> residual: array<AV>;    // as y
+@group(0) @binding($next) var<storage, read_write> y: array<AV>;     // [M, N/4], or [M, N/8] where gated
 #ifdef MOMENTS
-@group(0) @binding(7) var<storage, read_write> moments: array<vec2<f32>>; // [M, N/8]
+@group(0) @binding($next) var<storage, read_write> moments: array<vec2<f32>>; // [M, N/8]
+#endif
 #endif
 
+#ifndef JOIN
 var<private> x_row: array<u32, 4>;
 
 #ifdef NORM
@@ -116,7 +128,11 @@ fn w_at(k: u32, column: u32) -> vec4<f32> {
     }
     return from_w(weight[k * (params.n / 4u) + column]);
 }
+#endif
 
+#ifdef SPLIT
+#import gemm_split
+#else
 fn biased(column: u32, value: vec4<f32>) -> vec4<f32> {
     return select(value, value + bias[column], BIAS);
 }
@@ -158,7 +174,11 @@ fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
     }
 #endif
 }
+#endif
 
+#ifdef JOIN
+#import gemm_join
+#else
 #ifdef ROWS
 #import gemm_rows
 #else
@@ -166,5 +186,6 @@ fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
 #import gemm_coop
 #else
 #import gemm
+#endif
 #endif
 #endif

@@ -8,6 +8,7 @@ struct Params {
     m: u32,
     n: u32,
     k: u32,
+    k_slice: u32,
     m_base: u32,
     x_base: u32,
     residual_base: u32,

@@ -1,38 +1,52 @@
 //! Every op case of the testkit: each GPU, in each precision, against the CPU.
 
-use crate::support::{Device, Report};
+use crate::support::{Device, Report, plain};
 use calotype::{Choice, DType, HostTensor, Precision};
 use calotype_cpu::CpuExecutor;
+use calotype_graph::plan::plan;
 use calotype_testkit::{Case, cases, error, run_case};
 
 /// What kernels of packed halves refuse, in words that tell the way out.
 const REFUSAL: &str = "need --dtype f32 or a device with shader-f16";
 
+const BOTH: &[Precision] = &[Precision::F32, Precision::F16];
+
 /// A GPU and the precisions to test on it, so that together they run every kernel: the GPU as it is; as a browser
 /// sees it, with default limits, checked shaders and halves packed in pairs; and where that first one is software,
 /// with the kernels that true GPUs run.
 fn gpus() -> Vec<(Device, &'static [Precision])> {
-    const BOTH: &[Precision] = &[Precision::F32, Precision::F16];
     let mut gpus: Vec<(Device, &[Precision])> = Device::gpus().into_iter().map(|gpu| (gpu, BOTH)).collect();
     if gpus.first().is_some_and(|(gpu, _)| gpu.executor.caps().software) {
-        let choice = Choice { as_gpu: true, ..Choice::default() };
-        gpus.extend(Device::gpu("as gpu", choice).map(|gpu| (gpu, &BOTH[1..])));
+        gpus.extend(Device::gpu("as gpu", as_gpu()).map(|gpu| (gpu, &BOTH[1..])));
     }
     gpus
 }
 
-fn check(part: usize, parts: usize) {
-    let gpus = gpus();
+fn as_gpu() -> Choice {
+    Choice { as_gpu: true, ..Choice::default() }
+}
+
+/// The same with k split wherever it can be.
+fn splitting() -> Vec<(Device, &'static [Precision])> {
+    [("gpu", Choice::default(), BOTH), ("plain gpu", plain(), BOTH), ("as gpu", as_gpu(), &BOTH[1..])]
+        .into_iter()
+        .filter_map(|(name, choice, precisions)| {
+            let choice = Choice { only_cut: Some(usize::MAX), ..choice };
+            Some((Device::gpu(name, choice)?, precisions))
+        })
+        .collect()
+}
+
+fn check<'a>(gpus: &[(Device, &[Precision])], cases: impl Iterator<Item = &'a Case>) {
     if gpus.is_empty() {
         return;
     }
     let (cpu, mut report) = (CpuExecutor::new(), Report::default());
     let mut refused = 0;
-    // Dealt out like cards, so that every part has its share of the large ones.
-    for case in cases().iter().skip(part).step_by(parts) {
+    for case in cases {
         // Inputs are such as f16 holds, so the f32 result is the reference of both precisions.
         let expected = run_case(&cpu, case, Precision::F32).unwrap();
-        for (gpu, precisions) in &gpus {
+        for (gpu, precisions) in gpus {
             for &precision in *precisions {
                 let name = format!("{} {} {precision:?}", case.name, gpu.name);
                 match run_case(&*gpu.executor, case, precision) {
@@ -59,21 +73,54 @@ fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {
     found.iter().zip(expected).map(|(a, b)| error(a, b)).fold(0.0, f64::max)
 }
 
-// Three parts, so that a machine of a few cores runs them side by side.
+/// One of three parts, so that a machine of a few cores runs them side by side: dealt out like cards, so that each has
+/// its share of the large ones.
+fn check_part(part: usize) {
+    check(&gpus(), cases().iter().skip(part).step_by(3));
+}
 
 #[test]
 fn gpus_agree_with_the_cpu_1() {
-    check(0, 3);
+    check_part(0);
 }
 
 #[test]
 fn gpus_agree_with_the_cpu_2() {
-    check(1, 3);
+    check_part(1);
 }
 
 #[test]
 fn gpus_agree_with_the_cpu_3() {
-    check(2, 3);
+    check_part(2);
+}
+
+/// Products and convolutions deep enough for two slices, a few of each kind of what follows their sums.
+#[test]
+fn gpus_agree_with_the_cpu_where_k_is_split() {
+    const SOME: [&str; 12] = [
+        "matmul.deep",
+        "matmul.deep_plain",
+        "matmul.ff_320",
+        "matmul.time_embedding",
+        "conv2d.deep",
+        "conv2d.deep_upsample",
+        "conv2d.deep_past_a_tile",
+        "conv2d.all",
+        "conv2d.unet_down",
+        "fused.gate_unet",
+        "fused.row_norm_unet",
+        "fused.skip_unet",
+    ];
+    let (all, gpus) = (cases(), splitting());
+    let found = all.iter().filter(|case| SOME.contains(&case.name.as_str()));
+    assert_eq!(found.clone().count(), SOME.len());
+    for case in found.clone() {
+        for (gpu, _) in &gpus {
+            let plan = plan(&case.graph, Precision::F32, &gpu.executor.caps()).unwrap();
+            assert!(plan.cuts.values().any(|(_, cut)| cut.splits > 1), "{} {}", case.name, gpu.name);
+        }
+    }
+    check(&gpus, found);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! What every tier shares is in `ops.rs`.
 
 use crate::support::{Device, Report};
-use calotype::{HostTensor, Precision};
+use calotype::{Choice, HostTensor, Precision, Tier};
 use calotype_cpu::CpuExecutor;
 use calotype_testkit::{Case, cases, error, run_case};
 
@@ -10,7 +10,8 @@ use calotype_testkit::{Case, cases, error, run_case};
 fn is_special(tier: &str, case: &Case) -> bool {
     let stems: &[&str] = match tier {
         "subgroups" => &["layer_norm", "group_norm", "sampler_step"],
-        _ => &["matmul", "conv2d"],
+        "coop, split" => &["matmul", "conv2d"],
+        _ => &["matmul", "conv2d", "attention"],
     };
     // Each takes seconds to compile in software: activations are no tile's business, and odd channels not matrices'.
     let others = [".gelu", ".quick_gelu", ".relu", ".mish", "odd"];
@@ -21,13 +22,24 @@ fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {
     found.iter().zip(expected).map(|(a, b)| error(a, b)).fold(0.0, f64::max)
 }
 
-fn check(tier: &str) {
-    let Some(device) = Device::tiers().into_iter().find(|d| d.name == tier) else { return };
+/// Cooperative matrices with every product's k split that can be. None where a device lacks them.
+fn split() -> Option<Device> {
+    tier("coop")?;
+    let choice = Choice { tier: Some(Tier::Coop), only_cut: Some(usize::MAX), ..Choice::default() };
+    Device::gpu("coop, split", choice)
+}
+
+fn tier(name: &str) -> Option<Device> {
+    Device::tiers().into_iter().find(|d| d.name == name)
+}
+
+fn check(device: Option<Device>) {
+    let Some(Device { name: tier, executor }) = device else { return };
     let (cpu, mut report) = (CpuExecutor::new(), Report::default());
     let mut count = 0;
     for case in cases().iter().filter(|case| is_special(tier, case)) {
         let expected = run_case(&cpu, case, Precision::F32).unwrap();
-        match run_case(&*device.executor, case, Precision::F16) {
+        match run_case(&*executor, case, Precision::F16) {
             Ok(found) => {
                 report.case(&format!("{} {tier}", case.name), worst(&found, &expected), case.tolerance.f16);
             }
@@ -41,12 +53,17 @@ fn check(tier: &str) {
 
 #[test]
 fn cooperative_matrices_agree_with_the_cpu() {
-    check("coop");
+    check(tier("coop"));
+}
+
+#[test]
+fn cooperative_matrices_agree_with_the_cpu_where_k_is_split() {
+    check(split());
 }
 
 #[test]
 fn subgroups_agree_with_the_cpu() {
-    check("subgroups");
+    check(tier("subgroups"));
 }
 
 /// naga leaves out what Vulkan's memory model needs to order workgroup memory (gfx-rs/wgpu#8805), which cooperative
@@ -54,9 +71,15 @@ fn subgroups_agree_with_the_cpu() {
 /// CALOTYPE_RACE_RUNS sets how often; `scripts/gpu-check` wants it thousands of times.
 #[test]
 fn products_on_cooperative_matrices_are_the_same_every_time() {
-    let Some(device) = Device::tiers().into_iter().find(|d| d.name == "coop") else { return };
+    let (Some(whole), Some(split)) = (tier("coop"), split()) else { return };
     let runs = std::env::var("CALOTYPE_RACE_RUNS").map_or(100, |n| n.parse().expect("a number of runs"));
-    for name in ["matmul.to_k_context", "matmul.past_two_tiles", "conv2d.past_a_tile"] {
+    for (name, device) in [
+        ("matmul.to_k_context", &whole),
+        ("matmul.past_two_tiles", &whole),
+        ("conv2d.past_a_tile", &whole),
+        ("matmul.deep_plain", &split),
+        ("conv2d.deep_past_a_tile", &split),
+    ] {
         let all = cases();
         let case = all.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no case {name}"));
         let expected = run_case(&CpuExecutor::new(), case, Precision::F32).unwrap();

@@ -63,6 +63,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = params.m_base + params.m;
     let m0 = params.m_base + workgroup.y * BM;
     let n0 = workgroup.x * BN4;
+    let k_begin = workgroup.z * params.k_slice;
+    let k_end = min(k_begin + params.k_slice, params.k);
     // Staging: thread `local` brings k quad local % BK4 of four rows of the left operand, X_STEP apart, and column
     // quad local % BN4 of WL ks of the right one, W_STEP apart.
     let xq = local % BK4;
@@ -82,15 +84,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
 #endfor
 
-    x_tap(4u * xq);
+    x_tap(k_begin + 4u * xq);
 #for i in 0..4
-    var x_$i = x_at($iu, 4u * xq);
+    var x_$i = x_at($iu, k_begin + 4u * xq);
 #endfor
 #for i in 0..WL
-    var w_$i = w_at(wk + W_STEP * $iu, n0 + wn);
+    var w_$i = w_at(k_begin + wk + W_STEP * $iu, n0 + wn);
 #endfor
     var half = 0u;
-    for (var k0 = 0u; k0 < params.k; k0 += BK) {
+    for (var k0 = k_begin; k0 < k_end; k0 += BK) {
         let x_half = half * X_HALF;
         let w_half = half * W_HALF;
 #for i in 0..4
@@ -100,7 +102,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         put_w(w_half + (wk + W_STEP * $iu) * W_ROW + wn, w_$i);
 #endfor
         workgroupBarrier();
-        // Past the end these are zeros that nobody uses.
+        // Past the end these are numbers that nobody uses.
         let next = k0 + BK;
         x_skip(BK);
 #for i in 0..4
@@ -130,6 +132,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // A fragment's numbers lie in a subgroup's threads in an order that only the device knows, so each goes through
     // workgroup memory on its way out.
     let stage = subgroup * SIDE * S_ROW;
+    let before = workgroup.z * params.m;
 #for i in 0..FM
 #for j in 0..FN
     workgroupBarrier();
@@ -139,8 +142,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let r = l / (SIDE4 / 2u);
         let c = l % (SIDE4 / 2u) * 2u;
         let at = stage + r * S_ROW + c;
-        if (m0 + above + $iu * SIDE + r < end) {
-            finish(m0 + above + $iu * SIDE + r, n0 + left + $ju * SIDE4 + c, staged(at), staged(at + 1u));
+        let y_row = m0 + above + $iu * SIDE + r;
+        if (y_row < end) {
+            finish(before + y_row, n0 + left + $ju * SIDE4 + c, staged(at), staged(at + 1u));
         }
     }
 #endfor

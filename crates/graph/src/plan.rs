@@ -1,6 +1,6 @@
 //! The memory plan: where each value lies, before anything is allocated.
 
-use crate::lower::{Caps, scratch};
+use crate::lower::{Caps, Cut, Product, cuts, scratch};
 use crate::ops::{Op, Shapes};
 use crate::{Elem, Error, Graph, Precision, Source, ValueId};
 use calotype_tensor::Shape;
@@ -27,6 +27,8 @@ pub struct Plan {
     pub places: HashMap<ValueId, Place>,
     /// Each node's scratch places, by the node's index.
     pub scratch: HashMap<usize, Vec<Place>>,
+    /// How each product is cut up, by the node's index: what slices of k sum needs scratch.
+    pub cuts: HashMap<usize, (Product, Cut)>,
 }
 
 impl Plan {
@@ -54,7 +56,8 @@ enum Owner {
 
 /// Plans a graph for a device. Fails where one value is larger than any of its buffers.
 pub fn plan(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Plan, Error> {
-    let items = items(graph, precision, caps)?;
+    let cuts = cuts(graph, precision, caps);
+    let items = items(graph, precision, caps, &cuts)?;
     // Two orders: largest first packs tightest as a rule; by birth sometimes beats it where sizes are alike.
     let mut by_size: Vec<usize> = (0..items.len()).collect();
     by_size.sort_by_key(|&i| (std::cmp::Reverse(items[i].bytes), items[i].from));
@@ -64,10 +67,16 @@ pub fn plan(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Plan, Er
     });
     let plans = [by_size, by_weight].map(|order| place(&items, &order, caps.max_buffer));
     let [a, b] = plans;
-    Ok(if b.bytes() < a.bytes() { b } else { a })
+    let plan = if b.bytes() < a.bytes() { b } else { a };
+    Ok(Plan { cuts, ..plan })
 }
 
-fn items(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Vec<Item>, Error> {
+fn items(
+    graph: &Graph,
+    precision: Precision,
+    caps: &Caps,
+    cuts: &HashMap<usize, (Product, Cut)>,
+) -> Result<Vec<Item>, Error> {
     let outputs: Vec<ValueId> = graph.outputs().iter().map(|(_, v)| *v).collect();
     let mut items: Vec<Item> = Vec::new();
     let mut item_of: HashMap<ValueId, usize> = HashMap::new();
@@ -92,7 +101,7 @@ fn items(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Vec<Item>, 
             apart.push(index);
             Ok(())
         };
-        for bytes in scratch(&node.op, graph, node.output) {
+        for bytes in scratch(&node.op, graph, node.output, cuts.get(&at)) {
             add(bytes, Owner::Scratch(at), &mut apart)?;
         }
         let mut bytes = bytes_of(graph, node.output, precision);

@@ -6,6 +6,8 @@
 //! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers or defines. Registers
 //!   stay registers this way: naga emits loops that drivers do not always unroll.
 //!
+//! * `$next` is 1, then 2, and so on: for numbers of bindings, where defines decide which there are.
+//!
 //! A define with a value is also a WGSL `const NAME: u32`, so the body stays plain WGSL; within names and types, where
 //! a constant cannot stand, `$NAME` is replaced by the value.
 
@@ -17,7 +19,7 @@ pub fn expand<'a>(
     defines: &[&str],
     shared: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<String, String> {
-    let mut state = State { defines: BTreeMap::new(), imported: Vec::new(), out: String::new(), shared };
+    let mut state = State { defines: BTreeMap::new(), imported: Vec::new(), next: 1, out: String::new(), shared };
     for define in defines {
         let (name, value) = define.split_once('=').unwrap_or((define, ""));
         state.defines.insert(name.to_string(), value.to_string());
@@ -41,6 +43,8 @@ pub fn expand<'a>(
 struct State<'a, 's> {
     defines: BTreeMap<String, String>,
     imported: Vec<String>,
+    /// What `$next` is.
+    next: u32,
     out: String,
     shared: &'s dyn Fn(&str) -> Option<&'a str>,
 }
@@ -101,6 +105,10 @@ impl State<'_, '_> {
             return;
         }
         let mut text = code.to_string();
+        if text.contains("$next") {
+            text = text.replace("$next", &self.next.to_string());
+            self.next += 1;
+        }
         for (name, value) in scope.iter().rev() {
             text = text.replace(&format!("${name}"), &value.to_string());
         }

@@ -1,4 +1,4 @@
-use super::cuts::{Cut, Product, cut};
+use super::cuts::{Cut, Product};
 use super::{Binding, Caps, Dispatch, Operand, Recording};
 use crate::ops::Shapes;
 use crate::plan::{Place, Plan, bytes_of, moments_of};
@@ -64,11 +64,9 @@ impl<'a> Context<'a> {
         vector(channels)
     }
 
-    /// The current node as a product, and how it is cut up on this device. None where its kernel leaves no choice.
+    /// The current node as a product, and how the plan has it cut up. None where its kernel leaves no choice.
     pub fn product(&self) -> Option<(Product, Cut)> {
-        let node = &self.graph.nodes()[self.node];
-        let product = Product::of(self.graph, node, self.precision, self.caps)?;
-        Some((product, cut(self.caps, &product)))
+        self.plan.cuts.get(&self.node).copied()
     }
 
     /// The kernel `stem` under `defines`.

@@ -1,5 +1,5 @@
 use super::bind::{Context, flag};
-use super::cuts::Cut;
+use super::gemm::{Half, launch};
 use crate::ops::Conv2d;
 use crate::{Error, ValueId};
 use calotype_shaders::{conv2d, conv2d_naive};
@@ -12,16 +12,12 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
     let vector = cx.vector(&[channels, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
     let product = cx.product();
-    let variant = match &product {
-        Some((product, cut)) => cx.variant(product.stem, &product.defines(cut.tile))?,
-        None => cx.variant("conv2d_naive", &[a, w, "VEC1"])?,
-    };
-    let overrides = [
+    let operand_overrides = vec![("UPSAMPLE", flag(op.upsample.is_some()))];
+    let result_overrides = vec![
         ("ACTIVATION", op.activation as u32 as f64),
         ("BIAS", flag(op.bias.is_some())),
         ("RESIDUAL", flag(op.residual.is_some())),
         ("IMAGE_BIAS", flag(op.image_bias.is_some())),
-        ("UPSAMPLE", flag(op.upsample.is_some())),
     ];
     let weight = cx.bind(op.weight)?;
     let bias = cx.bind_or(op.bias, &weight)?;
@@ -69,6 +65,7 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
             m: m as u32,
             n: n as u32,
             k: k as u32,
+            k_slice: product.map_or(k, |(_, cut)| cut.slice(k)) as u32,
             m_base: m_base as u32,
             x_base: x.base(vector),
             residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
@@ -88,14 +85,20 @@ pub(super) fn lower(cx: &mut Context, op: &Conv2d, out: ValueId) -> Result<(), E
             image_bias_base: image_bias_base as u32,
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
-        let bindings = vec![x.binding, weight.clone(), bias.clone(), image_bias.clone(), residual, y.binding];
-        if let Some((_, Cut { tile, .. })) = product {
-            let groups = [n.div_ceil(tile.columns) as u32, m.div_ceil(tile.rows) as u32, 1];
-            cx.dispatch(variant, &overrides, params, bindings, groups);
+        let operands = vec![x.binding, weight.clone()];
+        let results = vec![bias.clone(), image_bias.clone(), residual, y.binding];
+        if let Some((product, cut)) = &product {
+            let halves = [
+                Half { bindings: operands, overrides: operand_overrides.clone() },
+                Half { bindings: results, overrides: result_overrides.clone() },
+            ];
+            launch(cx, (product, cut), m, params, halves)?;
         } else {
+            let variant = cx.variant("conv2d_naive", &[a, w, "VEC1"])?;
             let params: conv2d_naive::Params = bytemuck::cast(params);
             let groups = cx.flat(m * n);
-            cx.dispatch(variant, &overrides, params, bindings, groups);
+            let overrides = [&operand_overrides[..], &result_overrides].concat();
+            cx.dispatch(variant, &overrides, params, [operands, results].concat(), groups);
         }
     }
     Ok(())

@@ -36,6 +36,9 @@ pub struct Cut {
     pub splits: usize,
 }
 
+/// What slices of k are multiples of: what every tile takes at a time.
+const SLICE: usize = 64;
+
 /// What was found best on a device, by measuring.
 pub type Tuned = HashMap<Product, Cut>;
 
@@ -78,8 +81,44 @@ impl Product {
     }
 
     /// The defines of the kernel that does it in tiles of one kind.
-    pub(super) fn defines(&self, tile: &Tile) -> Vec<&'static str> {
+    pub(super) fn whole(&self, tile: &Tile) -> Vec<&'static str> {
         self.storage.iter().chain(tile.defines).copied().chain(self.role).collect()
+    }
+
+    /// The defines of the kernel that sums slices of k. What is done to the operands happens there; there is none that
+    /// normalises them.
+    pub(super) fn split(&self, tile: &Tile) -> Vec<&'static str> {
+        let role = self.role.filter(|role| *role != "MOMENTS");
+        self.storage.iter().chain(tile.defines).copied().chain(role).chain(["SPLIT"]).collect()
+    }
+
+    /// The defines of the kernel that adds those up. What is done to the results happens here.
+    pub(super) fn join(&self) -> Vec<&'static str> {
+        let role = self.role.filter(|role| *role == "MOMENTS");
+        [self.storage[0], "JOIN"].into_iter().chain(role).collect()
+    }
+}
+
+impl Cut {
+    fn whole(tile: &'static Tile) -> Self {
+        Self { tile, splits: 1 }
+    }
+
+    /// About `splits` slices of a product's `k`. None where that is no more than one.
+    fn split(tile: &'static Tile, k: usize, splits: usize) -> Option<Self> {
+        let cut = Self { tile, splits };
+        let splits = k.div_ceil(cut.slice(k));
+        (splits > 1).then_some(Self { splits, ..cut })
+    }
+
+    /// How much of `k` a workgroup sums.
+    pub(super) fn slice(&self, k: usize) -> usize {
+        k.div_ceil(self.splits).next_multiple_of(SLICE)
+    }
+
+    /// Bytes of the slices' sums, which are f32.
+    pub(super) fn scratch(&self, product: &Product) -> Option<u64> {
+        (self.splits > 1).then_some((4 * self.splits * product.rows * product.columns) as u64)
     }
 }
 
@@ -101,16 +140,52 @@ impl fmt::Display for Cut {
 }
 
 /// The ways to cut a product up on a device, those whose kernels have the workgroup memory they need. There is always
-/// one, and no two have the same name.
+/// one, and no two have the same name. Those that leave k whole come first; the others have two slices, or as many as
+/// the device has workgroups to spare, or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
     let tiles = tiles(caps, product.storage == ["A_F16", "W_F16"]);
-    let fits = |tile: &Tile| {
-        Variant::find(product.stem, &product.defines(tile))
-            .is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
+    let fits = |defines: &[&str]| {
+        Variant::find(product.stem, defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
     };
     let (last, others) = tiles.split_last().expect("a device has a tile for everything");
-    let able = others.iter().filter(|tile| fits(tile)).chain([last]);
-    able.map(|tile| Cut { tile, splits: 1 }).collect()
+    let able = others.iter().filter(|tile| fits(&product.whole(tile))).chain([last]);
+    let mut all: Vec<Cut> = able.map(Cut::whole).collect();
+    for tile in tiles.iter().rev().filter(|tile| fits(&product.split(tile))) {
+        let most = caps.at_once / groups(product, tile);
+        for splits in [2, most / 2, most] {
+            let cut = Cut::split(tile, product.k, splits.max(2));
+            let bound = |cut: &Cut| cut.scratch(product) <= Some(caps.max_binding.min(caps.max_buffer));
+            all.extend(cut.filter(bound).filter(|cut| !all.contains(cut)));
+        }
+    }
+    all
+}
+
+/// Tiles of a product.
+fn groups(product: &Product, tile: &Tile) -> usize {
+    product.rows.div_ceil(tile.rows) * product.columns.div_ceil(tile.columns)
+}
+
+/// Products of one graph whose k is split, at most: those that gain most. Each is a launch more, and an evaluation of
+/// Stable Diffusion 1.5 at 512x512, which takes 289 without, is held to 300.
+const MOST_SPLIT: usize = 11;
+
+/// How each product of a graph is cut up, by its node.
+pub(crate) fn cuts(graph: &Graph, precision: Precision, caps: &Caps) -> HashMap<usize, (Product, Cut)> {
+    let nodes = graph.nodes().iter().enumerate();
+    let products = nodes.filter_map(|(at, n)| Some((at, Product::of(graph, n, precision, caps)?)));
+    let mut cuts: HashMap<_, _> = products.map(|(at, p)| (at, (p, cut(caps, &p)))).collect();
+    let mut split: Vec<(f64, usize, Cut)> = Vec::new();
+    for (at, (product, cut)) in cuts.iter().filter(|(_, (_, cut))| cut.splits > 1) {
+        let whole = estimated(caps, product, |cut| cut.splits == 1);
+        split.push((time(caps, product, cut) - time(caps, product, &whole), *at, whole));
+    }
+    split.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let most = if caps.only_cut.is_some() { split.len() } else { MOST_SPLIT };
+    for (_, at, whole) in split.into_iter().skip(most) {
+        cuts.entry(at).and_modify(|(_, cut)| *cut = whole);
+    }
+    cuts
 }
 
 /// The cut of a product on a device.
@@ -122,29 +197,43 @@ pub fn cut(caps: &Caps, product: &Product) -> Cut {
     // What is remembered may be of a tier that is not used today.
     match caps.tuned.get(product) {
         Some(tuned) if all.contains(tuned) => *tuned,
-        _ => estimated(caps, product),
+        _ => estimated(caps, product, |cut| cut.splits == 1 || !caps.software),
     }
 }
 
-/// The cut of a product by the table: the one that is through first, round after round of workgroups. That takes the
-/// largest tile where there is work for it and smaller ones for the UNet's small levels (8x8 pixels are 128 rows).
-pub fn estimated(caps: &Caps, product: &Product) -> Cut {
-    let all = candidates(caps, product);
-    let best = all.iter().copied().min_by(|a, b| time(caps, product, a).total_cmp(&time(caps, product, b)));
-    best.expect("there is always one")
+/// The cut of a product by the table, among those that are `allowed`: the one that is through first, round after round of
+/// workgroups. That takes the largest tile where there is work for it, and smaller ones or slices of k for the UNet's
+/// small levels (8x8 pixels are 128 rows). Shaders that run in software have workgroups enough for a processor's few
+/// cores at every level, and k stays whole.
+pub fn estimated(caps: &Caps, product: &Product, allowed: impl Fn(&Cut) -> bool) -> Cut {
+    let all = candidates(caps, product).into_iter().filter(allowed);
+    let best = all.min_by(|a, b| time(caps, product, a).total_cmp(&time(caps, product, b)));
+    best.expect("one that leaves k whole is always there, and allowed")
 }
 
-/// About how long a cut takes, in a unit that the cuts of one product share.
+/// About how long a cut takes, in multiply-adds of one workgroup at pace 1. Launches and memory are reckoned as on a large
+/// GPU with tensor cores, of whose 200 TFLOP/s a workgroup has 0.75 million multiply-adds a µs; slower ones lose less by
+/// a launch. All of it is estimated, and none measured.
 pub fn time(caps: &Caps, product: &Product, cut: &Cut) -> f64 {
-    let tile = cut.tile;
-    let groups = product.rows.div_ceil(tile.rows) * product.columns.div_ceil(tile.columns);
-    (groups.div_ceil(caps.at_once) * tile.rows * tile.columns) as f64 / tile.pace
+    /// How much of k a workgroup could have summed while it begins and ends.
+    const START: usize = 64;
+    /// 3 µs: what a launch waits for the one before it.
+    const LAUNCH: f64 = 2.3e6;
+    /// 2 TB/s: the sums come from the cache, as a rule.
+    const BYTE: f64 = 0.4;
+    let Cut { tile, splits } = cut;
+    let rounds = (groups(product, tile) * splits).div_ceil(caps.at_once);
+    let sums = (rounds * tile.rows * tile.columns * (cut.slice(product.k) + START)) as f64 / tile.pace;
+    // Written once and read once.
+    sums + cut.scratch(product).map_or(0.0, |bytes| LAUNCH + 2.0 * BYTE * bytes as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::lower::Matrices;
+    use crate::ops::Matmul;
+    use crate::{Elem, Layout, Rate};
     use std::sync::Arc;
 
     fn nvidia() -> Caps {
@@ -155,26 +244,79 @@ mod tests {
         Product { stem: "conv2d", storage: ["A_F16", "W_F16"], role: None, rows, columns, k: 9 * columns }
     }
 
+    fn name(caps: &Caps, product: &Product) -> String {
+        cut(caps, product).to_string()
+    }
+
     #[test]
     fn large_products_get_large_tiles_and_small_ones_many() {
-        let name = |caps: &Caps, product: &Product| cut(caps, product).to_string();
         assert_eq!(name(&nvidia(), &conv(16384, 1280)), "coop 128x128");
-        assert_eq!(
-            name(&nvidia(), &conv(8192, 320)),
-            "coop 128x64",
-            "a third of a tile would be wasted at 128"
-        );
-        assert_eq!(name(&nvidia(), &conv(512, 1280)), "coop 128x64");
-        assert_eq!(name(&nvidia(), &conv(128, 1280)), "coop 32x32");
+        let third = "a third of a tile would be wasted at 128";
+        assert_eq!(name(&nvidia(), &conv(8192, 320)), "coop 128x64", "{third}");
+        let shallow = Product { k: 640, ..conv(512, 1280) };
+        assert_eq!(name(&nvidia(), &shallow), "coop 128x64");
+        assert_eq!(name(&nvidia(), &Product { k: 320, ..conv(128, 1280) }), "coop 32x32");
         // A device that does less at a time has no use for small tiles so soon.
-        let smaller = Caps { at_once: 40, ..nvidia() };
-        assert_eq!(name(&smaller, &conv(512, 1280)), "coop 128x128");
+        assert_eq!(name(&Caps { at_once: 40, ..nvidia() }, &shallow), "coop 128x128");
         // What does not fit, or is not stored in halves, gets other tiles.
         let small = Caps { workgroup_bytes: 16 << 10, ..nvidia() };
-        assert_eq!(name(&small, &conv(128, 128)), "plain 64x64");
+        assert_eq!(name(&small, &Product { k: 64, ..conv(128, 128) }), "plain 64x64");
         let floats = Product { storage: ["A_F32", "W_F32"], ..conv(8192, 320) };
         assert_eq!(name(&nvidia(), &floats), "plain 64x64");
         assert_eq!(name(&Caps { software: true, ..Caps::default() }, &floats), "rows 32x256");
+    }
+
+    #[test]
+    fn deep_products_of_few_results_are_split() {
+        assert_eq!(name(&nvidia(), &conv(128, 1280)), "coop 128x128 k/12");
+        assert_eq!(name(&nvidia(), &conv(512, 1280)), "coop 128x128 k/3");
+        let packed = Product { storage: ["A_H16", "W_H16"], ..conv(128, 1280) };
+        assert_eq!(name(&Caps::default(), &packed), "plain 64x64 k/3");
+        assert_eq!(name(&Caps { software: true, ..Caps::default() }, &packed), "rows 32x256");
+        // Rows are normalised as they are read: not once a slice.
+        let normed = Product { stem: "matmul", role: Some("NORM"), ..conv(128, 1280) };
+        assert_eq!(name(&nvidia(), &normed), "coop 32x32");
+    }
+
+    #[test]
+    fn slices_make_up_k() {
+        for (caps, product) in [
+            (nvidia(), conv(128, 1280)),
+            (nvidia(), Product { k: 200, ..conv(150, 136) }),
+            (Caps::default(), Product { k: 324, ..conv(81, 72) }),
+            (Caps::default(), Product { k: 129, ..conv(1, 4) }),
+        ] {
+            let all = candidates(&caps, &product);
+            assert!(all.iter().any(|cut| cut.splits > 1), "{product}");
+            for cut in all {
+                let slice = cut.slice(product.k);
+                assert_eq!(product.k.div_ceil(slice), cut.splits, "{product}, {cut}");
+                assert!(slice.is_multiple_of(SLICE));
+            }
+        }
+        let shallow = candidates(&nvidia(), &Product { k: 64, ..conv(128, 128) });
+        assert!(shallow.iter().all(|cut| cut.splits == 1));
+    }
+
+    #[test]
+    fn of_a_graph_the_products_that_gain_most_are_split() {
+        let mut graph = Graph::new("products");
+        let depths: Vec<usize> = (0..2 * MOST_SPLIT).map(|i| if i % 4 == 3 { 10240 } else { 5120 }).collect();
+        for (i, &k) in depths.iter().enumerate() {
+            let x = graph.input(&format!("x{i}"), [128, k], Elem::Float, Rate::Step);
+            let weight = graph.weight(&[&format!("w{i}")], [1280, k], Layout::Matrix, [k, 1280]);
+            graph.push(&format!("y{i}"), Matmul::new(x, weight, None)).unwrap();
+        }
+        let split = |caps: &Caps| -> Vec<usize> {
+            let all = cuts(&graph, Precision::F32, caps);
+            (0..depths.len()).filter(|at| all[at].1.splits > 1).collect()
+        };
+        let caps = Caps::default();
+        let found = split(&caps);
+        assert_eq!(found.len(), MOST_SPLIT, "{found:?}");
+        assert!((0..depths.len()).all(|at| depths[at] == 5120 || found.contains(&at)), "{found:?}");
+        // What is forced is so everywhere.
+        assert_eq!(split(&Caps { only_cut: Some(1), ..caps }).len(), depths.len());
     }
 
     #[test]
@@ -185,7 +327,11 @@ mod tests {
         let tuned = Arc::new(Tuned::from([(product, all[2])]));
         let caps = Caps { tuned, ..caps };
         assert_eq!(cut(&caps, &product), all[2]);
-        assert_eq!(cut(&caps, &conv(4096, 320)), estimated(&caps, &conv(4096, 320)), "another product");
+        assert_eq!(
+            cut(&caps, &conv(4096, 320)),
+            estimated(&caps, &conv(4096, 320), |_| true),
+            "another product"
+        );
         let forced = Caps { only_cut: Some(3), ..caps.clone() };
         assert_eq!(cut(&forced, &product), all[3]);
         let beyond = Caps { only_cut: Some(99), ..caps.clone() };

@@ -1,5 +1,5 @@
 use super::bind::{Context, flag};
-use super::cuts::Cut;
+use super::gemm::{Half, launch};
 use crate::ops::Matmul;
 use crate::{Error, ValueId};
 use calotype_shaders::{matmul, matmul_naive};
@@ -12,16 +12,12 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
     let vector = cx.vector(&[k, n]);
     let (a, w) = (cx.a(), cx.w(op.weight));
     let product = cx.product();
-    let variant = match &product {
-        Some((product, cut)) => cx.variant(product.stem, &product.defines(cut.tile))?,
-        None => cx.variant("matmul_naive", &[a, w, "VEC1"])?,
-    };
-    let overrides = [
+    let operand_overrides = vec![("BESIDE", flag(op.beside.is_some()))];
+    let result_overrides = vec![
         ("ACTIVATION", op.activation as u32 as f64),
         ("BIAS", flag(op.bias.is_some())),
         ("RESIDUAL", flag(op.residual.is_some())),
         ("GATED", flag(op.gated)),
-        ("BESIDE", flag(op.beside.is_some())),
     ];
     let weight = cx.bind(op.weight)?;
     let bias = cx.bind_or(op.bias, &weight)?;
@@ -41,6 +37,7 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
             m: m as u32,
             n: n as u32,
             k: k as u32,
+            k_slice: product.map_or(k, |(_, cut)| cut.slice(k)) as u32,
             m_base: first as u32,
             x_base: x.base(vector),
             residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
@@ -51,21 +48,26 @@ pub(super) fn lower(cx: &mut Context, op: &Matmul, out: ValueId) -> Result<(), E
             eps: op.norm.as_ref().map_or(0.0, |n| n.eps),
         };
         let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
-        let mut bindings = vec![x.binding, weight.clone(), bias.clone(), residual, y.binding];
-        if let Some((_, Cut { tile, .. })) = product {
+        let mut operands = vec![x.binding, weight.clone()];
+        let mut results = vec![bias.clone(), residual, y.binding];
+        if let Some((product, cut)) = &product {
             match &op.norm {
-                Some(norm) => bindings.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(op.x)?]),
-                None => bindings.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),
+                Some(norm) => operands.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(op.x)?]),
+                None => operands.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),
             }
             if op.moments {
-                bindings.push(cx.moments(out)?);
+                results.push(cx.moments(out)?);
             }
-            let groups = [n.div_ceil(tile.columns) as u32, m.div_ceil(tile.rows) as u32, 1];
-            cx.dispatch(variant, &overrides, params, bindings, groups);
+            let halves = [
+                Half { bindings: operands, overrides: operand_overrides.clone() },
+                Half { bindings: results, overrides: result_overrides.clone() },
+            ];
+            launch(cx, (product, cut), m, params, halves)?;
         } else {
+            let variant = cx.variant("matmul_naive", &[a, w, "VEC1"])?;
             let params: matmul_naive::Params = bytemuck::cast(params);
             let groups = cx.flat(m * n);
-            cx.dispatch(variant, &overrides, params, bindings, groups);
+            cx.dispatch(variant, &result_overrides, params, [operands, results].concat(), groups);
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ mod bind;
 mod conv2d;
 mod cuts;
 mod elementwise;
+mod gemm;
 mod matmul;
 mod norm;
 mod steps;
@@ -16,6 +17,7 @@ use crate::plan::Plan;
 use crate::{Error, Graph, Precision, ValueId};
 use bind::Context;
 use calotype_shaders::Variant;
+pub(crate) use cuts::cuts;
 pub use cuts::{Cut, Product, Tuned, candidates, cut, estimated, time};
 use std::sync::Arc;
 pub use tiles::{Matrices, Tier, at_once};
@@ -30,7 +32,7 @@ pub struct Caps {
     /// The cooperative matrices that products use.
     pub matrices: Option<Matrices>,
     /// Of the ways to cut up a product ([`candidates`]) use the one of this number only, or the last where there are
-    /// fewer: how each is tried.
+    /// fewer: how each is tried. A graph's launches are not held to any number then.
     pub only_cut: Option<usize>,
     /// How products are best cut up, as far as that was measured; for others there is an estimate.
     pub tuned: Arc<Tuned>,
@@ -123,10 +125,15 @@ pub struct Recording {
 }
 
 /// Bytes a node needs for itself while it runs, each range in a buffer of its own.
-pub(crate) fn scratch(op: &Op, shapes: &dyn Shapes, output: ValueId) -> Vec<u64> {
+pub(crate) fn scratch(
+    op: &Op,
+    shapes: &dyn Shapes,
+    output: ValueId,
+    cut: Option<&(Product, Cut)>,
+) -> Vec<u64> {
     match op {
         Op::GroupNorm(op) => norm::scratch(op, shapes.shape(output)),
-        _ => Vec::new(),
+        _ => cut.and_then(|(product, cut)| cut.scratch(product)).into_iter().collect(),
     }
 }
 

@@ -126,7 +126,12 @@ fn stable_diffusion() -> Vec<Case> {
 fn awkward() -> Vec<Case> {
     let asymmetric = Padding { top: 0, left: 0, bottom: 1, right: 1 };
     let lopsided = Padding { top: 2, left: 0, bottom: 1, right: 3 };
+    let deep = conv([2, 3, 5, 76], 44);
     vec![
+        // What is worth splitting along k: slices begin and end in the middle of a tap.
+        Conv { image_bias: Some(2), activation: Activation::Silu, residual: true, ..deep }.case("deep"),
+        Conv { upsample: Some([6, 9]), stride: 2, ..deep }.case("deep_upsample"),
+        conv([1, 9, 9, 68], 260).case("deep_past_a_tile"),
         conv([1, 1, 1, 1], 1).case("one"),
         conv([1, 1, 1, 4], 4).case("one_pixel"),
         conv([1, 1, 17, 8], 8).case("one_row"),

@@ -44,6 +44,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("clip_fc1", [77, 768, 3072], with(Activation::QuickGelu)),
         case("clip_fc2", [77, 3072, 768], residual),
         case("time_embedding", [1, 320, 1280], with(Activation::Silu)),
+        // What is worth splitting along k, which no slice divides.
+        case("deep", [5, 1000, 36], Fused { activation: Activation::Silu, ..residual }),
+        case("deep_plain", [70, 1160, 264], plain),
         // Awkward sizes.
         case("one", [1, 1, 1], bias),
         case("one_row", [1, 64, 64], bias),
