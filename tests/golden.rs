@@ -1,7 +1,7 @@
 //! `stages.json`: one call of each stage. The bounds are of the golden's largest magnitude.
 
 use crate::support::{Device, Golden, MODELS, Report, nhwc, nth};
-use calotype::{DType, HostTensor, Model, Precision};
+use calotype::{Choice, DType, HostTensor, Model, Precision};
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Error, Executor, Graph, Ports, ProgramSpec, WeightFetch, passes};
 use calotype_models::{clip, unet, vae};
@@ -71,10 +71,12 @@ fn check(
     for model in MODELS {
         let golden = Golden::open(model, "stages");
         let opened = golden.model();
-        for device in Device::all().into_iter().chain(Device::tiers()) {
+        let split = Choice { only_cut: Some(usize::MAX), ..Choice::default() };
+        let split = Device::gpu("gpu, k split", split);
+        for device in Device::all().into_iter().chain(split).chain(Device::tiers()) {
             let precisions = match device.name {
                 // The CPU computes in f32 whatever is stored.
-                "cpu" => &[Precision::F32][..],
+                "cpu" | "gpu, k split" => &[Precision::F32][..],
                 "gpu" | "plain gpu" => &[Precision::F32, Precision::F16],
                 // Tiers are about f16.
                 _ => &[Precision::F16],
