@@ -33,6 +33,9 @@ mod memory;
 /// Lost devices, damaged weights, numbers that overflow: errors that name what happened, and where.
 mod failures;
 
+/// How products are best cut up on a device: tried once, remembered, with the same numbers.
+mod tuning;
+
 /// Launches timed one by one, and a device's best rates.
 mod profile;
 

@@ -9,7 +9,7 @@ use crate::tuned::{Findings, Found, Memo};
 use calotype_graph::lower::{Cut, Product, Tuned, candidates, cut, time};
 use calotype_graph::{Caps, Error, Executor, ProgramSpec, Recording, lower, plan};
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,9 +57,9 @@ struct Question {
     node_flops: u64,
 }
 
-/// A program with every question's cut of each number. None where it does not get along with the memory that it takes with
-/// the table's cuts.
-type Drafts = Vec<Option<Recording>>;
+/// A program with every question's cut of each number, and which cut its nodes got. None where it does not get along with
+/// the memory that it takes with the table's cuts.
+type Drafts = Vec<Option<(Recording, HashMap<usize, (Product, Cut)>)>>;
 
 impl Tuner {
     /// With what earlier starts found. None where nothing is to be tuned, or no clock could tell.
@@ -207,7 +207,7 @@ fn drafts(spec: &ProgramSpec<'_>, questions: &[Question], caps: &Caps, before: &
         tuned.extend(questions.iter().filter_map(|q| Some((q.product, *q.cuts.get(round)?))));
         let caps = Caps { tuned: Arc::new(tuned), ..caps.clone() };
         let plan = plan::plan(spec.graph, spec.precision, &caps).ok().filter(|p| fits(&p.buffers, before))?;
-        lower(spec.graph, &plan, spec.precision, &caps).ok()
+        Some((lower(spec.graph, &plan, spec.precision, &caps).ok()?, plan.cuts))
     };
     (0..rounds).map(draft).collect()
 }
@@ -236,7 +236,7 @@ async fn measure(
         let part = Recording { name: draft.name.clone(), dispatches, nodes: Vec::new() };
         GpuProgram::new(&gpu.device, &gpu.pipelines, &gpu.weights, arenas, spec, &part)
     };
-    let Some(Some(table)) = drafts.first() else { return Ok(Vec::new()) };
+    let Some(Some((table, _))) = drafts.first() else { return Ok(Vec::new()) };
     let mut nodes = alike(&question.nodes, table);
     nodes.truncate((FLOPS_A_SUBMIT / question.node_flops.max(1)).clamp(1, NODES as u64) as usize);
     let mut first = program(table, &nodes)?;
@@ -253,7 +253,10 @@ async fn measure(
     let mut programs = vec![(0, first)];
     let mut firsts = vec![seconds];
     for (at, draft) in drafts.iter().enumerate().take(question.cuts.len()).skip(1) {
-        if let Some(draft) = draft {
+        let wanted = (question.product, question.cuts[at]);
+        if let Some((draft, cuts)) = draft
+            && nodes.iter().all(|node| cuts.get(node) == Some(&wanted))
+        {
             let other = program(draft, &nodes)?;
             firsts.push(other.seconds(&gpu.device).await?);
             programs.push((at, other));

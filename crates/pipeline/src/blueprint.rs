@@ -195,7 +195,8 @@ impl Blueprint {
             let plan = plan::plan(graph, self.precision, caps)?;
             let dispatches = lower(graph, &plan, self.precision, caps)?.dispatches.len();
             weight_bytes += own;
-            params_bytes += dispatches as u64 * caps.alignment.max(256);
+            // Tuning, which comes later, may do any product in two launches.
+            params_bytes += (dispatches + plan.cuts.len()) as u64 * caps.alignment.max(256);
             stages.push(StagePlan {
                 name: stage.name.into(),
                 weight_bytes: own,

@@ -176,7 +176,9 @@ pub(crate) fn cuts(graph: &Graph, precision: Precision, caps: &Caps) -> HashMap<
     let products = nodes.filter_map(|(at, n)| Some((at, Product::of(graph, n, precision, caps)?)));
     let mut cuts: HashMap<_, _> = products.map(|(at, p)| (at, (p, cut(caps, &p)))).collect();
     let mut split: Vec<(f64, usize, Cut)> = Vec::new();
-    for (at, (product, cut)) in cuts.iter().filter(|(_, (_, cut))| cut.splits > 1) {
+    // What was measured to gain is worth its launch, and is not counted.
+    let estimated_split = |p: &Product, cut: &Cut| cut.splits > 1 && caps.tuned.get(p) != Some(cut);
+    for (at, (product, cut)) in cuts.iter().filter(|(_, (p, cut))| estimated_split(p, cut)) {
         let whole = estimated(caps, product, |cut| cut.splits == 1);
         split.push((time(caps, product, cut) - time(caps, product, &whole), *at, whole));
     }
