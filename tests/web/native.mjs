@@ -1,13 +1,17 @@
 // The same picture from the command line, and what is in a PNG.
 
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { inflateSync } from "node:zlib";
 
 export const root = new URL("../../", import.meta.url).pathname;
 const binary = process.env.CALOTYPE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/calotype");
+
+/** Runs a program to its end, which other tests need not wait for; an error where it fails. */
+export const run = promisify(execFile);
 
 /** The tiny model of the goldens. */
 export const TINY = join(root, "tests/goldens/sd1-tiny/model");
@@ -24,10 +28,10 @@ export async function inFolder(body) {
 
 /** Draws on the CPU in f32; the flags are those of `calotype generate`. Returns the PNG's bytes. */
 export function draw(flags) {
-  return inFolder((folder) => {
+  return inFolder(async (folder) => {
     const file = join(folder, "out.png");
     const fixed = ["--backend", "cpu", "--dtype", "f32", "-o", file];
-    execFileSync(binary, ["generate", ...flags, ...fixed], { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
+    await run(binary, ["generate", ...flags, ...fixed], { cwd: root });
     return readFileSync(file);
   });
 }

@@ -2,8 +2,9 @@
 //
 //   cargo xtask web && cargo build --release && npm ci --prefix tests/web && node tests/web/run.mjs [WORDS]
 //
-// WORDS choose the tests whose names hold one of them. CHROMIUM names another browser than /usr/bin/chromium,
-// PATIENCE how many seconds a test waits for one thing, where a machine is busier than 240 of them.
+// WORDS choose the tests whose names hold one of them. CHROMIUM names another browser than /usr/bin/chromium, JOBS how
+// many of them are at work at a time (2), PATIENCE how many seconds a test waits for one thing, where a machine is busier
+// than 240 of them.
 
 import { chromium } from "playwright-core";
 import { join } from "node:path";
@@ -24,6 +25,9 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // Chromium has the driver zero workgroup memory, and SwiftShader makes that a store for each number: three quarters of
+  // what it compiles. With this, Chromium's own loop does.
+  "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
   // A GPU that a test loses does not cost the pages after it theirs.
   "--disable-domain-blocking-for-3d-apis",
   "--disable-gpu-process-crash-limit",
@@ -33,23 +37,15 @@ const FLAGS = [
 /** Milliseconds that a test waits for one thing. */
 const PATIENCE = 1000 * Number(process.env.PATIENCE ?? 240);
 
+const JOBS = Number(process.env.JOBS ?? 2);
 const words = process.argv.slice(2);
-const server = await serve({
-  "/": join(root, "web/dist"),
-  "/test/": join(root, "tests/web"),
-  "/goldens/": join(root, "tests/goldens"),
-  // Most tests draw with the tiny model of the goldens, whatever the page's own one is.
-  "/tiny/": listed(join(root, "tests/goldens/sd1-tiny/model")),
-  "/big/": big,
-});
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
-// A test's name has more words than one; what the files export besides serves each other.
-const tests = [typeTests, pageTests, troubleTests, engineTests, sourceTests]
+// A test's name has more words than one; what the files export besides serves each other. The longest come first.
+const tests = [engineTests, pageTests, troubleTests, sourceTests, typeTests]
   .flatMap((module) => Object.entries(module))
   .filter(([name]) => name.includes("_") && (!words.length || words.some((word) => name.includes(word))));
 
-/** Runs one test in a browser profile of its own; whether it passed. */
-async function passes([name, test]) {
+/** Runs one test in a profile of its own; whether it passed. */
+async function passes([name, test], { browser, server }) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, acceptDownloads: true });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
@@ -75,20 +71,35 @@ async function passes([name, test]) {
   }
 }
 
+/** Runs tests, each in one of several browsers with a server of its own; those that fail. */
 async function failing(tests) {
-  const failed = [];
-  for (const test of tests) if (!(await passes(test))) failed.push(test);
+  const [waiting, failed] = [[...tests], []];
+  const job = async () => {
+    const server = await serve({
+      "/": join(root, "web/dist"),
+      "/test/": join(root, "tests/web"),
+      "/goldens/": join(root, "tests/goldens"),
+      // Most tests draw with the tiny model of the goldens, whatever the page's own one is.
+      "/tiny/": listed(join(root, "tests/goldens/sd1-tiny/model")),
+      "/big/": big,
+    });
+    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+    try {
+      for (let test; (test = waiting.shift()); ) if (!(await passes(test, { browser, server }))) failed.push(test);
+    } finally {
+      await browser.close();
+      server.close();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(JOBS, tests.length) }, job));
   return failed;
 }
 
-try {
-  const first = await failing(tests);
-  // Software WebGPU on a machine that others share can run into a time-out: one more try for each, in the open.
-  if (first.length) console.log(`once more: ${first.map(([name]) => name).join(", ")}`);
-  const failed = await failing(first);
-  console.log(`${tests.length - failed.length} passed (${first.length - failed.length} at the second try), ${failed.length} failed`);
-  process.exitCode = failed.length || tests.length === 0 ? 1 : 0;
-} finally {
-  await browser.close();
-  server.close();
-}
+const began = Date.now();
+const first = await failing(tests);
+// Software WebGPU on a machine that others share can run into a time-out: one more try for each, in the open.
+if (first.length) console.log(`once more: ${first.map(([name]) => name).join(", ")}`);
+const failed = await failing(first);
+const [passed, late, minutes] = [tests.length - failed.length, first.length - failed.length, (Date.now() - began) / 6e4];
+console.log(`${passed} passed (${late} at the second try), ${failed.length} failed, in ${minutes.toFixed(1)} minutes`);
+process.exitCode = failed.length || tests.length === 0 ? 1 : 0;

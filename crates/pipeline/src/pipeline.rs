@@ -114,6 +114,16 @@ impl Pipeline {
         plan(&self.model, request, self.precision, &self.exec.caps())
     }
 
+    /// Brings to the device what a request takes, weights and kernels, as its run would otherwise do first. Kernels may
+    /// still be compiling when this is done.
+    pub async fn prepare_for(&mut self, request: &Request) -> Result<()> {
+        request.check()?;
+        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
+        let size = Size::of(request, &self.model, &program, request.guided())?;
+        self.prepare_text().await?;
+        self.prepare(size).await
+    }
+
     /// A prompt as the UNet attends to it: `[1, T, hidden]` f32. Prompts longer than T ids lose their end, which is
     /// logged as a warning that quotes it.
     pub async fn encode_text(&mut self, prompt: &str) -> Result<HostTensor> {

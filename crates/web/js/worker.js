@@ -1,6 +1,7 @@
 // The Worker: it holds the engine, and answers one call after the other.
 
 import init, { Engine, Sha256, heapBytes, lastPanic, samplers, settings } from "./calotype_web.js";
+import { compiled } from "./kernels.js";
 import { LocalFiles } from "./local.js";
 import { RemoteFiles } from "./remote.js";
 import * as store from "./store.js";
@@ -39,17 +40,26 @@ const calls = {
 
   async generate({ words, latents, preview, canvas: key }, tell) {
     stopped = false;
+    const began = performance.now();
+    await engine.prepare(words, latents);
+    await compiled();
+    const load = performance.now() - began;
+    if (stopped) throw Object.assign(new Error("stopped before the first step"), { name: "StoppedError" });
     const canvas = canvases.get(key);
     const done = await engine.generate(words, latents, preview, (step, steps, seconds, image) => {
       if (canvas && image) paint(canvas, image);
       tell({ step, steps, seconds, ...(canvas ? { shown: Boolean(image) } : { preview: image }) });
       return stopped;
     });
+    done.timings.load += load;
     if (canvas) paint(canvas, done.pictures[0]);
     return done;
   },
 
-  encodeText: ({ prompt }) => engine.encodeText(prompt),
+  async encodeText({ prompt }) {
+    await compiled();
+    return engine.encodeText(prompt);
+  },
 
   plan: ({ words }) => engine.plan(words),
   memory: () => ({ ...engine.memory(), jsBytes: performance.memory?.usedJSHeapSize }),

@@ -5,7 +5,7 @@ use crate::preview::{Colours, Preview};
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Error as GraphError, Executor, Precision};
-use calotype_pipeline::{Error, Form, Pipeline, Progress, Wishes};
+use calotype_pipeline::{Denoising, Error, Form, Pipeline, Progress, Wishes};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,7 +27,8 @@ struct Loaded {
     pipeline: Pipeline,
     /// Steps and guidance where a request says nothing.
     form: Form,
-    colours: Colours,
+    /// What its previews are made with, once there was one.
+    colours: Option<Colours>,
 }
 
 /// How a model is loaded.
@@ -68,9 +69,9 @@ impl Engine {
         self.model.is_some()
     }
 
-    /// Opens a model folder, uploads its weights and compiles its kernels for a picture of its own size. `options` are
-    /// JSON: `dtype` (`f32` or `f16`) and `fewSteps` (whether to). The model before it goes only when this one's files
-    /// are found to fit together.
+    /// Opens a model folder, uploads its weights and has the kernels for a picture of its own size compiled, which may go
+    /// on after this. `options` are JSON: `dtype` (`f32` or `f16`) and `fewSteps` (whether to). The model before it goes
+    /// only when this one's files are found to fit together.
     pub async fn load(&mut self, name: String, files: Files, options: &str) -> Result<JsValue> {
         let options = serde_json::from_str(options)?;
         let opened = Opened::folder(name, &Rc::new(files)).await?;
@@ -110,9 +111,7 @@ impl Engine {
         let executor: Rc<dyn Executor> = self.gpu.clone();
         let mut pipeline = Pipeline::new(executor, model, precision);
         let start = Instant::now();
-        let states = [pipeline.encode_text("").await?];
-        drop(pipeline.denoise(&request, request.guided().then_some(&states), &states).await?);
-        let colours = Colours::of(&mut pipeline, size).await?;
+        pipeline.prepare_for(&request).await?;
         let model = pipeline.model();
         let told = json!({
             "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": model.scheduler.sampler.to_string(),
@@ -122,7 +121,7 @@ impl Engine {
             "fewSteps": model.defaults.few_steps.as_ref().map(|_| form.few_steps),
             "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
         });
-        self.model = Some(Loaded { opened, pipeline, form, colours });
+        self.model = Some(Loaded { opened, pipeline, form, colours: None });
         object(&told)
     }
 
@@ -151,6 +150,24 @@ impl Engine {
         Ok(pipeline.encode_text(&prompt).await?.to_f32())
     }
 
+    /// Brings what a request takes to the device and has its kernels compiled, which may go on after this. A request that
+    /// is refused is refused before anything is allocated for it.
+    pub async fn prepare(&mut self, words: String, latents: Option<Vec<f32>>) -> Result<()> {
+        let Loaded { pipeline, form, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        let request = request::parse(&words, latents, form, pipeline.model())?;
+        pipeline.plan(&request)?;
+        let prepared = pipeline.prepare_for(&request).await;
+        Ok(self.after(prepared)?)
+    }
+
+    /// What came of using the device: nothing more comes from one that failed, and the next load opens another.
+    fn after<T>(&mut self, used: calotype_pipeline::Result<T>) -> calotype_pipeline::Result<T> {
+        if let Err(Error::Graph(GraphError::OutOfMemory { .. } | GraphError::Device(_))) = used {
+            self.model = None;
+        }
+        used
+    }
+
     /// Draws. `each_step` is called with the step, their number, the seconds since the first, and every `every` steps
     /// (0: never) with a preview `{width, height, pixels}`; where it returns true the run stops.
     pub async fn generate(
@@ -163,28 +180,32 @@ impl Engine {
         notes::take();
         let Loaded { pipeline, form, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
         let request = request::parse(&words, latents, form, pipeline.model())?;
-        // A picture that is refused is refused before anything is allocated for it.
-        pipeline.plan(&request)?;
+        let size = request.size(pipeline.model())?;
         let mut thrown = None;
-        let output = pipeline
-            .text_to_image(&request, async |at, run| {
+        let output = async {
+            if every > 0 && colours.is_none() {
+                *colours = Some(Colours::of(pipeline, size).await?);
+            }
+            let each_step = async |at: &Progress, run: &Denoising<'_>| {
                 let looks = every > 0 && at.step % every == 0 && at.step < at.steps;
-                let shown = if looks { colours.paint(&run.latents().await?) } else { None };
+                let shown = match colours.as_ref().filter(|_| looks) {
+                    Some(colours) => colours.paint(&run.latents().await?),
+                    None => None,
+                };
                 let stops = told(&each_step, at, shown).unwrap_or_else(|fault| {
                     thrown = Some(fault);
                     true
                 });
                 Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })
-            .await;
+            };
+            pipeline.text_to_image(&request, each_step).await
+        }
+        .await;
         if let Some(fault) = thrown {
             return Err(fault);
         }
-        if let Err(Error::Graph(GraphError::OutOfMemory { .. } | GraphError::Device(_))) = output {
-            // Nothing more comes from a device that failed; the next load opens another.
-            self.model = None;
-        }
-        let (output, pipeline) = (output?, &self.model.as_ref().ok_or_else(no_model)?.pipeline);
+        let output = self.after(output)?;
+        let pipeline = &self.model.as_ref().ok_or_else(no_model)?.pipeline;
         let pictures = Array::new();
         for (i, picture) in output.pictures.iter().enumerate() {
             let settings = request.settings(pipeline.model(), i)?.to_string();

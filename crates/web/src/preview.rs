@@ -1,8 +1,7 @@
 //! Latents as a rough picture, without the decoder: one linear map from channels to colours.
 
-use crate::fault::Result;
-use calotype_pipeline::Pipeline;
 use calotype_pipeline::noise::Generator;
+use calotype_pipeline::{Pipeline, Result};
 use calotype_tensor::HostTensor;
 
 /// What each of the four channels of Stable Diffusion 1 and 2 adds to red, green and blue: a fit to pictures that
@@ -26,7 +25,7 @@ pub struct Colours {
 
 impl Colours {
     /// Those of a model. Four channels are taken for Stable Diffusion's; others are learned from the model's own
-    /// decoder, which is shown noise in blocks of two by two.
+    /// decoder, which is shown noise in blocks of two by two, a picture of this size.
     pub async fn of(pipeline: &mut Pipeline, [height, width]: [usize; 2]) -> Result<Self> {
         let vae = &pipeline.model().config.vae;
         let (channels, factor) = (vae.latent_channels, vae.factor());
