@@ -108,7 +108,7 @@ impl Executor for GpuExecutor {
     fn caps(&self) -> Caps {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(tuner) = &self.tuner {
-            return Caps { tuned: tuner.known(), ..self.device.caps.clone() };
+            return Caps { tuned: tuner.known(), tunes: true, ..self.device.caps.clone() };
         }
         self.device.caps.clone()
     }

@@ -19,8 +19,6 @@ mod proof;
 mod signal;
 mod tiers;
 #[cfg(not(target_arch = "wasm32"))]
-mod tuned;
-#[cfg(not(target_arch = "wasm32"))]
 mod tuning;
 mod weights;
 

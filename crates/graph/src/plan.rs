@@ -211,3 +211,10 @@ pub fn pool(plans: &[&Plan]) -> Vec<u64> {
     let count = plans.iter().map(|p| p.buffers.len()).max().unwrap_or(0);
     (0..count).map(|i| plans.iter().filter_map(|p| p.buffers.get(i)).copied().max().unwrap_or(0)).collect()
 }
+
+/// Bytes that the buffers of several plans may come to where tuning may yet choose other cuts: what they take as they are,
+/// or a 32nd more than with the cuts of the `table`, since slices of k need scratch.
+pub fn allowance(plans: &[&Plan], table: &[&Plan]) -> u64 {
+    let bytes = |plans| pool(plans).iter().sum::<u64>();
+    bytes(plans).max(bytes(table) / 32 * 33)
+}

@@ -195,8 +195,9 @@ impl Blueprint {
             let plan = plan::plan(graph, self.precision, caps)?;
             let dispatches = lower(graph, &plan, self.precision, caps)?.dispatches.len();
             weight_bytes += own;
-            // Tuning, which comes later, may do any product in two launches.
-            params_bytes += (dispatches + plan.cuts.len()) as u64 * caps.alignment.max(256);
+            // Tuning may do any product in two launches.
+            let more = if caps.tunes { plan.cuts.len() } else { 0 };
+            params_bytes += (dispatches + more) as u64 * caps.alignment.max(256);
             stages.push(StagePlan {
                 name: stage.name.into(),
                 weight_bytes: own,
@@ -208,7 +209,16 @@ impl Blueprint {
         }
         // The text encoder has buffers of its own; the others share theirs.
         let shared: Vec<&Plan> = plans[CONTEXT..].iter().collect();
-        let activation_bytes = plans[TEXT].bytes() + plan::pool(&shared).iter().sum::<u64>();
+        let shared_bytes = match caps.tunes {
+            false => plan::pool(&shared).iter().sum::<u64>(),
+            true => {
+                let caps = Caps { tuned: Default::default(), ..caps.clone() };
+                let table = |stage: &Stage| Ok(plan::plan(&stage.graph, self.precision, &caps)?);
+                let table = self.stages[CONTEXT..].iter().map(table).collect::<Result<Vec<_>>>()?;
+                plan::allowance(&shared, &table.iter().collect::<Vec<_>>())
+            }
+        };
+        let activation_bytes = plans[TEXT].bytes() + shared_bytes;
         let bytes = |p: &PortSpec| aligned((p.shape.numel() * p.dtype.size()) as u64);
         let port_bytes: u64 = self.ports.values().map(bytes).sum();
         // What is read back passes through a copy of the largest port that is ever read.

@@ -36,6 +36,8 @@ pub struct Caps {
     pub only_cut: Option<usize>,
     /// How products are best cut up, as far as that was measured; for others there is an estimate.
     pub tuned: Arc<Tuned>,
+    /// Whether more may yet be measured, and what is planned change by it.
+    pub tunes: bool,
     /// About how many workgroups of a product the device works on at a time: the estimates' notion of its size.
     pub at_once: usize,
     /// Workgroup memory, in bytes.
@@ -61,6 +63,7 @@ impl Default for Caps {
             matrices: None,
             only_cut: None,
             tuned: Arc::default(),
+            tunes: false,
             at_once: 128,
             workgroup_bytes: 16 << 10,
             max_buffer: 256 << 20,

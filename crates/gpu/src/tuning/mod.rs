@@ -1,0 +1,251 @@
+//! The autotuner: tries products of the very graphs that will run, with their weights and in buffers like theirs, in each
+//! of their likely cuts, and keeps what the device's clock says is fastest.
+
+mod measure;
+mod memo;
+
+use crate::adapter::{Choice, Tuning};
+use crate::device::Device;
+use crate::executor::GpuExecutor;
+use calotype_graph::lower::{Cut, Product, Tuned, candidates, time};
+use calotype_graph::{Caps, Error, Executor, Plan, ProgramSpec, Recording, lower, plan};
+use measure::{best, measure, median};
+use memo::{Findings, Found, Memo};
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a start may take for it. Compiling the kernels takes most of that.
+const BUDGET: Duration = Duration::from_secs(3);
+
+/// Cuts that are tried of a product, at most: the best by the estimate.
+const MOST_CUTS: usize = 8;
+
+/// A cut is not worth trying if by the estimate it takes this many times as long as the best.
+const FAR: f64 = 3.0;
+
+/// What is known of a device's products, and the time left to learn more.
+pub(crate) struct Tuner {
+    memo: Option<Memo>,
+    tuned: RefCell<Arc<Tuned>>,
+    left: Cell<Duration>,
+}
+
+/// A product whose best cut is not known.
+struct Question {
+    product: Product,
+    /// Where it occurs: in which program, and at which of its nodes.
+    spec: usize,
+    nodes: Vec<usize>,
+    /// Operations of one of the nodes.
+    node_flops: u64,
+}
+
+/// A product's program with one of its cuts.
+struct Draft {
+    cut: Cut,
+    recording: Recording,
+    plan: Plan,
+}
+
+/// Programs to be prepared, as far as they are tuned, and the bytes that their buffers may take.
+struct Programs<'a> {
+    specs: &'a [ProgramSpec<'a>],
+    caps: Caps,
+    plans: Vec<Plan>,
+    limit: u64,
+}
+
+impl Tuner {
+    /// With what earlier starts found. None where nothing is to be tuned, or no clock could tell.
+    pub fn open(device: &Device, choice: &Choice) -> Option<Self> {
+        let wanted = match choice.tuning {
+            Tuning::Off => false,
+            Tuning::Auto => device.report.kind != "cpu",
+            Tuning::Always => true,
+        };
+        if !wanted || !device.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return None;
+        }
+        let memo = Memo::of(device);
+        let tuned = memo.as_ref().map(|memo| memo.read(&device.caps)).unwrap_or_default();
+        let known = tuned.len();
+        log::info!("{}: the cuts of {known} products are known from earlier starts", device.report.name);
+        Some(Self { memo, tuned: RefCell::new(Arc::new(tuned)), left: Cell::new(BUDGET) })
+    }
+
+    /// The best cuts known.
+    pub fn known(&self) -> Arc<Tuned> {
+        self.tuned.borrow().clone()
+    }
+
+    /// Answers as many questions as there is time for, those of the first programs and the largest products first.
+    pub async fn tune(
+        &self,
+        gpu: &GpuExecutor,
+        specs: &[ProgramSpec<'_>],
+        begins: &dyn Fn(usize),
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        let questions = questions(specs, &gpu.caps());
+        if questions.is_empty() || self.left.get().is_zero() {
+            return Ok(());
+        }
+        begins(questions.len());
+        let mut programs = Programs::new(specs, gpu.caps())?;
+        let mut findings = Findings::new();
+        for question in &questions {
+            if start.elapsed() > self.left.get() {
+                break;
+            }
+            let found = programs.answer(gpu, question).await?;
+            findings.insert(question.product.to_string(), found);
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        log::info!("{} of {} products were tuned in {seconds:.1} s", findings.len(), questions.len());
+        if let Some(memo) = &self.memo {
+            memo.add(&findings);
+        }
+        self.tuned.replace(programs.caps.tuned);
+        self.left.set(self.left.get().saturating_sub(start.elapsed()));
+        // What was dropped is given back before anything takes its place.
+        gpu.device.wait().await
+    }
+}
+
+/// Products of these programs that there is a choice for and nothing known of; those of the first programs come first, and
+/// of a program's the largest.
+fn questions(specs: &[ProgramSpec<'_>], caps: &Caps) -> Vec<Question> {
+    let mut all: Vec<Question> = Vec::new();
+    if caps.only_cut.is_some() {
+        return all;
+    }
+    let mut met: HashSet<Product> = caps.tuned.keys().copied().collect();
+    for (at, spec) in specs.iter().enumerate() {
+        let first = all.len();
+        for (index, node) in spec.graph.nodes().iter().enumerate() {
+            let Some(product) = Product::of(spec.graph, node, spec.precision, caps) else { continue };
+            if let Some(known) = all[first..].iter_mut().find(|q| q.product == product) {
+                known.nodes.push(index);
+            } else if met.insert(product) && worth_trying(caps, &product).len() > 1 {
+                let node_flops = node.op.flops(spec.graph);
+                all.push(Question { product, spec: at, nodes: vec![index], node_flops });
+            }
+        }
+        all[first..].sort_by_key(|q| std::cmp::Reverse(q.node_flops * q.nodes.len() as u64));
+    }
+    all
+}
+
+/// The cuts that may be a product's best, the best by the estimate first.
+fn worth_trying(caps: &Caps, product: &Product) -> Vec<Cut> {
+    let mut cuts = candidates(caps, product);
+    let time = |cut: &Cut| time(caps, product, cut);
+    cuts.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    let most = FAR * cuts.first().map_or(0.0, time);
+    cuts.retain(|cut| time(cut) <= most);
+    cuts.truncate(MOST_CUTS);
+    cuts
+}
+
+impl<'a> Programs<'a> {
+    fn new(specs: &'a [ProgramSpec<'a>], caps: Caps) -> Result<Self, Error> {
+        let plans = |caps: &Caps| -> Result<Vec<Plan>, Error> {
+            specs.iter().map(|s| plan::plan(s.graph, s.precision, caps)).collect()
+        };
+        let table = Caps { tuned: Arc::default(), ..caps.clone() };
+        let (table, plans) = (plans(&table)?, plans(&caps)?);
+        let limit = plan::allowance(&plans.iter().collect::<Vec<_>>(), &table.iter().collect::<Vec<_>>());
+        Ok(Self { specs, caps, plans, limit })
+    }
+
+    /// Measures a product in each of its likely cuts, and has it in the fastest from then on.
+    async fn answer(&mut self, gpu: &GpuExecutor, question: &Question) -> Result<Found, Error> {
+        let product = &question.product;
+        let drafts = self.drafts(question)?;
+        let spec = &self.specs[question.spec];
+        let samples = measure(gpu, spec, question, &drafts).await.unwrap_or_else(|e| {
+            log::warn!("{product}: not tuned: {e}");
+            gpu.forgive();
+            Vec::new()
+        });
+        gpu.device.check()?; // That the device is lost is not forgiven.
+        let at = best(&samples);
+        let ratio = if at == 0 { 1.0 } else { median(&samples[at]) / median(&samples[0]) };
+        let table = self.table(question);
+        let chosen = drafts.get(at).map_or(table, |draft| draft.cut);
+        match chosen == table {
+            true => log::info!("{product}: {table}, as in the table"),
+            false => log::info!("{product}: {chosen} takes {ratio:.2} of the time of the table's {table}"),
+        }
+        self.caps = self.with(product, chosen);
+        self.plans = self.replanned(product, &self.caps)?;
+        Ok(Found { cut: chosen.to_string(), ratio })
+    }
+
+    /// The cut that a product has without tuning.
+    fn table(&self, question: &Question) -> Cut {
+        self.plans[question.spec].cuts[&question.nodes[0]].1
+    }
+
+    fn with(&self, product: &Product, cut: Cut) -> Caps {
+        let mut tuned = Tuned::clone(&self.caps.tuned);
+        tuned.insert(*product, cut);
+        Caps { tuned: Arc::new(tuned), ..self.caps.clone() }
+    }
+
+    /// The plans, those anew that a product is in.
+    fn replanned(&self, product: &Product, caps: &Caps) -> Result<Vec<Plan>, Error> {
+        let plan = |(spec, old): (&ProgramSpec<'_>, &Plan)| match old.cuts.values().any(|(p, _)| p == product)
+        {
+            true => plan::plan(spec.graph, spec.precision, caps),
+            false => Ok(old.clone()),
+        };
+        self.specs.iter().zip(&self.plans).map(plan).collect()
+    }
+
+    /// A product's program with each of its likely cuts, the table's first, as far as they keep to the limit: one by one in
+    /// the programs that will run, and all together while they are measured.
+    fn drafts(&self, question: &Question) -> Result<Vec<Draft>, Error> {
+        let (product, spec) = (&question.product, &self.specs[question.spec]);
+        let table = self.table(question);
+        let mut cuts = worth_trying(&self.caps, product);
+        cuts.retain(|cut| *cut != table);
+        let mut drafts: Vec<Draft> = Vec::new();
+        for cut in std::iter::once(table).chain(cuts) {
+            let caps = self.with(product, cut);
+            let mut plans = self.replanned(product, &caps)?;
+            let run = plan::pool(&plans.iter().collect::<Vec<_>>());
+            let plan = plans.swap_remove(question.spec);
+            let measured = arenas(drafts.iter().map(|d| &d.plan).chain([&plan]));
+            if [run, measured].iter().all(|buffers| buffers.iter().sum::<u64>() <= self.limit) {
+                let recording = lower(spec.graph, &plan, spec.precision, &caps)?;
+                drafts.push(Draft { cut, recording, plan });
+            }
+        }
+        Ok(drafts)
+    }
+}
+
+/// Buffers in which each of several programs can run.
+fn arenas<'a>(plans: impl Iterator<Item = &'a Plan>) -> Vec<u64> {
+    plan::pool(&plans.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calotype_graph::lower::{Matrices, cut};
+
+    #[test]
+    fn what_the_estimate_holds_to_be_far_off_is_not_tried() {
+        let matrices = Some(Matrices::ALL[0]);
+        let caps = Caps { f16: true, matrices, workgroup_bytes: 48 << 10, ..Caps::default() };
+        let large = Product::parse("conv2d A_F16 W_F16 16384x1280x11520").unwrap();
+        let cuts = worth_trying(&caps, &large);
+        assert_eq!(cuts[0], cut(&caps, &large), "the table's comes first");
+        let names: Vec<String> = cuts.iter().map(Cut::to_string).collect();
+        assert!(names.contains(&"coop 128x64".into()) && !names.contains(&"plain 64x64".into()), "{names:?}");
+    }
+}
