@@ -120,11 +120,10 @@ fn w_at(k: u32, column: u32) -> vec4<f32> {
     }
     return from_w(weight[k * (params.n / 4u) + column]);
 }
+#import gemm_slice
 #endif
 
-#ifdef SPLIT
-#import gemm_split
-#else
+#ifndef SPLIT
 fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
     store(row, column, a);
     store(row, column + 1u, b);

@@ -128,11 +128,10 @@ fn w_at(k: u32, column: u32) -> vec4<f32> {
     }
     return from_w(weight[k * (params.n / 4u) + column]);
 }
+#import gemm_slice
 #endif
 
-#ifdef SPLIT
-#import gemm_split
-#else
+#ifndef SPLIT
 fn biased(column: u32, value: vec4<f32>) -> vec4<f32> {
     return select(value, value + bias[column], BIAS);
 }

@@ -6,8 +6,7 @@
 //   x_at(slot, k)       four consecutive k of that row
 //   w_at(k, column)     four consecutive columns of the right operand, column in units of 4
 //   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
-// and says in params.k_slice how long a slice of k is: a workgroup sums slice workgroup.z, and finish() takes rows of
-// [slices, M]. Slices end at multiples of BK, or with k.
+// A workgroup sums the slice of k that `gemm_slice` gives it.
 const THREADS: u32 = 64u;
 const BM: u32 = 64u;
 const BN: u32 = 64u;
@@ -22,8 +21,6 @@ var<workgroup> w_tile: array<vec4<f32>, 256>; // [BK, 2, BN/8]: four columns of 
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let m0 = params.m_base + workgroup.y * BM;
     let n0 = workgroup.x * BN4;
-    let k_begin = workgroup.z * params.k_slice;
-    let k_end = min(k_begin + params.k_slice, params.k);
     let tx = local % 8u;
     let ty = local / 8u;
     // Staging: thread `local` brings k quad `local % 4` of rows local/4 + {0, 16, 32, 48} of the left operand,
@@ -45,8 +42,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var acc_4$r_1 = vec4<f32>(0.0);
 #endfor
 
-    x_tap(k_begin + kq);
-    for (var k0 = k_begin; k0 < k_end; k0 += BK) {
+    x_tap(k_begin(workgroup.z) + kq);
+    for (var k0 = k_begin(workgroup.z); k0 < k_end(workgroup.z); k0 += BK) {
 #for i in 0..4
         let x_$i = x_at($iu, k0 + kq);
         let w_$i = w_at(k0 + wk + 4u * $iu, n0 + wn);
@@ -85,7 +82,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     let end = params.m_base + params.m;
-    let before = workgroup.z * params.m;
+    let before = y_begin(workgroup.z);
 #for r in 0..4
     {
         let low = m0 + ty * 4u + $ru;

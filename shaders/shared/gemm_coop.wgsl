@@ -63,8 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = params.m_base + params.m;
     let m0 = params.m_base + workgroup.y * BM;
     let n0 = workgroup.x * BN4;
-    let k_begin = workgroup.z * params.k_slice;
-    let k_end = min(k_begin + params.k_slice, params.k);
+    let k_first = k_begin(workgroup.z);
     // Staging: thread `local` brings k quad local % BK4 of four rows of the left operand, X_STEP apart, and column
     // quad local % BN4 of WL ks of the right one, W_STEP apart.
     let xq = local % BK4;
@@ -84,15 +83,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
 #endfor
 
-    x_tap(k_begin + 4u * xq);
+    x_tap(k_first + 4u * xq);
 #for i in 0..4
-    var x_$i = x_at($iu, k_begin + 4u * xq);
+    var x_$i = x_at($iu, k_first + 4u * xq);
 #endfor
 #for i in 0..WL
-    var w_$i = w_at(k_begin + wk + W_STEP * $iu, n0 + wn);
+    var w_$i = w_at(k_first + wk + W_STEP * $iu, n0 + wn);
 #endfor
     var half = 0u;
-    for (var k0 = k_begin; k0 < k_end; k0 += BK) {
+    for (var k0 = k_first; k0 < k_end(workgroup.z); k0 += BK) {
         let x_half = half * X_HALF;
         let w_half = half * W_HALF;
 #for i in 0..4
@@ -132,7 +131,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // A fragment's numbers lie in a subgroup's threads in an order that only the device knows, so each goes through
     // workgroup memory on its way out.
     let stage = subgroup * SIDE * S_ROW;
-    let before = workgroup.z * params.m;
+    let before = y_begin(workgroup.z);
 #for i in 0..FM
 #for j in 0..FN
     workgroupBarrier();

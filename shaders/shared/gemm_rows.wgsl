@@ -19,8 +19,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     let end = params.m_base + params.m;
     let m0 = params.m_base + id % workgroups.y * BM;
     let n0 = id / workgroups.y * BN4;
-    let k_begin = workgroup.z * params.k_slice;
-    let k_end = min(k_begin + params.k_slice, params.k);
     let width = params.n / 4u;
     let column = min(n0 + local, width - 1u);
     let panels = width % PANEL == 0u;
@@ -39,8 +37,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     var acc_$g_$i = vec4<f32>(0.0);
 #endfor
 #endfor
-    x_tap(k_begin + 4u * quad);
-    for (var k0 = k_begin; k0 < k_end; k0 += BK) {
+    x_tap(k_begin(workgroup.z) + 4u * quad);
+    for (var k0 = k_begin(workgroup.z); k0 < k_end(workgroup.z); k0 += BK) {
         workgroupBarrier();
         tile[quad * BM + row] = x_at(0u, k0 + 4u * quad);
         x_advance();
@@ -67,7 +65,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     }
     // finish() takes neighbouring columns together: four rows at a time change hands.
     let pair = local % 32u * 2u;
-    let before = workgroup.z * params.m;
+    let before = y_begin(workgroup.z);
 #for g in 0..8
     workgroupBarrier();
 #for i in 0..4
