@@ -44,7 +44,8 @@ pub(crate) async fn prove(
     Ok(())
 }
 
-/// The most ways there are to cut up one of the proof's products: [`Caps::only_cut`] tries them one by one.
+/// The most ways there are to cut up one of the proof's products: [`Caps::only_cut`] tries them one by one. Its depths are
+/// such that slices of k are among them, the last shorter than the others.
 pub(crate) fn cuts(caps: &Caps) -> Result<usize, Error> {
     let mut graph = experiment(caps.software)?;
     graph.resolve(&Random::of(&graph), Precision::F16)?;

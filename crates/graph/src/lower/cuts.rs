@@ -208,8 +208,11 @@ pub fn cut(caps: &Caps, product: &Product) -> Cut {
 /// small levels (8x8 pixels are 128 rows). Shaders that run in software have workgroups enough for a processor's few
 /// cores at every level, and k stays whole.
 pub fn estimated(caps: &Caps, product: &Product, allowed: impl Fn(&Cut) -> bool) -> Cut {
+    /// How much longer than estimated a split must be allowed to take: what gains less is not worth its launch.
+    const DOUBT: f64 = 1.15;
+    let time = |cut: &Cut| time(caps, product, cut) * if cut.splits > 1 { DOUBT } else { 1.0 };
     let all = candidates(caps, product).into_iter().filter(allowed);
-    let best = all.min_by(|a, b| time(caps, product, a).total_cmp(&time(caps, product, b)));
+    let best = all.min_by(|a, b| time(a).total_cmp(&time(b)));
     best.expect("one that leaves k whole is always there, and allowed")
 }
 
