@@ -163,7 +163,7 @@ impl<'a> Programs<'a> {
     /// Measures a product in each of its likely cuts, and has it in the fastest from then on.
     async fn answer(&mut self, gpu: &GpuExecutor, question: &Question) -> Result<Found, Error> {
         let product = &question.product;
-        let drafts = self.drafts(question)?;
+        let drafts = self.drafts(question);
         let spec = &self.specs[question.spec];
         let samples = measure(gpu, spec, question, &drafts).await.unwrap_or_else(|e| {
             log::warn!("{product}: not tuned: {e}");
@@ -180,7 +180,7 @@ impl<'a> Programs<'a> {
             false => log::info!("{product}: {chosen} takes {ratio:.2} of the time of the table's {table}"),
         }
         self.caps = self.with(product, chosen);
-        self.plans = self.replanned(product, &self.caps)?;
+        self.plans = self.replanned(product, chosen, &self.caps)?;
         Ok(Found { cut: chosen.to_string(), ratio })
     }
 
@@ -195,19 +195,23 @@ impl<'a> Programs<'a> {
         Caps { tuned: Arc::new(tuned), ..self.caps.clone() }
     }
 
-    /// The plans, those anew that a product is in.
-    fn replanned(&self, product: &Product, caps: &Caps) -> Result<Vec<Plan>, Error> {
-        let plan = |(spec, old): (&ProgramSpec<'_>, &Plan)| match old.cuts.values().any(|(p, _)| p == product)
-        {
-            true => plan::plan(spec.graph, spec.precision, caps),
-            false => Ok(old.clone()),
+    /// The plans with another cut of a product. Only slices of k need scratch, and with it a new plan.
+    fn replanned(&self, product: &Product, cut: Cut, caps: &Caps) -> Result<Vec<Plan>, Error> {
+        let plan = |(spec, old): (&ProgramSpec<'_>, &Plan)| {
+            let mut cuts = old.cuts.values().filter(|(p, _)| p == product).map(|(_, cut)| cut);
+            if cuts.any(|old| old.splits.max(cut.splits) > 1) {
+                return plan::plan(spec.graph, spec.precision, caps);
+            }
+            let mut new = old.clone();
+            new.cuts.values_mut().filter(|(p, _)| p == product).for_each(|(_, old)| *old = cut);
+            Ok(new)
         };
         self.specs.iter().zip(&self.plans).map(plan).collect()
     }
 
     /// A product's program with each of its likely cuts, the table's first, as far as they keep to the limit: one by one in
     /// the programs that will run, and all together while they are measured.
-    fn drafts(&self, question: &Question) -> Result<Vec<Draft>, Error> {
+    fn drafts(&self, question: &Question) -> Vec<Draft> {
         let (product, spec) = (&question.product, &self.specs[question.spec]);
         let table = self.table(question);
         let mut cuts = worth_trying(&self.caps, product);
@@ -215,16 +219,19 @@ impl<'a> Programs<'a> {
         let mut drafts: Vec<Draft> = Vec::new();
         for cut in std::iter::once(table).chain(cuts) {
             let caps = self.with(product, cut);
-            let mut plans = self.replanned(product, &caps)?;
+            // What cannot be planned or lowered is no candidate.
+            let Ok(mut plans) = self.replanned(product, cut, &caps) else { continue };
             let run = plan::pool(&plans.iter().collect::<Vec<_>>());
             let plan = plans.swap_remove(question.spec);
             let measured = arenas(drafts.iter().map(|d| &d.plan).chain([&plan]));
-            if [run, measured].iter().all(|buffers| buffers.iter().sum::<u64>() <= self.limit) {
-                let recording = lower(spec.graph, &plan, spec.precision, &caps)?;
+            if [run, measured].iter().any(|buffers| buffers.iter().sum::<u64>() > self.limit) {
+                continue;
+            }
+            if let Ok(recording) = lower(spec.graph, &plan, spec.precision, &caps) {
                 drafts.push(Draft { cut, recording, plan });
             }
         }
-        Ok(drafts)
+        drafts
     }
 }
 
