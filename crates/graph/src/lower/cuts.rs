@@ -141,7 +141,7 @@ impl fmt::Display for Cut {
 
 /// The ways to cut a product up on a device, those whose kernels have the workgroup memory they need. There is always
 /// one, and no two have the same name. Those that leave k whole come first; the others have two slices, or as many as
-/// the device has workgroups to spare, or half of that. The last has most slices of the largest tile.
+/// the device has workgroups to spare (three at least), or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
     let tiles = tiles(caps, product.storage == ["A_F16", "W_F16"]);
     let fits = |defines: &[&str]| {
@@ -151,7 +151,7 @@ pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
     let able = others.iter().filter(|tile| fits(&product.whole(tile))).chain([last]);
     let mut all: Vec<Cut> = able.map(Cut::whole).collect();
     for tile in tiles.iter().rev().filter(|tile| fits(&product.split(tile))) {
-        let most = caps.at_once / groups(product, tile);
+        let most = (caps.at_once / groups(product, tile)).max(3);
         for splits in [2, most / 2, most] {
             let cut = Cut::split(tile, product.k, splits.max(2));
             let bound = |cut: &Cut| cut.scratch(product) <= Some(caps.max_binding.min(caps.max_buffer));
@@ -298,6 +298,12 @@ mod tests {
                 assert_eq!(product.k.div_ceil(slice), cut.splits, "{product}, {cut}");
                 assert!(slice.is_multiple_of(SLICE));
             }
+        }
+        // What tests force.
+        for matrices in Matrices::ALL {
+            let caps = Caps { matrices: Some(matrices), ..nvidia() };
+            let last = *candidates(&caps, &conv(81, 72)).last().unwrap();
+            assert!(last.splits > 2 && last.tile.defines.contains(&"COOP"), "{matrices}: {last}");
         }
         let shallow = candidates(&nvidia(), &Product { k: 64, ..conv(128, 128) });
         assert!(shallow.iter().all(|cut| cut.splits == 1));
