@@ -131,7 +131,7 @@ async function draw() {
   );
   for (const name of ["steps", "cfgScale", "width", "height"]) words[name] = Number(words[name]);
   running = new AbortController();
-  busy(true, "Reading the prompt…");
+  busy(true, "Getting the GPU ready…");
   $("stop").disabled = false;
   const preview = $("wantsPreview").checked ? Math.max(1, Math.ceil(words.steps / 10)) : 0;
   const began = performance.now();
@@ -147,10 +147,11 @@ async function draw() {
       }
       canvas.ariaLabel = words.prompt;
       told.pictures.forEach(hang);
-      const { text, denoise, decode } = told.timings;
+      const { load, text, denoise, decode } = told.timings;
       const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
-      say(`Done in ${seconds(performance.now() - began)}: text ${seconds(text)}, steps ${seconds(denoise)}, ` +
-        `pixels ${seconds(decode)}. Seed ${told.pictures[0].seed}.`);
+      const parts = Object.entries({ "getting ready": load, text, steps: denoise, pixels: decode });
+      const spent = parts.filter(([, ms]) => ms >= 50).map(([name, ms]) => `${name} ${seconds(ms)}`).join(", ");
+      say(`Done in ${seconds(performance.now() - began)}: ${spent}. Seed ${told.pictures[0].seed}.`);
       if (told.notes.length) complain(new Error(told.notes.join(" ")));
     }
   } catch (error) {

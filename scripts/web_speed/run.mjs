@@ -19,12 +19,10 @@ import { execFileSync } from "node:child_process";
 import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { chromium } from "playwright-core";
 import { serve } from "../../tests/web/server.mjs";
 import { root } from "../../tests/web/native.mjs";
 import { scaled } from "../../tests/web/big.mjs";
-
-const FLAGS = ["--no-sandbox", "--enable-unsafe-webgpu", ...(process.env.ADAPTER === "gpu" ? [] : ["--use-webgpu-adapter=swiftshader"])];
+import { launch } from "./browser.mjs";
 
 const [command, ...rest] = process.argv.slice(2);
 if (command === "model") await make(Number(rest[0]), rest[1]);
@@ -66,7 +64,7 @@ async function time(folder, onnx, pixels, steps) {
     "/model/": resolve(folder),
     "/onnx/": dirname(resolve(onnx)),
   });
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  const browser = await launch();
   try {
     const page = await browser.newPage();
     page.setDefaultTimeout(0);

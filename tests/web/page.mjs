@@ -163,6 +163,19 @@ export async function page_stops(given) {
   return `after ${waited} ms`;
 }
 
+/** The address of a model, typed into the page; then its own once more. */
+export async function page_loads_an_address(given) {
+  const { page, server } = given;
+  await ready(given);
+  await page.fill("[name=url]", `${server.url}goldens/sd2-tiny/model/`);
+  await page.press("[name=url]", "Enter");
+  await until(page, /^Ready: model/);
+  assert.match(await page.textContent("#model"), /^model: .* million parameters/);
+  await page.click("#default");
+  await until(page, /^Ready: builtin/);
+  assert.match(await state(page), /^Ready: builtin/, await page.textContent("#trouble"));
+}
+
 /** A folder opened from disk draws; nothing of it is asked of the network. */
 export async function page_opens_a_folder(given) {
   const { page } = given;

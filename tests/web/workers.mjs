@@ -13,11 +13,15 @@ export async function beforeTheWorker(context, script) {
   });
 }
 
-/** Links the engine with a maximum of memory, in bytes: growing past it fails, as it does where a tab has no more. */
+/**
+ * Links the engine with a maximum of memory, in bytes: growing past it fails, as it does where a tab has no more. What
+ * this returns takes the maximum away again.
+ */
 export async function capTheHeap(context, bytes) {
   const wasm = capped(readFileSync(join(root, "web/dist/pkg/calotype_web_bg.wasm")), bytes >> 16);
-  await context.route("**/calotype_web_bg.wasm", (route) =>
-    route.fulfill({ body: wasm, headers: { "Content-Type": "application/wasm", "Cache-Control": "no-store" } }));
+  const [engine, headers] = ["**/calotype_web_bg.wasm", { "Content-Type": "application/wasm", "Cache-Control": "no-store" }];
+  await context.route(engine, (route) => route.fulfill({ body: wasm, headers }));
+  return () => context.unroute(engine);
 }
 
 // The memory section of a module (https://webassembly.github.io/spec/core/binary/modules.html): one memory, whose limits

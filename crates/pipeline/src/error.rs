@@ -40,9 +40,9 @@ pub enum Error {
     /// The request asks for something that cannot be.
     #[error("{0}")]
     Request(String),
-    /// A configuration or a graph.
+    /// A configuration.
     #[error(transparent)]
-    Config(#[from] calotype_models::Error),
+    Config(calotype_models::Error),
     /// A checkpoint.
     #[error(transparent)]
     Weights(#[from] calotype_weights::Error),
@@ -67,6 +67,16 @@ pub enum Error {
         /// Steps that were asked for.
         steps: usize,
     },
+}
+
+impl From<calotype_models::Error> for Error {
+    fn from(error: calotype_models::Error) -> Self {
+        match error {
+            // What is wrong with a graph is so wherever it is found.
+            calotype_models::Error::Graph(error) => Self::Graph(error),
+            other => Self::Config(other),
+        }
+    }
 }
 
 /// Shorthand for results of this crate.

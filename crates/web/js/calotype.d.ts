@@ -18,7 +18,8 @@ export class Calotype {
    * Loads a model: the address of a folder in the diffusers layout (or of a model at huggingface.co), or the files of
    * such a folder on disk, as an `<input type="file" webkitdirectory>` gives them. Downloads are kept in the browser's
    * own file system, and checked against their sizes and, where the server tells them, checksums. The model before it
-   * goes when this one's files are found to fit together.
+   * goes when this one's files are found to fit together. Kernels go on compiling afterwards; the first picture waits
+   * for them.
    *
    * Nothing but `.safetensors` files are components for the model that is loaded, to use in place of its own: a UNet, a
    * VAE or a text encoder of its architecture, which is recognised by its tensors' names.
@@ -115,7 +116,7 @@ export interface Done {
   pictures: Picture[];
   /** The final latents before the VAE, `[B, C, h, w]`, still multiplied by the scaling factor. */
   latents: Float32Array;
-  /** Milliseconds; `load` is what a new size of picture took to get ready. */
+  /** Milliseconds; `load` is what was waited for weights and kernels, as before the first picture of a size. */
   timings: { load: number; text: number; denoise: number; decode: number };
   /** What a person should know, such as the end of a prompt that was too long. */
   notes: string[];

@@ -12,6 +12,8 @@ const JOURNAL = "journal.json";
 const SLICE = 8 << 20;
 /** Failures in a row, with nothing received, after which a download is given up for now. */
 const PATIENCE = 5;
+/** Files no larger than this are read at once, and not a tensor at a time: each read is a question to another process. */
+const SMALL = 32 << 20;
 /** Without a store, tensors are small and requests dear: this much is fetched at a time. */
 const BLOCK = 4 << 20;
 
@@ -24,6 +26,7 @@ export class RemoteFiles {
   #asked = new Set();
   #blobs = new Map();
   #block = null;
+  #small = null;
   name;
 
   static async open(url, { tell, Sha256 }) {
@@ -59,8 +62,14 @@ export class RemoteFiles {
   async read(path, from, to) {
     if (!this.#blobs.has(path)) this.#blobs.set(path, await this.#keep(path));
     const blob = this.#blobs.get(path);
-    if (blob) return new Uint8Array(await blob.slice(from, to).arrayBuffer());
-    return this.#passing(path, from, to);
+    if (!blob) return this.#passing(path, from, to);
+    if (blob.size > SMALL) return new Uint8Array(await blob.slice(from, to).arrayBuffer());
+    let bytes = this.#small?.path === path ? this.#small.bytes.deref() : null;
+    if (!bytes) {
+      bytes = new Uint8Array(await blob.arrayBuffer());
+      this.#small = { path, bytes: new WeakRef(bytes) };
+    }
+    return bytes.subarray(from, to);
   }
 
   async settle() {
@@ -121,8 +130,10 @@ export class RemoteFiles {
         return null; // Another tab is writing it.
       }
       try {
-        await this.#download(path, entry, access);
-        await this.#verify(path, entry, access);
+        // All of its room at once: a file that grows asks for it write by write.
+        if (there !== size) access.truncate(size);
+        const sum = await this.#download(path, entry, access);
+        await this.#verify(path, entry, access, sum);
         entry.whole = true;
       } catch (error) {
         if (error.name !== "QuotaExceededError") throw error;
@@ -139,12 +150,15 @@ export class RemoteFiles {
     return handle.getFile();
   }
 
+  /** Fetches what is missing of a file; the SHA-256 of all of it. */
   async #download(path, entry, access) {
+    const sum = new this.#Sha256();
+    for (const piece of stored(access, entry.done)) sum.update(piece);
     let failures = 0;
     while (entry.done < entry.size) {
       const before = entry.done;
       try {
-        await this.#stream(path, entry, access);
+        await this.#stream(path, entry, access, sum);
       } catch (error) {
         if (error.name === "QuotaExceededError" || error.final) throw error;
         failures = entry.done > before ? 1 : failures + 1;
@@ -157,9 +171,10 @@ export class RemoteFiles {
         await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** failures));
       }
     }
+    return sum.finish();
   }
 
-  async #stream(path, entry, access) {
+  async #stream(path, entry, access, sum) {
     const start = entry.done;
     const headers = start > 0 ? { Range: `bytes=${start}-` } : {};
     const answer = await fetch(this.#base + path, { headers });
@@ -181,6 +196,7 @@ export class RemoteFiles {
         if (at > entry.size) throw final(`${path}: the server sends more than the ${entry.size} bytes it announced`);
         if (!fresh.length) continue;
         if (access.write(fresh, { at: offset }) !== fresh.length) throw quota();
+        sum.update(fresh);
         entry.done = at;
         this.#tell({ file: path, loaded: at, total: entry.size, from: "network" });
         if (at - noted >= SLICE) {
@@ -192,32 +208,19 @@ export class RemoteFiles {
     } finally {
       reader.cancel().catch(() => {});
       access.flush();
-      await this.settle();
     }
     if (entry.done < entry.size) throw new Error("the connection was closed early");
   }
 
-  async #verify(path, entry, access) {
+  async #verify(path, entry, access, sum) {
     const wanted = entry.sha256 ?? entry.git;
     if (!wanted) return;
-    const found = entry.sha256 ? this.#sum(entry, access) : await gitName(entry, access);
+    const found = entry.sha256 ? sum : await gitName(entry, access);
     if (found === wanted) return;
     entry.done = 0;
     access.truncate(0);
     const kind = entry.sha256 ? "SHA-256" : "git's SHA-1";
     throw new Error(`${path}: damaged on the way (${kind} ${found}, not ${wanted}); load it again`);
-  }
-
-  #sum({ size }, access) {
-    const sum = new this.#Sha256();
-    const piece = new Uint8Array(BLOCK);
-    for (let at = 0; at < size; ) {
-      const count = access.read(piece, { at });
-      if (count === 0) break;
-      sum.update(piece.subarray(0, count));
-      at += count;
-    }
-    return sum.finish();
   }
 
   /** Some of a file that is not stored. */
@@ -235,6 +238,17 @@ export class RemoteFiles {
     this.#tell({ file: path, loaded: to, total: size, from: "network" });
     if (bytes.length <= BLOCK) this.#block = { path, from, bytes };
     return bytes.slice(0, to - from);
+  }
+}
+
+/** The first bytes of a stored file, in pieces. */
+function* stored(access, length) {
+  const piece = new Uint8Array(Math.min(BLOCK, length));
+  for (let at = 0; at < length; ) {
+    const count = access.read(piece.subarray(0, length - at), { at });
+    if (count === 0) break;
+    yield piece.subarray(0, count);
+    at += count;
   }
 }
 

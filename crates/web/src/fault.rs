@@ -50,8 +50,8 @@ impl From<Error> for Fault {
                 *bytes as f64 / 1e6
             ),
             Error::Graph(calotype_graph::Error::BufferLimit { node, needed, limit }) => format!(
-                "too large for this GPU: {node} needs {needed} bytes in one buffer, which holds {limit} at most. Choose a \
-                 smaller width and height"
+                "the picture is too large for this GPU, whose buffers hold {limit} bytes at most: {node} needs {needed}. \
+                 Choose a smaller width and height"
             ),
             other => in_javascript(&other.to_string()),
         };
