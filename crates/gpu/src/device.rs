@@ -124,7 +124,10 @@ impl Device {
             max_groups: limits.max_compute_workgroups_per_dimension,
             // The tiles for processors are made for the renderers there are natively. Chromium's is two to four times faster
             // with those for GPUs.
-            software: report.kind == "cpu" && cfg!(not(target_arch = "wasm32")) && !choice.plain && !choice.as_gpu,
+            software: report.kind == "cpu"
+                && cfg!(not(target_arch = "wasm32"))
+                && !choice.plain
+                && !choice.as_gpu,
             at_once: match info.backend {
                 _ if report.kind == "cpu" => std::thread::available_parallelism().map_or(1, usize::from),
                 wgpu::Backend::Metal => at_once(APPLE, false),

@@ -187,7 +187,7 @@ impl Engine {
                 *colours = Some(Colours::of(pipeline, size).await?);
             }
             let each_step = async |at: &Progress, run: &Denoising<'_>| {
-                let looks = every > 0 && at.step % every == 0 && at.step < at.steps;
+                let looks = every > 0 && at.step.is_multiple_of(every) && at.step < at.steps;
                 let shown = match colours.as_ref().filter(|_| looks) {
                     Some(colours) => colours.paint(&run.latents().await?),
                     None => None,
