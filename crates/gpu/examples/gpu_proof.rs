@@ -8,7 +8,7 @@
 //!
 //! Takes the best GPU; without one it says so and ends with status 3.
 
-use calotype_gpu::{Choice, Error, GpuExecutor, Tier};
+use calotype_gpu::{Choice, Error, GpuExecutor, Tier, Tuning};
 use calotype_graph::ops::{Activation, Attention, Conv2d, Matmul, Padding, Scale};
 use calotype_graph::{
     Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, Program, ProgramSpec, Rate, ValueId,
@@ -220,7 +220,7 @@ fn main() {
         std::env::args().skip(1).map(|a| a.parse::<usize>().expect("SIDE and RUNS are numbers"));
     let (side, runs) = (numbers.next().unwrap_or(4096), numbers.next().unwrap_or(1000));
     for tier in Tier::ALL {
-        let choice = Choice { tier: Some(tier), ..Choice::default() };
+        let choice = Choice { tier: Some(tier), tuning: Tuning::Off, ..Choice::default() };
         let gpu = match pollster::block_on(GpuExecutor::new(&choice)) {
             Ok(gpu) => gpu,
             Err(e @ Error::NoAdapter { .. }) => {

@@ -24,6 +24,7 @@ impl GpuProgram {
     }
 
     /// Seconds that all launches take together by the device's clock, as in a run: in one pass.
+    #[cfg(not(target_arch = "wasm32"))]
     pub async fn seconds(&self, device: &Device) -> Result<f64, Error> {
         let ticks = timestamps(device, &[&self.launches], 0).await?;
         let ticks: u64 = ticks.iter().map(|[begin, end]| end.saturating_sub(*begin)).sum();

@@ -9,7 +9,7 @@ use calotype_graph::{Error, ProgramSpec, Recording};
 const NODES: u64 = 4;
 
 /// Seconds that one run of these nodes may take; else one node is timed, or none.
-const LONG: f64 = 0.05;
+const LONG: f64 = 0.1;
 
 /// Timed runs of each cut.
 const RUNS: usize = 5;
@@ -38,7 +38,8 @@ pub(super) async fn measure(
     let mut nodes = alike(&question.nodes, &table.recording);
     nodes.truncate((FLOPS_A_SUBMIT / question.node_flops.max(1)).clamp(1, NODES) as usize);
     let mut first = program(table, &nodes)?;
-    first.seconds(&gpu.device).await?; // The first run wakes the device up.
+    // The first run of each is not counted: it wakes the device up, and some drivers compile only now.
+    first.seconds(&gpu.device).await?;
     let mut seconds = first.seconds(&gpu.device).await?;
     if seconds > LONG && nodes.len() > 1 {
         nodes.truncate(1);
@@ -52,6 +53,7 @@ pub(super) async fn measure(
     let mut firsts = vec![seconds];
     for draft in &drafts[1..] {
         let other = program(draft, &nodes)?;
+        other.seconds(&gpu.device).await?;
         firsts.push(other.seconds(&gpu.device).await?);
         programs.push(other);
     }

@@ -99,18 +99,28 @@ impl Tuner {
             if start.elapsed() > self.left.get() {
                 break;
             }
-            let found = programs.answer(gpu, question).await?;
-            findings.insert(question.product.to_string(), found);
+            let found = programs.answer(gpu, question).await;
+            // What the device was lost over must not be tried at every start.
+            let keep = found.as_ref().map_or_else(|_| programs.unanswered(question), Found::clone);
+            findings.insert(question.product.to_string(), keep);
+            if let Err(e) = found {
+                self.keep(&findings);
+                return Err(e);
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
         log::info!("{} of {} products were tuned in {seconds:.1} s", findings.len(), questions.len());
-        if let Some(memo) = &self.memo {
-            memo.add(&findings);
-        }
+        self.keep(&findings);
         self.tuned.replace(programs.caps.tuned);
         self.left.set(self.left.get().saturating_sub(start.elapsed()));
         // What was dropped is given back before anything takes its place.
         gpu.device.wait().await
+    }
+
+    fn keep(&self, findings: &Findings) {
+        if let Some(memo) = &self.memo {
+            memo.add(findings);
+        }
     }
 }
 
@@ -176,6 +186,7 @@ impl<'a> Programs<'a> {
         let table = self.table(question);
         let chosen = drafts.get(at).map_or(table, |draft| draft.cut);
         match chosen == table {
+            _ if samples.is_empty() => log::info!("{product}: left to the table, with {table}"),
             true => log::info!("{product}: {table}, as in the table"),
             false => log::info!("{product}: {chosen} takes {ratio:.2} of the time of the table's {table}"),
         }
@@ -187,6 +198,11 @@ impl<'a> Programs<'a> {
     /// The cut that a product has without tuning.
     fn table(&self, question: &Question) -> Cut {
         self.plans[question.spec].cuts[&question.nodes[0]].1
+    }
+
+    /// That it is the table's cut which a product is left with.
+    fn unanswered(&self, question: &Question) -> Found {
+        Found { cut: self.table(question).to_string(), ratio: 1.0 }
     }
 
     fn with(&self, product: &Product, cut: Cut) -> Caps {
