@@ -216,5 +216,5 @@ pub fn pool(plans: &[&Plan]) -> Vec<u64> {
 /// or a 32nd more than with the cuts of the `table`, since slices of k need scratch.
 pub fn allowance(plans: &[&Plan], table: &[&Plan]) -> u64 {
     let bytes = |plans| pool(plans).iter().sum::<u64>();
-    bytes(plans).max(bytes(table) / 32 * 33)
+    bytes(plans).max(bytes(table) + bytes(table) / 32)
 }

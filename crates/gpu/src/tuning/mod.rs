@@ -260,15 +260,109 @@ fn arenas<'a>(plans: impl Iterator<Item = &'a Plan>) -> Vec<u64> {
 mod tests {
     use super::*;
     use calotype_graph::lower::{Matrices, cut};
+    use calotype_graph::ops::Matmul;
+    use calotype_graph::{Elem, Graph, Layout, LocalFuture, Ports, Precision, Rate, WeightFetch};
+    use calotype_tensor::{DType, Shape};
+    use std::borrow::Cow;
+
+    fn nvidia() -> Caps {
+        let matrices = Some(Matrices::ALL[0]);
+        Caps { f16: true, matrices, workgroup_bytes: 48 << 10, ..Caps::default() }
+    }
 
     #[test]
     fn what_the_estimate_holds_to_be_far_off_is_not_tried() {
-        let matrices = Some(Matrices::ALL[0]);
-        let caps = Caps { f16: true, matrices, workgroup_bytes: 48 << 10, ..Caps::default() };
         let large = Product::parse("conv2d A_F16 W_F16 16384x1280x11520").unwrap();
-        let cuts = worth_trying(&caps, &large);
-        assert_eq!(cuts[0], cut(&caps, &large), "the table's comes first");
+        let cuts = worth_trying(&nvidia(), &large);
+        assert_eq!(cuts[0], cut(&nvidia(), &large), "the table's comes first");
         let names: Vec<String> = cuts.iter().map(Cut::to_string).collect();
         assert!(names.contains(&"coop 128x64".into()) && !names.contains(&"plain 64x64".into()), "{names:?}");
+    }
+
+    /// Matrices named by their columns and rows.
+    struct Named;
+
+    impl Named {
+        fn shape(name: &str) -> Option<Shape> {
+            let (n, k) = name.split_once('x')?;
+            Some(Shape::new(&[n.parse().ok()?, k.parse().ok()?]))
+        }
+    }
+
+    impl WeightFetch for Named {
+        fn find(&self, name: &str) -> Option<(DType, Shape)> {
+            Some((DType::F16, Self::shape(name)?))
+        }
+
+        fn file(&self, _name: &str) -> String {
+            String::new()
+        }
+
+        fn missing(&self, names: &[String]) -> String {
+            names.join(" ")
+        }
+
+        fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
+            Box::pin(std::future::ready(Err(name.to_string())))
+        }
+    }
+
+    /// Products one after another, each wider or narrower than the one before.
+    fn chain(rows: usize, widths: &[usize]) -> Graph {
+        let mut graph = Graph::new("chain");
+        let mut x = graph.input("x", [1, rows, widths[0]], Elem::Float, Rate::Step);
+        for pair in widths.windows(2) {
+            let name = format!("{}x{}", pair[1], pair[0]);
+            let weight = graph.weight(&[&name], [pair[1], pair[0]], Layout::Matrix, [pair[0], pair[1]]);
+            x = graph.push(&name, Matmul::new(x, weight, None)).unwrap();
+        }
+        graph.output("y", x);
+        graph.resolve(&Named, Precision::F16).unwrap();
+        graph
+    }
+
+    #[test]
+    fn whatever_is_chosen_keeps_to_the_memory_that_is_planned_for() {
+        // The first needs far more memory than the second, whose slices of k have room in it.
+        let graphs = [chain(8192, &[640, 1280, 640]), chain(128, &[1280, 5120, 1280, 2560, 1280, 1280, 640])];
+        let ports = Ports::new();
+        let spec = |graph| ProgramSpec { graph, ports: &ports, precision: Precision::F16 };
+        for specs in [&[spec(&graphs[1])][..], &[spec(&graphs[1]), spec(&graphs[0])]] {
+            let questions = questions(specs, &nvidia());
+            assert!(questions.len() >= 5);
+            let mut programs = Programs::new(specs, nvidia()).unwrap();
+            let table: u64 = arenas(programs.plans.iter()).iter().sum();
+            let limit = programs.limit;
+            assert!(limit >= table && limit <= table + table / 32, "{limit}, {table}");
+            for question in &questions {
+                let drafts = programs.drafts(question);
+                assert_eq!(
+                    drafts[0].cut,
+                    programs.table(question),
+                    "what is tried is held against the table's"
+                );
+                let buffers = arenas(drafts.iter().map(|d| &d.plan));
+                assert!(buffers.iter().sum::<u64>() <= limit);
+                for draft in &drafts {
+                    let node = question.nodes[0];
+                    assert_eq!(
+                        draft.plan.cuts[&node],
+                        (question.product, draft.cut),
+                        "it is what it is called"
+                    );
+                    let launches = draft.recording.dispatches.iter().filter(|d| d.node == node).count();
+                    assert_eq!(launches, if draft.cut.splits > 1 { 2 } else { 1 }, "{}", draft.cut);
+                }
+                // The hungriest of all.
+                let most = drafts.iter().max_by_key(|d| d.cut.splits).unwrap().cut;
+                programs.caps = programs.with(&question.product, most);
+                programs.plans = programs.replanned(&question.product, most, &programs.caps).unwrap();
+            }
+            let anew: Vec<Plan> =
+                specs.iter().map(|s| plan::plan(s.graph, s.precision, &programs.caps).unwrap()).collect();
+            assert!(arenas(anew.iter()).iter().sum::<u64>() <= limit);
+            let split = programs.caps.tuned.values().filter(|cut| cut.splits > 1).count();
+            assert!(specs.len() == 1 || split > 2, "{:?}", programs.caps.tuned);
+        }
     }
 }
