@@ -8,6 +8,7 @@
 
 import { chromium } from "playwright-core";
 import { join } from "node:path";
+import { EXECUTABLE, SWIFTSHADER, WEBGPU } from "./chromium.mjs";
 import { listed, serve, WELL } from "./server.mjs";
 import { root } from "./native.mjs";
 import * as typeTests from "./types.mjs";
@@ -18,16 +19,12 @@ import * as sourceTests from "./sources.mjs";
 import { big } from "./big.mjs";
 
 const FLAGS = [
-  "--no-sandbox",
-  "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
+  ...WEBGPU,
+  ...SWIFTSHADER,
   "--disable-quic",
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // Chromium has the driver zero workgroup memory, and SwiftShader makes that a store for each number: three quarters of
-  // what it compiles. With this, Chromium's own loop does.
-  "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
   // A GPU that a test loses does not cost the pages after it theirs.
   "--disable-domain-blocking-for-3d-apis",
   "--disable-gpu-process-crash-limit",
@@ -83,7 +80,7 @@ async function failing(tests) {
       "/tiny/": listed(join(root, "tests/goldens/sd1-tiny/model")),
       "/big/": big,
     });
-    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+    const browser = await chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
     try {
       for (let test; (test = waiting.shift()); ) if (!(await passes(test, { browser, server }))) failed.push(test);
     } finally {

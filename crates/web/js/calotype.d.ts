@@ -116,7 +116,7 @@ export interface Done {
   pictures: Picture[];
   /** The final latents before the VAE, `[B, C, h, w]`, still multiplied by the scaling factor. */
   latents: Float32Array;
-  /** Milliseconds; `load` is what was waited for weights and kernels, as before the first picture of a size. */
+  /** Milliseconds; `load` is what was waited for weights, kernels and how to preview, as before the first picture. */
   timings: { load: number; text: number; denoise: number; decode: number };
   /** What a person should know, such as the end of a prompt that was too long. */
   notes: string[];

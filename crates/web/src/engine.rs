@@ -181,10 +181,12 @@ impl Engine {
         let Loaded { pipeline, form, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
         let request = request::parse(&words, latents, form, pipeline.model())?;
         let size = request.size(pipeline.model())?;
-        let mut thrown = None;
+        let (mut thrown, mut fitting) = (None, Duration::ZERO);
         let output = async {
             if every > 0 && colours.is_none() {
+                let start = Instant::now();
                 *colours = Some(Colours::of(pipeline, size).await?);
+                fitting = start.elapsed();
             }
             let each_step = async |at: &Progress, run: &Denoising<'_>| {
                 let looks = every > 0 && at.step.is_multiple_of(every) && at.step < at.steps;
@@ -221,7 +223,7 @@ impl Engine {
         let (ms, t) = (|d: Duration| d.as_secs_f64() * 1e3, output.timings);
         let done = object(&json!({
             "timings": {
-                "load": ms(t.load), "text": ms(t.text), "denoise": ms(t.denoise), "decode": ms(t.decode),
+                "load": ms(t.load + fitting), "text": ms(t.text), "denoise": ms(t.denoise), "decode": ms(t.decode),
             },
             "notes": notes::take(),
         }))?;
