@@ -146,10 +146,14 @@ export async function page_works_by_keyboard(given) {
   assert.match(await state(page), /^Done/);
 }
 
-/** Stop ends a long run at the next step, and the next run works. */
+/** Stop ends a run before its first step or at the next one, and the next run works. */
 export async function page_stops(given) {
   const { page } = given;
   await ready(given);
+  await page.click("#generate");
+  await page.click("#stop");
+  await until(page, /^(Stopped|Done)/);
+  assert.match(await state(page), /^Stopped/);
   await page.fill("[name=steps]", "200");
   await page.click("#generate");
   await until(page, /^Step 1 /);
@@ -188,6 +192,19 @@ export async function page_opens_a_folder(given) {
     "-m", "tests/goldens/sd2-tiny/model", "--steps", "2", "--seed", "3"])));
   assert.ok(difference <= 2, `the pictures are ${difference} of 255 apart`);
   return `${difference} of 255 apart`;
+}
+
+/** A model's folder dropped on the page, as the browser hands it over. */
+export async function page_takes_a_dropped_folder(given) {
+  const { page, context } = given;
+  await ready(given);
+  const cdp = await context.newCDPSession(page);
+  const data = { items: [], files: [join(root, "tests/goldens/sd2-tiny/model")], dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"]) {
+    await cdp.send("Input.dispatchDragEvent", { type, x: 500, y: 300, data });
+  }
+  await until(page, /^Ready: model/);
+  assert.match(await state(page), /^Ready: model/, await page.textContent("#trouble"));
 }
 
 /** Single files take the place of the model's own parts: the picture is that of a folder with them in it. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { engine } from "./engine.mjs";
 import { root } from "./native.mjs";
 import { contents, sum, whole } from "./server.mjs";
+import { beforeTheWorker } from "./workers.mjs";
 
 const TINY = join(root, "tests/goldens/sd1-tiny/model");
 const UNET = readFileSync(join(TINY, "unet/diffusion_pytorch_model.safetensors")).length;
@@ -54,6 +55,22 @@ export async function sources_go_on_in_a_later_visit(given) {
   server.noRanges = true;
   await page.evaluate(() => engine.load("/tiny/"));
   return `${resumed} bytes in the second visit`;
+}
+
+/** A browser whose store is full: weights come from the server, range by range, and are not kept. */
+export async function sources_do_without_a_store(given) {
+  const { page, context } = given;
+  await beforeTheWorker(context, () => {
+    const { truncate } = FileSystemSyncAccessHandle.prototype;
+    FileSystemSyncAccessHandle.prototype.truncate = function (size) {
+      if (size > 1e6) throw new DOMException("full", "QuotaExceededError");
+      return truncate.call(this, size);
+    };
+  });
+  await engine(given);
+  await page.evaluate(() => engine.load("/tiny/"));
+  const { bytes } = await page.evaluate(() => engine.storage());
+  assert.ok(bytes < UNET, `${bytes} bytes were kept`);
 }
 
 /** The page's own model comes with the checksum of every file, and bytes that are not those are refused. */
