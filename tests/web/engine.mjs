@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { BYTES } from "./big.mjs";
 import { apart, read, root, tensors } from "./native.mjs";
-import { capTheHeap } from "./workers.mjs";
+import { beforeTheWorker, capTheHeap } from "./workers.mjs";
 
 /** All the WebAssembly memory there is while the large model loads and runs. */
 const HEAP = 256 << 20;
@@ -55,6 +55,29 @@ async function golden(given, model) {
 
 export const engine_agrees_with_diffusers_on_sd1_tiny = (given) => golden(given, "sd1-tiny");
 export const engine_agrees_with_diffusers_on_sd2_tiny = (given) => golden(given, "sd2-tiny");
+
+/** A GPU with nothing beyond what WebGPU promises everywhere is enough. */
+export async function engine_needs_no_more_than_the_default_limits(given) {
+  const { page, context } = given;
+  await beforeTheWorker(context, () => {
+    // https://www.w3.org/TR/webgpu/#limit-default; the device is asked for what the adapter tells, and then held to it.
+    const defaults = {
+      maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20, maxStorageBuffersPerShaderStage: 8,
+      maxComputeWorkgroupStorageSize: 16 << 10, maxComputeInvocationsPerWorkgroup: 256, maxUniformBufferBindingSize: 64 << 10,
+    };
+    for (const [name, value] of Object.entries(defaults)) {
+      Object.defineProperty(GPUSupportedLimits.prototype, name, { get: () => value });
+    }
+  });
+  await engine(given);
+  const told = await page.evaluate(async () => {
+    await engine.load("/tiny/");
+    const { pictures } = await draw({ prompt: "small", steps: 1 });
+    return { ...engine.adapter, drawn: pictures.length };
+  });
+  assert.equal(told.drawn, 1);
+  assert.deepEqual([told.maxBuffer, told.maxBinding, told.workgroupMemory], [256 << 20, 128 << 20, 16 << 10]);
+}
 
 /** Leaving the loop or aborting ends a run; the engine draws again; after dispose it says so. */
 export async function engine_can_be_left_at_any_time(given) {
