@@ -19,7 +19,8 @@ pub fn expand<'a>(
     defines: &[&str],
     shared: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<String, String> {
-    let mut state = State { defines: BTreeMap::new(), imported: Vec::new(), next: 1, out: String::new(), shared };
+    let mut state =
+        State { defines: BTreeMap::new(), imported: Vec::new(), next: 1, out: String::new(), shared };
     for define in defines {
         let (name, value) = define.split_once('=').unwrap_or((define, ""));
         state.defines.insert(name.to_string(), value.to_string());
