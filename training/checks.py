@@ -6,13 +6,16 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from PIL import Image
 
 import lora
 import model as m
-from compose import plural
+from compose import ALONE, PAIR, PAIRED, SIZE, paste, plural
 from distill import Teacher, grid
+from evaluate import cut
 from muon import orthogonal
 from presets import PRESETS
 
@@ -65,6 +68,22 @@ def test_plural():
     """Nouns of more than one word change their head."""
     for one, many in {"cup of tea": "cups of tea", "mouse": "mice", "~dice": "dice", "puppy": "puppies", "fox": "foxes"}.items():
         assert plural(one) == many, plural(one)
+
+
+def test_cut():
+    """Each place of a pair, cut out, is the thing alone, and not its neighbour."""
+    grain = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    sprites = [np.asarray(Image.fromarray(g).resize((SIZE, SIZE), Image.BILINEAR)) for g in grain]
+    sprites = [np.dstack([rgb, np.full((SIZE, SIZE), 255, np.uint8)]) for rgb in sprites]
+    alone = [np.full((SIZE, SIZE, 3), 255.0) for _ in sprites]
+    both = np.full((SIZE, SIZE, 3), 255.0)
+    for picture, rgba, place in zip(alone, sprites, PAIR):
+        paste(picture, rgba, ALONE, 0.5, 0.5)
+        paste(both, rgba, PAIRED, *place)
+    far = lambda a, b: np.abs(a[8:-8, 8:-8].astype(float) - b[8:-8, 8:-8]).mean()
+    for i, place in enumerate(PAIR):
+        part = cut(both.round().astype(np.uint8), PAIRED, place)
+        assert far(part, alone[i]) < 25 < 40 < far(part, alone[1 - i]), (far(part, alone[i]), far(part, alone[1 - i]))
 
 
 if __name__ == "__main__":

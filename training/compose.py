@@ -4,6 +4,7 @@ Because a sprite has an alpha channel, whatever the caption says is true of the 
 """
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -45,6 +46,9 @@ COUNTS = {
     "three": [(0.27, 0.28), (0.73, 0.28), (0.5, 0.73)],
     "four": [(0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)],
 }
+PAIR = [(0.26, 0.5), (0.74, 0.5)]
+# Sizes as parts of the picture: one thing alone, each of a pair, each of several.
+ALONE, PAIRED, COUNTED = 0.94, 0.5, 0.45
 STYLE_PHRASES = {
     "flat": ["flat {bare}", "{noun}, flat style", "flat icon of {noun}", "{noun}, flat"],
     "3d": ["3d {bare}", "{noun}, 3d style", "3d icon of {noun}", "{noun}, 3d"],
@@ -114,14 +118,36 @@ def plural(noun):
     return head + "s" + tail
 
 
+@dataclass(frozen=True)
+class Thing:
+    """One thing of a scene: the number of its concept, its noun with a colour word where it has one, and how to draw it."""
+
+    concept: int
+    noun: str
+    colour: str | None
+    turned: bool  # whether the sprite has to be turned to `colour`, which is its own otherwise
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows: one thing `number` times, or a pair; `style` and `ground` (None where it is plain white)."""
+
+    things: tuple[Thing, ...]
+    number: str
+    style: str
+    ground: str | None
+    caption: str
+
+
 class Composer:
     """Endless pairs (uint8 [128, 128, 3], caption)."""
 
-    def __init__(self, folder, seed, flat=0.13, pair=0.15, count=0.15, background=0.17, colour=0.4):
+    def __init__(self, folder, seed, flat=0.25, pair=0.25, count=0.2, background=0.15, colour=0.4):
         self.sprites = Sprites(folder)
         self.concepts = concepts(self.sprites)
         self.rng = np.random.default_rng(seed)
         self.flat, self.pair, self.count, self.background, self.colour = flat, pair, count, background, colour
+        self._own = {}
 
     def recolourable(self, concept, style):
         """Whether one hue holds most of the colour, so that "a blue ..." can be made true by turning it."""
@@ -130,58 +156,55 @@ class Composer:
         _, dominance = self.sprites.hue(concept.code, style)
         return dominance > (0.9 if concept.group == "Smileys & Emotion" and "heart" not in concept.name else 0.5)
 
+    def own_colour(self, concept, style):
+        """The word for the colour that a sprite has by itself."""
+        key = (concept.code, style)
+        if key not in self._own:
+            rgba = self.sprites.rgba(*key)
+            opaque = rgba[rgba[..., 3] > 128][:, :3]
+            self._own[key] = colour_name(self.sprites.hue(*key)[0], opaque.max(1).mean() / 255)
+        return self._own[key]
+
     def thing(self, style, colour_share=None):
-        """One concept: its picture, and its noun with a colour word where it was given one."""
+        """Any concept that the style has, with a colour word now and then."""
         rng = self.rng
         while True:
-            concept = self.concepts[rng.integers(len(self.concepts))]
-            rgba = self.sprites.rgba(concept.code, style)
-            if rgba is not None:
+            index = int(rng.integers(len(self.concepts)))
+            concept = self.concepts[index]
+            if (concept.code, style) in self.sprites.entries:
                 break
         first = len(concept.words) == 1 or rng.random() < 0.55
         noun = concept.words[0] if first else str(rng.choice(concept.words[1:]))
         share = self.colour if colour_share is None else colour_share
+        colour, turned = None, False
         if self.recolourable(concept, style) and rng.random() < share:
-            hue, _ = self.sprites.hue(concept.code, style)
-            if rng.random() < 0.8:
-                colour = str(rng.choice(list(COLOURS)))
-                rgba = recolour(rgba, hue, colour)
-            else:
-                opaque = rgba[rgba[..., 3] > 128][:, :3]
-                colour = colour_name(hue, opaque.max(1).mean() / 255)
-            if colour == "grey" and rng.random() < 0.4:
-                colour = "gray"
+            turned = rng.random() < 0.8
+            colour = str(rng.choice(list(COLOURS))) if turned else self.own_colour(concept, style)
+            spelt = "gray" if colour == "grey" and rng.random() < 0.4 else colour
             mark = "~" if noun.startswith("~") else ""
-            noun = f"{mark}{colour} {noun.lstrip('~')}"
-        return rgba, noun
+            noun = f"{mark}{spelt} {noun.lstrip('~')}"
+        return Thing(index, noun, colour, turned)
 
     def phrase(self, noun):
         """The noun as people type it: mostly with its article."""
         return article(noun) if self.rng.random() < 0.6 else noun.lstrip("~")
 
-    def sample(self):
-        """One picture and its caption."""
+    def scene(self):
+        """What to draw next, with its caption."""
         rng = self.rng
         ground = str(rng.choice(list(BACKGROUNDS))) if rng.random() < self.background else None
-        canvas = np.empty((SIZE, SIZE, 3), np.float32)
-        canvas[:] = BACKGROUNDS[ground or "white"]
         style = "flat" if rng.random() < self.flat else "3d"
-        kind = rng.random()
+        kind, number = rng.random(), "one"
         if kind < self.pair:
-            (left, a), (right, b) = self.thing(style, 0.2), self.thing(style, 0.2)
-            paste(canvas, left, 0.5, 0.26, 0.5)
-            paste(canvas, right, 0.5, 0.74, 0.5)
-            noun = bare = f"{self.phrase(a)} and {self.phrase(b)}"
+            things = self.thing(style, 0.2), self.thing(style, 0.2)
+            noun = bare = " and ".join(self.phrase(thing.noun) for thing in things)
         elif kind < self.pair + self.count:
             number = str(rng.choice(list(COUNTS)))
-            rgba, one = self.thing(style, 0.25)
-            for x, y in COUNTS[number]:
-                paste(canvas, rgba, 0.45, x, y)
-            noun = bare = f"{number} {plural(one)}"
+            things = (self.thing(style, 0.25),)
+            noun = bare = f"{number} {plural(things[0].noun)}"
         else:
-            rgba, one = self.thing(style)
-            paste(canvas, rgba, 0.94, 0.5, 0.5)
-            noun, bare = self.phrase(one), one.lstrip("~")
+            things = (self.thing(style),)
+            noun, bare = self.phrase(things[0].noun), things[0].noun.lstrip("~")
         caption = noun
         if style == "flat" or rng.random() < 0.1:
             caption = str(rng.choice(STYLE_PHRASES[style])).format(noun=noun, bare=bare)
@@ -190,4 +213,30 @@ class Composer:
         if ground:
             a = "an" if ground == "orange" else "a"
             caption += f", {ground} background" if rng.random() < 0.3 else f" on {a} {ground} background"
-        return canvas.round().astype(np.uint8), caption
+        return Scene(things, number, style, ground, caption)
+
+    def picture(self, scene):
+        """Draws a scene: uint8 [128, 128, 3]."""
+        canvas = np.empty((SIZE, SIZE, 3), np.float32)
+        canvas[:] = BACKGROUNDS[scene.ground or "white"]
+        if len(scene.things) == 2:
+            scale, places = PAIRED, PAIR
+        elif scene.number == "one":
+            scale, places = ALONE, [(0.5, 0.5)]
+        else:
+            scale, places = COUNTED, COUNTS[scene.number]
+        sprites = [self.sprite(thing, scene.style) for thing in scene.things]
+        for i, place in enumerate(places):
+            paste(canvas, sprites[i % len(sprites)], scale, *place)
+        return canvas.round().astype(np.uint8)
+
+    def sprite(self, thing, style):
+        """The picture of one thing in its colour, uint8 [128, 128, 4]."""
+        code = self.concepts[thing.concept].code
+        rgba = self.sprites.rgba(code, style)
+        return recolour(rgba, self.sprites.hue(code, style)[0], thing.colour) if thing.turned else rgba
+
+    def sample(self):
+        """One picture and its caption."""
+        scene = self.scene()
+        return self.picture(scene), scene.caption

@@ -61,6 +61,7 @@ def main():
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--rate", type=float, default=1.5e-3)
     p.add_argument("--minutes", type=float, default=1e9, help="stop early; the rate falls with whichever ends first")
+    p.add_argument("--init", help="low-rank difference of an earlier model to start from")
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
     preset, kind = PRESETS[a.preset], m.device()
@@ -77,6 +78,8 @@ def main():
     teacher = Teacher(copy.deepcopy(unet).requires_grad_(False), noise, empty, a.guidance)
     torch.manual_seed(a.seed)  # the same start for every process
     added = lora.attach(unet, a.rank)
+    if a.init:
+        lora.restore(added, a.init)
     parameters = [q for difference in added.values() for q in difference.parameters()]
     average = [q.detach().clone() for q in parameters]
     adam = torch.optim.AdamW(parameters, a.rate, betas=(0.9, 0.98), weight_decay=0.0)
