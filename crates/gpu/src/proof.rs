@@ -30,7 +30,7 @@ pub(crate) async fn prove(
     reference: &[HostTensor],
 ) -> Result<(), String> {
     let runs = run(gpu, caps, RUNS).await.map_err(|e| e.to_string())?;
-    for (at, name) in OUTPUTS.iter().enumerate() {
+    for (at, name) in outputs(caps).iter().enumerate() {
         let (found, expected) = (runs[0][at].to_f32(), reference[at].to_f32());
         let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max);
@@ -47,7 +47,7 @@ pub(crate) async fn prove(
 /// The most ways there are to cut up one of the proof's products: [`Caps::only_cut`] tries them one by one. Its depths are
 /// such that slices of k are among them, the last shorter than the others.
 pub(crate) fn cuts(caps: &Caps) -> Result<usize, Error> {
-    let mut graph = experiment(caps.software)?;
+    let mut graph = experiment(caps.software, &OUTPUTS[..PRODUCTS])?;
     graph.resolve(&Random::of(&graph), Precision::F16)?;
     let product = |node| Product::of(&graph, node, Precision::F16, caps);
     let ways = graph.nodes().iter().filter_map(product).map(|p| candidates(caps, &p).len());
@@ -65,8 +65,17 @@ const HEADS: [usize; 4] = [40, 64, 80, 160];
 /// What is computed.
 const OUTPUTS: [&str; 5] = ["product", "convolution", "layer norm", "group norm", "attention"];
 
+/// How many of these depend on how products are cut up: the first.
+const PRODUCTS: usize = 2;
+
+/// What is computed under `caps`: all of it in the first cut, and in each other what differs, since this is done at every
+/// start.
+fn outputs(caps: &Caps) -> &'static [&'static str] {
+    if caps.only_cut.is_some_and(|at| at > 0) { &OUTPUTS[..PRODUCTS] } else { &OUTPUTS }
+}
+
 /// No size is a multiple of a tile's, and the product takes more than one of each.
-fn experiment(software: bool) -> Result<Graph, Error> {
+fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
     let mut g = Graph::new("proof of a tier");
     let [m, k, n] = [150, 200, 136];
     let (size, channels, out) = (9, 36, 72);
@@ -92,6 +101,11 @@ fn experiment(software: bool) -> Result<Graph, Error> {
             upsample: None,
         },
     )?;
+    g.output(OUTPUTS[0], product);
+    g.output(OUTPUTS[1], convolution);
+    if outputs.len() == PRODUCTS {
+        return Ok(g);
+    }
     let affine = |g: &mut Graph, name: &str, c| {
         ["gamma", "beta"].map(|part| g.weight(&[&format!("{name}.{part}")], [c], Layout::Vector, [c]))
     };
@@ -109,7 +123,7 @@ fn experiment(software: bool) -> Result<Graph, Error> {
         let op = Attention { q: rows, k: rows, v: attention, heads, scale, causal: false };
         attention = g.push(OUTPUTS[4], op)?;
     }
-    for (name, v) in OUTPUTS.iter().zip([product, convolution, layer, group, attention]) {
+    for (name, v) in OUTPUTS[PRODUCTS..].iter().zip([layer, group, attention]) {
         g.output(name, v);
     }
     Ok(g)
@@ -118,14 +132,15 @@ fn experiment(software: bool) -> Result<Graph, Error> {
 /// The outputs of each of several runs.
 async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<HostTensor>>, Error> {
     gpu.set_caps(caps.clone());
-    let mut graph = experiment(gpu.report().kind == "cpu")?;
+    let outputs = outputs(caps);
+    let mut graph = experiment(gpu.report().kind == "cpu", outputs)?;
     graph.checkpoint = u64::MAX;
     let source = Random::of(&graph);
     graph.resolve(&source, Precision::F16)?;
     gpu.load(&graph, &source, &mut |_| ()).await?;
     let mut ports = Ports::new();
-    let outputs: Vec<_> = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v)).collect();
-    for (name, v) in graph.inputs().chain(outputs) {
+    let values: Vec<_> = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v)).collect();
+    for (name, v) in graph.inputs().chain(values) {
         ports.insert(name.into(), gpu.port(name, graph.value(v).shape, DType::F16)?);
     }
     for (name, v) in graph.inputs() {
@@ -138,8 +153,8 @@ async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<
     for _ in 0..runs {
         gpu.run(&program, 0)?;
         let mut read = Vec::new();
-        for name in OUTPUTS {
-            let port: &Port = &ports[name];
+        for name in outputs {
+            let port: &Port = &ports[*name];
             read.push(gpu.read(port).await?);
         }
         all.push(read);
