@@ -4,7 +4,7 @@ use crate::support::{Device, Golden, MODELS, Report, nhwc, nth};
 use calotype::{Choice, DType, HostTensor, Model, Precision};
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Error, Executor, Graph, Ports, ProgramSpec, WeightFetch, passes};
-use calotype_models::{clip, unet, vae};
+use calotype_models::{Role, clip, unet, vae};
 use calotype_testkit::error;
 
 /// What an engine is held to that stores activations so.
@@ -64,7 +64,7 @@ type Run = (Graph, Vec<(&'static str, HostTensor)>, HostTensor);
 fn check(
     stage: &str,
     row: usize,
-    source: impl Fn(&Model) -> &dyn WeightFetch,
+    role: Role,
     build: impl Fn(&Golden, &Model, &serde_json::Value) -> Vec<Run>,
 ) {
     let mut report = Report::default();
@@ -85,7 +85,7 @@ fn check(
                 for case in golden.cases[stage].as_array().unwrap() {
                     let name = format!("{model} {stage} {} {} {precision:?}", case["name"], device.name);
                     for (graph, inputs, expected) in build(&golden, &opened, case) {
-                        match run(&*device.executor, graph, source(&opened), precision, &inputs, row) {
+                        match run(&*device.executor, graph, opened.components.weights(role).unwrap(), precision, &inputs, row) {
                             Ok(found) => report.case(
                                 &name,
                                 error(&found.cast(DType::F32), &expected),
@@ -111,7 +111,7 @@ fn text_states_are_those_of_transformers() {
     check(
         "text",
         0,
-        |model| &*model.text,
+        Role::Text,
         |golden, model, case| {
             let graph = clip::text_encoder(&model.config.text, 1).unwrap();
             vec![(graph, vec![("ids", golden.ids(&case["input_ids"]))], golden.tensor(&case["output"]))]
@@ -126,7 +126,7 @@ fn unet_predictions_are_those_of_diffusers() {
     check(
         "unet",
         ROW,
-        |model| &*model.unet,
+        Role::Denoiser,
         |golden, model, case| {
             let latents = nhwc(&golden.tensor(&case["sample"]));
             let states = golden.tensor(&case["encoder_hidden_states"]);
@@ -151,7 +151,7 @@ fn decoded_pictures_are_those_of_diffusers() {
     check(
         "vae",
         0,
-        |model| &*model.vae,
+        Role::Vae,
         |golden, model, case| {
             let latents = nhwc(&golden.tensor(&case["latents"]));
             let pictures = nhwc(&golden.tensor(&case["output"]));

@@ -13,7 +13,7 @@ fn every_launch_is_timed_and_later_pictures_are_the_same() {
         let plan = pipeline.plan(&request).unwrap();
         let stages = pipeline.profile(&request, 2).unwrap();
         assert_eq!(
-            stages.iter().map(|s| s.name).collect::<Vec<_>>(),
+            stages.iter().map(|s| s.stage.to_string()).collect::<Vec<_>>(),
             ["text encoder", "unet context", "unet", "vae"]
         );
         for (stage, planned) in stages.iter().zip(&plan.stages) {
@@ -22,7 +22,7 @@ fn every_launch_is_timed_and_later_pictures_are_the_same() {
                 "gpu" => Clock::Timestamps,
                 _ => Clock::Batches,
             };
-            let what = format!("{}: {}", device.name, stage.name);
+            let what = format!("{}: {}", device.name, stage.stage);
             // A driver may have no timestamps.
             assert!(
                 stage.clock == clock || (device.name == "gpu" && stage.clock == Clock::Batches),

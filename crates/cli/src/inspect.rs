@@ -33,12 +33,12 @@ fn prediction(model: &Model) -> &'static str {
 }
 
 fn sum(model: &Model, of: impl Fn(&Contents) -> u64) -> u64 {
-    model.contents.iter().map(of).sum()
+    model.contents().map(of).sum()
 }
 
 fn print_json(model: &Model) -> anyhow::Result<()> {
     let config = &model.config;
-    let components = model.contents.iter().map(|c| {
+    let components = model.contents().map(|c| {
         json!({
             "name": c.component,
             "class": class(c.component),
@@ -76,7 +76,7 @@ fn print(model: &Model) -> anyhow::Result<()> {
     let config = &model.config;
     let head = ["component", "class", "parameters", "bytes", "tensors"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for c in &model.contents {
+    for c in model.contents() {
         let dtypes: Vec<String> = c.dtypes.iter().map(|(dtype, n)| format!("{n} {dtype}")).collect();
         rows.push(vec![
             c.component.to_string(),

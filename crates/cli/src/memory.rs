@@ -34,7 +34,7 @@ pub fn plan(
     }
     // The CPU computes and stores in f32 whatever is asked for, weights too.
     let mut plan = calotype::plan(model, request, Precision::F32, &opened.executor.caps())?;
-    let numbers: u64 = model.contents.iter().map(|c| c.parameters).sum();
+    let numbers: u64 = model.contents().map(|c| c.parameters).sum();
     plan.peak_bytes = plan.peak_bytes - plan.weight_bytes + 4 * numbers;
     plan.weight_bytes = 4 * numbers;
     Ok(plan)

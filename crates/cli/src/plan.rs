@@ -123,7 +123,7 @@ fn print(plan: &MemoryPlan, target: &Target, model: &Model, request: &Request) -
         vec![["stage", "weights", "activations", "dispatches", "GFLOP"].map(String::from).to_vec()];
     for stage in &plan.stages {
         rows.push(vec![
-            stage.name.clone(),
+            stage.stage.to_string(),
             bytes(stage.weight_bytes),
             bytes(stage.activation_bytes),
             stage.dispatches.to_string(),

@@ -130,8 +130,8 @@ impl Executor for CpuExecutor {
         })
     }
 
-    fn unload(&self, checkpoint: u64) {
-        let prefix = Graph::weight_prefix(checkpoint);
+    fn unload(&self, checkpoint: u64, component: &str) {
+        let prefix = Graph::weight_prefix(checkpoint, component);
         self.weights.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
     }
 

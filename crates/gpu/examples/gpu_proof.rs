@@ -119,7 +119,7 @@ impl<'a> Ready<'a> {
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        self.gpu.unload(self.checkpoint);
+        self.gpu.unload(self.checkpoint, "");
     }
 }
 

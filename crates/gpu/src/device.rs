@@ -52,6 +52,13 @@ pub(crate) struct Buffer {
 /// Metal tells no vendor.
 const APPLE: u32 = 0x106b;
 
+impl Buffer {
+    /// What a buffer of so many bytes takes.
+    pub fn size_for(bytes: u64) -> u64 {
+        bytes.next_multiple_of(16).max(16)
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
         // A browser frees a buffer that nobody holds when its garbage collector finds out, which may be much later.
@@ -152,7 +159,7 @@ impl Device {
 
     /// Allocates; zero-filled, a multiple of 16 bytes, at least 16.
     pub fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer, Error> {
-        let size = bytes.next_multiple_of(16).max(16);
+        let size = Buffer::size_for(bytes);
         if size > self.caps.max_buffer {
             return Err(Error::BufferLimit { node: what.into(), needed: size, limit: self.caps.max_buffer });
         }

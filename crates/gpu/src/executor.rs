@@ -1,4 +1,5 @@
 use crate::adapter::{AdapterReport, Choice};
+use crate::arenas::Arenas;
 use crate::device::{Buffer, Device};
 use crate::pipelines::Pipelines;
 use crate::program::GpuProgram;
@@ -7,8 +8,8 @@ use crate::tiers::{Offer, settle};
 use crate::weights::WeightStore;
 use calotype_graph::lower::Tier;
 use calotype_graph::{
-    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, WeightFetch,
-    lower, plan,
+    Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, Recording,
+    WeightFetch, lower, plan,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::rc::Rc;
@@ -18,6 +19,7 @@ pub struct GpuExecutor {
     pub(crate) device: Device,
     pub(crate) pipelines: Pipelines,
     pub(crate) weights: WeightStore,
+    pub(crate) arenas: Rc<Arenas>,
     #[cfg(not(target_arch = "wasm32"))]
     tuner: Option<crate::tuning::Tuner>,
 }
@@ -52,9 +54,20 @@ impl GpuExecutor {
             pipelines: Pipelines::new(&device),
             device,
             weights: WeightStore::default(),
+            arenas: Rc::default(),
             #[cfg(not(target_arch = "wasm32"))]
             tuner: None,
         }
+    }
+
+    /// A recording made ready to run in arenas that were reserved for it.
+    pub(crate) fn program(
+        &self,
+        arenas: (&Rc<Arenas>, &[u64]),
+        spec: &ProgramSpec<'_>,
+        recording: &Recording,
+    ) -> Result<GpuProgram, Error> {
+        GpuProgram::new(&self.device, &self.pipelines, &self.weights, arenas, spec, recording)
     }
 
     pub(crate) fn offer(&self) -> &Offer {
@@ -71,12 +84,6 @@ impl GpuExecutor {
 
     pub(crate) fn forgive(&self) {
         self.device.forgive();
-    }
-
-    /// Activation buffers of these sizes.
-    pub(crate) fn arenas(&self, pool: &[u64]) -> Result<Vec<Rc<Buffer>>, Error> {
-        let usage = wgpu::BufferUsages::STORAGE;
-        pool.iter().map(|&bytes| self.device.buffer("activations", bytes, usage).map(Rc::new)).collect()
     }
 
     /// The adapter's features and limits.
@@ -170,22 +177,21 @@ impl Executor for GpuExecutor {
         Box::pin(self.weights.load(&self.device, graph, source, progress))
     }
 
-    fn unload(&self, checkpoint: u64) {
-        self.weights.unload(checkpoint);
+    fn unload(&self, checkpoint: u64, component: &str) {
+        self.weights.unload(checkpoint, component);
+        self.arenas.trim();
     }
 
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         let caps = self.caps();
         let plans =
             specs.iter().map(|s| plan::plan(s.graph, s.precision, &caps)).collect::<Result<Vec<_>, _>>()?;
-        let pool = plan::pool(&plans.iter().collect::<Vec<_>>());
-        let arenas = self.arenas(&pool)?;
+        let needs: Vec<Vec<u64>> = plans.iter().map(|plan| plan.buffers.clone()).collect();
+        self.arenas.reserve(&self.device, &needs)?;
         let mut programs = Vec::new();
         for (spec, plan) in specs.iter().zip(&plans) {
             let recording = lower(spec.graph, plan, spec.precision, &caps)?;
-            let program =
-                GpuProgram::new(&self.device, &self.pipelines, &self.weights, &arenas, spec, &recording)?;
-            programs.push(Program(Rc::new(program)));
+            programs.push(Program(Rc::new(self.program((&self.arenas, &plan.buffers), spec, &recording)?)));
         }
         self.device.check()?;
         self.pipelines.save();
@@ -199,15 +205,19 @@ impl Executor for GpuExecutor {
         begins: &'a dyn Fn(usize),
     ) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            match &self.tuner {
-                Some(tuner) => tuner.tune(self, specs, begins).await,
-                None => Ok(()),
-            }
+            let Some(tuner) = &self.tuner else { return Ok(()) };
+            // What is tried has buffers of its own, in the place of those that are planned for.
+            self.arenas.release();
+            tuner.tune(self, specs, begins).await
         })
     }
 
+    fn footprint(&self, program: &Program) -> u64 {
+        compiled(program).map_or(0, GpuProgram::footprint)
+    }
+
     fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
-        compiled(program)?.run(&self.device, row);
+        compiled(program)?.run(&self.device, row)?;
         self.device.check()
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod adapter;
+mod arenas;
 mod cache;
 mod device;
 mod error;

@@ -7,6 +7,9 @@ use web_time::Instant;
 /// How often a launch is repeated where there are no timestamps; fewer times if that would hold the GPU too long.
 const REPEATS: u64 = 8;
 
+/// A launch with its bindings.
+type Bound<'a> = (&'a Launch, wgpu::BindGroup);
+
 /// Passes that one query set holds: WebGPU allows 4096 queries, and each pass takes two.
 const PASSES_A_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
@@ -26,14 +29,15 @@ impl GpuProgram {
     /// Seconds that all launches take together by the device's clock, as in a run: in one pass.
     #[cfg(not(target_arch = "wasm32"))]
     pub async fn seconds(&self, device: &Device) -> Result<f64, Error> {
-        let ticks = timestamps(device, &[&self.launches], 0).await?;
+        let ticks = timestamps(device, &[&self.bound(device)?], 0).await?;
         let ticks: u64 = ticks.iter().map(|[begin, end]| end.saturating_sub(*begin)).sum();
         Ok(ticks as f64 * f64::from(device.queue.get_timestamp_period()) * 1e-9)
     }
 
     async fn by_timestamps(&self, device: &Device, row: usize) -> Result<Profile, Error> {
         let mut ticks: Vec<[u64; 2]> = Vec::with_capacity(self.launches.len());
-        let passes: Vec<&[Launch]> = self.launches.chunks(1).collect();
+        let bound = self.bound(device)?;
+        let passes: Vec<&[Bound<'_>]> = bound.chunks(1).collect();
         for passes in passes.chunks(PASSES_A_SET) {
             ticks.extend(timestamps(device, passes, row).await?);
         }
@@ -53,11 +57,11 @@ impl GpuProgram {
     async fn by_batches(&self, device: &Device, row: usize) -> Result<Profile, Error> {
         let mut spans = Vec::with_capacity(self.launches.len());
         let mut start = 0.0;
-        for launch in &self.launches {
+        for (launch, binding) in &self.bound(device)? {
             let repeats = (FLOPS_A_SUBMIT / launch.flops.max(1)).clamp(1, REPEATS);
-            timed(device, launch, row, 1).await?;
-            let one = timed(device, launch, row, 1).await?;
-            let more = timed(device, launch, row, 1 + repeats).await?;
+            timed(device, (launch, binding), row, 1).await?;
+            let one = timed(device, (launch, binding), row, 1).await?;
+            let more = timed(device, (launch, binding), row, 1 + repeats).await?;
             let seconds = (more - one).max(0.0) / repeats as f64;
             spans.push(Span { node: launch.node, kernel: launch.variant.label(), start, seconds });
             start += seconds;
@@ -67,12 +71,17 @@ impl GpuProgram {
 }
 
 /// Seconds from handing `times` repetitions of a launch to the device until it is done with them.
-async fn timed(device: &Device, launch: &Launch, row: usize, times: u64) -> Result<f64, Error> {
+async fn timed(
+    device: &Device,
+    (launch, binding): (&Launch, &wgpu::BindGroup),
+    row: usize,
+    times: u64,
+) -> Result<f64, Error> {
     let begin = Instant::now();
     let mut encoder = device.raw.create_command_encoder(&Default::default());
     {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        (0..times).for_each(|_| launch.encode(&mut pass, row));
+        (0..times).for_each(|_| launch.encode(&mut pass, binding, row));
     }
     device.queue.submit([encoder.finish()]);
     device.wait().await?;
@@ -80,7 +89,7 @@ async fn timed(device: &Device, launch: &Launch, row: usize, times: u64) -> Resu
 }
 
 /// The device's clock before and after each pass.
-async fn timestamps(device: &Device, passes: &[&[Launch]], row: usize) -> Result<Vec<[u64; 2]>, Error> {
+async fn timestamps(device: &Device, passes: &[&[Bound<'_>]], row: usize) -> Result<Vec<[u64; 2]>, Error> {
     let count = 2 * passes.len() as u32;
     let queries = device.raw.create_query_set(&wgpu::QuerySetDescriptor {
         label: Some("profile"),
@@ -95,7 +104,7 @@ async fn timestamps(device: &Device, passes: &[&[Launch]], row: usize) -> Result
     let mut encoder = device.raw.create_command_encoder(&Default::default());
     for (i, launches) in passes.iter().enumerate() {
         // As in a run, the GPU is never handed more than it does well before it is thought to hang.
-        let own: u64 = launches.iter().map(|l| l.flops).sum();
+        let own: u64 = launches.iter().map(|(launch, _)| launch.flops).sum();
         if flops > 0 && flops + own > FLOPS_A_SUBMIT {
             let next = device.raw.create_command_encoder(&Default::default());
             device.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
@@ -112,7 +121,7 @@ async fn timestamps(device: &Device, passes: &[&[Launch]], row: usize) -> Result
             label: Some("profiled"),
             timestamp_writes: Some(writes),
         });
-        launches.iter().for_each(|l| l.encode(&mut pass, row));
+        launches.iter().for_each(|(launch, binding)| launch.encode(&mut pass, binding, row));
     }
     if count > 0 {
         encoder.resolve_query_set(&queries, 0..count, &resolved.raw, 0);

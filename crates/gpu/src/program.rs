@@ -1,3 +1,4 @@
+use crate::arenas::{Arenas, User};
 use crate::device::{Buffer, Device};
 use crate::pipelines::{Kernel, Pipelines};
 use crate::weights::WeightStore;
@@ -5,18 +6,20 @@ use calotype_graph::lower::{Binding, Dispatch, Operand, Recording};
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Error, Port, ProgramSpec};
 use calotype_shaders::Variant;
+use std::cell::Ref;
 use std::rc::Rc;
 
-/// A recording with its pipelines compiled and its bindings made.
+/// A recording with its pipelines compiled, and its bindings made for the activation buffers that are there.
 pub(crate) struct GpuProgram {
     pub launches: Vec<Launch>,
-    // Bind groups keep their buffers alive; these keep them on the account.
-    _arenas: Vec<Rc<Buffer>>,
-    _params: Buffer,
+    arenas: Rc<Arenas>,
+    user: Rc<User>,
+    params: Buffer,
+    // What is bound keeps its buffers alive; these keep them on the account.
     _ports: Vec<Port>,
 }
 
-/// A dispatch, ready to be encoded.
+/// A dispatch, ready to be bound.
 pub(crate) struct Launch {
     /// The graph's node that it belongs to.
     pub node: usize,
@@ -24,20 +27,63 @@ pub(crate) struct Launch {
     /// Operations of the whole node.
     pub flops: u64,
     kernel: Rc<Kernel>,
-    bind_group: wgpu::BindGroup,
+    held: Vec<Held>,
     params: u32,
+    params_bytes: u64,
     /// Whether the second dynamic offset is the run's row of the step table.
     table: bool,
     groups: [u32; 3],
 }
 
+/// What a binding shows of which buffer.
+struct Held {
+    place: Place,
+    offset: u64,
+    bytes: u64,
+}
+
+enum Place {
+    Arena(usize),
+    Own(Rc<Buffer>),
+}
+
 impl Launch {
-    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, row: usize) {
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, binding: &wgpu::BindGroup, row: usize) {
         let row = row as u32 * 4 * StepRow::WORDS as u32;
         pass.set_pipeline(&self.kernel.pipeline);
         let offsets = [self.params, row];
-        pass.set_bind_group(0, &self.bind_group, &offsets[..if self.table { 2 } else { 1 }]);
+        pass.set_bind_group(0, binding, &offsets[..if self.table { 2 } else { 1 }]);
         pass.dispatch_workgroups(self.groups[0], self.groups[1], self.groups[2]);
+    }
+
+    fn bind(&self, device: &Device, arenas: &Arenas, params: &Buffer) -> wgpu::BindGroup {
+        let buffers: Vec<Rc<Buffer>> = self
+            .held
+            .iter()
+            .map(|held| match &held.place {
+                Place::Arena(index) => arenas.get(*index),
+                Place::Own(buffer) => buffer.clone(),
+            })
+            .collect();
+        let entry = |binding: usize, buffer, offset, size| wgpu::BindGroupEntry {
+            binding: binding as u32,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: wgpu::BufferSize::new(size),
+            }),
+        };
+        let mut entries = vec![entry(0, &params.raw, 0, self.params_bytes)];
+        for (i, (held, buffer)) in self.held.iter().zip(&buffers).enumerate() {
+            // What a kernel sees of an odd number of halves ends with a word of padding.
+            let size = held.bytes.next_multiple_of(16).min(buffer.raw.size() - held.offset);
+            entries.push(entry(i + 1, &buffer.raw, held.offset, size));
+        }
+        device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(self.variant.stem),
+            layout: &self.kernel.layout,
+            entries: &entries,
+        })
     }
 }
 
@@ -49,11 +95,12 @@ pub(crate) const STRIDE: u64 = 256;
 pub(crate) const FLOPS_A_SUBMIT: u64 = 50_000_000_000;
 
 impl GpuProgram {
+    /// `arenas` must have been reserved for the sizes that it `needs`.
     pub fn new(
         device: &Device,
         pipelines: &Pipelines,
         weights: &WeightStore,
-        arenas: &[Rc<Buffer>],
+        (arenas, needs): (&Rc<Arenas>, &[u64]),
         spec: &ProgramSpec<'_>,
         recording: &Recording,
     ) -> Result<Self, Error> {
@@ -68,111 +115,96 @@ impl GpuProgram {
         device.queue.write_buffer(&params.raw, 0, &block);
 
         let flops: Vec<u64> = spec.graph.nodes().iter().map(|n| n.op.flops(spec.graph)).collect();
-        let mut launches = Vec::with_capacity(recording.dispatches.len());
-        for (i, d) in recording.dispatches.iter().enumerate() {
-            let kernel = pipelines.get(device, d);
-            let bind_group = bind(device, &kernel, weights, arenas, spec, &params, d)?;
-            launches.push(Launch {
+        let launch = |(i, d): (usize, &Dispatch)| {
+            Ok(Launch {
                 node: d.node,
                 variant: d.variant,
                 flops: flops[d.node],
-                kernel,
-                bind_group,
+                kernel: pipelines.get(device, d),
+                held: d.bindings.iter().map(|b| hold(weights, spec, b)).collect::<Result<_, Error>>()?,
                 params: i as u32 * STRIDE as u32,
+                params_bytes: d.params.len().next_multiple_of(16) as u64,
                 table: d.bindings.iter().any(|b| matches!(b.operand, Operand::Table(_))),
                 groups: d.groups,
-            });
-        }
+            })
+        };
+        let launches = recording.dispatches.iter().enumerate().map(launch).collect::<Result<_, Error>>()?;
+        let (arenas, user) = (arenas.clone(), arenas.user(needs.to_vec()));
         let ports = spec.ports.values().cloned().collect();
-        Ok(Self { launches, _arenas: arenas.to_vec(), _params: params, _ports: ports })
+        let program = Self { launches, arenas, user, params, _ports: ports };
+        program.bind(device);
+        Ok(program)
+    }
+
+    fn bind(&self, device: &Device) {
+        let bind = |launch: &Launch| launch.bind(device, &self.arenas, &self.params);
+        self.user.bindings.replace(self.launches.iter().map(bind).collect());
+    }
+
+    /// Every launch's bindings, made anew where the buffers are others than when it last ran.
+    fn bindings(&self, device: &Device) -> Result<Ref<'_, [wgpu::BindGroup]>, Error> {
+        if self.user.bindings.borrow().len() < self.launches.len() {
+            self.arenas.reserve(device, &[])?;
+            self.bind(device);
+        }
+        Ok(Ref::map(self.user.bindings.borrow(), Vec::as_slice))
+    }
+
+    /// Every launch with its bindings.
+    pub fn bound(&self, device: &Device) -> Result<Vec<(&Launch, wgpu::BindGroup)>, Error> {
+        Ok(self.launches.iter().zip(self.bindings(device)?.iter().cloned()).collect())
+    }
+
+    /// Bytes that it holds by itself, or would hold of activations if it were alone.
+    pub fn footprint(&self) -> u64 {
+        self.params.raw.size() + self.user.needs.iter().map(|need| Buffer::size_for(*need)).sum::<u64>()
     }
 
     /// Encodes and submits every launch.
-    pub fn run(&self, device: &Device, row: usize) {
-        let mut rest = self.launches.as_slice();
-        while !rest.is_empty() {
+    pub fn run(&self, device: &Device, row: usize) -> Result<(), Error> {
+        let bindings = self.bindings(device)?;
+        let (mut launches, mut bindings) = (self.launches.as_slice(), &bindings[..]);
+        while !launches.is_empty() {
             let mut flops = 0;
-            let count = rest
+            let count = launches
                 .iter()
                 .take_while(|l| {
                     let fits = flops == 0 || flops + l.flops <= FLOPS_A_SUBMIT;
                     flops += l.flops;
                     fits
                 })
-                .count();
-            let (now, later) = rest.split_at(count.max(1));
-            rest = later;
+                .count()
+                .max(1);
             let mut encoder = device.raw.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                now.iter().for_each(|l| l.encode(&mut pass, row));
+                let now = launches[..count].iter().zip(bindings);
+                now.for_each(|(launch, binding)| launch.encode(&mut pass, binding, row));
             }
             device.queue.submit([encoder.finish()]);
+            (launches, bindings) = (&launches[count..], &bindings[count..]);
         }
         device.mark_run();
+        Ok(())
     }
 }
 
-fn bind(
-    device: &Device,
-    kernel: &Kernel,
-    weights: &WeightStore,
-    arenas: &[Rc<Buffer>],
-    spec: &ProgramSpec<'_>,
-    params: &Buffer,
-    dispatch: &Dispatch,
-) -> Result<wgpu::BindGroup, Error> {
-    let mut held: Vec<(Rc<Buffer>, u64, u64)> = Vec::new();
-    for binding in &dispatch.bindings {
-        held.push(resolve(weights, arenas, spec, binding)?);
-    }
-    let mut entries = vec![wgpu::BindGroupEntry {
-        binding: 0,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &params.raw,
-            offset: 0,
-            size: wgpu::BufferSize::new(dispatch.params.len().next_multiple_of(16) as u64),
-        }),
-    }];
-    for (i, (buffer, offset, bytes)) in held.iter().enumerate() {
-        // What a kernel sees of an odd number of halves ends with a word of padding.
-        let size = bytes.next_multiple_of(16).min(buffer.raw.size() - offset);
-        entries.push(wgpu::BindGroupEntry {
-            binding: i as u32 + 1,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &buffer.raw,
-                offset: *offset,
-                size: wgpu::BufferSize::new(size),
-            }),
-        });
-    }
-    Ok(device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&spec.graph.nodes()[dispatch.node].name),
-        layout: &kernel.layout,
-        entries: &entries,
-    }))
-}
-
-fn resolve(
-    weights: &WeightStore,
-    arenas: &[Rc<Buffer>],
-    spec: &ProgramSpec<'_>,
-    binding: &Binding,
-) -> Result<(Rc<Buffer>, u64, u64), Error> {
+fn hold(weights: &WeightStore, spec: &ProgramSpec<'_>, binding: &Binding) -> Result<Held, Error> {
     let port = |name: &String| -> Result<Rc<Buffer>, Error> {
         let port = spec.ports.get(name);
         let buffer = port.and_then(|p| p.inner.clone().downcast::<Buffer>().ok());
         buffer.ok_or_else(|| Error::Device(format!("{}: no port is bound to {name}", spec.graph.name)))
     };
-    Ok(match &binding.operand {
-        Operand::Arena(i) => (arenas[*i].clone(), binding.offset, binding.bytes),
-        Operand::Port(name) | Operand::Table(name) => (port(name)?, binding.offset, binding.bytes),
+    let (place, from) = match &binding.operand {
+        Operand::Arena(i) => (Place::Arena(*i), 0),
+        Operand::Port(name) | Operand::Table(name) => (Place::Own(port(name)?), 0),
         Operand::Weight(id) => {
             let slice = weights.get(spec.graph, *id).ok_or_else(|| {
                 let name = spec.graph.weights()[id.index()].name();
                 Error::Device(format!("{}: weight {name} was not loaded", spec.graph.name))
             })?;
-            (slice.buffer, slice.offset + binding.offset, binding.bytes)
+            (Place::Own(slice.buffer), slice.offset)
         }
-    })
+    };
+    Ok(Held { place, offset: from + binding.offset, bytes: binding.bytes })
 }

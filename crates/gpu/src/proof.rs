@@ -159,7 +159,7 @@ async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<
         }
         all.push(read);
     }
-    gpu.unload(graph.checkpoint);
+    gpu.unload(graph.checkpoint, "");
     Ok(all)
 }
 

@@ -26,8 +26,8 @@ impl WeightStore {
         self.slices.borrow().get(&graph.weight_key(id)).cloned()
     }
 
-    pub fn unload(&self, checkpoint: u64) {
-        let prefix = Graph::weight_prefix(checkpoint);
+    pub fn unload(&self, checkpoint: u64, component: &str) {
+        let prefix = Graph::weight_prefix(checkpoint, component);
         self.slices.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
     }
 

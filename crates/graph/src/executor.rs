@@ -145,10 +145,11 @@ pub trait Executor {
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>>;
 
-    /// Forgets the weights of a checkpoint ([`Graph::checkpoint`]). Programs that use them keep them until they go too.
-    fn unload(&self, checkpoint: u64);
+    /// Forgets the weights of a checkpoint ([`Graph::checkpoint`]): of one component ([`Graph::within`]), or of all where
+    /// none is named. Programs that use them keep them until they go too.
+    fn unload(&self, checkpoint: u64, component: &str);
 
-    /// Makes programs ready to run. They share one set of activation buffers, so only one may run at a time.
+    /// Makes programs ready to run. All programs share one set of activation buffers, so only one may run at a time.
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error>;
 
     /// Tries on the device how the products of programs to be prepared are best cut up, those that no earlier start has
@@ -161,6 +162,11 @@ pub trait Executor {
         _begins: &'a dyn Fn(usize),
     ) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Bytes that a program holds by itself, or would hold of activations if it were alone.
+    fn footprint(&self, _program: &Program) -> u64 {
+        0
     }
 
     /// Runs a program, as a rule without waiting for its end. `row` is the row of the step table it sees.

@@ -20,7 +20,7 @@ pub struct Node {
 /// A computation: nodes in an order in which they can run, over values whose shapes are known and agree.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// What the graph computes; also the namespace of its weights.
+    /// What the graph computes.
     pub name: String,
     /// Which checkpoint the weights come from: two models on one device hold tensors of the same names.
     pub checkpoint: u64,
@@ -28,6 +28,8 @@ pub struct Graph {
     pub(crate) values: Vec<Value>,
     pub(crate) weights: Vec<Weight>,
     pub(crate) outputs: Vec<(String, ValueId)>,
+    /// The component whose weights are named: see [`Graph::within`].
+    component: String,
     scope: Vec<String>,
 }
 
@@ -84,6 +86,21 @@ impl Graph {
         out
     }
 
+    /// Runs `build` with weights named as those of a component: `unet/conv_in.weight`. So one graph may take the weights
+    /// of several, and each is known on a device by its component, whichever graph asks for it.
+    pub fn within<T>(&mut self, component: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.component, component.to_string());
+        let out = build(self);
+        self.component = outer;
+        out
+    }
+
+    /// What a weight of the current scope is called.
+    fn weight_name(&self, part: &str) -> String {
+        let path = self.path(part);
+        if self.component.is_empty() { path } else { format!("{}/{path}", self.component) }
+    }
+
     /// The path of the current scope with `part` appended.
     pub fn path(&self, part: &str) -> String {
         let mut path = self.scope.join(".");
@@ -111,7 +128,7 @@ impl Graph {
         layout: Layout,
         seen: impl Into<Shape>,
     ) -> ValueId {
-        let names = names.iter().map(|n| self.path(n)).collect();
+        let names = names.iter().map(|n| self.weight_name(n)).collect();
         let tensors = vec![Tensor { names, shape: shape.into() }];
         let weight = Weight { tensors, layout, gated: false, constant: None, dtype: DType::F32 };
         self.add_weight(weight, seen.into())
@@ -121,7 +138,7 @@ impl Graph {
     pub fn constant(&mut self, name: &str, values: &[f32]) -> ValueId {
         let tensor = HostTensor::from_f32([values.len()], values);
         let (shape, layout) = (tensor.shape(), Layout::Vector);
-        let tensors = vec![Tensor { names: vec![self.path(name)], shape }];
+        let tensors = vec![Tensor { names: vec![self.weight_name(name)], shape }];
         let constant = Some(tensor);
         self.add_weight(Weight { tensors, layout, gated: false, constant, dtype: DType::F32 }, shape)
     }
@@ -219,18 +236,20 @@ impl Graph {
         Ok(())
     }
 
-    /// What identifies a weight on a device: the checkpoint, the graph's namespace, the tensor and its layout.
+    /// What identifies a weight on a device: the checkpoint, the tensor with its component, and its layout. Weights of no
+    /// component are the graph's own.
     pub fn weight_key(&self, id: WeightId) -> String {
         let w = &self.weights[id.index()];
-        let namespace = self.name.split(' ').next().unwrap_or_default();
-        let prefix = Self::weight_prefix(self.checkpoint);
+        let name = w.name();
+        let owner = if name.contains('/') { "" } else { &self.name };
+        let prefix = Self::weight_prefix(self.checkpoint, owner);
         let gated = if w.gated { " gated" } else { "" };
-        format!("{prefix}{namespace}/{}:{:?}{gated}:{}", w.name(), w.layout, w.dtype)
+        format!("{prefix}{name}:{:?}{gated}:{}", w.layout, w.dtype)
     }
 
-    /// What the keys of a checkpoint's weights begin with.
-    pub fn weight_prefix(checkpoint: u64) -> String {
-        format!("{checkpoint}/")
+    /// What the keys of a checkpoint's weights begin with; of one component's, where it is named.
+    pub fn weight_prefix(checkpoint: u64, component: &str) -> String {
+        if component.is_empty() { format!("{checkpoint}/") } else { format!("{checkpoint}/{component}/") }
     }
 
     /// Bytes a weight takes on a device, and the value by which the ops see it.
@@ -298,8 +317,13 @@ impl Tensor {
         if trim(found) != trim(self.shape) {
             let file = source.file(name);
             let (found, expected) = (found.to_string(), self.shape.to_string());
-            return Err(Error::WeightShape { name: name.clone(), file, found, expected });
+            return Err(Error::WeightShape { name: bare(name).into(), file, found, expected });
         }
         Ok(dtype)
     }
+}
+
+/// A weight's name in its component's files: without the component.
+pub(crate) fn bare(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, bare)| bare)
 }

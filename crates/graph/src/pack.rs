@@ -1,4 +1,5 @@
 use crate::executor::WeightFetch;
+use crate::graph::bare;
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
 use calotype_tensor::{DType, Shape};
@@ -89,7 +90,7 @@ pub(crate) fn pack(weight: &Weight, seen: Shape, parts: &[Part<'_>]) -> Result<V
         if weight.dtype == DType::F16 {
             let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
             if f16::from_f32(most).is_infinite() {
-                let (name, file) = (tensor.names[0].clone(), part.file.clone());
+                let (name, file) = (bare(&tensor.names[0]).to_string(), part.file.clone());
                 return Err(Error::WeightOverflow { name, file, value: most });
             }
         }
@@ -111,7 +112,7 @@ fn finite(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
     match bad {
         0 => Ok(()),
         count => {
-            let (name, file) = (tensor.names[0].clone(), part.file.clone());
+            let (name, file) = (bare(&tensor.names[0]).to_string(), part.file.clone());
             Err(Error::WeightNotFinite { name, file, count })
         }
     }

@@ -15,9 +15,14 @@ use calotype_graph::{Elem, Graph, Layout, Rate, ValueId};
 pub fn text_encoder(config: &ClipTextConfig, batch: usize) -> Result<Graph> {
     let mut g = Graph::new("text_encoder");
     let ids = g.input("ids", [batch, config.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let states = g.scope("text_model", |g| forward(g, config, ids))?;
+    let states = encode(&mut g, config, ids)?;
     g.output("states", states);
     Ok(g)
+}
+
+/// [`text_encoder`] inside a graph that does more: `[B, T]` ids to `[B, T, hidden_size]`.
+pub fn encode(g: &mut Graph, config: &ClipTextConfig, ids: ValueId) -> Result<ValueId> {
+    g.scope("text_model", |g| forward(g, config, ids))
 }
 
 fn forward(g: &mut Graph, config: &ClipTextConfig, ids: ValueId) -> Result<ValueId> {

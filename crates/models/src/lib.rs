@@ -11,12 +11,14 @@ pub mod config;
 mod error;
 mod params;
 mod resnet;
+mod role;
 mod source;
 pub mod unet;
 pub mod vae;
 
 pub use error::Error;
 pub use params::{declare, params};
+pub use role::Role;
 pub use source::Source;
 
 /// What every function of this crate returns.

@@ -1,19 +1,21 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::{Latents, nchw_to_nhwc};
-use crate::pipeline::{Canvas, ROW_BYTES, to_torch};
+use crate::parts::{Canvas, Stage};
+use crate::pipeline::{ROW_BYTES, to_torch};
 use crate::request::Request;
 use crate::samplers;
+use crate::session::Ready;
 use calotype_graph::ops::{BASIS, REGISTERS, StepRow};
-use calotype_graph::{Executor, Program};
+use calotype_graph::Executor;
 use calotype_tensor::HostTensor;
 use web_time::{Duration, Instant};
 
 /// A run under way.
 pub struct Denoising<'a> {
     exec: &'a dyn Executor,
-    canvas: &'a Canvas,
-    program: &'a Program,
+    part: &'a Ready,
+    canvas: Canvas,
     steps: Vec<samplers::Step>,
     evaluation: usize,
     step: usize,
@@ -41,13 +43,12 @@ impl<'a> Denoising<'a> {
     /// compiled after this.
     pub(crate) fn begin(
         exec: &'a dyn Executor,
-        canvas: &'a Canvas,
-        program: &'a Program,
+        (part, canvas): (&'a Ready, Canvas),
         request: &Request,
         sampler: samplers::Program,
         model: &Model,
     ) -> Result<Self> {
-        let size = canvas.size;
+        let size = canvas;
         let factor = model.config.vae.factor();
         let [c, h, w] = [model.config.vae.latent_channels, size.height / factor, size.width / factor];
         let numel = size.batch * c * h * w;
@@ -73,7 +74,7 @@ impl<'a> Denoising<'a> {
         sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
         let mut registers = sample.clone();
         registers.resize(REGISTERS * numel, 0.0);
-        exec.write(&canvas.ports["unet.registers"], 0, bytemuck::cast_slice(&registers))?;
+        exec.write(&part.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
 
         // 2. What the sampler adds on the way.
         for i in 0..sampler.noises {
@@ -88,7 +89,7 @@ impl<'a> Denoising<'a> {
                 None => None,
             };
             let values = noise(added, &name)?;
-            exec.write(&canvas.ports["unet.noise"], (i * numel * 4) as u64, bytemuck::cast_slice(&values))?;
+            exec.write(&part.ports["noise"], (i * numel * 4) as u64, bytemuck::cast_slice(&values))?;
         }
 
         // 3. The step table.
@@ -99,11 +100,11 @@ impl<'a> Denoising<'a> {
             words.extend_from_slice(&row.words());
         }
         debug_assert!(words.len() * 4 <= size.rows * ROW_BYTES);
-        exec.write(&canvas.ports["unet.table"], 0, bytemuck::cast_slice(&words))?;
+        exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
 
         // 4. The first input, once for each half of guidance.
         let scale = sampler.steps.first().map_or(1.0, |s| s.input_scale);
-        let input = &canvas.ports["unet.latents"];
+        let input = &part.ports["latents"];
         let mut first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
         if size.guided {
             first.extend_from_within(..);
@@ -113,7 +114,7 @@ impl<'a> Denoising<'a> {
 
         let total = sampler.steps.iter().filter(|s| s.ends_step).count();
         let (steps, started) = (sampler.steps, Instant::now());
-        Ok(Self { exec, canvas, program, steps, evaluation: 0, step: 0, total, channels: c, factor, started })
+        Ok(Self { exec, part, canvas, steps, evaluation: 0, step: 0, total, channels: c, factor, started })
     }
 
     /// Takes one step; none is left where it returns none. The device may still be at work on it: only the step
@@ -125,7 +126,7 @@ impl<'a> Denoising<'a> {
         let mut submit = Duration::ZERO;
         loop {
             let start = Instant::now();
-            self.exec.run(self.program, self.evaluation)?;
+            self.exec.run(self.part.program(Stage::Step), self.evaluation)?;
             submit += start.elapsed();
             // One evaluation is encoded while the one before runs: the device never waits for the host.
             self.exec.pace(1).await?;
@@ -148,9 +149,9 @@ impl<'a> Denoising<'a> {
 
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
     pub async fn latents(&self) -> Result<HostTensor> {
-        let size = self.canvas.size;
+        let size = self.canvas;
         let shape = [size.batch, self.channels, size.height / self.factor, size.width / self.factor];
-        let registers = self.exec.read(&self.canvas.ports["unet.registers"]).await?.to_f32();
+        let registers = self.exec.read(&self.part.ports["registers"]).await?.to_f32();
         Ok(to_torch(&registers[..shape.iter().product()], shape))
     }
 }

@@ -4,7 +4,7 @@
 //! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
-pub mod blueprint;
+mod components;
 mod contents;
 mod defaults;
 mod denoise;
@@ -13,20 +13,23 @@ pub mod image;
 pub mod measure;
 mod model;
 pub mod noise;
+pub mod parts;
 mod pipeline;
-mod prepare;
 mod request;
 pub mod samplers;
+mod session;
 mod settings;
 pub mod tokenizer;
 
-pub use blueprint::{MemoryPlan, StagePlan};
+pub use calotype_models::Role;
 pub use calotype_weights::Lora;
+pub use components::{Component, Components};
 pub use contents::Contents;
 pub use defaults::{Defaults, FewSteps, Form, Wishes, lora_name};
 pub use denoise::{Denoising, Progress};
 pub use error::{Error, Result};
 pub use image::Picture;
 pub use model::Model;
+pub use parts::{MemoryPlan, Stage, StagePlan};
 pub use pipeline::{Output, Pipeline, Timings, plan};
 pub use request::{GivenNoise, Request};

@@ -1,12 +1,13 @@
+use crate::components::{Component, Components};
 use crate::contents::Contents;
 use crate::defaults::{Defaults, FewSteps, Form, Wishes};
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerConfig;
 use crate::tokenizer::{Files, Tokenizer};
-use calotype_graph::{Graph, WeightFetch};
+use calotype_graph::Graph;
 use calotype_models::config::{ModelConfig, Preset};
-use calotype_models::{Source, clip, declare, unet, vae};
-use calotype_weights::{Lora, Memory, Merged, Synthetic, WeightSource};
+use calotype_models::{Role, clip, declare, unet, vae};
+use calotype_weights::{Lora, Memory, Synthetic, WeightSource};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -21,34 +22,18 @@ pub struct Model {
     pub scheduler: SchedulerConfig,
     /// The model's own vocabulary.
     pub tokenizer: Tokenizer,
-    /// The text encoder's tensors.
-    pub text: Box<dyn WeightFetch>,
-    /// The UNet's tensors.
-    pub unet: Box<dyn WeightFetch>,
-    /// The autoencoder's tensors.
-    pub vae: Box<dyn WeightFetch>,
-    /// What the checkpoints hold: the text encoder's, the UNet's, the autoencoder's.
-    pub contents: [Contents; 3],
+    /// Its components, with their weights.
+    pub components: Components,
     /// What the model's own `calotype.json` says of steps and guidance.
     pub defaults: Defaults,
     /// LoRAs that were added, by name, with their scale, in order.
     pub loras: Vec<(String, f32)>,
     /// The name of the few-steps form, where the model draws in it.
     pub few_steps: Option<String>,
-    /// The checkpoints as they are: the text encoder's, the UNet's.
-    plain: [Rc<dyn WeightSource>; 2],
-    /// What was added to them.
+    /// What was added to its components.
     added: Vec<(Rc<Lora>, f32)>,
     /// What makes the few-steps form of it.
     few_steps_lora: Option<Rc<Lora>>,
-}
-
-/// A component's checkpoint, and what it holds.
-type Component = (Rc<dyn WeightSource>, Contents);
-
-fn component(name: &'static str, source: impl WeightSource + 'static) -> Component {
-    let contents = Contents::of(name, &source);
-    (Rc::new(source), contents)
 }
 
 /// What a folder's `calotype.json` says, and the LoRA that it names.
@@ -57,8 +42,17 @@ type Own = (Defaults, Option<Rc<Lora>>);
 /// The names that exporters give the file of a component's weights.
 const WEIGHTS: [&str; 2] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 
+/// The components that a LoRA may change.
+const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
+
 /// The seed of `synthetic:` models' weights.
 const SYNTHETIC_SEED: u64 = 0x0ca1_07b9;
+
+/// All components, each with the source that `open` has for it.
+fn components<S: WeightSource + 'static>(mut open: impl FnMut(Role) -> Result<S>) -> Result<Components> {
+    let component = |role| Ok((role, Component::new(role, open(role)?)));
+    Ok(Components::new(Role::ALL.into_iter().map(component).collect::<Result<Vec<_>>>()?))
+}
 
 impl Model {
     /// Opens what `-m` names: a folder in the diffusers layout, or `synthetic:sd15`, `synthetic:sd21`.
@@ -88,8 +82,8 @@ impl Model {
         let config = ModelConfig::open(folder)?;
         let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
-        let open = |name| Ok(component(name, Safetensors::open_folder(folder.join(name), variant)?));
-        let components = [open("text_encoder"), open("unet"), open("vae")];
+        let open = |role: Role| Ok(Safetensors::open_folder(folder.join(role.folder()), variant)?);
+        let components = components(open)?;
         let own = match std::fs::read(folder.join(Defaults::FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
             text => {
@@ -109,23 +103,23 @@ impl Model {
     /// Opens a model whose files are in memory: `file` gets a path relative to the model's folder and returns the
     /// file's bytes, where there is such a file. Each component's weights are one safetensors file.
     pub fn from_files(name: &str, file: impl Fn(&str) -> Option<Cow<'static, [u8]>>) -> Result<Self> {
-        let open = |part: &'static str| {
-            let found = WEIGHTS.map(|f| format!("{part}/{f}")).into_iter().find_map(|f| Some((file(&f)?, f)));
+        let open = |role: Role| {
+            let found = WEIGHTS.map(|f| format!("{role}/{f}")).into_iter().find_map(|f| Some((file(&f)?, f)));
             let (bytes, path) = found.ok_or_else(|| {
-                Error::Model(format!("{name}: {part} has no weights: neither {}", WEIGHTS.join(" nor ")))
+                Error::Model(format!("{name}: {role} has no weights: neither {}", WEIGHTS.join(" nor ")))
             })?;
-            Ok::<_, Error>(Memory::new(format!("{name}/{path}"), bytes)?)
+            Ok(Memory::new(format!("{name}/{path}"), bytes)?)
         };
-        Self::from_sources(name, &file, [open("text_encoder")?, open("unet")?, open("vae")?])
+        Self::from_sources(name, &file, open)
     }
 
     /// Opens a model whose JSON and vocabulary are in memory, `file` returning them as for
-    /// [`from_files`](Self::from_files), and whose weights are lent by the sources of the text encoder, the UNet and
-    /// the autoencoder: what a browser fetches tensor by tensor.
+    /// [`from_files`](Self::from_files), and whose weights are lent by the sources that `weights` has for each component:
+    /// what a browser fetches tensor by tensor.
     pub fn from_sources<S: WeightSource + 'static>(
         name: &str,
         file: impl Fn(&str) -> Option<Cow<'static, [u8]>>,
-        [text, unet, vae]: [S; 3],
+        weights: impl FnMut(Role) -> Result<S>,
     ) -> Result<Self> {
         use std::io;
         let config = ModelConfig::read(name, |path| {
@@ -141,8 +135,7 @@ impl Model {
             config: words("tokenizer_config.json"),
             special_tokens_map: words("special_tokens_map.json"),
         })?;
-        let components =
-            [Ok(component("text_encoder", text)), Ok(component("unet", unet)), Ok(component("vae", vae))];
+        let components = components(weights)?;
         let mut own = Own::default();
         if let Some(text) = file(Defaults::FILE) {
             own.0 = Defaults::parse(&format!("{name}/{}", Defaults::FILE), &text)?;
@@ -164,13 +157,14 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let source =
-            |name, graph: Graph| Ok(component(name, Synthetic::new(SYNTHETIC_SEED, declare(&graph))?));
-        let components = [
-            source("text_encoder", clip::text_encoder(&config.text, 1)?),
-            source("unet", unet::unet(&config.unet, 1, 8, 8, 77, 1)?),
-            source("vae", vae::decoder(&config.vae, 8, 8)?),
-        ];
+        let components = components(|role| {
+            let graph: Graph = match role {
+                Role::Text => clip::text_encoder(&config.text, 1)?,
+                Role::Denoiser => unet::unet(&config.unet, 1, 8, 8, 77, 1)?,
+                Role::Vae => vae::decoder(&config.vae, 8, 8)?,
+            };
+            Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph))?)
+        })?;
         let name = format!("synthetic:{}", preset.name());
         Self::new(name, config, scheduler, tokenizer, components, Own::default())
     }
@@ -180,28 +174,27 @@ impl Model {
         config: ModelConfig,
         scheduler: SchedulerConfig,
         tokenizer: Tokenizer,
-        [text, unet, vae]: [Result<Component>; 3],
+        components: Components,
         (defaults, few_steps_lora): Own,
     ) -> Result<Self> {
-        let ((text, a), (unet, b), (vae, c)) = (text?, unet?, vae?);
-        let fetch = |source: &Rc<dyn WeightSource>| Box::new(Source::new(Rc::clone(source)));
         let model = Self {
             name,
             config,
             scheduler,
             tokenizer,
-            text: fetch(&text),
-            unet: fetch(&unet),
-            vae: fetch(&vae),
-            contents: [a, b, c],
+            components,
             defaults,
             loras: Vec::new(),
             few_steps: None,
-            plain: [text, unet],
             added: Vec::new(),
             few_steps_lora,
         };
         model.checked()
+    }
+
+    /// What the components' checkpoints hold.
+    pub fn contents(&self) -> impl Iterator<Item = &Contents> {
+        self.components.iter().map(|(_, component)| &component.contents)
     }
 
     /// Adds a LoRA, times `scale`, to the text encoder and the UNet. `name` is what pictures' settings call it.
@@ -228,9 +221,13 @@ impl Model {
     fn merge(&mut self, lora: Rc<Lora>, scale: f32) -> Result<()> {
         let mut added = self.added.clone();
         added.push((lora, scale));
-        let [text, unet] = [("text_encoder", 0), ("unet", 1)]
-            .map(|(component, i)| Merged::new(Rc::clone(&self.plain[i]), component, &added));
-        (self.text, self.unet) = (Box::new(Source::new(text?)), Box::new(Source::new(unet?)));
+        let mut merged = Vec::new();
+        for (role, component) in self.components.iter().filter(|(role, _)| LORA.contains(role)) {
+            merged.push((role, component.merged(role, &added)?));
+        }
+        for (role, weights) in merged {
+            self.components.get_mut(role).expect("it was just there").weights = weights;
+        }
         self.added = added;
         Ok(())
     }

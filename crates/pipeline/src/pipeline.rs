@@ -1,19 +1,18 @@
-use crate::blueprint::{Blueprint, CONTEXT, MemoryPlan, STEP, Size, VAE};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::measure::LoadTimes;
 use crate::model::Model;
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
+use crate::parts::{self, Canvas, Key, MemoryPlan, Part, Stage};
 use crate::request::Request;
+use crate::session::Session;
 use calotype_graph::ops::{Range, StepRow};
-use calotype_graph::{Executor, MemoryUse, Port, Ports, Precision, Program};
+use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_tensor::{DType, HostTensor};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use web_time::{Duration, Instant};
 
 /// A model on a device, ready to draw.
@@ -21,25 +20,13 @@ use web_time::{Duration, Instant};
 /// The way of a prompt: [`encode_text`](Self::encode_text), [`denoise`](Self::denoise),
 /// [`decode_latents`](Self::decode_latents); [`text_to_image`](Self::text_to_image) is all three.
 pub struct Pipeline {
-    pub(crate) exec: Rc<dyn Executor>,
     pub(crate) model: Model,
+    pub(crate) session: Session,
     pub(crate) precision: Precision,
-    /// Tells this model's weights from another's on the same device.
-    pub(crate) checkpoint: u64,
-    pub(crate) canvas: Option<Canvas>,
-    pub(crate) text: Option<(Ports, Program)>,
+    /// How the decoder's activations are stored: as all are, until f16 does not hold them.
+    decoder: Precision,
     /// States of the prompts met last, so that a series of pictures encodes each prompt once.
     pub(crate) states: RefCell<HashMap<String, HostTensor>>,
-    /// What loading has taken since the start.
-    pub(crate) spent: LoadTimes,
-    pub(crate) on_tuning: Option<Rc<dyn Fn(usize)>>,
-}
-
-/// The programs and ports of one size of run.
-pub(crate) struct Canvas {
-    pub size: Size,
-    pub ports: BTreeMap<String, Port>,
-    pub programs: Vec<Program>,
 }
 
 /// Where the time went.
@@ -74,24 +61,25 @@ impl Pipeline {
     /// A pipeline that runs `model` on `exec`, storing activations as `precision` says. Weights are brought to the
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
-        static OPENED: AtomicU64 = AtomicU64::new(0);
         Self {
-            exec,
             model,
+            session: Session::new(exec),
             precision,
-            checkpoint: OPENED.fetch_add(1, Ordering::Relaxed),
-            canvas: None,
-            text: None,
+            decoder: precision,
             states: RefCell::default(),
-            spent: LoadTimes::default(),
-            on_tuning: None,
         }
     }
 
     /// Has `told` called with the number of products before the device tries how they are best cut up: a matter of
     /// seconds, and of the first start, since what was found is remembered.
     pub fn on_tuning(&mut self, told: impl Fn(usize) + 'static) {
-        self.on_tuning = Some(Rc::new(told));
+        self.session.on_tuning = Some(Rc::new(told));
+    }
+
+    /// Lets pictures of other sizes than the last stay prepared, those drawn last, as far as they hold no more than these
+    /// bytes on the device, which come on top of what [`plan`](Self::plan) says. None does if nothing is said.
+    pub fn keep(&mut self, bytes: u64) {
+        self.session.keep = bytes;
     }
 
     /// The model.
@@ -101,7 +89,7 @@ impl Pipeline {
 
     /// The device.
     pub fn executor(&self) -> &dyn Executor {
-        &*self.exec
+        &*self.session.exec
     }
 
     /// How activations are stored.
@@ -111,17 +99,26 @@ impl Pipeline {
 
     /// What a request takes on this device, before anything is allocated.
     pub fn plan(&self, request: &Request) -> Result<MemoryPlan> {
-        plan(&self.model, request, self.precision, &self.exec.caps())
+        plan(&self.model, request, self.precision, &self.session.exec.caps())
     }
 
     /// Brings to the device what a request takes, weights and kernels, as its run would otherwise do first. Kernels may
     /// still be compiling when this is done.
     pub async fn prepare_for(&mut self, request: &Request) -> Result<()> {
-        request.check()?;
-        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
-        let size = Size::of(request, &self.model, &program, request.guided())?;
-        self.prepare_text().await?;
-        self.prepare(size).await
+        let parts = self.parts(request)?;
+        self.session.prepare(&self.model, &parts).await
+    }
+
+    /// The parts that a request's run takes.
+    pub(crate) fn parts(&self, request: &Request) -> Result<[Key; 3]> {
+        let mut parts = run(&self.model, request, self.precision)?;
+        let decoders = parts.iter_mut().filter(|key| matches!(key.part, Part::Decoder { .. }));
+        decoders.for_each(|key| key.precision = self.decoder);
+        Ok(parts)
+    }
+
+    fn key(&self, part: Part) -> Key {
+        Key { part, precision: self.precision }
     }
 
     /// A prompt as the UNet attends to it: `[1, T, hidden]` f32. Prompts longer than T ids lose their end, which is
@@ -135,11 +132,12 @@ impl Pipeline {
             let most = self.model.tokenizer.max_len();
             log::warn!("the prompt is longer than {most} tokens; dropped: \"{dropped}\"");
         }
-        self.prepare_text().await?;
-        let (ports, program) = self.text.as_ref().expect("just prepared");
-        self.exec.write(&ports["ids"], 0, bytemuck::cast_slice(&encoded.ids))?;
-        self.exec.run(program, 0)?;
-        let states = self.exec.read(&ports["states"]).await?.cast(DType::F32);
+        let key = self.key(Part::Text);
+        self.session.prepare(&self.model, &[key]).await?;
+        let (exec, part) = (&self.session.exec, self.session.get(key));
+        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&encoded.ids))?;
+        exec.run(part.program(Stage::Text), 0)?;
+        let states = exec.read(&part.ports["states"]).await?.cast(DType::F32);
         if let Some(what) = not_finite(&states.to_f32()) {
             return Err(self.broken("the text encoder".into(), what));
         }
@@ -169,39 +167,40 @@ impl Pipeline {
             }
         }
         let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
-        let size = Size::of(request, &self.model, &program, negative.is_some())?;
-        self.prepare(size).await?;
-        let canvas = self.canvas.as_ref().expect("just prepared");
+        let canvas = Canvas::of(request, &self.model, &program, negative.is_some())?;
+        let key = self.key(Part::Denoiser(canvas));
+        self.session.prepare(&self.model, &[key]).await?;
+        let (exec, part) = (&*self.session.exec, self.session.get(key));
         let mut states = Vec::new();
         for half in negative.into_iter().chain([positive]) {
-            for i in 0..size.batch {
+            for i in 0..canvas.batch {
                 states.extend_from_slice(&half[if half.len() == 1 { 0 } else { i }].to_f32());
             }
         }
-        let port = &canvas.ports["unet.states"];
+        let port = &part.ports["states"];
         if states.len() != port.shape.numel() {
             return Err(Error::Request(format!(
                 "the text states hold {} numbers, and {} images of {} need {}",
                 states.len(),
-                size.batch,
+                canvas.batch,
                 port.shape,
                 port.shape.numel()
             )));
         }
         let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
-        self.exec.write(port, 0, states.bytes())?;
-        let run =
-            Denoising::begin(&*self.exec, canvas, &canvas.programs[STEP - 1], request, program, &self.model)?;
+        exec.write(port, 0, states.bytes())?;
+        let run = Denoising::begin(exec, (part, canvas), request, program, &self.model)?;
         // The states and the steps' times are there now, and all that follows from them alone.
-        self.exec.run(&canvas.programs[CONTEXT - 1], 0)?;
+        exec.run(part.program(Stage::Context), 0)?;
         Ok(run)
     }
 
-    /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures.
+    /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures. Where the decoder's numbers are too large for
+    /// f16, it is run in f32, which is logged.
     pub async fn decode_latents(&mut self, latents: &HostTensor) -> Result<Vec<Picture>> {
         let factor = self.model.config.vae.factor();
         let channels = self.model.config.vae.latent_channels;
-        let &[batch, c, h, w] = latents.shape().dims() else {
+        let &[_, c, h, w] = latents.shape().dims() else {
             return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
         };
         if c != channels {
@@ -209,37 +208,55 @@ impl Pipeline {
                 "latents have {c} channels, and the model's VAE takes {channels}"
             )));
         }
-        let [height, width] = [h * factor, w * factor];
-        if !self.canvas.as_ref().is_some_and(|k| k.size.height == height && k.size.width == width) {
-            let rows = Size::rows_for(1);
-            let size = Size { batch: 1, height, width, guided: false, rescale: false, rows, noises: 0 };
-            self.prepare(size).await?;
-        }
-        let canvas = self.canvas.as_ref().expect("just prepared");
+        let part = Part::Decoder { height: h * factor, width: w * factor };
         let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
         let mut pictures = Vec::new();
         for image in values.chunks_exact(c * h * w) {
-            self.exec.write(&canvas.ports["vae.latents"], 0, bytemuck::cast_slice(image))?;
-            self.exec.write(&canvas.ports["vae.found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
-            self.exec.run(&canvas.programs[VAE - 1], 0)?;
-            let found = self.exec.read(&canvas.ports["vae.found"]).await?.to_u32();
-            let found = Range::decode([found[0], found[1], found[2], found[3]]);
-            if found.not_finite > 0 {
-                let what =
-                    format!("produced {} values that are not finite (NaN or infinity)", found.not_finite);
-                return Err(self.broken("the VAE decoder".into(), what));
+            let mut decoded = self.decode(image, part).await?;
+            if matches!(decoded, Decoded::NotFinite(_)) && self.decoder == Precision::F16 {
+                log::warn!("f16 does not hold the numbers of this model's VAE decoder: it runs in f32");
+                self.decoder = Precision::F32;
+                decoded = self.decode(image, part).await?;
             }
-            let pixels = self.exec.read(&canvas.ports["vae.pixels"]).await?;
-            let words = pixels.to_u32();
-            if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
-                let flat = image.iter().all(|v| *v == image[0]);
-                let stage = if flat { "the UNet" } else { "the VAE decoder" };
-                return Err(self.broken(stage.into(), "left a flat picture, every pixel alike".into()));
-            }
-            pictures.push(Picture::new(width, height, 4, pixels.bytes().to_vec())?);
+            let (stage, what) = match decoded {
+                Decoded::Picture(picture) => {
+                    pictures.push(picture);
+                    continue;
+                }
+                Decoded::NotFinite(count) => {
+                    ("the VAE decoder", format!("produced {count} values that are not finite (NaN or infinity)"))
+                }
+                Decoded::Flat => {
+                    let flat = image.iter().all(|v| *v == image[0]);
+                    let stage = if flat { "the UNet" } else { "the VAE decoder" };
+                    (stage, "left a flat picture, every pixel alike".into())
+                }
+            };
+            return Err(self.broken(stage.into(), what));
         }
-        debug_assert_eq!(pictures.len(), batch);
         Ok(pictures)
+    }
+
+    /// One image's latents, `[h, w, C]`, to its pixels.
+    async fn decode(&mut self, image: &[f32], part: Part) -> Result<Decoded> {
+        let key = Key { part, precision: self.decoder };
+        self.session.prepare(&self.model, &[key]).await?;
+        let (exec, part) = (&self.session.exec, self.session.get(key));
+        exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(image))?;
+        exec.write(&part.ports["found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
+        exec.run(part.program(Stage::Decoder), 0)?;
+        let found = exec.read(&part.ports["found"]).await?.to_u32();
+        let found = Range::decode([found[0], found[1], found[2], found[3]]);
+        if found.not_finite > 0 {
+            return Ok(Decoded::NotFinite(found.not_finite));
+        }
+        let pixels = exec.read(&part.ports["pixels"]).await?;
+        let words = pixels.to_u32();
+        if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
+            return Ok(Decoded::Flat);
+        }
+        let [height, width] = [1, 2].map(|axis| pixels.shape().dims()[axis]);
+        Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
 
     /// A request to its pictures. `each_step` is told of every step; it may read the latents and stop the run.
@@ -251,7 +268,7 @@ impl Pipeline {
         request.check()?;
         request.size(&self.model)?;
         let mut timings = Timings::default();
-        let loading = self.spent.total();
+        let loading = self.session.spent.total();
 
         // 1. Words to states.
         let start = Instant::now();
@@ -265,11 +282,12 @@ impl Pipeline {
                 negative.push(self.encode_text(prompt).await?);
             }
         }
-        timings.text = start.elapsed().saturating_sub(self.spent.total() - loading);
+        timings.text = start.elapsed().saturating_sub(self.session.spent.total() - loading);
 
         // 2. Noise to latents.
         let start = Instant::now();
-        let loaded = self.spent.total();
+        let loaded = self.session.spent.total();
+        self.prepare_for(request).await?;
         let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {
@@ -277,7 +295,7 @@ impl Pipeline {
             }
         }
         let latents = run.latents().await?;
-        timings.denoise = start.elapsed().saturating_sub(self.spent.total() - loaded);
+        timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
         if not_finite(&latents.to_f32()).is_some() {
             return Err(self.find_broken_step(request, &negative, &positive).await?);
         }
@@ -286,9 +304,9 @@ impl Pipeline {
         let start = Instant::now();
         let pictures = self.decode_latents(&latents).await?;
         timings.decode = start.elapsed();
-        timings.load = self.spent.total() - loading;
+        timings.load = self.session.spent.total() - loading;
         let seeds = request.seeds();
-        Ok(Output { pictures, seeds, latents, timings, memory: self.exec.memory() })
+        Ok(Output { pictures, seeds, latents, timings, memory: self.session.exec.memory() })
     }
 
     /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
@@ -318,13 +336,22 @@ impl Pipeline {
     }
 }
 
-impl Drop for Pipeline {
-    /// Gives back what the model held on the device: an executor outlives the models it ran.
-    fn drop(&mut self) {
-        self.canvas = None;
-        self.text = None;
-        self.exec.unload(self.checkpoint);
-    }
+/// What a decoder leaves.
+enum Decoded {
+    Picture(Picture),
+    /// So many values that are no numbers.
+    NotFinite(u32),
+    /// Every pixel alike.
+    Flat,
+}
+
+/// The parts that a request's run takes, in their order.
+pub(crate) fn run(model: &Model, request: &Request, precision: Precision) -> Result<[Key; 3]> {
+    request.check()?;
+    let program = request.scheduler(model)?.program(request.steps, request.eta)?;
+    let canvas = Canvas::of(request, model, &program, request.guided())?;
+    let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
+    Ok([Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision }))
 }
 
 /// What a request takes on a device, before anything is allocated.
@@ -334,10 +361,8 @@ pub fn plan(
     precision: Precision,
     caps: &calotype_graph::Caps,
 ) -> Result<MemoryPlan> {
-    request.check()?;
-    let program = request.scheduler(model)?.program(request.steps, request.eta)?;
-    let size = Size::of(request, model, &program, request.guided())?;
-    Blueprint::new(model, size, precision)?.memory(caps)
+    let parts = run(model, request, precision)?;
+    parts::memory(&parts.iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?, caps)
 }
 
 /// Says how many values are NaN or infinite, if any are.

@@ -2,8 +2,7 @@
 
 use calotype_graph::lower::Matrices;
 use calotype_graph::{Caps, Precision};
-use calotype_pipeline::blueprint::STEP;
-use calotype_pipeline::{Model, Request, plan};
+use calotype_pipeline::{Model, Request, Stage, plan};
 
 /// What a large GPU has.
 fn gpu() -> Caps {
@@ -32,7 +31,7 @@ fn a_guided_step_of_stable_diffusion_takes_at_most_300_launches() {
             Request { steps: 20, width: Some(512), height: Some(512), ..Request::new("a lighthouse") };
         for (device, caps, precision) in &devices {
             let planned = plan(&model, &request, *precision, caps).unwrap();
-            let step = &planned.stages[STEP];
+            let step = planned.stages.iter().find(|s| s.stage == Stage::Step).unwrap();
             println!("{preset}, {device}, {precision:?}: {} launches", step.dispatches);
             assert!(step.dispatches <= most, "{preset}, {device}: {} launches", step.dispatches);
         }

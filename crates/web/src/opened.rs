@@ -3,9 +3,9 @@
 use crate::fault::{Fault, Result};
 use crate::files::Files;
 use crate::remote::Remote;
-use calotype_pipeline::{Defaults, Model};
+use calotype_pipeline::{Defaults, Model, Role};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// The files of a model folder that are read whole; not every model has all of them.
@@ -23,16 +23,13 @@ const SMALL: [&str; 11] = [
     "tokenizer/special_tokens_map.json",
 ];
 
-/// The folders of a model that hold weights, in the order of [`Model::from_sources`].
-const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
-
 /// A model folder, some components perhaps replaced by files of their own.
 pub struct Opened {
     name: String,
     small: Rc<HashMap<String, Vec<u8>>>,
-    sources: [Remote; 3],
+    sources: BTreeMap<Role, Remote>,
     /// The files that stand in for a component's own.
-    replaced: [Vec<String>; 3],
+    replaced: BTreeMap<Role, Vec<String>>,
 }
 
 impl Opened {
@@ -57,44 +54,42 @@ impl Opened {
                  text_encoder, tokenizer, unet, vae and scheduler"
             )));
         }
-        let [text, unet, vae] = COMPONENTS.map(|component| Remote::open(files, component));
-        let sources = [text.await?, unet.await?, vae.await?];
+        let mut sources = BTreeMap::new();
+        for role in Role::ALL {
+            sources.insert(role, Remote::open(files, role.folder()).await?);
+        }
         Ok(Self { name, small: Rc::new(small), sources, replaced: Default::default() })
     }
 
     /// The same model with the components that `names` hold in place of its own. Which a file is for is seen by its
     /// tensors' names; several files make one component together, as a sharded checkpoint's do.
     pub async fn with_parts(&self, files: &Rc<Files>, names: &[String]) -> Result<Self> {
-        let mut found: [Option<Remote>; 3] = Default::default();
+        let mut found: BTreeMap<Role, Remote> = BTreeMap::new();
         let mut replaced = self.replaced.clone();
         for name in names {
             let part = Remote::file(files, name).await?;
-            let known = self.sources.each_ref().map(|own| own.shared(&part));
-            let at = (0..COMPONENTS.len()).max_by_key(|&i| known[i]).filter(|&i| known[i] > 0);
-            let at = at.ok_or_else(|| self.stranger(name, &part))?;
-            match &mut found[at] {
+            let known = self.sources.iter().map(|(role, own)| (own.shared(&part), *role));
+            let role = known.filter(|(shared, _)| *shared > 0).max_by_key(|(shared, _)| *shared);
+            let (_, role) = role.ok_or_else(|| self.stranger(name, &part))?;
+            match found.get_mut(&role) {
                 Some(others) => {
                     others.join(part)?;
-                    replaced[at].push(name.clone());
+                    replaced.entry(role).or_default().push(name.clone());
                 }
-                none => {
-                    *none = Some(part);
-                    replaced[at] = vec![name.clone()];
+                None => {
+                    found.insert(role, part);
+                    replaced.insert(role, vec![name.clone()]);
                 }
             }
         }
         let mut sources = self.sources.clone();
-        for (own, part) in sources.iter_mut().zip(found) {
-            if let Some(part) = part {
-                *own = part;
-            }
-        }
+        sources.extend(found);
         Ok(Self { name: self.name.clone(), small: self.small.clone(), sources, replaced })
     }
 
     /// The files that stand in for its own.
     pub fn replaced(&self) -> Vec<&str> {
-        self.replaced.iter().flatten().map(String::as_str).collect()
+        self.replaced.values().flatten().map(String::as_str).collect()
     }
 
     /// What it is called, with those files.
@@ -105,7 +100,7 @@ impl Opened {
     /// Reads its configuration.
     pub fn model(&self) -> Result<Model> {
         let file = |path: &str| self.small.get(path).cloned().map(Cow::Owned);
-        Ok(Model::from_sources(&self.name(), file, self.sources.clone())?)
+        Ok(Model::from_sources(&self.name(), file, |role| Ok(self.sources[&role].clone()))?)
     }
 
     /// Says what a file is that no component of this model knows.

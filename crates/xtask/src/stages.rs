@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use calotype::noise::{nchw_to_nhwc, nhwc_to_nchw};
-use calotype::{Backend, Choice, DType, Device, HostTensor, Model, Opened};
+use calotype::{Backend, Choice, DType, Device, HostTensor, Model, Opened, Role};
 use calotype_graph::ops::StepRow;
 use calotype_graph::passes::fuse;
 use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, Span, WeightFetch};
@@ -153,6 +153,7 @@ impl Stage {
             Ok((dims, nchw_to_nhwc(&t.to_f32(), [dims[1], dims[2], dims[3]])))
         };
         let mut inputs: Vec<(&str, Vec<u8>)> = Vec::new();
+        let weights = |role| model.components.weights(role).expect("a model has every component");
         let (mut graph, source, output): (Graph, &dyn WeightFetch, &'static str) = if file.starts_with("unet")
         {
             let ([batch, _, h, w], sample) = image("sample")?;
@@ -164,11 +165,11 @@ impl Stage {
             inputs.push(("states", bytes(&states.to_f32())));
             inputs.push(("table", row.words().iter().flat_map(|w| w.to_le_bytes()).collect()));
             let tokens = states.shape().dims()[1];
-            (unet::unet(&config.unet, batch, h, w, tokens, 1)?, &*model.unet, "output")
+            (unet::unet(&config.unet, batch, h, w, tokens, 1)?, weights(Role::Denoiser), "output")
         } else {
             let ([_, _, h, w], latents) = image("latents")?;
             inputs.push(("latents", bytes(&latents)));
-            (vae::decoder(&config.vae, h, w)?, &*model.vae, "image")
+            (vae::decoder(&config.vae, h, w)?, weights(Role::Vae), "image")
         };
         graph = fuse(graph);
         graph.resolve(source, Precision::F32)?;

@@ -62,7 +62,7 @@ pub fn stage(profile: &StageProfile, ceilings: &Ceilings, times: usize) -> Stage
         row.nodes as f64 * compute.max(memory)
     };
     StageOps {
-        stage: profile.name.into(),
+        stage: profile.stage.to_string(),
         times,
         dispatches: first.len(),
         seconds: samples(None),
@@ -95,7 +95,7 @@ mod tests {
         };
         let span = |node, kernel: &str, start, seconds| Span { node, kernel: kernel.into(), start, seconds };
         let profile = StageProfile {
-            name: "unet",
+            stage: calotype::Stage::Step,
             clock: Clock::Timestamps,
             nodes: vec![
                 node("a", "matmul", "4x4", 100, 10),

@@ -10,7 +10,7 @@ use crate::memory::{self, Memory};
 use crate::progress::Progress;
 use crate::{device, interrupt};
 use anyhow::bail;
-use calotype::{Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Precision, Request, builtin};
+use calotype::{Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Precision, Request, Stage, builtin};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -238,7 +238,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
     let tuned = bench.pipeline.executor().caps().tuned.len();
     // Tuning may have split some products in two launches since.
     let ran = bench.pipeline.plan(&request)?;
-    let unet = ran.stages.iter().find(|stage| stage.name == "unet");
+    let unet = ran.stages.iter().find(|stage| stage.stage == Stage::Step);
     let planned = Planned {
         peak_bytes: plan.peak_bytes,
         weight_bytes: plan.weight_bytes,
@@ -254,18 +254,18 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         interrupt::check()?;
         traced = args.trace.is_some().then(|| trace(&device.name, &stages));
         let ceilings = bench.pipeline.ceilings()?;
-        let times = |stage: &str| match stage {
-            "text encoder" => 1 + usize::from(request.guided()),
-            "unet" => evaluations,
-            "vae" => request.batch_size,
-            _ => 1,
+        let times = |stage: Stage| match stage {
+            Stage::Text => 1 + usize::from(request.guided()),
+            Stage::Context => 1,
+            Stage::Step => evaluations,
+            Stage::Decoder => request.batch_size,
         };
         let clock = match stages.first().map(|s| s.clock) {
             Some(Clock::Timestamps) => "timestamps",
             Some(Clock::Batches) => "batches",
             _ => "host",
         };
-        let stages = stages.iter().map(|s| ops::stage(s, &ceilings, times(s.name))).collect();
+        let stages = stages.iter().map(|s| ops::stage(s, &ceilings, times(s.stage))).collect();
         ops = args.ops.then(|| Ops { clock: clock.into(), ceilings, stages });
     }
     let preset = name.to_string();

@@ -9,7 +9,7 @@ use super::table::{Table, rated};
 use crate::device;
 use crate::text::{bytes, note};
 use calotype::measure::Ceilings;
-use calotype::{Request, builtin};
+use calotype::{Request, Stage, builtin};
 
 /// Seconds that one point is worth, as far as at least two samples allow.
 const WORTH: f64 = 20.0;
@@ -81,7 +81,7 @@ fn point(
         Ok(plan) => plan,
         Err(why) => return Ok(Err(why.to_string())),
     };
-    let unet = plan.stages.iter().find(|s| s.name == "unet");
+    let unet = plan.stages.iter().find(|s| s.stage == Stage::Step);
     let (flops, weight_bytes) = unet.map_or((0, 0), |s| (s.flops, s.weight_bytes));
     // What the point before took, and what this one has more to do.
     let expected = before.map_or(0.0, |p| p.step.median * flops as f64 / p.flops.max(1) as f64);

@@ -14,7 +14,7 @@ pub fn trace(device: &str, stages: &[StageProfile]) -> Json {
     let mut events = vec![name(None, device)];
     let mut begin = 0.0;
     for (i, stage) in stages.iter().enumerate() {
-        events.push(name(Some(i + 1), stage.name));
+        events.push(name(Some(i + 1), &stage.stage.to_string()));
         let spans = stage.runs.last().map(Vec::as_slice).unwrap_or_default();
         events.extend(spans.iter().map(|span| event(span, &stage.nodes[span.node], begin, i + 1)));
         begin += spans.iter().map(|span| span.start + span.seconds).fold(0.0, f64::max);

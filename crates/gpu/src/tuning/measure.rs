@@ -1,9 +1,11 @@
 //! Which of several cuts of a product is fastest.
 
 use super::{Draft, Question, arenas};
+use crate::arenas::Arenas;
 use crate::executor::GpuExecutor;
-use crate::program::{FLOPS_A_SUBMIT, GpuProgram};
+use crate::program::FLOPS_A_SUBMIT;
 use calotype_graph::{Error, ProgramSpec, Recording};
+use std::rc::Rc;
 
 /// Nodes that a product is timed at, at most. Each has weights of its own, which a cache does not hold as yet.
 const NODES: u64 = 4;
@@ -28,12 +30,14 @@ pub(super) async fn measure(
     drafts: &[Draft],
 ) -> Result<Vec<Vec<f64>>, Error> {
     let [table, _, ..] = drafts else { return Ok(Vec::new()) };
-    let arenas = gpu.arenas(&arenas(drafts.iter().map(|d| &d.plan)))?;
+    let needs = arenas(drafts.iter().map(|d| &d.plan));
+    let arenas: Rc<Arenas> = Rc::default();
+    arenas.reserve(&gpu.device, std::slice::from_ref(&needs))?;
     let program = |draft: &Draft, nodes: &[usize]| {
         let whole = &draft.recording;
         let dispatches = whole.dispatches.iter().filter(|d| nodes.contains(&d.node)).cloned().collect();
         let part = Recording { name: whole.name.clone(), dispatches, nodes: Vec::new() };
-        GpuProgram::new(&gpu.device, &gpu.pipelines, &gpu.weights, &arenas, spec, &part)
+        gpu.program((&arenas, &needs), spec, &part)
     };
     let mut nodes = alike(&question.nodes, &table.recording);
     nodes.truncate((FLOPS_A_SUBMIT / question.node_flops.max(1)).clamp(1, NODES) as usize);

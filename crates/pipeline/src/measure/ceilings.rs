@@ -146,7 +146,7 @@ impl Best {
                 self.found = Ceiling { per_second: rate, shape: shape.clone(), kernel };
             }
         }
-        exec.unload(CHECKPOINT);
+        exec.unload(CHECKPOINT, "");
         Ok(())
     }
 }

@@ -7,7 +7,6 @@ mod profile;
 pub use ceilings::{Ceiling, Ceilings, ceilings};
 pub use profile::{StageProfile, Work};
 
-use crate::blueprint::{Blueprint, Size};
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::request::Request;
@@ -44,16 +43,14 @@ impl Pipeline {
     /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise. What is
     /// there already costs nothing.
     pub async fn load(&mut self, request: &Request) -> Result<LoadTimes> {
-        let before = self.spent;
-        let size = self.size(request)?;
-        self.prepare_text().await?;
-        self.prepare(size).await?;
-        self.exec.wait().await?;
+        let before = self.session.spent;
+        self.prepare_for(request).await?;
+        self.session.exec.wait().await?;
         Ok(LoadTimes {
-            weights: self.spent.weights - before.weights,
-            tuning: self.spent.tuning - before.tuning,
-            compile: self.spent.compile - before.compile,
-            other: self.spent.other - before.other,
+            weights: self.session.spent.weights - before.weights,
+            tuning: self.session.spent.tuning - before.tuning,
+            compile: self.session.spent.compile - before.compile,
+            other: self.session.spent.other - before.other,
         })
     }
 
@@ -65,21 +62,15 @@ impl Pipeline {
     /// Runs each stage of a request `runs` times with every launch timed by itself. Draw the request first: what the
     /// stages read is what the last run left.
     pub async fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>> {
-        let size = self.size(request)?;
         self.load(request).await?;
-        let blueprint = Blueprint::new(&self.model, size, self.precision)?;
-        let text = self.text.iter().map(|(_, program)| program);
-        let programs = text.chain(self.canvas.iter().flat_map(|canvas| &canvas.programs));
         let mut stages = Vec::new();
-        for (stage, program) in blueprint.stages.iter().zip(programs) {
-            stages.push(StageProfile::take(&*self.exec, stage, program, self.precision, runs).await?);
+        for key in self.parts(request)? {
+            let ready = self.session.get(key);
+            for (stage, graph) in &key.draw(&self.model)?.graphs {
+                let program = (ready.program(*stage), key.precision);
+                stages.push(StageProfile::take(&*self.session.exec, (*stage, graph), program, runs).await?);
+            }
         }
         Ok(stages)
-    }
-
-    fn size(&self, request: &Request) -> Result<Size> {
-        request.check()?;
-        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
-        Size::of(request, &self.model, &program, request.guided())
     }
 }

@@ -1,5 +1,5 @@
-use crate::blueprint::Stage;
 use crate::error::Result;
+use crate::parts::Stage;
 use calotype_graph::ops::Shapes;
 use calotype_graph::plan::bytes_of;
 use calotype_graph::{
@@ -10,8 +10,8 @@ use calotype_tensor::Shape;
 /// A stage of a run with every launch timed.
 #[derive(Clone, Debug)]
 pub struct StageProfile {
-    /// `text encoder`, `unet context`, `unet` or `vae`.
-    pub name: &'static str,
+    /// Which it is.
+    pub stage: Stage,
     /// Whose clock it was.
     pub clock: Clock,
     /// What each node of the stage's graph does, by index.
@@ -38,9 +38,8 @@ pub struct Work {
 impl StageProfile {
     pub(super) async fn take(
         exec: &dyn Executor,
-        stage: &Stage,
-        program: &Program,
-        precision: Precision,
+        (stage, graph): (Stage, &Graph),
+        (program, precision): (&Program, Precision),
         runs: usize,
     ) -> Result<Self> {
         let mut profiles = Vec::new();
@@ -48,14 +47,13 @@ impl StageProfile {
             profiles.push(exec.profile(program, 0).await?);
         }
         let clock = profiles[0].clock;
-        let graph = &stage.graph;
         let nodes: Vec<Work> = graph.nodes().iter().map(|n| Work::of(graph, n, precision, clock)).collect();
         let runs: Vec<Vec<Span>> = profiles.into_iter().map(|p| p.spans).collect();
         if runs.iter().flatten().any(|span| span.node >= nodes.len()) {
-            let message = format!("the {} on the device is not the graph that was drawn up", stage.name);
+            let message = format!("the {stage} on the device is not the graph that was drawn up");
             return Err(Error::Device(message).into());
         }
-        Ok(Self { name: stage.name, clock, nodes, runs })
+        Ok(Self { stage, clock, nodes, runs })
     }
 }
 

@@ -1,0 +1,83 @@
+use super::{Drawn, PortSpec, Stage};
+use crate::error::Result;
+use calotype_graph::plan::{self, Plan};
+use calotype_graph::{Caps, lower};
+use std::collections::HashSet;
+
+/// Device memory by kind and by stage, in bytes.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct MemoryPlan {
+    /// All of it.
+    pub peak_bytes: u64,
+    /// The model.
+    pub weight_bytes: u64,
+    /// The activation buffers that the stages share.
+    pub activation_bytes: u64,
+    /// Latents, states, tables, parameters, readback.
+    pub state_bytes: u64,
+    /// Stage by stage.
+    pub stages: Vec<StagePlan>,
+}
+
+/// One stage's part.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StagePlan {
+    /// What it is.
+    #[serde(rename = "name")]
+    pub stage: Stage,
+    /// Weights it adds to those before.
+    pub weight_bytes: u64,
+    /// Activation buffers it would need by itself.
+    pub activation_bytes: u64,
+    /// Kernel launches of one run.
+    pub dispatches: usize,
+    /// Floating-point operations of one run.
+    pub flops: u64,
+}
+
+/// What parts that are there at the same time take on a device.
+pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
+    let aligned = |bytes: u64| bytes.next_multiple_of(caps.alignment);
+    let untuned = Caps { tuned: Default::default(), ..caps.clone() };
+    let mut seen = HashSet::new();
+    let (mut stages, mut plans, mut table) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut weight_bytes, mut params_bytes) = (0, 0);
+    for part in parts {
+        for (stage, graph) in &part.graphs {
+            let own: u64 = graph
+                .weight_values()
+                .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
+                .map(|(.., bytes)| aligned(bytes))
+                .sum();
+            let plan = plan::plan(graph, part.key.precision, caps)?;
+            let dispatches = lower(graph, &plan, part.key.precision, caps)?.dispatches.len();
+            weight_bytes += own;
+            // Tuning may do any product in two launches.
+            let more = if caps.tunes { plan.cuts.len() } else { 0 };
+            params_bytes += (dispatches + more) as u64 * caps.alignment.max(256);
+            stages.push(StagePlan {
+                stage: *stage,
+                weight_bytes: own,
+                activation_bytes: plan.bytes(),
+                dispatches,
+                flops: graph.flops(),
+            });
+            if caps.tunes {
+                table.push(plan::plan(graph, part.key.precision, &untuned)?);
+            }
+            plans.push(plan);
+        }
+    }
+    let [plans, table] = [&plans, &table].map(|plans| plans.iter().collect::<Vec<&Plan>>());
+    let activation_bytes = match caps.tunes {
+        false => plan::pool(&plans).iter().sum(),
+        true => plan::allowance(&plans, &table),
+    };
+    let bytes = |port: &PortSpec| aligned((port.shape.numel() * port.dtype.size()) as u64);
+    let ports = || parts.iter().flat_map(|part| part.ports.values()).map(bytes);
+    // What is read back passes through a copy of the largest port that is ever read.
+    let readback = ports().max().unwrap_or(0);
+    let state_bytes = ports().sum::<u64>() + params_bytes + readback;
+    let peak_bytes = weight_bytes + activation_bytes + state_bytes;
+    Ok(MemoryPlan { peak_bytes, weight_bytes, activation_bytes, state_bytes, stages })
+}

@@ -1,0 +1,169 @@
+//! What a run takes on a device, part by part and as data: what [`memory`] counts is what a session allocates.
+
+mod decoder;
+mod denoiser;
+mod memory;
+mod text;
+
+pub use memory::{MemoryPlan, StagePlan};
+pub(crate) use memory::memory;
+
+use crate::error::Result;
+use crate::model::Model;
+use crate::request::Request;
+use crate::samplers;
+use calotype_graph::{Elem, Graph, Precision};
+use calotype_models::Role;
+use calotype_tensor::{DType, Shape};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What decides the shapes of the denoising loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Canvas {
+    /// Images at once.
+    pub batch: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Pixels.
+    pub width: usize,
+    /// Whether the model sees the unconditional batch too.
+    pub guided: bool,
+    /// Whether the guided output's spread is rescaled.
+    pub rescale: bool,
+    /// Rows of the step table: model evaluations, rounded up so that another number of steps need not recompile.
+    pub rows: usize,
+    /// Noise tensors that the sampler adds.
+    pub noises: usize,
+}
+
+impl Canvas {
+    /// What a request's run decides, under its sampler's program.
+    pub fn of(request: &Request, model: &Model, program: &samplers::Program, guided: bool) -> Result<Self> {
+        let [height, width] = request.size(model)?;
+        Ok(Self {
+            batch: request.batch_size,
+            height,
+            width,
+            guided,
+            rescale: guided && request.cfg_rescale > 0.0,
+            rows: program.steps.len().next_multiple_of(64),
+            noises: program.noises,
+        })
+    }
+}
+
+/// What is prepared, kept and dropped as one: some graphs over common ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The text encoder: a prompt's ids to its states.
+    Text,
+    /// The denoiser, guidance and the sampler's update.
+    Denoiser(Canvas),
+    /// Latents to a picture of this size.
+    Decoder {
+        /// Pixels.
+        height: usize,
+        /// Pixels.
+        width: usize,
+    },
+}
+
+/// A part, and how its activations are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// What it computes.
+    pub part: Part,
+    /// How activations are stored.
+    pub precision: Precision,
+}
+
+/// A program of a part, in the order in which a picture takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum Stage {
+    /// Ids to states.
+    #[serde(rename = "text encoder")]
+    Text,
+    /// Of the denoiser what does not change from step to step.
+    #[serde(rename = "unet context")]
+    Context,
+    /// A model evaluation and the sampler's update.
+    #[serde(rename = "unet")]
+    Step,
+    /// Latents to pixels.
+    #[serde(rename = "vae")]
+    Decoder,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text encoder",
+            Self::Context => "unet context",
+            Self::Step => "unet",
+            Self::Decoder => "vae",
+        })
+    }
+}
+
+/// A tensor on the device that outlives a run.
+#[derive(Clone, Copy, Debug)]
+pub struct PortSpec {
+    /// Its shape.
+    pub shape: Shape,
+    /// How its elements are stored.
+    pub dtype: DType,
+}
+
+/// A part drawn up: its graphs, fused, with every weight found and checked, and the ports that they share by name.
+pub struct Drawn {
+    /// What it is.
+    pub key: Key,
+    /// Its graphs, in the order in which they run.
+    pub graphs: Vec<(Stage, Graph)>,
+    /// The graphs' inputs and outputs.
+    pub ports: BTreeMap<String, PortSpec>,
+}
+
+impl Part {
+    /// The component whose weights it takes.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Text => Role::Text,
+            Self::Denoiser(_) => Role::Denoiser,
+            Self::Decoder { .. } => Role::Vae,
+        }
+    }
+}
+
+impl Key {
+    /// Draws the part up, of a model's components.
+    pub fn draw(self, model: &Model) -> Result<Drawn> {
+        let config = &model.config;
+        let mut graphs = match self.part {
+            Part::Text => vec![(Stage::Text, text::encoder(&config.text)?)],
+            Part::Denoiser(canvas) => {
+                let (context, step) = denoiser::denoiser(config, canvas)?;
+                vec![(Stage::Context, context), (Stage::Step, step)]
+            }
+            Part::Decoder { height, width } => {
+                vec![(Stage::Decoder, decoder::decoder(&config.vae, height, width)?)]
+            }
+        };
+        let mut ports = BTreeMap::new();
+        for (_, graph) in &mut graphs {
+            graph.resolve(&model.components, self.precision)?;
+            let outputs = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v));
+            for (name, value) in graph.inputs().chain(outputs) {
+                let value = graph.value(value);
+                let dtype = match value.elem {
+                    Elem::Float => self.precision.dtype(),
+                    Elem::F32 => DType::F32,
+                    Elem::U32 => DType::U32,
+                };
+                ports.insert(name.to_string(), PortSpec { shape: value.shape, dtype });
+            }
+        }
+        Ok(Drawn { key: self, graphs, ports })
+    }
+}

@@ -1,0 +1,162 @@
+//! A model's parts on a device: brought there when they are needed, kept while there is room.
+
+use crate::error::{Error, Result};
+use crate::measure::LoadTimes;
+use crate::model::Model;
+use crate::parts::{Drawn, Key, PortSpec, Stage};
+use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use web_time::Instant;
+
+/// Stages whose products are tuned, those first that a picture spends most of its time on: many steps, one decoding, the
+/// context once. The text encoder is not: it takes a hundredth of the time.
+const TUNED: [Stage; 3] = [Stage::Step, Stage::Decoder, Stage::Context];
+
+/// What of one model is on a device.
+pub(crate) struct Session {
+    pub exec: Rc<dyn Executor>,
+    /// Tells this model's weights from another's on the same device.
+    checkpoint: u64,
+    /// Parts that are ready, the one used last at the end.
+    parts: Vec<(Key, Ready)>,
+    /// Bytes that parts may hold whose place another size has taken.
+    pub keep: u64,
+    /// What loading has taken since the start.
+    pub spent: LoadTimes,
+    pub on_tuning: Option<Rc<dyn Fn(usize)>>,
+}
+
+/// A part that can run.
+pub(crate) struct Ready {
+    pub ports: Ports,
+    programs: BTreeMap<Stage, Program>,
+    /// What it holds, and what it would hold of activations if it were alone.
+    bytes: u64,
+}
+
+impl Ready {
+    /// One of the part's own programs.
+    pub fn program(&self, stage: Stage) -> &Program {
+        &self.programs[&stage]
+    }
+}
+
+impl Session {
+    pub fn new(exec: Rc<dyn Executor>) -> Self {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        Self {
+            exec,
+            checkpoint: OPENED.fetch_add(1, Ordering::Relaxed),
+            parts: Vec::new(),
+            keep: 0,
+            spent: LoadTimes::default(),
+            on_tuning: None,
+        }
+    }
+
+    /// A part that was prepared.
+    pub fn get(&self, key: Key) -> &Ready {
+        let found = self.parts.iter().find(|(held, _)| *held == key);
+        &found.expect("what is used was prepared").1
+    }
+
+    /// Makes parts ready, those that are not. Others of their kinds go first, as far as they are more than may be kept; all
+    /// of them where memory runs out.
+    pub async fn prepare(&mut self, model: &Model, keys: &[Key]) -> Result<()> {
+        // What is used now is the last to go.
+        self.parts.sort_by_key(|(held, _)| keys.contains(held));
+        let missing: Vec<Key> = keys.iter().copied().filter(|key| !self.has(*key)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut drawn = missing.iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
+        for (_, graph) in drawn.iter_mut().flat_map(|part| &mut part.graphs) {
+            graph.checkpoint = self.checkpoint;
+        }
+        let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
+        self.make_room(keys, self.keep);
+        let before = self.parts.len();
+        let mut brought = self.bring(model, &drawn, &mut times).await;
+        if matches!(brought, Err(Error::Graph(GraphError::OutOfMemory { .. }))) {
+            self.make_room(keys, 0);
+            if self.parts.len() < before {
+                brought = self.bring(model, &drawn, &mut times).await;
+            }
+        }
+        self.spent.add(times);
+        self.parts.extend(missing.into_iter().zip(brought?));
+        Ok(())
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.parts.iter().any(|(held, _)| *held == key)
+    }
+
+    /// Drops parts of the same kinds as `keys` that are none of them, but for those used last that hold `keep` bytes.
+    fn make_room(&mut self, keys: &[Key], mut keep: u64) {
+        let kinds = keys.iter().map(|key| discriminant(&key.part));
+        let kinds: Vec<_> = kinds.collect();
+        let parts = std::mem::take(&mut self.parts);
+        for (key, part) in parts.into_iter().rev() {
+            let replaced = !keys.contains(&key) && kinds.contains(&discriminant(&key.part));
+            if !replaced || part.bytes <= keep {
+                keep -= if replaced { part.bytes } else { 0 };
+                self.parts.insert(0, (key, part));
+            }
+        }
+    }
+
+    async fn bring(&self, model: &Model, drawn: &[Drawn], times: &mut LoadTimes) -> Result<Vec<Ready>> {
+        let (start, before) = (Instant::now(), times.total());
+        let mut ports: Vec<Ports> = Vec::new();
+        for part in drawn {
+            let port = |(name, spec): (&String, &PortSpec)| {
+                Ok((name.clone(), self.exec.port(name, spec.shape, spec.dtype)?))
+            };
+            ports.push(part.ports.iter().map(port).collect::<Result<_>>()?);
+            for (_, graph) in &part.graphs {
+                self.exec.load(graph, &model.components, &mut |_| ()).await?;
+            }
+        }
+        times.weights += start.elapsed() + before - times.total();
+
+        let mut specs: Vec<(Stage, ProgramSpec<'_>)> = Vec::new();
+        for (part, ports) in drawn.iter().zip(&ports) {
+            let precision: Precision = part.key.precision;
+            specs.extend(part.graphs.iter().map(|(s, graph)| (*s, ProgramSpec { graph, ports, precision })));
+        }
+        // Every run writes all that its programs read, so nothing of what is tried here is left in the ports by then.
+        let tuned = TUNED.iter().flat_map(|stage| specs.iter().filter(move |(s, _)| s == stage));
+        let tuned: Vec<ProgramSpec<'_>> = tuned.map(|(_, spec)| *spec).collect();
+        if !tuned.is_empty() {
+            let told = |products| self.on_tuning.iter().for_each(|told| told(products));
+            self.exec.tune(&tuned, &told).await?;
+        }
+        times.tuning += start.elapsed() + before - times.total();
+
+        let all: Vec<ProgramSpec<'_>> = specs.iter().map(|(_, spec)| *spec).collect();
+        let mut programs = self.exec.prepare(&all)?.into_iter();
+        let mut ready = Vec::new();
+        for (part, ports) in drawn.iter().zip(&ports) {
+            let own: u64 = part.ports.values().map(|p| (p.shape.numel() * p.dtype.size()) as u64).sum();
+            let programs: BTreeMap<Stage, Program> =
+                part.graphs.iter().map(|(stage, _)| *stage).zip(&mut programs).collect();
+            let bytes = own + programs.values().map(|program| self.exec.footprint(program)).sum::<u64>();
+            ready.push(Ready { ports: ports.clone(), programs, bytes });
+        }
+        times.compile += start.elapsed() + before - times.total();
+        Ok(ready)
+    }
+}
+
+impl Drop for Session {
+    /// Gives back what the model held on the device: an executor outlives the models it ran.
+    fn drop(&mut self) {
+        self.parts.clear();
+        self.exec.unload(self.checkpoint, "");
+    }
+}
