@@ -220,17 +220,14 @@ fn a_decoder_that_f16_does_not_hold_runs_in_f32() {
 #[test]
 fn latents_are_decoded_without_the_unet() {
     for device in Device::all() {
-        let mut drawing = device.pipeline(model(), Precision::F32);
-        let drawn = drawing.text_to_image(&request()).unwrap();
-        let vae: u64 = drawing.plan(&request()).unwrap().stages.last().unwrap().weight_bytes;
-        drop(drawing);
-        let before = device.executor.memory().bytes;
-        let mut decoding = device.pipeline(model(), Precision::F32);
-        let decoded = decoding.decode_latents(&drawn.latents).unwrap();
+        let drawn = device.pipeline(model(), Precision::F32).text_to_image(&request()).unwrap();
+        // Neither of these has a tensor to read.
+        let mut decoder = model();
+        for role in [Role::Text, Role::Denoiser] {
+            decoder.components.get_mut(role).unwrap().weights = Box::new(Nothing);
+        }
+        let decoded = device.pipeline(decoder, Precision::F32).decode_latents(&drawn.latents).unwrap();
         assert_eq!(decoded[0].pixels, drawn.pictures[0].pixels, "{}", device.name);
-        let held = device.executor.memory().bytes - before;
-        // What is held besides is the activations of a picture of 64x64.
-        assert!(held < 2 * vae + (4 << 20), "{}: {held} bytes, with {vae} of the decoder's weights", device.name);
     }
 }
 
