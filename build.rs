@@ -1,4 +1,4 @@
-//! Lists the files of the built-in model, to be embedded: another model is put in its place by replacing the folder.
+//! Lists the files of the built-in model, to be embedded (feature `builtin`): another model is put in its place by replacing the folder.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,9 @@ fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join(MODEL);
     println!("cargo::rerun-if-changed={MODEL}");
     let mut files = Vec::new();
-    visit(&root, &root, &mut files);
+    if env::var_os("CARGO_FEATURE_BUILTIN").is_some() {
+        visit(&root, &root, &mut files);
+    }
     files.sort();
     let mut list = String::from("[\n");
     for path in files {

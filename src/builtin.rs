@@ -10,8 +10,12 @@ pub const NAME: &str = "builtin";
 /// Paths in the folder, and the files' bytes.
 static FILES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
 
-/// Opens it.
+/// Opens it. Fails where the library was built without it (feature `builtin`).
 pub fn model() -> Result<Model, Error> {
+    if FILES.is_empty() {
+        let why = "this program was built without the built-in model (feature builtin): name another";
+        return Err(calotype_pipeline::Error::Model(why.into()).into());
+    }
     let file =
         |path: &str| FILES.iter().find(|(name, _)| *name == path).map(|(_, bytes)| Cow::Borrowed(*bytes));
     Ok(Model::from_files(NAME, file)?)

@@ -1,5 +1,5 @@
 use crate::Error;
-use calotype_cpu::CpuExecutor;
+#[cfg(feature = "gpu")]
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Executor, Precision};
 use std::rc::Rc;
@@ -12,8 +12,10 @@ pub enum Device {
     Auto,
     /// What the choice means where there is a GPU, else the CPU. The same as [`Device::Auto`] where the choice is the
     /// default.
+    #[cfg(feature = "gpu")]
     Prefer(Choice),
     /// The GPU that the choice means, or an error.
+    #[cfg(feature = "gpu")]
     Gpu(Choice),
     /// The CPU.
     Cpu,
@@ -24,6 +26,7 @@ pub struct Opened {
     /// What runs graphs on it.
     pub executor: Rc<dyn Executor>,
     /// The adapter's features and limits; none for the CPU.
+    #[cfg(feature = "gpu")]
     pub adapter: Option<AdapterReport>,
 }
 
@@ -31,9 +34,14 @@ impl Device {
     /// Opens it. Where [`Device::Auto`] or [`Device::Prefer`] finds no GPU, a warning says so and how to get one going.
     pub fn open(&self) -> Result<Opened, Error> {
         match self {
-            Self::Cpu => Ok(Opened::cpu()),
+            Self::Cpu => Opened::cpu(),
+            #[cfg(not(feature = "gpu"))]
+            Self::Auto => Opened::cpu(),
+            #[cfg(feature = "gpu")]
             Self::Gpu(choice) => Opened::gpu(choice),
+            #[cfg(feature = "gpu")]
             Self::Auto => Self::Prefer(Choice::default()).open(),
+            #[cfg(feature = "gpu")]
             Self::Prefer(choice) => {
                 let found = pollster::block_on(calotype_gpu::adapters(choice.backend));
                 // A driver that computes on the processor is slower than our own CPU code.
@@ -47,7 +55,7 @@ impl Device {
                              is seen",
                             only.unwrap_or_default()
                         );
-                        Ok(Opened::cpu())
+                        Opened::cpu()
                     }
                 }
             }
@@ -56,10 +64,21 @@ impl Device {
 }
 
 impl Opened {
-    fn cpu() -> Self {
-        Self { executor: Rc::new(CpuExecutor::new()), adapter: None }
+    #[cfg(feature = "cpu")]
+    fn cpu() -> Result<Self, Error> {
+        Ok(Self {
+            executor: Rc::new(calotype_cpu::CpuExecutor::new()),
+            #[cfg(feature = "gpu")]
+            adapter: None,
+        })
     }
 
+    #[cfg(not(feature = "cpu"))]
+    fn cpu() -> Result<Self, Error> {
+        Err(Error::NoDevice("the CPU executor (cpu)"))
+    }
+
+    #[cfg(feature = "gpu")]
     fn gpu(choice: &Choice) -> Result<Self, Error> {
         let gpu = pollster::block_on(GpuExecutor::new(choice))?;
         let adapter = Some(gpu.report().clone());

@@ -6,14 +6,19 @@ pub enum Error {
     #[error(transparent)]
     Pipeline(#[from] calotype_pipeline::Error),
     /// There is no such GPU.
+    #[cfg(feature = "gpu")]
     #[error(transparent)]
     Gpu(#[from] calotype_gpu::Error),
     /// A model of the hub.
+    #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] calotype_hub::Error),
     /// A checkpoint or a LoRA.
     #[error(transparent)]
     Weights(#[from] calotype_weights::Error),
+    /// The library was built for other devices than the one that was asked for.
+    #[error("this program was built without {0}: build it with the feature, or choose another device")]
+    NoDevice(&'static str),
     /// A file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -23,13 +28,15 @@ impl Error {
     /// Whether what was asked for is at fault, not the model, the device or the run.
     pub fn is_usage(&self) -> bool {
         use calotype_pipeline::Error::{Request, Sampler};
-        matches!(
-            self,
-            Self::Pipeline(Request(_) | Sampler(_))
-                | Self::Gpu(
-                    calotype_gpu::Error::NoSuchAdapter { .. } | calotype_gpu::Error::NoSuchTier { .. }
-                )
-        )
+        match self {
+            Self::Pipeline(error) => matches!(error, Request(_) | Sampler(_)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(error) => {
+                use calotype_gpu::Error::{NoSuchAdapter, NoSuchTier};
+                matches!(error, NoSuchAdapter { .. } | NoSuchTier { .. })
+            }
+            _ => false,
+        }
     }
 
     /// Whether the caller stopped the run.

@@ -12,6 +12,8 @@
 //!
 //! The model is a folder in the diffusers layout, or `owner/name` on the Hugging Face hub. Without a GPU everything
 //! still works, slowly, on the CPU.
+//! Features, all of them on if nothing is said: `gpu` (wgpu), `cpu`, `hub` (models fetched by name), `builtin` (the model
+//! that comes with the program, 33 MB).
 //! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.
 
 pub mod builtin;
@@ -20,17 +22,27 @@ mod error;
 mod pipeline;
 mod place;
 
+#[cfg(feature = "gpu")]
 pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters};
 pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Span};
+#[cfg(feature = "hub")]
 pub use calotype_hub as hub;
+#[cfg(not(feature = "hub"))]
+pub mod hub {
+    //! Models of the hub: not in this build (feature `hub`).
+
+    /// How far a download is: there is none.
+    #[derive(Debug)]
+    pub enum Progress {}
+}
 pub use calotype_models::Role;
 pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
-    Component, Components, Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan, Model, Output, Picture,
-    Progress, Request, Stage, StagePlan, Timings, Wishes, image, lora_name, measure, noise, plan, samplers,
-    tokenizer,
+    Component, Components, Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan,
+    Model, Output, Picture, Progress, Request, Stage, StagePlan, Timings, Wishes, image, lora_name, measure,
+    noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
 pub use device::{Device, Opened};

@@ -1,6 +1,8 @@
-use crate::hub::{self, Hub};
+use crate::hub;
 use crate::{Error, Model, Precision, builtin};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "hub")]
+use std::path::PathBuf;
 
 /// Where a model is: what `-m` names, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,7 @@ pub enum Place {
     /// A folder in the diffusers layout, or `synthetic:sd15`.
     Here(String),
     /// A model of the hub, fetched.
+    #[cfg(feature = "hub")]
     Hub {
         /// `owner/name`.
         name: String,
@@ -30,7 +33,7 @@ pub struct Search {
 }
 
 impl Place {
-    /// Finds a model: the built-in one for no name, a folder of the name, or else `owner/name` on the Hugging Face hub,
+    /// Finds a model: the built-in one for no name or its own, a folder of the name, or else `owner/name` on the Hugging Face hub,
     /// which is fetched unless it is in the cache. `told` hears of the download.
     pub fn find(
         name: Option<&str>,
@@ -38,13 +41,34 @@ impl Place {
         told: &mut dyn FnMut(&hub::Progress),
     ) -> Result<Self, Error> {
         let Some(name) = name else { return Ok(Self::BuiltIn) };
-        if Path::new(name).exists() || !hub::is_name(name) {
+        if Path::new(name).exists() {
             return Ok(Self::Here(name.into()));
         }
-        let hub = Hub::from_env()?.offline(search.offline);
-        let variant = (!search.full_precision).then_some("fp16");
-        let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
-        Ok(Self::Hub { name: name.into(), folder })
+        if name == builtin::NAME {
+            return Ok(Self::BuiltIn);
+        }
+        Self::fetched(name, search, told).unwrap_or_else(|| Ok(Self::Here(name.into())))
+    }
+
+    /// A model of the hub, where the name could be of one.
+    #[cfg(feature = "hub")]
+    fn fetched(
+        name: &str,
+        search: &Search,
+        told: &mut dyn FnMut(&hub::Progress),
+    ) -> Option<Result<Self, Error>> {
+        let fetch = || {
+            let hub = hub::Hub::from_env()?.offline(search.offline);
+            let variant = (!search.full_precision).then_some("fp16");
+            let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
+            Ok(Self::Hub { name: name.into(), folder })
+        };
+        hub::is_name(name).then(fetch)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn fetched(_: &str, _: &Search, _: &mut dyn FnMut(&hub::Progress)) -> Option<Result<Self, Error>> {
+        None
     }
 
     /// Opens it; of its files those are preferred that suit how activations are stored.
@@ -53,6 +77,7 @@ impl Place {
         match self {
             Self::BuiltIn => builtin::model(),
             Self::Here(place) => Ok(Model::open(place, variant)?),
+            #[cfg(feature = "hub")]
             Self::Hub { name, folder } => {
                 let mut model = Model::folder(folder, variant)?;
                 model.name.clone_from(name);

@@ -85,7 +85,14 @@ fn check(
                 for case in golden.cases[stage].as_array().unwrap() {
                     let name = format!("{model} {stage} {} {} {precision:?}", case["name"], device.name);
                     for (graph, inputs, expected) in build(&golden, &opened, case) {
-                        match run(&*device.executor, graph, opened.components.weights(role).unwrap(), precision, &inputs, row) {
+                        match run(
+                            &*device.executor,
+                            graph,
+                            opened.components.weights(role).unwrap(),
+                            precision,
+                            &inputs,
+                            row,
+                        ) {
                             Ok(found) => report.case(
                                 &name,
                                 error(&found.cast(DType::F32), &expected),
@@ -108,61 +115,46 @@ fn check(
 
 #[test]
 fn text_states_are_those_of_transformers() {
-    check(
-        "text",
-        0,
-        Role::Text,
-        |golden, model, case| {
-            let graph = clip::text_encoder(&model.config.text, 1).unwrap();
-            vec![(graph, vec![("ids", golden.ids(&case["input_ids"]))], golden.tensor(&case["output"]))]
-        },
-    );
+    check("text", 0, Role::Text, |golden, model, case| {
+        let graph = clip::text_encoder(&model.config.text, 1).unwrap();
+        vec![(graph, vec![("ids", golden.ids(&case["input_ids"]))], golden.tensor(&case["output"]))]
+    });
 }
 
 #[test]
 fn unet_predictions_are_those_of_diffusers() {
     /// The row that tells the case's time; the others tell another.
     const ROW: usize = 2;
-    check(
-        "unet",
-        ROW,
-        Role::Denoiser,
-        |golden, model, case| {
-            let latents = nhwc(&golden.tensor(&case["sample"]));
-            let states = golden.tensor(&case["encoder_hidden_states"]);
-            let mut table = Vec::new();
-            for row in 0..=ROW + 1 {
-                let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
-                let row = row as u32;
-                table.extend(StepRow { timestep, row, ..bytemuck::Zeroable::zeroed() }.words());
-            }
-            let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
-            let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
-            let tokens = states.shape().dims()[1];
-            let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
-            let inputs = vec![("latents", latents), ("table", table), ("states", states)];
-            vec![(graph, inputs, nhwc(&golden.tensor(&case["output"])))]
-        },
-    );
+    check("unet", ROW, Role::Denoiser, |golden, model, case| {
+        let latents = nhwc(&golden.tensor(&case["sample"]));
+        let states = golden.tensor(&case["encoder_hidden_states"]);
+        let mut table = Vec::new();
+        for row in 0..=ROW + 1 {
+            let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
+            let row = row as u32;
+            table.extend(StepRow { timestep, row, ..bytemuck::Zeroable::zeroed() }.words());
+        }
+        let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
+        let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
+        let tokens = states.shape().dims()[1];
+        let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
+        let inputs = vec![("latents", latents), ("table", table), ("states", states)];
+        vec![(graph, inputs, nhwc(&golden.tensor(&case["output"])))]
+    });
 }
 
 #[test]
 fn decoded_pictures_are_those_of_diffusers() {
-    check(
-        "vae",
-        0,
-        Role::Vae,
-        |golden, model, case| {
-            let latents = nhwc(&golden.tensor(&case["latents"]));
-            let pictures = nhwc(&golden.tensor(&case["output"]));
-            let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
-            let decode = |image| {
-                let graph = vae::decoder(&model.config.vae, height, width).unwrap();
-                (graph, vec![("latents", nth(&latents, image))], padded(&nth(&pictures, image)))
-            };
-            (0..batch).map(decode).collect()
-        },
-    );
+    check("vae", 0, Role::Vae, |golden, model, case| {
+        let latents = nhwc(&golden.tensor(&case["latents"]));
+        let pictures = nhwc(&golden.tensor(&case["output"]));
+        let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
+        let decode = |image| {
+            let graph = vae::decoder(&model.config.vae, height, width).unwrap();
+            (graph, vec![("latents", nth(&latents, image))], padded(&nth(&pictures, image)))
+        };
+        (0..batch).map(decode).collect()
+    });
 }
 
 /// A picture with the fourth channel that the decoder leaves at zero.

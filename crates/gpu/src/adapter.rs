@@ -181,6 +181,9 @@ fn device_memory(_adapter: &wgpu::Adapter) -> Option<u64> {
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
+    // Nothing here is called indirectly, and what checks such calls costs a pipeline at every start, which some DX12 drivers
+    // do not even take.
+    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     wgpu::Instance::new(descriptor)
 }
 

@@ -6,8 +6,8 @@ use crate::pipeline::{ROW_BYTES, to_torch};
 use crate::request::Request;
 use crate::samplers;
 use crate::session::Ready;
-use calotype_graph::ops::{BASIS, REGISTERS, StepRow};
 use calotype_graph::Executor;
+use calotype_graph::ops::{BASIS, REGISTERS, StepRow};
 use calotype_tensor::HostTensor;
 use web_time::{Duration, Instant};
 

@@ -61,13 +61,7 @@ impl Pipeline {
     /// A pipeline that runs `model` on `exec`, storing activations as `precision` says. Weights are brought to the
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
-        Self {
-            model,
-            session: Session::new(exec),
-            precision,
-            decoder: precision,
-            states: RefCell::default(),
-        }
+        Self { model, session: Session::new(exec), precision, decoder: precision, states: RefCell::default() }
     }
 
     /// Has `told` called with the number of products before the device tries how they are best cut up: a matter of
@@ -223,9 +217,10 @@ impl Pipeline {
                     pictures.push(picture);
                     continue;
                 }
-                Decoded::NotFinite(count) => {
-                    ("the VAE decoder", format!("produced {count} values that are not finite (NaN or infinity)"))
-                }
+                Decoded::NotFinite(count) => (
+                    "the VAE decoder",
+                    format!("produced {count} values that are not finite (NaN or infinity)"),
+                ),
                 Decoded::Flat => {
                     let flat = image.iter().all(|v| *v == image[0]);
                     let stage = if flat { "the UNet" } else { "the VAE decoder" };

@@ -10,7 +10,9 @@ use crate::memory::{self, Memory};
 use crate::progress::Progress;
 use crate::{device, interrupt};
 use anyhow::bail;
-use calotype::{Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Precision, Request, Stage, builtin};
+use calotype::{
+    Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Precision, Request, Stage, builtin,
+};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};

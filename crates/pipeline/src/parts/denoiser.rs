@@ -25,9 +25,8 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
     let states = g.input("states", [seen, tokens, hidden], Elem::Float, Rate::Prompt);
     let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch * numel], Elem::F32, Rate::Step);
-    let output = g.within(Role::Denoiser.folder(), |g| {
-        unet::forward(g, &config.unet, latents, table, states)
-    })?;
+    let output =
+        g.within(Role::Denoiser.folder(), |g| unet::forward(g, &config.unet, latents, table, states))?;
     g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;
     Ok(split(fuse(g)))
 }

@@ -5,8 +5,8 @@ mod denoiser;
 mod memory;
 mod text;
 
-pub use memory::{MemoryPlan, StagePlan};
 pub(crate) use memory::memory;
+pub use memory::{MemoryPlan, StagePlan};
 
 use crate::error::Result;
 use crate::model::Model;
