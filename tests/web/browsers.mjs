@@ -14,7 +14,7 @@ export const NOT = {
   chromium: {},
   firefox: {
     page_takes_a_dropped_folder: "WebDriver BiDi does not drag files",
-    trouble_with_a_lost_gpu: "WebDriver BiDi does not end the GPU's process",
+    trouble_with_a_lost_gpu: "without a screen it has no process for the GPU that could be ended",
     types_compile_strictly: "it asks no browser",
   },
 };
