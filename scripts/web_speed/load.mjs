@@ -2,7 +2,7 @@
 // ready, and from a click then until its first picture is there; at a first visit, and at a second one with the weights in
 // the browser's own files.
 //
-//   npm ci --prefix scripts/web_speed && cargo xtask web && node scripts/web_speed/load.mjs [VISITS]
+//   npm ci --prefix tests/web && cargo xtask web && node scripts/web_speed/load.mjs [VISITS]
 
 import { join } from "node:path";
 import { serve } from "../../tests/web/server.mjs";
@@ -30,7 +30,7 @@ async function visit(page, open) {
       const text = document.getElementById("state").textContent;
       if (!document.getElementById("trouble").hidden) return { text: document.getElementById("trouble").textContent };
       return new RegExp(pattern).test(text) && { text, at: performance.now() / 1000 };
-    }, pattern);
+    }, { polling: 50 }, pattern);
     const told = await seen.jsonValue();
     if (!told.at) throw new Error(told.text);
     return told;

@@ -1,7 +1,7 @@
 // A step of the UNet in a tab: Calotype next to onnxruntime-web's WebGPU provider, in one browser, on one adapter, from
 // the same weights.
 //
-//   npm ci --prefix scripts/web_speed && cargo xtask web
+//   npm ci --prefix tests/web && npm ci --prefix scripts/web_speed && cargo xtask web
 //   node scripts/web_speed/run.mjs model 4 FOLDER            a folder of the tiny model with four times its channels
 //   python scripts/peers.py export FOLDER MODEL.onnx
 //   node scripts/web_speed/run.mjs time FOLDER MODEL.onnx PIXELS [STEPS]
@@ -80,7 +80,6 @@ async function time(folder, onnx, pixels, steps) {
 
 // In the page.
 async function measure({ onnx, pixels, steps }) {
-  const { Calotype } = await import("/pkg/calotype.js");
   const engine = await Calotype.create();
   await engine.load("/model/", { dtype: "f32" });
   const json = async (path) => (await fetch(`/model/${path}`)).json();

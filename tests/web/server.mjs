@@ -16,7 +16,7 @@ const KINDS = {
 };
 
 /** How a server behaves that nobody told otherwise. */
-export const WELL = { sent: 0, refuse: null, dropAfter: null, pause: 0, noRanges: false, headers: null };
+export const WELL = { sent: 0, refuse: null, dropAfter: null, pause: 0, noRanges: false, headers: null, instead: null };
 
 /** Serves `mounts`, {"/prefix/": folder or function of the rest of the path}; the longest prefix that fits counts. */
 export async function serve(mounts) {
@@ -39,8 +39,10 @@ async function answer(mounts, state, request, response) {
   const prefix = Object.keys(mounts)
     .filter((prefix) => path.startsWith(prefix))
     .sort((a, b) => b.length - a.length)[0];
-  const file = prefix && (await find(mounts[prefix], path.slice(prefix.length) || "index.html"));
+  let file = prefix && (await find(mounts[prefix], path.slice(prefix.length) || "index.html"));
   if (!file) return response.writeHead(404).end();
+  const other = state.instead?.[path];
+  if (other) file = whole(Buffer.from(other(await all(file))));
   const asked = state.noRanges ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
   const from = asked ? Number(asked[1]) : 0;
   const to = asked?.[2] ? Math.min(Number(asked[2]) + 1, file.size) : file.size;
@@ -75,11 +77,15 @@ export function whole(bytes) {
   };
 }
 
+/** The paths of a folder's files in it. */
+export function filesIn(folder) {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.map(({ parentPath, name }) => join(parentPath, name).slice(folder.length + 1));
+}
+
 /** A folder's files, by their paths in it. */
 export function contents(folder) {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = files.map(({ parentPath, name }) => join(parentPath, name));
-  return Object.fromEntries(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path)]));
+  return Object.fromEntries(filesIn(folder).map((path) => [path, readFileSync(join(folder, path))]));
 }
 
 export const sum = (kind, ...parts) => parts.reduce((hash, part) => hash.update(part), createHash(kind)).digest("hex");
@@ -90,6 +96,12 @@ export function listed(folder) {
   const entries = Object.entries(files).map(([path, b]) => [path, { size: b.length, sha256: sum("sha256", b) }]);
   files["files.json"] = Buffer.from(JSON.stringify({ files: Object.fromEntries(entries) }));
   return (path) => (files[path] ? whole(files[path]) : null);
+}
+
+async function all(file) {
+  const pieces = [];
+  for await (const piece of file.bytes(0, file.size)) pieces.push(piece);
+  return Buffer.concat(pieces);
 }
 
 function drained(response) {

@@ -59,8 +59,8 @@ export async function sources_go_on_in_a_later_visit(given) {
 
 /** A browser whose store is full: weights come from the server, range by range, and are not kept. */
 export async function sources_do_without_a_store(given) {
-  const { page, context } = given;
-  await beforeTheWorker(context, () => {
+  const { page, server } = given;
+  beforeTheWorker(server, () => {
     const { truncate } = FileSystemSyncAccessHandle.prototype;
     FileSystemSyncAccessHandle.prototype.truncate = function (size) {
       if (size > 1e6) throw new DOMException("full", "QuotaExceededError");
@@ -73,18 +73,34 @@ export async function sources_do_without_a_store(given) {
   assert.ok(bytes < UNET, `${bytes} bytes were kept`);
 }
 
+/** A browser without files of its own, as in Firefox's private windows: there is nothing to keep and nothing to clear. */
+export async function sources_do_without_a_file_system(given) {
+  const { page, server } = given;
+  beforeTheWorker(server, () => {
+    StorageManager.prototype.getDirectory = async () => {
+      throw new DOMException("Security error when calling GetDirectory", "SecurityError");
+    };
+  });
+  await engine(given);
+  const told = await page.evaluate(async () => {
+    await engine.load("/tiny/");
+    await engine.clearStorage();
+    const { pictures } = await draw({ prompt: "kept nowhere", steps: 1 });
+    return { ...(await engine.storage()), drawn: pictures.length };
+  });
+  assert.deepEqual([told.bytes, told.drawn], [0, 1]);
+}
+
 /** The page's own model comes with the checksum of every file, and bytes that are not those are refused. */
 export async function sources_refuse_damaged_bytes(given) {
-  const { page, context } = given;
+  const { page, server } = given;
   const listing = JSON.parse(readFileSync(join(root, "web/dist/model/files.json"))).files;
   for (const [path, bytes] of Object.entries(contents(join(root, "web/dist/model")))) {
     if (path === "files.json") continue;
     assert.deepEqual(listing[path], { size: bytes.length, sha256: sum("sha256", bytes) }, path);
   }
-  await context.route("**/tiny/files.json", async (route) => {
-    const text = await (await route.fetch()).text();
-    await route.fulfill({ body: text.replace(/("vae\/diffusion[^}]*"sha256": ?")./, "$1x") });
-  });
+  const damaged = (text) => String(text).replace(/("vae\/diffusion[^}]*"sha256": ?")./, "$1x");
+  server.instead = { "/tiny/files.json": damaged };
   await engine(given);
   assert.match(await refusal(page, "/tiny/"), /vae\/diffusion_pytorch_model\.safetensors: damaged on the way \(SHA-256/);
 }

@@ -1,27 +1,21 @@
 // What a browser does to the engine's Worker that a person cannot bring about: scripts put before the Worker's own, and
 // limits put into its WebAssembly.
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "./native.mjs";
+const [WORKER, ENGINE] = ["/pkg/worker.js", "/pkg/calotype_web_bg.wasm"];
 
-/** Lets `script` run in every Worker of the context before the engine starts. */
-export async function beforeTheWorker(context, script) {
-  await context.route("**/pkg/worker.js", async (route) => {
-    const answer = await route.fetch();
-    await route.fulfill({ response: answer, body: `(${script})();\n${await answer.text()}` });
-  });
+/** Lets `script` run in every Worker before the engine starts. What this returns takes it away again. */
+export function beforeTheWorker(server, script) {
+  server.instead = { [WORKER]: (text) => `(${script})();\n${text}` };
+  return () => (server.instead = null);
 }
 
 /**
  * Links the engine with a maximum of memory, in bytes: growing past it fails, as it does where a tab has no more. What
  * this returns takes the maximum away again.
  */
-export async function capTheHeap(context, bytes) {
-  const wasm = capped(readFileSync(join(root, "web/dist/pkg/calotype_web_bg.wasm")), bytes >> 16);
-  const [engine, headers] = ["**/calotype_web_bg.wasm", { "Content-Type": "application/wasm", "Cache-Control": "no-store" }];
-  await context.route(engine, (route) => route.fulfill({ body: wasm, headers }));
-  return () => context.unroute(engine);
+export function capTheHeap(server, bytes) {
+  server.instead = { [ENGINE]: (wasm) => capped(wasm, bytes >> 16) };
+  return () => (server.instead = null);
 }
 
 // The memory section of a module (https://webassembly.github.io/spec/core/binary/modules.html): one memory, whose limits

@@ -28,8 +28,12 @@ export async function usage() {
 
 /** Deletes every stored model. */
 export async function clear() {
-  const root = await navigator.storage.getDirectory();
-  await root.removeEntry(ROOT, { recursive: true }).catch(() => {});
+  try {
+    const root = await navigator.storage.getDirectory();
+    await root.removeEntry(ROOT, { recursive: true });
+  } catch {
+    // There is none.
+  }
 }
 
 async function size(directory) {

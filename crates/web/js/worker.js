@@ -9,7 +9,7 @@ import * as store from "./store.js";
 const ready = init({ module_or_path: new URL("./calotype_web_bg.wasm", import.meta.url) });
 let engine = null;
 let stopped = false;
-/** Canvases that pages lent, by their keys. */
+/** What to paint with on the canvases that pages lent, by their keys. */
 const canvases = new Map();
 
 const calls = {
@@ -45,14 +45,14 @@ const calls = {
     await compiled();
     const load = performance.now() - began;
     if (stopped) throw Object.assign(new Error("stopped before the first step"), { name: "StoppedError" });
-    const canvas = canvases.get(key);
+    const context = canvases.get(key);
     const done = await engine.generate(words, latents, preview, (step, steps, seconds, image) => {
-      if (canvas && image) paint(canvas, image);
-      tell({ step, steps, seconds, ...(canvas ? { shown: Boolean(image) } : { preview: image }) });
+      if (context && image) paint(context, image);
+      tell({ step, steps, seconds, ...(context ? { shown: Boolean(image) } : { preview: image }) });
       return stopped;
     });
     done.timings.load += load;
-    if (canvas) paint(canvas, done.pictures[0]);
+    if (context) paint(context, done.pictures[0]);
     return done;
   },
 
@@ -80,9 +80,9 @@ const calls = {
   },
 };
 
-function paint(canvas, { pixels, width, height }) {
-  Object.assign(canvas, { width, height });
-  canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+function paint(context, { pixels, width, height }) {
+  Object.assign(context.canvas, { width, height });
+  context.putImageData(new ImageData(pixels, width, height), 0, 0);
 }
 
 let last = Promise.resolve();
@@ -90,7 +90,8 @@ self.onmessage = ({ data }) => {
   if (data.stop) {
     stopped = true;
   } else if (data.lend) {
-    canvases.set(data.key, data.lend);
+    // Asked for once: Firefox takes the second question, of a canvas that is a page's, for one from another thread.
+    canvases.set(data.key, data.lend.getContext("2d"));
   } else {
     last = last.then(() => answer(data));
   }
