@@ -16,7 +16,7 @@ pub mod unet;
 pub mod vae;
 
 pub use error::Error;
-pub use params::{declare, params};
+pub use params::{declare, params, unused};
 pub use source::Source;
 
 /// What every function of this crate returns.

@@ -43,12 +43,11 @@ pub struct Model {
     few_steps_lora: Option<Rc<Lora>>,
 }
 
-/// A component's checkpoint, and what it holds.
-type Component = (Rc<dyn WeightSource>, Contents);
-
-fn component(name: &'static str, source: impl WeightSource + 'static) -> Component {
-    let contents = Contents::of(name, &source);
-    (Rc::new(source), contents)
+/// The graphs of the text encoder, the UNet and the autoencoder, at sizes that do not matter to their weights.
+fn graphs(config: &ModelConfig) -> [Result<Graph>; 3] {
+    let text = clip::text_encoder(&config.text, 1);
+    let unet = unet::unet(&config.unet, 1, 8, 8, 77, 1);
+    [text, unet, vae::decoder(&config.vae, 8, 8)].map(|graph| Ok(graph?))
 }
 
 /// What a folder's `calotype.json` says, and the LoRA that it names.
@@ -88,14 +87,14 @@ impl Model {
         let config = ModelConfig::open(folder)?;
         let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
-        let open = |name| Ok(component(name, Safetensors::open_folder(folder.join(name), variant)?));
+        let open = |name| Ok(Rc::new(Safetensors::open_folder(folder.join(name), variant)?) as Rc<_>);
         let components = [open("text_encoder"), open("unet"), open("vae")];
         let own = match std::fs::read(folder.join(Defaults::FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
             text => {
                 let place = folder.join(Defaults::FILE);
                 let text =
-                    text.map_err(|source| calotype_weights::Error::Io { path: place.clone(), source })?;
+                    text.map_err(|error| calotype_weights::Error::Io { path: place.clone(), error })?;
                 let defaults = Defaults::parse(&place.to_string_lossy(), &text)?;
                 let lora = defaults.few_steps.as_ref().map(|few| Lora::open(folder.join(&few.lora)));
                 (defaults, lora.transpose()?.map(Rc::new))
@@ -141,8 +140,7 @@ impl Model {
             config: words("tokenizer_config.json"),
             special_tokens_map: words("special_tokens_map.json"),
         })?;
-        let components =
-            [Ok(component("text_encoder", text)), Ok(component("unet", unet)), Ok(component("vae", vae))];
+        let components = [text, unet, vae].map(|source| Ok(Rc::new(source) as Rc<_>));
         let mut own = Own::default();
         if let Some(text) = file(Defaults::FILE) {
             own.0 = Defaults::parse(&format!("{name}/{}", Defaults::FILE), &text)?;
@@ -164,13 +162,8 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let source =
-            |name, graph: Graph| Ok(component(name, Synthetic::new(SYNTHETIC_SEED, declare(&graph))?));
-        let components = [
-            source("text_encoder", clip::text_encoder(&config.text, 1)?),
-            source("unet", unet::unet(&config.unet, 1, 8, 8, 77, 1)?),
-            source("vae", vae::decoder(&config.vae, 8, 8)?),
-        ];
+        let source = |graph: &Graph| Ok(Rc::new(Synthetic::new(SYNTHETIC_SEED, declare(graph))?) as Rc<_>);
+        let components = graphs(&config).map(|graph| source(&graph?));
         let name = format!("synthetic:{}", preset.name());
         Self::new(name, config, scheduler, tokenizer, components, Own::default())
     }
@@ -180,10 +173,13 @@ impl Model {
         config: ModelConfig,
         scheduler: SchedulerConfig,
         tokenizer: Tokenizer,
-        [text, unet, vae]: [Result<Component>; 3],
+        [text, unet, vae]: [Result<Rc<dyn WeightSource>>; 3],
         (defaults, few_steps_lora): Own,
     ) -> Result<Self> {
-        let ((text, a), (unet, b), (vae, c)) = (text?, unet?, vae?);
+        let (text, unet, vae) = (text?, unet?, vae?);
+        let [a, b, c] = graphs(&config);
+        let contents = [("text_encoder", &text, a), ("unet", &unet, b), ("vae", &vae, c)]
+            .map(|(name, source, graph)| Contents::of(name, source, graph.ok().as_ref()));
         let fetch = |source: &Rc<dyn WeightSource>| Box::new(Source::new(Rc::clone(source)));
         let model = Self {
             name,
@@ -193,7 +189,7 @@ impl Model {
             text: fetch(&text),
             unet: fetch(&unet),
             vae: fetch(&vae),
-            contents: [a, b, c],
+            contents,
             defaults,
             loras: Vec::new(),
             few_steps: None,

@@ -1,6 +1,6 @@
-use crate::Result;
 use crate::lora::{Lora, decode};
 use crate::source::{Read, TensorInfo, WeightSource, check_range};
+use crate::{Error, Result};
 use calotype_tensor::DType;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -42,8 +42,9 @@ impl<S: WeightSource> Merged<S> {
             for (at, layer) in lora.layers_of(component) {
                 // transformers writes this prefix up to version 4.
                 const PREFIX: &str = "text_model_";
-                let bare = layer.path.strip_prefix(PREFIX).unwrap_or(&layer.path);
-                let name = [layer.path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
+                let path = layer.path.replace('.', "_");
+                let bare = path.strip_prefix(PREFIX).unwrap_or(&path);
+                let name = [path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
                     .iter()
                     .find_map(|path| stored.get(path))
                     .ok_or_else(|| {
@@ -59,7 +60,11 @@ impl<S: WeightSource> Merged<S> {
                 let info = checkpoint.get(name)?;
                 let [down, up] = [lora.shape(&layer.down)?, lora.shape(&layer.up)?];
                 let rank = down.first().copied().unwrap_or(0);
-                if up.get(1) != Some(&rank) || rank == 0 {
+                if rank == 0 {
+                    let why = format!("has shape {down:?}: it is empty; download it again, or leave it out");
+                    return Err(lora.wrong(&layer.down, why));
+                }
+                if up.get(1) != Some(&rank) {
                     let why = format!("has rank {rank} ({down:?}), and {} another ({up:?})", layer.up);
                     return Err(lora.wrong(&layer.down, why));
                 }
@@ -67,14 +72,14 @@ impl<S: WeightSource> Merged<S> {
                 let rows = info.shape.first().copied().unwrap_or(0);
                 if up[0] != rows || numel(up) != rows * rank || numel(down) * rows != info.numel() * rank {
                     let why = format!(
-                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}",
+                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}: it is for another model",
                         info.shape
                     );
                     return Err(lora.wrong(&layer.down, why));
                 }
                 let change = Change { lora: Rc::clone(lora), layer: at, scale: *scale };
                 let entry = changed.entry(name.clone()).or_insert_with(|| Changed {
-                    info: TensorInfo { dtype: DType::F32, ..info.clone() },
+                    info: TensorInfo { dtype: DType::F32, stored: DType::F32.into(), ..info.clone() },
                     by: Vec::new(),
                 });
                 entry.by.push(change);
@@ -86,12 +91,29 @@ impl<S: WeightSource> Merged<S> {
     /// A tensor that LoRAs change, as little-endian f32.
     async fn merge(&self, name: &str, changed: &Changed) -> Result<Vec<u8>> {
         let mut weight = decode(&self.checkpoint, name).await?;
-        for change in &changed.by {
-            let ([down, up], factor) = change.lora.read(change.layer).await?;
-            add_product(&mut weight, &up, &down, changed.info.shape[0], change.scale * factor);
+        let count = not_finite(&weight);
+        if count > 0 {
+            let place = self.checkpoint.describe(name);
+            return Err(Error::NotFinite { tensor: name.into(), place, count });
+        }
+        for Change { lora, layer, scale } in &changed.by {
+            let ([down, up], factor) = lora.read(*layer).await?;
+            add_product(&mut weight, &up, &down, changed.info.shape[0], scale * factor);
+            if not_finite(&weight) > 0 {
+                let why = format!(
+                    "times {:e} makes values that are not finite: choose a smaller scale",
+                    scale * factor
+                );
+                return Err(lora.wrong(lora.down(*layer), why));
+            }
         }
         Ok(bytemuck::cast_slice(&weight).to_vec())
     }
+}
+
+/// How many values are NaN or infinite.
+fn not_finite(values: &[f32]) -> usize {
+    values.par_iter().filter(|v| !v.is_finite()).count()
 }
 
 /// `w += factor · b · a`, `w` `[rows, n]`, `b` `[rows, rank]`, `a` `[rank, n]`.
@@ -126,8 +148,13 @@ impl<S: WeightSource> WeightSource for Merged<S> {
         })
     }
 
+    /// What was added is named too: a sum may be too large where neither part is.
     fn describe(&self, name: &str) -> String {
-        self.checkpoint.describe(name)
+        let mut place = self.checkpoint.describe(name);
+        for change in self.changed.get(name).map_or(&[][..], |changed| &changed.by) {
+            place += &format!(" + {}", change.lora.place());
+        }
+        place
     }
 
     fn release(&self, name: &str) {
