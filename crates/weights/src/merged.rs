@@ -118,6 +118,9 @@ fn not_finite(values: &[f32]) -> usize {
 
 /// `w += factor · b · a`, `w` `[rows, n]`, `b` `[rows, rank]`, `a` `[rank, n]`.
 fn add_product(w: &mut [f32], b: &[f32], a: &[f32], rows: usize, factor: f32) {
+    if w.is_empty() {
+        return;
+    }
     let (n, rank) = (w.len() / rows, b.len() / rows);
     w.par_chunks_mut(n).zip(b.par_chunks(rank)).for_each(|(w, b)| {
         for (b, a) in b.iter().zip(a.chunks(n)) {
