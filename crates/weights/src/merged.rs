@@ -271,5 +271,49 @@ mod tests {
         let dora: Tensor = ("unet.a.to_q.lora_magnitude_vector", &[2], &[1.0; 2]);
         refused(&[DOWN, UP, dora], &["lora_magnitude_vector", "not supported"]);
         refused(&[("conv.weight", &[1], &[1.0])], &["no LoRA"]);
+        refused(&[], &["no LoRA"]);
+        let sdxl: Tensor = ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", &[1, 1], &[1.0]);
+        refused(&[DOWN, UP, sdxl], &["lora_te2_text", "SDXL"]);
+        let alpha: Tensor = ("unet.a.to_q.alpha", &[2], &[1.0; 2]);
+        refused(&[DOWN, UP, alpha], &["unet.a.to_q.alpha", "shape [2]", "one number"]);
+        let none: [Tensor; 2] =
+            [("unet.a.to_q.lora_A.weight", &[0, 3], &[]), ("unet.a.to_q.lora_B.weight", &[2, 0], &[])];
+        refused(&none, &["unet.a.to_q.lora_A.weight", "[0, 3]", "empty"]);
+        let again: Tensor = ("base_model.model.a.to_q.lora_A.weight", DOWN.1, DOWN.2);
+        refused(&[DOWN, UP, again], &[again.0, DOWN.0, "keep one"]);
+        let [first, second] = ["unet.a.to_q.lora_A.first.weight", "unet.a.to_q.lora_B.second.weight"];
+        refused(&[(first, DOWN.1, DOWN.2), (second, UP.1, UP.2)], &[second, "adapter second", "of first"]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_those_of_the_file_that_brought_them() {
+        let refused = |tensors: &[Tensor], scale: f32, parts: &[&str]| {
+            let merged = merged(tensors, None, scale).unwrap();
+            let error = pollster::block_on(merged.read_all("a.to_q.weight")).unwrap_err().to_string();
+            parts.iter().for_each(|part| assert!(error.contains(part), "no {part:?} in: {error}"));
+            assert!(!error.contains("model"), "{error}");
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            refused(
+                &[(DOWN.0, DOWN.1, &[1.0, bad, 1.0, 1.0, 1.0, 1.0]), UP],
+                1.0,
+                &["lora: ", DOWN.0, "1 values"],
+            );
+            refused(&[DOWN, (UP.0, UP.1, &[bad; 4])], 0.0, &["lora: ", UP.0, "4 values", "leave it out"]);
+            let alpha: Tensor = ("unet.a.to_q.alpha", &[], &[bad]);
+            refused(&[DOWN, UP, alpha], 1.0, &["lora: ", alpha.0, "1 values"]);
+        }
+        refused(&[DOWN, UP], 3e38, &["lora: ", DOWN.0, "3e38", "smaller scale"]);
+
+        let broken: Tensor = ("a.to_q.weight", &[2, 3], &[f32::NAN; 6]);
+        let lora = Rc::new(Lora::new(file("lora", &[DOWN, UP], None)).unwrap());
+        let merged = Merged::new(file("model", &[broken], None), "unet", &[(lora, 1.0)]).unwrap();
+        let error = pollster::block_on(merged.read_all("a.to_q.weight")).unwrap_err().to_string();
+        assert!(
+            error.contains("a.to_q.weight in model holds 6 values") && !error.contains("lora"),
+            "{error}"
+        );
+        // A sum that is too large for a device is of both.
+        assert_eq!([merged.describe("a.to_q.weight"), merged.describe("b")], ["model + lora", "model"]);
     }
 }
