@@ -154,6 +154,67 @@ fn tensors_of_the_wrong_shape_or_with_bad_numbers() {
     refused(UNET, renamed, &["no tensor conv_in.weight", "nearest name"]);
 }
 
+#[test]
+fn what_is_in_a_file_and_not_used_is_told() {
+    let folder = copied();
+    let draw =
+        |model: &str| folder.draw(&["-m", model, "a cat", "--steps", "1", "-o", "p.png", "--overwrite"]).err;
+    // Positions as a tensor, in files of the first years, are no news.
+    assert!(!draw("model").contains("not used"));
+    let mut bytes = folder.read(&format!("model/{UNET}"));
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let extra = ["extra.weight", "extra.complex"].map(|name| {
+        let dtype = if name.ends_with("complex") { Dtype::C64 } else { Dtype::I32 };
+        (name.to_string(), TensorView::new(dtype, vec![0], &[]).unwrap())
+    });
+    bytes = safetensors::serialize(file.tensors().into_iter().chain(extra), None).unwrap();
+    folder.write(&format!("model/{UNET}"), bytes);
+    let told = format!("warning: model/{UNET}: 2 tensors are not used: extra.complex, extra.weight");
+    assert!(draw("model").contains(&told), "{}", draw("model"));
+    let said = folder.run(&["inspect", "model", "--json"]);
+    assert_eq!(crate::support::json_lines(&said)[0]["components"][1]["dtypes"]["c64"], 1);
+}
+
+#[test]
+fn numbers_are_read_whatever_their_type() {
+    // Every weight as f64 is as good as f16, from which it came.
+    let folder = copied();
+    let path = format!("model/{UNET}");
+    let bytes = folder.read(&path);
+    let plain = folder.drawn(&["-m", "model", "--dtype", "f32"]);
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let wide: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            assert_eq!(view.dtype(), Dtype::F16);
+            let numbers = view.data().chunks_exact(2).map(|b| half(u16::from_le_bytes([b[0], b[1]])));
+            (name, view.shape().to_vec(), numbers.flat_map(f64::to_le_bytes).collect())
+        })
+        .collect();
+    let views = wide
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap()));
+    folder.write(&path, safetensors::serialize(views, None).unwrap());
+    assert_eq!(plain, folder.drawn(&["-m", "model", "--dtype", "f32"]));
+    let complex = |b: &mut Vec<u8>| {
+        with_tensor(b, "conv_out.bias", |dtype, shape, data| {
+            (*dtype, *data) = (Dtype::C64, vec![0; 8 * shape.iter().product::<usize>()])
+        })
+    };
+    refused(UNET, complex, &["tensor conv_out.bias holds c64", "save the file in f32"]);
+}
+
+/// A half that is finite.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    let value = match exponent {
+        0 => fraction * 2f64.powi(-24),
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    };
+    if bits & 0x8000 == 0 { value } else { -value }
+}
+
 /// Changes a file as [`refused`] does; the error is not about the file, but names the stage that went wrong.
 fn broken(file: &str, change: impl FnOnce(&mut Vec<u8>), parts: &[&str]) {
     let folder = copied();

@@ -134,6 +134,18 @@ fn several_runs_keep_several_latents() {
 }
 
 #[test]
+fn what_is_in_the_file_and_not_used_is_told() {
+    let folder = Folder::new();
+    let (a, b) = (noise(0), noise(1));
+    folder.write(
+        "n.safetensors",
+        file(&[("latents", Dtype::F32, SHAPE, &a), ("noise.1", Dtype::F32, SHAPE, &b)]),
+    );
+    let said = folder.draw(&["a cat", "--latents", "n.safetensors", "-o", "p.png"]);
+    assert!(said.err.contains("warning: n.safetensors: 1 tensor is not used: noise.1"), "{}", said.err);
+}
+
+#[test]
 fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     let folder = Folder::new();
     let good = noise(0);
@@ -146,9 +158,10 @@ fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     let f32 = Dtype::F32;
     // The file, further flags, what the error says, the exit code.
     type Refused<'a> = (Vec<u8>, &'a [&'a str], &'a [&'a str], i32);
-    let refused: [Refused; 8] = [
+    let refused: [Refused; 9] = [
         (file(&[("latent", f32, SHAPE, &good)]), &[], &["no tensor latents", "nearest name is latent"], 1),
         (file(&[("latents", Dtype::F16, SHAPE, half)]), &[], &["f16", "f32", ".float()"], 1),
+        (file(&[("latents", Dtype::I32, SHAPE, &good)]), &[], &["i32", "f32", ".float()"], 1),
         (file(&[("latents", f32, &[4, 8, 8], &good)]), &[], &["[4, 8, 8]", "[B, C, H/8, W/8]"], 1),
         (file(&[("latents", f32, &[1, 2, 16, 8], &good)]), &[], &["[1, 2, 16, 8]", "[1, 4, 16, 8]"], 2),
         (

@@ -1,6 +1,7 @@
 //! `--lora`, and a model folder that has a form for few steps.
 
 use crate::support::{Folder, goldens, json_lines, settings, tiny};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::fs;
 use std::path::Path;
 
@@ -54,6 +55,90 @@ fn loras_that_cannot_be_used_are_named() {
     refused(other.to_str().unwrap(), &lora("peft.safetensors"), &["peft.safetensors", "LoRA tensor"]);
     let args = ["generate", "a cat", "--lora", "x:nan"];
     folder.fails(2, &args, &["--lora", "style.safetensors:0.8"]);
+}
+
+/// The UNet's half of a LoRA of rank 3, under other names and with further tensors.
+fn renamed(from: &str, to: &str, more: &[(&str, Dtype, &[usize], Vec<u8>)]) -> Vec<u8> {
+    let bytes = fs::read(lora("peft.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let own = file.tensors().into_iter().filter(|(name, _)| name.starts_with("unet."));
+    let own = own.map(|(name, view)| (name.replacen(from, to, 1), view));
+    let more = more.iter().map(|(name, dtype, shape, bytes)| {
+        (name.to_string(), TensorView::new(*dtype, shape.to_vec(), bytes).unwrap())
+    });
+    safetensors::serialize(own.chain(more), None).unwrap()
+}
+
+#[test]
+fn a_folder_as_peft_writes_it_is_a_lora() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path().join("ink")).unwrap();
+    folder.write("plain.safetensors", renamed("unet.", "unet.", &[]));
+    folder.write("ink/adapter_model.safetensors", renamed("unet.", "base_model.model.", &[]));
+    let said = folder.draw(&["a cat", "--lora", "ink", "-o", "w.png", "--json"]);
+    assert!(
+        said.err.contains("warning: ink/adapter_model.safetensors: no adapter_config.json"),
+        "{}",
+        said.err
+    );
+    assert_eq!(json_lines(&said)[0]["loras"], serde_json::json!([["ink", 1.0]]));
+    let config = r#"{"peft_type": "LORA", "r": 3, "lora_alpha": 6, "target_modules": ["to_q"]}"#;
+    folder.write("ink/adapter_config.json", config);
+    let ink = folder.drawn(&["--lora", "ink"]);
+    assert_eq!(ink, folder.drawn(&["--lora", "ink/adapter_model.safetensors"]));
+    assert_eq!(ink, folder.drawn(&["--lora", "plain.safetensors:2"]));
+}
+
+#[test]
+fn a_bad_lora_is_not_a_bad_model() {
+    let (folder, model) = (Folder::new(), tiny());
+    let own = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+    let alpha = format!("unet.{own}.alpha");
+    let float = |value: f32| value.to_le_bytes().to_vec();
+    let long = format!("transformer.{own}.lora_A.weight");
+    type Bad<'a> = (Vec<u8>, &'a str, &'a [&'a str]);
+    let bad: [Bad; 6] = [
+        (
+            renamed("", "", &[(&alpha, Dtype::F32, &[], float(f32::NAN))]),
+            "",
+            &[&alpha, "NaN", "leave it out"],
+        ),
+        (
+            renamed("", "", &[(&alpha, Dtype::F32, &[2], float(1.0).repeat(2))]),
+            "",
+            &[&alpha, "[2]", "one number"],
+        ),
+        (
+            renamed("", "", &[(&alpha, Dtype::C64, &[], float(1.0).repeat(2))]),
+            "",
+            &[&alpha, "c64", "f32, f16 or bf16"],
+        ),
+        (renamed("", "", &[]), ":1e38", &["lora_A.weight", "smaller scale"]),
+        (renamed("unet.", "transformer.", &[]), "", &["transformer.", "SD3"]),
+        (renamed("", "", &[(&long, Dtype::F32, &[1, 1], float(1.0))]), "", &[&long, "SD3"]),
+    ];
+    for (bytes, scale, parts) in bad {
+        folder.write("bad.safetensors", bytes);
+        let file = format!("bad.safetensors{scale}");
+        let args = ["generate", "a cat", "--backend", "cpu", "-m", &model, "--dtype", "f32", "--lora", &file];
+        folder.fails(1, &args, &[&["bad.safetensors: "][..], parts].concat());
+    }
+    // Each tensor is finite, and what the UNet makes of them is not.
+    let alpha = [(&alpha[..], Dtype::I64, &[][..], 1_000_000_000_000_000_000i64.to_le_bytes().to_vec())];
+    folder.write("bad.safetensors", renamed("", "", &alpha));
+    let args = [
+        "generate",
+        "a cat",
+        "--backend",
+        "cpu",
+        "-m",
+        &model,
+        "--dtype",
+        "f32",
+        "--lora",
+        "bad.safetensors:1e19",
+    ];
+    folder.fails(1, &args, &["without the LoRAs (bad)"]);
 }
 
 /// A copy of the tiny model with a `calotype.json`.

@@ -130,6 +130,9 @@ impl Folder {
         for part in parts {
             assert!(error.contains(part), "{args:?}: no {part:?} in: {error}");
         }
+        let said: Vec<&str> = error.split(": ").collect();
+        let again = said.iter().enumerate().find(|(i, part)| said[i + 1..].contains(part));
+        assert!(again.is_none() && error.matches("os error").count() < 2, "said twice: {error}");
         assert!(!err.contains("panicked") && !err.contains("RUST_BACKTRACE"), "{err}");
         assert!(out.is_empty(), "{args:?}: {out}");
         assert_eq!(self.names(), before, "{args:?} left a file");

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use calotype::{DType, GivenNoise, HostTensor};
-use calotype_weights::{Safetensors, WeightSource};
+use calotype_weights::{Safetensors, WeightSource, warn_unused};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
 
@@ -30,16 +30,18 @@ pub fn read(path: &Path) -> anyhow::Result<GivenNoise> {
         }
         added.push(noise);
     }
+    let used = |name: &&str| *name == "latents" || (0..added.len()).any(|i| *name == format!("noise.{i}"));
+    warn_unused(&file.describe(""), "", file.names().into_iter().filter(|name| !used(name)));
     Ok(GivenNoise { latents, added })
 }
 
 fn tensor(file: &Safetensors, path: &Path, name: &str) -> anyhow::Result<HostTensor> {
     let info = file.get(name)?;
-    if info.dtype != DType::F32 {
+    if info.stored != DType::F32.into() {
         bail!(
             "{}: tensor {name} is {}, and f32 is needed: save it with .float()",
             path.display(),
-            info.dtype
+            info.stored
         );
     }
     if info.shape.len() > 4 || info.shape.contains(&0) {

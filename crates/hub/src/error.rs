@@ -120,12 +120,12 @@ pub enum Error {
         needs: u64,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
-        source: io::Error,
+        /// What it said. In the message already, so no [`source`](std::error::Error::source) to say it again.
+        error: io::Error,
     },
     /// There is no place for a cache.
     #[error("there is no home folder for the cache of models: set HF_HOME")]
@@ -133,7 +133,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.into(), error }
     }
 }

@@ -3,12 +3,13 @@
 #[non_exhaustive]
 pub enum Error {
     /// A file of the model folder could not be read.
-    #[error("{file}: {source}; a model is a folder in the diffusers layout")]
+    #[error("{file}: {error}; a model is a folder in the diffusers layout")]
     Read {
         /// The file.
         file: String,
-        /// What the operating system said.
-        source: std::io::Error,
+        /// What the operating system said. In the message already, so no [`source`](std::error::Error::source) to say it
+        /// again.
+        error: std::io::Error,
     },
     /// The file is not a JSON object.
     #[error("{file}: not a configuration: {why}")]

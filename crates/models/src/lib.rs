@@ -17,7 +17,7 @@ pub mod unet;
 pub mod vae;
 
 pub use error::Error;
-pub use params::{declare, params};
+pub use params::{declare, params, unused};
 pub use role::Role;
 pub use source::Source;
 

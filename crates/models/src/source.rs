@@ -25,6 +25,11 @@ impl<S: WeightSource> Source<S> {
         Self { checkpoint, last: RefCell::default() }
     }
 
+    /// What is known of a tensor, under the checkpoint's own name for it.
+    pub(crate) fn stored(&self, name: &str) -> calotype_weights::Result<&TensorInfo> {
+        self.checkpoint.get(name)
+    }
+
     /// A tensor that a graph could take.
     fn get(&self, name: &str) -> Result<&TensorInfo, String> {
         match self.checkpoint.get(name) {

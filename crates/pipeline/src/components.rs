@@ -1,5 +1,5 @@
 use crate::contents::Contents;
-use calotype_graph::{LocalFuture, WeightFetch};
+use calotype_graph::{Graph, LocalFuture, WeightFetch};
 use calotype_models::{Role, Source};
 use calotype_tensor::{DType, Shape};
 use calotype_weights::{Lora, Merged, WeightSource};
@@ -22,8 +22,9 @@ pub struct Component {
 pub struct Components(BTreeMap<Role, Component>);
 
 impl Component {
-    pub(crate) fn new(role: Role, source: impl WeightSource + 'static) -> Self {
-        let contents = Contents::of(role.folder(), &source);
+    /// `graph` is what the component computes, where that is known: the checkpoint's tensors that it does not take are told.
+    pub(crate) fn new(role: Role, source: impl WeightSource + 'static, graph: Option<&Graph>) -> Self {
+        let contents = Contents::of(role.folder(), &source, graph);
         let plain: Rc<dyn WeightSource> = Rc::new(source);
         Self { weights: Box::new(Source::new(plain.clone())), contents, plain }
     }

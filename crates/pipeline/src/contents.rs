@@ -1,5 +1,6 @@
-use calotype_tensor::DType;
-use calotype_weights::WeightSource;
+use calotype_graph::Graph;
+use calotype_models::unused;
+use calotype_weights::{Error, WeightSource, warn_unused};
 use std::collections::BTreeMap;
 
 /// What a component's checkpoint holds, whether or not the pipeline needs it.
@@ -9,7 +10,7 @@ pub struct Contents {
     pub component: &'static str,
     /// Tensors in it.
     pub tensors: usize,
-    /// Numbers in them.
+    /// Numbers in them, but for tensors whose numbers cannot be read.
     pub parameters: u64,
     /// Bytes they take as stored.
     pub bytes: u64,
@@ -18,13 +19,24 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn of(component: &'static str, source: &impl WeightSource) -> Self {
+    /// Counts what is there, and warns of what the component's graph does not take.
+    pub(crate) fn of(component: &'static str, source: &dyn WeightSource, graph: Option<&Graph>) -> Self {
         let mut contents = Self { component, tensors: 0, parameters: 0, bytes: 0, dtypes: BTreeMap::new() };
-        for info in source.names().into_iter().filter_map(|name| source.get(name).ok()) {
+        for name in source.names() {
             contents.tensors += 1;
-            contents.parameters += info.numel() as u64;
-            contents.bytes += info.bytes() as u64;
-            *contents.dtypes.entry(DType::name(info.dtype)).or_default() += 1;
+            let dtype = match source.get(name) {
+                Ok(info) => {
+                    contents.parameters += info.numel() as u64;
+                    contents.bytes += (info.numel() * info.stored.size()) as u64;
+                    info.stored.name()
+                }
+                Err(Error::UnsupportedDtype { dtype, .. }) => dtype,
+                Err(_) => continue,
+            };
+            *contents.dtypes.entry(dtype).or_default() += 1;
+        }
+        if let Some(graph) = graph {
+            warn_unused(&source.describe(""), component, unused(graph, source));
         }
         contents
     }

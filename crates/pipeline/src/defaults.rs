@@ -137,7 +137,9 @@ impl FewSteps {
 
 /// What a LoRA is called: its file without the ending, or the folder's name where the file has diffusers' usual one.
 pub fn lora_name(file: &Path) -> String {
-    let folder = file.parent().filter(|_| file.file_name().is_some_and(|name| name == Lora::FILE));
+    let folder = file
+        .parent()
+        .filter(|_| file.file_name().is_some_and(|name| Lora::FILES.iter().any(|own| name == *own)));
     let named = folder.and_then(Path::file_name).or(file.file_stem());
     named.map_or_else(|| "lora".into(), |name| name.to_string_lossy().into_owned())
 }

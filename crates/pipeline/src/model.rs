@@ -48,9 +48,21 @@ const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
 /// The seed of `synthetic:` models' weights.
 const SYNTHETIC_SEED: u64 = 0x0ca1_07b9;
 
+/// A component's graph, at a size that does not matter to its weights.
+fn graph(role: Role, config: &ModelConfig) -> Result<Graph> {
+    Ok(match role {
+        Role::Text => clip::text_encoder(&config.text, 1)?,
+        Role::Denoiser => unet::unet(&config.unet, 1, 8, 8, 77, 1)?,
+        Role::Vae => vae::decoder(&config.vae, 8, 8)?,
+    })
+}
+
 /// All components, each with the source that `open` has for it.
-fn components<S: WeightSource + 'static>(mut open: impl FnMut(Role) -> Result<S>) -> Result<Components> {
-    let component = |role| Ok((role, Component::new(role, open(role)?)));
+fn components<S: WeightSource + 'static>(
+    config: &ModelConfig,
+    mut open: impl FnMut(Role) -> Result<S>,
+) -> Result<Components> {
+    let component = |role| Ok((role, Component::new(role, open(role)?, graph(role, config).ok().as_ref())));
     Ok(Components::new(Role::ALL.into_iter().map(component).collect::<Result<Vec<_>>>()?))
 }
 
@@ -83,13 +95,13 @@ impl Model {
         let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
         let open = |role: Role| Ok(Safetensors::open_folder(folder.join(role.folder()), variant)?);
-        let components = components(open)?;
+        let components = components(&config, open)?;
         let own = match std::fs::read(folder.join(Defaults::FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
             text => {
                 let place = folder.join(Defaults::FILE);
                 let text =
-                    text.map_err(|source| calotype_weights::Error::Io { path: place.clone(), source })?;
+                    text.map_err(|error| calotype_weights::Error::Io { path: place.clone(), error })?;
                 let defaults = Defaults::parse(&place.to_string_lossy(), &text)?;
                 let lora = defaults.few_steps.as_ref().map(|few| Lora::open(folder.join(&few.lora)));
                 (defaults, lora.transpose()?.map(Rc::new))
@@ -135,7 +147,7 @@ impl Model {
             config: words("tokenizer_config.json"),
             special_tokens_map: words("special_tokens_map.json"),
         })?;
-        let components = components(weights)?;
+        let components = components(&config, weights)?;
         let mut own = Own::default();
         if let Some(text) = file(Defaults::FILE) {
             own.0 = Defaults::parse(&format!("{name}/{}", Defaults::FILE), &text)?;
@@ -157,13 +169,8 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let components = components(|role| {
-            let graph: Graph = match role {
-                Role::Text => clip::text_encoder(&config.text, 1)?,
-                Role::Denoiser => unet::unet(&config.unet, 1, 8, 8, 77, 1)?,
-                Role::Vae => vae::decoder(&config.vae, 8, 8)?,
-            };
-            Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph))?)
+        let components = components(&config, |role| {
+            Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?)
         })?;
         let name = format!("synthetic:{}", preset.name());
         Self::new(name, config, scheduler, tokenizer, components, Own::default())

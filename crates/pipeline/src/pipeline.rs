@@ -323,11 +323,15 @@ impl Pipeline {
     }
 
     fn broken(&self, stage: String, what: String) -> Error {
+        let loras: Vec<&str> = self.model.loras.iter().map(|(name, _)| &name[..]).collect();
         let hint = match self.precision {
-            Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32",
-            Precision::F32 => "the model's weights are damaged or of another model: fetch it again",
+            Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32".into(),
+            Precision::F32 if !loras.is_empty() => {
+                format!("try it without the LoRAs ({}), or with smaller scales", loras.join(", "))
+            }
+            Precision::F32 => "the model's weights are damaged or of another model: fetch it again".into(),
         };
-        Error::Broken { stage, what, hint: hint.into() }
+        Error::Broken { stage, what, hint }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Result};
 use crate::files::Files;
-use calotype_weights::{Error, Header, Read, TensorInfo, WeightSource};
+use calotype_weights::{Entry, Error, Header, Read, TensorInfo, WeightSource};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,9 +29,8 @@ pub struct Remote {
 
 #[derive(Clone)]
 struct Tensor {
-    info: std::result::Result<TensorInfo, String>,
+    entry: Entry,
     path: String,
-    range: Range<usize>,
 }
 
 impl Remote {
@@ -112,51 +111,38 @@ impl Remote {
         let span = Header::span(path, &head, size)?;
         let head = self.files.read(path, 0, span as u64).await?;
         for entry in Header::parse(path, &head, size)?.tensors {
-            let name = entry.name.clone();
-            let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
-            self.tensors.insert(name, Tensor { info, path: path.into(), range: entry.range });
+            self.tensors.insert(entry.name.clone(), Tensor { entry, path: path.into() });
         }
         Ok(())
     }
 }
 
-impl WeightSource for Remote {
-    fn get(&self, name: &str) -> std::result::Result<&TensorInfo, Error> {
+impl Remote {
+    fn tensor(&self, name: &str) -> std::result::Result<&Tensor, Error> {
         let missing =
             || Error::Missing { tensor: name.into(), place: self.place.clone(), hint: String::new() };
-        let tensor = self.tensors.get(name).ok_or_else(missing)?;
-        tensor.info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
-            tensor: name.into(),
-            place: tensor.path.clone(),
-            dtype: dtype.clone(),
-        })
+        self.tensors.get(name).ok_or_else(missing)
+    }
+}
+
+impl WeightSource for Remote {
+    fn get(&self, name: &str) -> std::result::Result<&TensorInfo, Error> {
+        let Tensor { entry, path } = self.tensor(name)?;
+        entry.info(|| path.clone())
     }
 
     fn names(&self) -> Vec<&str> {
-        self.tensors.iter().filter(|(_, t)| t.info.is_ok()).map(|(name, _)| name.as_str()).collect()
+        self.tensors.keys().map(String::as_str).collect()
     }
 
     fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
         Box::pin(async move {
-            let len = self.get(name)?.bytes();
-            let tensor = &self.tensors[name];
-            if range.start > range.end || range.end > len {
-                let Range { start, end } = range;
-                return Err(Error::BadRange {
-                    tensor: name.into(),
-                    place: tensor.path.clone(),
-                    start,
-                    end,
-                    len,
-                });
-            }
-            let [from, to] = [range.start, range.end].map(|at| (tensor.range.start + at) as u64);
-            let read = self.files.read(&tensor.path, from, to).await;
-            let failed = |fault: Fault| Error::Io {
-                path: tensor.path.clone().into(),
-                source: io::Error::other(fault.to_string()),
-            };
-            read.map(Cow::Owned).map_err(failed)
+            let Tensor { entry, path } = self.tensor(name)?;
+            let range = entry.locate(&range, || path.clone())?;
+            let read = self.files.read(path, range.start as u64, range.end as u64).await;
+            let failed =
+                |fault: Fault| Error::Io { path: path.into(), error: io::Error::other(fault.to_string()) };
+            Ok(entry.lend(Cow::Owned(read.map_err(failed)?)))
         })
     }
 

@@ -30,12 +30,12 @@ pub enum Error {
         file: String,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
-        source: std::io::Error,
+        /// What it said. In the message already, so no [`source`](std::error::Error::source) to say it again.
+        error: std::io::Error,
     },
     /// The file ends before its last tensor does.
     #[error("{place}: truncated: its header asks for {needs} bytes, the file has {has}; download it again")]
@@ -116,14 +116,22 @@ pub enum Error {
         /// The shape in the file.
         found: Vec<usize>,
     },
-    /// The tensor's elements are of a type that is not read.
-    #[error(
-        "{place}: tensor {tensor} holds {dtype}; f32, f16 and bf16 are read: save the model in one of these"
-    )]
+    /// The tensor's elements are no real numbers, or lie several in a byte.
+    #[error("{place}: tensor {tensor} holds {dtype}, which is not read: save the file in f32, f16 or bf16")]
     UnsupportedDtype {
         /// The tensor.
         tensor: String,
         /// The checkpoint.
+        place: String,
+        /// The type, as [`Stored`](crate::Stored) names it.
+        dtype: &'static str,
+    },
+    /// The tensor's elements are of a type that the format did not have when this was written.
+    #[error("{place}: tensor {tensor} holds {dtype}, which is not known: save the file in f32, f16 or bf16")]
+    UnknownDtype {
+        /// The tensor.
+        tensor: String,
+        /// The file.
         place: String,
         /// The type, in the file's own word.
         dtype: String,
@@ -151,6 +159,27 @@ pub enum Error {
         tensor: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// What PEFT says of a LoRA cannot be used.
+    #[error("{place}: not a usable LoRA configuration: {why}")]
+    BadAdapter {
+        /// The file, or the metadata in it.
+        place: String,
+        /// The field, and what is wrong with it.
+        why: String,
+    },
+    /// A tensor holds values that would make every picture black.
+    #[error(
+        "tensor {tensor} in {place} holds {count} values that are not finite (NaN or infinity): the file is damaged; \
+         fetch it again"
+    )]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// The checkpoint.
+        place: String,
+        /// How many values.
+        count: usize,
     },
     /// The file holds no LoRA at all.
     #[error(

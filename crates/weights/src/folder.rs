@@ -83,8 +83,8 @@ pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) 
 }
 
 /// The file names in a folder, sorted.
-fn list(folder: &Path) -> Result<Vec<String>> {
-    let io = |source| Error::Io { path: folder.into(), source };
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>> {
+    let io = |error| Error::Io { path: folder.into(), error };
     if !folder.is_dir() {
         return Err(Error::NoFolder(folder.into()));
     }

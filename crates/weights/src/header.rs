@@ -1,6 +1,7 @@
-use crate::{Error, Result};
-use calotype_tensor::DType;
+use crate::source::{TensorInfo, check_range};
+use crate::{Error, Result, Stored};
 use safetensors::{Dtype, tensor::Metadata};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -14,12 +15,40 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub struct Entry {
     /// Its path.
     pub name: String,
-    /// Its element type, or the file's word for one that is not supported.
-    pub dtype: Result<DType, String>,
-    /// Its axes, as stored.
-    pub shape: Vec<usize>,
+    /// What is known of it, or how it is stored where its numbers cannot be read.
+    pub info: Result<TensorInfo, Stored>,
     /// Its bytes, counted from the start of the file.
     pub range: Range<usize>,
+}
+
+impl Entry {
+    fn new(name: String, dtype: Dtype, shape: Vec<usize>, range: Range<usize>) -> Self {
+        let stored = Stored::from(dtype);
+        let info = |dtype| TensorInfo { name: name.clone(), dtype, stored, shape };
+        Self { info: stored.lent().map(info).ok_or(stored), name, range }
+    }
+
+    /// What is known of it; `place` is its file.
+    pub fn info(&self, place: impl FnOnce() -> String) -> Result<&TensorInfo> {
+        self.info.as_ref().map_err(|stored| Error::UnsupportedDtype {
+            tensor: self.name.clone(),
+            place: place(),
+            dtype: stored.name(),
+        })
+    }
+
+    /// Where in the file the elements are that `range` covers, which counts bytes as they are lent.
+    pub fn locate(&self, range: &Range<usize>, place: impl Fn() -> String) -> Result<Range<usize>> {
+        let info = self.info(&place)?;
+        check_range(info, range, place)?;
+        let at = |byte: usize| self.range.start + byte / info.dtype.size() * info.stored.size();
+        Ok(at(range.start)..at(range.end))
+    }
+
+    /// The file's bytes of whole elements, as they are lent.
+    pub fn lend<'a>(&self, bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        self.info.as_ref().map_or_else(|stored| *stored, |info| info.stored).lend(bytes)
+    }
 }
 
 /// What a safetensors file says about itself in its first bytes.
@@ -60,7 +89,8 @@ impl Header {
         let bad = |why: String| Error::BadHeader { place: place.into(), why };
         let start = Self::span(place, head, file_len)?;
         let json = head.get(LENGTH_BYTES..start).ok_or_else(|| bad("not all of it was fetched".into()))?;
-        let metadata: Metadata = serde_json::from_slice(json).map_err(|e| bad(e.to_string()))?;
+        let metadata: Metadata = serde_json::from_slice(json)
+            .map_err(|e| unknown_type(place, json).unwrap_or_else(|| bad(e.to_string())))?;
 
         let needs = (start as u64).saturating_add(metadata.data_len() as u64);
         if needs > file_len {
@@ -73,21 +103,21 @@ impl Header {
         let entry = |name: String| {
             let info = metadata.info(&name)?;
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
-            Some(Entry { dtype: dtype(info.dtype), shape: info.shape.clone(), range, name })
+            Some(Entry::new(name, info.dtype, info.shape.clone(), range))
         };
         let tensors = metadata.offset_keys().into_iter().filter_map(entry).collect();
         Ok(Self { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
     }
 }
 
-fn dtype(stored: Dtype) -> Result<DType, String> {
-    match stored {
-        Dtype::F32 => Ok(DType::F32),
-        Dtype::F16 => Ok(DType::F16),
-        Dtype::BF16 => Ok(DType::BF16),
-        Dtype::U32 => Ok(DType::U32),
-        other => Err(other.to_string().to_lowercase()),
-    }
+/// The error for a header whose first fault is an element type that the format did not have when this was written.
+fn unknown_type(place: &str, json: &[u8]) -> Option<Error> {
+    let tensors: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
+    tensors.into_iter().find_map(|(tensor, fields)| {
+        let dtype = fields.get("dtype")?.as_str()?;
+        let known = serde_json::from_value::<Dtype>(dtype.into()).is_ok();
+        (!known).then(|| Error::UnknownDtype { tensor, place: place.into(), dtype: dtype.into() })
+    })
 }
 
 /// What a file that is not safetensors looks like: the usual mishaps.

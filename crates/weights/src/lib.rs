@@ -17,7 +17,9 @@ mod mapped;
 mod memory;
 mod merged;
 mod source;
+mod stored;
 mod synthetic;
+mod unused;
 
 pub use alias::{Aliased, LEGACY_ATTENTION};
 pub use error::Error;
@@ -30,7 +32,9 @@ pub use mapped::Safetensors;
 pub use memory::Memory;
 pub use merged::Merged;
 pub use source::{Read, TensorInfo, WeightSource};
+pub use stored::Stored;
 pub use synthetic::{Declared, Init, Synthetic};
+pub use unused::warn_unused;
 
 /// What every function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

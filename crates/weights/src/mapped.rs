@@ -1,5 +1,5 @@
-use crate::source::{Read, TensorInfo, WeightSource, check_range, missing};
-use crate::{Error, Header, Result, find_checkpoint};
+use crate::source::{Read, TensorInfo, WeightSource, missing};
+use crate::{Entry, Error, Header, Result, find_checkpoint};
 use memmap2::Mmap;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -27,10 +27,8 @@ struct Shard {
 }
 
 struct Tensor {
-    /// What is known of it, or the file's word for an element type that is not supported.
-    info: Result<TensorInfo, String>,
+    entry: Entry,
     shard: usize,
-    range: Range<usize>,
 }
 
 /// `model.safetensors.index.json`.
@@ -61,7 +59,7 @@ impl Safetensors {
     pub fn open_index(path: impl Into<PathBuf>) -> Result<Self> {
         let index = path.into();
         let bad = |why: String| Error::BadIndex { index: index.clone(), why };
-        let text = fs::read(&index).map_err(|source| Error::Io { path: index.clone(), source })?;
+        let text = fs::read(&index).map_err(|error| Error::Io { path: index.clone(), error })?;
         let Index { weight_map } = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
 
         let mut by_shard: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -69,7 +67,7 @@ impl Safetensors {
             by_shard.entry(shard).or_default().push(tensor);
         }
 
-        let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
+        let (mut shards, mut tensors, mut unlisted) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (name, listed) in by_shard {
             // A name that leads out of the folder is not one that any exporter writes.
             if Path::new(name).file_name() != Some(name.as_ref()) {
@@ -87,9 +85,12 @@ impl Safetensors {
                 };
                 tensors.insert(tensor.to_owned(), entry);
             }
+            // diffusers reads whole shards too, whatever the index leaves out.
+            unlisted.extend(found);
             shards.push(shard);
         }
-        Ok(Self { path: index, shards, tensors, metadata: BTreeMap::new() })
+        unlisted.append(&mut tensors);
+        Ok(Self { path: index, shards, tensors: unlisted, metadata: BTreeMap::new() })
     }
 
     /// The file or index that was opened.
@@ -97,12 +98,17 @@ impl Safetensors {
         &self.path
     }
 
-    /// A tensor's bytes, or some of them, borrowed from the map: [`read`](WeightSource::read) without the future.
-    pub fn bytes(&self, name: &str, range: Range<usize>) -> Result<&[u8]> {
-        let info = self.get(name)?;
-        check_range(info, &range, || self.describe(name))?;
-        let tensor = &self.tensors[name];
-        Ok(&self.shards[tensor.shard].map[tensor.range.clone()][range])
+    /// A tensor's bytes, or some of them, borrowed from the map where they are lent as they are stored:
+    /// [`read`](WeightSource::read) without the future.
+    pub fn bytes(&self, name: &str, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        let Tensor { entry, shard } = self.tensor(name)?;
+        let range = entry.locate(&range, || self.describe(name))?;
+        Ok(entry.lend(Cow::Borrowed(&self.shards[*shard].map[range])))
+    }
+
+    fn tensor(&self, name: &str) -> Result<&Tensor> {
+        let missing = || missing(name, self.describe(name), self.names().into_iter());
+        self.tensors.get(name).ok_or_else(missing)
     }
 }
 
@@ -111,7 +117,7 @@ type Mapped = (Shard, BTreeMap<String, Tensor>, BTreeMap<String, String>);
 
 /// Maps a file and reads its header; the tensors are `shard`'s.
 fn map(path: &Path, shard: usize) -> Result<Mapped> {
-    let io = |source| Error::Io { path: path.into(), source };
+    let io = |error| Error::Io { path: path.into(), error };
     let file = File::open(path).map_err(io)?;
     let place = path.display().to_string();
     // An empty file cannot be mapped everywhere; a folder opens, but cannot be mapped either.
@@ -122,32 +128,21 @@ fn map(path: &Path, shard: usize) -> Result<Mapped> {
     // SAFETY: the map is read-only and lends plain bytes. That nobody cuts the file short meanwhile is documented.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     let header = Header::parse(&place, &map, map.len() as u64)?;
-    let tensors = header.tensors.into_iter().map(move |entry| {
-        let name = entry.name.clone();
-        let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
-        (name, Tensor { info, shard, range: entry.range })
-    });
+    let tensors = header.tensors.into_iter().map(|entry| (entry.name.clone(), Tensor { entry, shard }));
     Ok((Shard { path: path.into(), map }, tensors.collect(), header.metadata))
 }
 
 impl WeightSource for Safetensors {
     fn get(&self, name: &str) -> Result<&TensorInfo> {
-        let Some(tensor) = self.tensors.get(name) else {
-            return Err(missing(name, self.describe(name), self.names().into_iter()));
-        };
-        tensor.info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
-            tensor: name.into(),
-            place: self.describe(name),
-            dtype: dtype.clone(),
-        })
+        self.tensor(name)?.entry.info(|| self.describe(name))
     }
 
     fn names(&self) -> Vec<&str> {
-        self.tensors.iter().filter(|(_, t)| t.info.is_ok()).map(|(name, _)| name.as_str()).collect()
+        self.tensors.keys().map(String::as_str).collect()
     }
 
     fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
-        Box::pin(std::future::ready(self.bytes(name, range).map(Cow::Borrowed)))
+        Box::pin(std::future::ready(self.bytes(name, range)))
     }
 
     fn describe(&self, name: &str) -> String {
@@ -161,11 +156,14 @@ impl WeightSource for Safetensors {
 
     #[cfg(unix)]
     fn release(&self, name: &str) {
-        let Some(tensor) = self.tensors.get(name).filter(|tensor| !tensor.range.is_empty()) else { return };
-        let map = &self.shards[tensor.shard].map;
+        let Some(Tensor { entry, shard }) = self.tensors.get(name).filter(|t| !t.entry.range.is_empty())
+        else {
+            return;
+        };
+        let map = &self.shards[*shard].map;
         let advice = memmap2::UncheckedAdvice::DontNeed;
         // SAFETY: a read-only map of a file; pages given back are read from the file again when touched.
         // It is advice: where it is not taken nothing is lost.
-        let _ = unsafe { map.unchecked_advise_range(advice, tensor.range.start, tensor.range.len()) };
+        let _ = unsafe { map.unchecked_advise_range(advice, entry.range.start, entry.range.len()) };
     }
 }

@@ -1,5 +1,5 @@
-use crate::source::{Read, TensorInfo, WeightSource, check_range, missing};
-use crate::{Error, Header, Result};
+use crate::source::{Read, TensorInfo, WeightSource, missing};
+use crate::{Entry, Header, Result};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,8 +8,7 @@ use std::ops::Range;
 pub struct Memory {
     place: String,
     bytes: Cow<'static, [u8]>,
-    /// What is known of each tensor, or the file's word for an element type that is not supported; and its bytes.
-    tensors: BTreeMap<String, (Result<TensorInfo, String>, Range<usize>)>,
+    tensors: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -18,40 +17,34 @@ impl Memory {
     pub fn new(place: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         let (place, bytes) = (place.into(), bytes.into());
         let header = Header::parse(&place, &bytes, bytes.len() as u64)?;
-        let tensors = header.tensors.into_iter().map(|entry| {
-            let name = entry.name.clone();
-            let info = entry.dtype.map(|dtype| TensorInfo { name: entry.name, dtype, shape: entry.shape });
-            (name, (info, entry.range))
-        });
+        let tensors = header.tensors.into_iter().map(|entry| (entry.name.clone(), entry));
         Ok(Self { tensors: tensors.collect(), metadata: header.metadata, place, bytes })
     }
 
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        let missing = || missing(name, self.place.clone(), self.names().into_iter());
+        self.tensors.get(name).ok_or_else(missing)
+    }
+
     /// A tensor's bytes, or some of them: [`read`](WeightSource::read) without the future.
-    pub fn bytes(&self, name: &str, range: Range<usize>) -> Result<&[u8]> {
-        let info = self.get(name)?;
-        check_range(info, &range, || self.describe(name))?;
-        Ok(&self.bytes[self.tensors[name].1.clone()][range])
+    pub fn bytes(&self, name: &str, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        let entry = self.entry(name)?;
+        let range = entry.locate(&range, || self.place.clone())?;
+        Ok(entry.lend(Cow::Borrowed(&self.bytes[range])))
     }
 }
 
 impl WeightSource for Memory {
     fn get(&self, name: &str) -> Result<&TensorInfo> {
-        let Some((info, _)) = self.tensors.get(name) else {
-            return Err(missing(name, self.describe(name), self.names().into_iter()));
-        };
-        info.as_ref().map_err(|dtype| Error::UnsupportedDtype {
-            tensor: name.into(),
-            place: self.describe(name),
-            dtype: dtype.clone(),
-        })
+        self.entry(name)?.info(|| self.place.clone())
     }
 
     fn names(&self) -> Vec<&str> {
-        self.tensors.iter().filter(|(_, (info, _))| info.is_ok()).map(|(name, _)| name.as_str()).collect()
+        self.tensors.keys().map(String::as_str).collect()
     }
 
     fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
-        Box::pin(std::future::ready(self.bytes(name, range).map(Cow::Borrowed)))
+        Box::pin(std::future::ready(self.bytes(name, range)))
     }
 
     fn describe(&self, _name: &str) -> String {
@@ -81,7 +74,7 @@ mod tests {
         let memory = Memory::new("here", file()).unwrap();
         assert_eq!(memory.names(), ["a"]);
         assert_eq!(memory.get("a").unwrap().shape, [2]);
-        assert_eq!(memory.bytes("a", 4..8).unwrap(), 2.0f32.to_le_bytes());
+        assert_eq!(*memory.bytes("a", 4..8).unwrap(), 2.0f32.to_le_bytes());
         let error = memory.get("b").unwrap_err().to_string();
         assert!(error.contains("here: no tensor b"), "{error}");
         assert!(memory.bytes("a", 4..12).is_err());

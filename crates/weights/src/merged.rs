@@ -1,6 +1,6 @@
-use crate::Result;
 use crate::lora::{Lora, decode};
 use crate::source::{Read, TensorInfo, WeightSource, check_range};
+use crate::{Error, Result};
 use calotype_tensor::DType;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -42,8 +42,9 @@ impl<S: WeightSource> Merged<S> {
             for (at, layer) in lora.layers_of(component) {
                 // transformers writes this prefix up to version 4.
                 const PREFIX: &str = "text_model_";
-                let bare = layer.path.strip_prefix(PREFIX).unwrap_or(&layer.path);
-                let name = [layer.path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
+                let path = layer.path.replace('.', "_");
+                let bare = path.strip_prefix(PREFIX).unwrap_or(&path);
+                let name = [path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
                     .iter()
                     .find_map(|path| stored.get(path))
                     .ok_or_else(|| {
@@ -59,7 +60,11 @@ impl<S: WeightSource> Merged<S> {
                 let info = checkpoint.get(name)?;
                 let [down, up] = [lora.shape(&layer.down)?, lora.shape(&layer.up)?];
                 let rank = down.first().copied().unwrap_or(0);
-                if up.get(1) != Some(&rank) || rank == 0 {
+                if rank == 0 {
+                    let why = format!("has shape {down:?}: it is empty; download it again, or leave it out");
+                    return Err(lora.wrong(&layer.down, why));
+                }
+                if up.get(1) != Some(&rank) {
                     let why = format!("has rank {rank} ({down:?}), and {} another ({up:?})", layer.up);
                     return Err(lora.wrong(&layer.down, why));
                 }
@@ -67,14 +72,14 @@ impl<S: WeightSource> Merged<S> {
                 let rows = info.shape.first().copied().unwrap_or(0);
                 if up[0] != rows || numel(up) != rows * rank || numel(down) * rows != info.numel() * rank {
                     let why = format!(
-                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}",
+                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}: it is for another model",
                         info.shape
                     );
                     return Err(lora.wrong(&layer.down, why));
                 }
                 let change = Change { lora: Rc::clone(lora), layer: at, scale: *scale };
                 let entry = changed.entry(name.clone()).or_insert_with(|| Changed {
-                    info: TensorInfo { dtype: DType::F32, ..info.clone() },
+                    info: TensorInfo { dtype: DType::F32, stored: DType::F32.into(), ..info.clone() },
                     by: Vec::new(),
                 });
                 entry.by.push(change);
@@ -86,16 +91,36 @@ impl<S: WeightSource> Merged<S> {
     /// A tensor that LoRAs change, as little-endian f32.
     async fn merge(&self, name: &str, changed: &Changed) -> Result<Vec<u8>> {
         let mut weight = decode(&self.checkpoint, name).await?;
-        for change in &changed.by {
-            let ([down, up], factor) = change.lora.read(change.layer).await?;
-            add_product(&mut weight, &up, &down, changed.info.shape[0], change.scale * factor);
+        let count = not_finite(&weight);
+        if count > 0 {
+            let place = self.checkpoint.describe(name);
+            return Err(Error::NotFinite { tensor: name.into(), place, count });
+        }
+        for Change { lora, layer, scale } in &changed.by {
+            let ([down, up], factor) = lora.read(*layer).await?;
+            add_product(&mut weight, &up, &down, changed.info.shape[0], scale * factor);
+            if not_finite(&weight) > 0 {
+                let why = format!(
+                    "times {:e} makes values that are not finite: choose a smaller scale",
+                    scale * factor
+                );
+                return Err(lora.wrong(lora.down(*layer), why));
+            }
         }
         Ok(bytemuck::cast_slice(&weight).to_vec())
     }
 }
 
+/// How many values are NaN or infinite.
+fn not_finite(values: &[f32]) -> usize {
+    values.par_iter().filter(|v| !v.is_finite()).count()
+}
+
 /// `w += factor · b · a`, `w` `[rows, n]`, `b` `[rows, rank]`, `a` `[rank, n]`.
 fn add_product(w: &mut [f32], b: &[f32], a: &[f32], rows: usize, factor: f32) {
+    if w.is_empty() {
+        return;
+    }
     let (n, rank) = (w.len() / rows, b.len() / rows);
     w.par_chunks_mut(n).zip(b.par_chunks(rank)).for_each(|(w, b)| {
         for (b, a) in b.iter().zip(a.chunks(n)) {
@@ -126,8 +151,13 @@ impl<S: WeightSource> WeightSource for Merged<S> {
         })
     }
 
+    /// What was added is named too: a sum may be too large where neither part is.
     fn describe(&self, name: &str) -> String {
-        self.checkpoint.describe(name)
+        let mut place = self.checkpoint.describe(name);
+        for change in self.changed.get(name).map_or(&[][..], |changed| &changed.by) {
+            place += &format!(" + {}", change.lora.place());
+        }
+        place
     }
 
     fn release(&self, name: &str) {
@@ -241,5 +271,49 @@ mod tests {
         let dora: Tensor = ("unet.a.to_q.lora_magnitude_vector", &[2], &[1.0; 2]);
         refused(&[DOWN, UP, dora], &["lora_magnitude_vector", "not supported"]);
         refused(&[("conv.weight", &[1], &[1.0])], &["no LoRA"]);
+        refused(&[], &["no LoRA"]);
+        let sdxl: Tensor = ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", &[1, 1], &[1.0]);
+        refused(&[DOWN, UP, sdxl], &["lora_te2_text", "SDXL"]);
+        let alpha: Tensor = ("unet.a.to_q.alpha", &[2], &[1.0; 2]);
+        refused(&[DOWN, UP, alpha], &["unet.a.to_q.alpha", "shape [2]", "one number"]);
+        let none: [Tensor; 2] =
+            [("unet.a.to_q.lora_A.weight", &[0, 3], &[]), ("unet.a.to_q.lora_B.weight", &[2, 0], &[])];
+        refused(&none, &["unet.a.to_q.lora_A.weight", "[0, 3]", "empty"]);
+        let again: Tensor = ("base_model.model.a.to_q.lora_A.weight", DOWN.1, DOWN.2);
+        refused(&[DOWN, UP, again], &[again.0, DOWN.0, "keep one"]);
+        let [first, second] = ["unet.a.to_q.lora_A.first.weight", "unet.a.to_q.lora_B.second.weight"];
+        refused(&[(first, DOWN.1, DOWN.2), (second, UP.1, UP.2)], &[second, "adapter second", "of first"]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_those_of_the_file_that_brought_them() {
+        let refused = |tensors: &[Tensor], scale: f32, parts: &[&str]| {
+            let merged = merged(tensors, None, scale).unwrap();
+            let error = pollster::block_on(merged.read_all("a.to_q.weight")).unwrap_err().to_string();
+            parts.iter().for_each(|part| assert!(error.contains(part), "no {part:?} in: {error}"));
+            assert!(!error.contains("model"), "{error}");
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            refused(
+                &[(DOWN.0, DOWN.1, &[1.0, bad, 1.0, 1.0, 1.0, 1.0]), UP],
+                1.0,
+                &["lora: ", DOWN.0, "1 values"],
+            );
+            refused(&[DOWN, (UP.0, UP.1, &[bad; 4])], 0.0, &["lora: ", UP.0, "4 values", "leave it out"]);
+            let alpha: Tensor = ("unet.a.to_q.alpha", &[], &[bad]);
+            refused(&[DOWN, UP, alpha], 1.0, &["lora: ", alpha.0, "1 values"]);
+        }
+        refused(&[DOWN, UP], 3e38, &["lora: ", DOWN.0, "3e38", "smaller scale"]);
+
+        let broken: Tensor = ("a.to_q.weight", &[2, 3], &[f32::NAN; 6]);
+        let lora = Rc::new(Lora::new(file("lora", &[DOWN, UP], None)).unwrap());
+        let merged = Merged::new(file("model", &[broken], None), "unet", &[(lora, 1.0)]).unwrap();
+        let error = pollster::block_on(merged.read_all("a.to_q.weight")).unwrap_err().to_string();
+        assert!(
+            error.contains("a.to_q.weight in model holds 6 values") && !error.contains("lora"),
+            "{error}"
+        );
+        // A sum that is too large for a device is of both.
+        assert_eq!([merged.describe("a.to_q.weight"), merged.describe("b")], ["model + lora", "model"]);
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Error, Result, Stored};
 use calotype_tensor::DType;
 use std::{borrow::Cow, future::Future, ops::Range, pin::Pin};
 
@@ -7,8 +7,10 @@ use std::{borrow::Cow, future::Future, ops::Range, pin::Pin};
 pub struct TensorInfo {
     /// Its path in the checkpoint, such as `down_blocks.0.resnets.0.conv1.weight`.
     pub name: String,
-    /// How its elements are stored there.
+    /// How its elements are lent.
     pub dtype: DType,
+    /// How its elements are stored.
+    pub stored: Stored,
     /// Its axes in the checkpoint's own order (PyTorch's: a convolution is `[out, in, kh, kw]`).
     pub shape: Vec<usize>,
 }
@@ -19,7 +21,7 @@ impl TensorInfo {
         self.shape.iter().product()
     }
 
-    /// How many bytes it takes as stored.
+    /// How many bytes it takes as lent.
     pub fn bytes(&self) -> usize {
         self.numel() * self.dtype.size()
     }
@@ -30,13 +32,13 @@ pub type Read<'a> = Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>>> + 'a>>;
 
 /// A checkpoint: tensors by path.
 pub trait WeightSource {
-    /// What is known about a tensor. Fails where there is none of that name, or its element type is not supported.
+    /// What is known about a tensor. Fails where there is none of that name, or its numbers cannot be read.
     fn get(&self, name: &str) -> Result<&TensorInfo>;
 
-    /// Every readable tensor's path, in alphabetical order.
+    /// Every tensor's path, in alphabetical order, whether its numbers can be read or not.
     fn names(&self) -> Vec<&str>;
 
-    /// Part of a tensor's bytes, as stored. `range` counts bytes from the tensor's first and covers whole elements.
+    /// Part of a tensor's bytes, as `dtype` says. `range` counts bytes from the tensor's first and covers whole elements.
     fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a>;
 
     /// Where the tensor is (its file, for messages), or where it would be.
@@ -50,7 +52,7 @@ pub trait WeightSource {
         None
     }
 
-    /// All of a tensor's bytes, as stored.
+    /// All of a tensor's bytes.
     fn read_all<'a>(&'a self, name: &'a str) -> Read<'a> {
         match self.get(name) {
             Ok(info) => self.read(name, 0..info.bytes()),

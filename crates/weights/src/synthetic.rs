@@ -74,7 +74,7 @@ impl Synthetic {
             if dtype == DType::U32 {
                 return Err(Error::BadDeclaration { tensor: name, why: "elements are not floats".into() });
             }
-            let info = TensorInfo { name: name.clone(), dtype, shape };
+            let info = TensorInfo { name: name.clone(), dtype, stored: dtype.into(), shape };
             tensors.insert(name, (info, init));
         }
         Ok(Self { seed, tensors })

@@ -62,17 +62,21 @@ fn tensors_are_lent_by_path() {
 
 #[test]
 fn a_missing_tensor_a_wrong_shape_and_a_foreign_type_are_named() {
-    let bytes = file(&[("conv.weight", Dtype::F16, &[4, 2]), ("position_ids", Dtype::I64, &[1, 3])]);
+    let bytes = file(&[("conv.weight", Dtype::F16, &[4, 2]), ("fourier", Dtype::C64, &[1, 3])]);
     let source = open(&bytes).unwrap();
     let error = source.get("conv.bias").unwrap_err().to_string();
     assert!(error.contains("no tensor conv.bias") && error.contains("conv.weight"), "{error}");
     let error = source.expect("conv.weight", &[4, 3]).unwrap_err().to_string();
     assert!(error.contains("conv.weight has shape [4, 2]") && error.contains("[4, 3]"), "{error}");
     assert!(source.expect("conv.weight", &[4, 2]).is_ok());
-    // Integers that no model here reads are no reason to refuse the file.
-    assert_eq!(source.names(), ["conv.weight"]);
-    let error = source.get("position_ids").unwrap_err().to_string();
-    assert!(error.contains("position_ids holds i64") && error.contains("f16"), "{error}");
+    // What no model here reads is no reason to refuse the file, and yet is there.
+    assert_eq!(source.names(), ["conv.weight", "fourier"]);
+    let error = source.get("fourier").unwrap_err().to_string();
+    assert!(
+        error.contains("model.safetensors: tensor fourier holds c64") && error.contains("f16"),
+        "{error}"
+    );
+    assert_eq!(block_on(source.read_all("fourier")).unwrap_err().to_string(), error);
 }
 
 #[test]
@@ -128,6 +132,9 @@ fn offsets_that_overlap_or_lie_outside_are_refused() {
     let huge = header(&[tensor("a", "[4294967296, 4294967296]", 0, 8)]);
     assert!(refusal(&with_header(&huge, 8)).contains("overflow"));
     assert!(refusal(&with_header(r#"{"a": 3}"#, 0)).contains("damaged"));
+    let later = header(&[tensor("a", "[2]", 0, 8), tensor("b", "[2]", 8, 12).replace("F32", "F3")]);
+    let error = refusal(&with_header(&later, 12));
+    assert!(error.contains("tensor b holds F3") && error.contains("save the file in"), "{error}");
     assert!(refusal(&with_header("{not json", 0)).contains("damaged"));
 }
 
@@ -154,7 +161,7 @@ fn shards_are_one_checkpoint() {
     fs::write(dir.join(two), file(&[("b", Dtype::F32, &[1]), ("unlisted", Dtype::F32, &[1])])).unwrap();
     write_index(dir, &format!(r#"{{"a": "{one}", "b": "{two}"}}"#));
     let source = Safetensors::open_folder(dir, None).unwrap();
-    assert_eq!(source.names(), ["a", "b"]);
+    assert_eq!(source.names(), ["a", "b", "unlisted"]);
     assert_eq!(*block_on(source.read_all("b")).unwrap(), [0, 1, 2, 3]);
     assert!(source.describe("b").ends_with(two) && source.describe("c").ends_with("index.json"));
 

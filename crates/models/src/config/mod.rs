@@ -45,7 +45,7 @@ impl ModelConfig {
             let file = if place.is_empty() { path.to_owned() } else { format!("{place}/{path}") };
             match read(path) {
                 Ok(text) => Ok((file, text)),
-                Err(source) => Err(Error::Read { file, source }),
+                Err(error) => Err(Error::Read { file, error }),
             }
         };
         let (index, text) = open("model_index.json")?;
