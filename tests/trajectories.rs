@@ -1,7 +1,7 @@
 //! `trajectories.json`: every sampler's ten steps with the UNet and guidance, from given latents and text states.
 
 use crate::support::{Device, Golden, MODELS, Report};
-use calotype::samplers::SchedulerConfig;
+use calotype::samplers::SchedulerFile;
 use calotype::{GivenNoise, HostTensor, Pipeline, Precision, Request};
 use calotype_testkit::error;
 use serde_json::Value as Json;
@@ -11,11 +11,13 @@ use std::ops::ControlFlow;
 const BOUND: f64 = 1e-3;
 
 /// The scheduler that a case names.
-fn scheduler(case: &Json) -> Result<SchedulerConfig, calotype_pipeline::Error> {
+fn scheduler(case: &Json) -> Result<SchedulerFile, calotype_pipeline::Error> {
     let mut config = case["scheduler_config"].clone();
     config["_class_name"] = case["scheduler_class"].clone();
     // Again as diffusers writes it.
-    SchedulerConfig::from_json(&config.to_string().replace("\"-Infinity\"", "-Infinity"))
+    let file = SchedulerFile::alone(&config.to_string().replace("\"-Infinity\"", "-Infinity"))?;
+    file.own()?;
+    Ok(file)
 }
 
 fn request(golden: &Golden, case: &Json) -> Request {
@@ -63,7 +65,7 @@ fn check(device: &dyn Fn() -> Option<Device>) {
                     continue;
                 }
             };
-            let steps = opened.scheduler.program(request.steps, request.eta).unwrap().steps;
+            let steps = opened.scheduler.own().unwrap().program(request.steps, request.eta).unwrap().steps;
 
             // Which training times the UNet is asked about; per_step has an entry for each.
             let times: Vec<f64> = steps.iter().map(|s| f64::from(s.timestep)).collect();

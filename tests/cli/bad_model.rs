@@ -54,13 +54,15 @@ fn a_model_that_is_not_there() {
     folder.fails(1, &["inspect", "no/such/model"], &["no/such/model"]);
     folder.fails(1, &["plan", "-m", "no/such/model"], &["no/such/model"]);
     fs::create_dir(folder.path().join("empty")).unwrap();
-    folder.fails(1, &args("empty"), &["empty/model_index.json", "diffusers layout"]);
+    folder.fails(1, &args("empty"), &["empty: an empty folder", "model_index.json", "diffusers layout"]);
+    folder.write("v1-5.safetensors", b"");
+    folder.fails(1, &args("v1-5.safetensors"), &["v1-5.safetensors: a file", "from_single_file", "save_pretrained"]);
 }
 
 #[test]
 fn files_that_are_missing() {
     let missing: [(&str, &[&str]); 6] = [
-        ("model_index.json", &["model/model_index.json"]),
+        ("model_index.json", &["model/model_index.json", "diffusers layout"]),
         ("unet/config.json", &["model/unet/config.json"]),
         ("scheduler/scheduler_config.json", &["scheduler_config.json"]),
         (UNET, &["model/unet", "no weights", "diffusion_pytorch_model.safetensors"]),
@@ -110,12 +112,47 @@ fn classes_and_fields_that_nobody_here_knows() {
         "\"surprise\": true,\n  \"_class_name\"",
         &["unknown field surprise"],
     );
-    let scheduler = "scheduler_config.json";
+}
+
+/// Writes `class` into the tiny model's index, and into its scheduler's file if `both`.
+fn scheduled(folder: &Folder, class: &str, both: bool) {
+    for file in ["model_index.json", "scheduler/scheduler_config.json"].iter().take(if both { 2 } else { 1 }) {
+        let path = format!("model/{file}");
+        let text = String::from_utf8(folder.read(&path)).unwrap();
+        assert!(text.contains("PNDMScheduler"));
+        folder.write(&path, text.replace("PNDMScheduler", class));
+    }
+}
+
+const DRAW: [&str; 8] = ["generate", "a cat", "--backend", "cpu", "--steps", "2", "-m", "model"];
+
+#[test]
+fn a_scheduler_that_is_not_implemented() {
     let folder = copied();
-    let path = "model/scheduler/scheduler_config.json";
-    let text = String::from_utf8(folder.read(path)).unwrap();
-    folder.write(path, text.replace("PNDMScheduler", "TCDScheduler"));
-    folder.fails(1, &["generate", "a cat", "--backend", "cpu", "-m", "model"], &[scheduler, "TCDScheduler"]);
+    let euler = [&DRAW[..], &["--sampler", "euler", "--seed", "1", "--no-metadata", "-o"]].concat();
+    folder.ok(&[&euler[..], &["own.png"]].concat());
+    scheduled(&folder, "TCDScheduler", true);
+    folder.fails(1, &DRAW, &["TCDScheduler", "--sampler lcm", "euler"]);
+    folder.ok(&[&euler[..], &["other.png"]].concat());
+    assert_eq!(folder.read("own.png"), folder.read("other.png"));
+    let shown = folder.ok(&["inspect", "model"]);
+    assert!(shown.contains("TCDScheduler") && shown.contains("--sampler lcm"), "{shown}");
+    assert!(folder.ok(&["inspect", "model", "--json"]).contains("\"sampler\": null"));
+    assert!(folder.ok(&["plan", "-m", "model"]).contains("steps of lcm"));
+}
+
+#[test]
+fn the_index_names_the_scheduler() {
+    let folder = copied();
+    let draw = [&DRAW[..], &["--seed", "1", "--no-metadata", "-o"]].concat();
+    scheduled(&folder, "DDIMScheduler", false);
+    folder.ok(&[&draw[..], &["one.png"]].concat());
+    let shown = folder.ok(&["inspect", "model"]);
+    assert!(shown.contains("DDIMScheduler (--sampler ddim)"), "{shown}");
+    let folder_both = copied();
+    scheduled(&folder_both, "DDIMScheduler", true);
+    folder_both.ok(&[&draw[..], &["both.png"]].concat());
+    assert_eq!(folder.read("one.png"), folder_both.read("both.png"));
 }
 
 /// Serialises a checkpoint again with one tensor changed.

@@ -22,13 +22,13 @@ fn class(component: &str) -> &'static str {
     }
 }
 
-/// In the words of `scheduler_config.json`.
-fn prediction(model: &Model) -> &'static str {
-    use calotype::samplers::Prediction;
-    match model.scheduler.prediction_type {
-        Prediction::Epsilon => "epsilon",
-        Prediction::Sample => "sample",
-        Prediction::V => "v_prediction",
+/// The model's own scheduler, with the sampler that draws it, or with why none does.
+fn scheduler(model: &Model) -> String {
+    let class = model.scheduler.class();
+    match (model.scheduler.own(), model.scheduler.nearest()) {
+        (Ok(own), _) => format!("{class} (--sampler {})", own.sampler),
+        (Err(_), Ok(nearest)) => format!("{class} (not implemented as it is: --sampler {nearest} comes nearest)"),
+        (Err(_), Err(_)) => format!("{class} (not implemented, nor any that could stand in for it)"),
     }
 }
 
@@ -54,9 +54,10 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
         "components": components.collect::<Vec<_>>(),
         "parameters": sum(model, |c| c.parameters),
         "bytes": sum(model, |c| c.bytes),
-        "prediction_type": prediction(model),
-        "scheduler": config.index.scheduler,
-        "sampler": model.scheduler.sampler.to_string(),
+        "prediction_type": model.scheduler.prediction_type(),
+        "scheduler": model.scheduler.class(),
+        // None where it is not implemented.
+        "sampler": model.scheduler.own().ok().map(|own| own.sampler.to_string()),
         "width": config.default_size().map(|s| s[1]),
         "height": config.default_size().map(|s| s[0]),
         "size_multiple": config.vae.factor(),
@@ -97,8 +98,8 @@ fn print(model: &Model) -> anyhow::Result<()> {
         drawn = format!("{} steps, cfg scale {} ({}); else {drawn}", few.steps, few.cfg_scale, few.lora);
     }
     let facts = [
-        ("prediction type", prediction(model).to_string()),
-        ("scheduler", format!("{} (--sampler {})", config.index.scheduler, model.scheduler.sampler)),
+        ("prediction type", model.scheduler.prediction_type().to_string()),
+        ("scheduler", scheduler(model)),
         ("drawn in", drawn),
         ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
         ("vocabulary", format!("{} tokens, {} a prompt", config.text.vocab_size, model.tokenizer.max_len())),

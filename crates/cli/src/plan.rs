@@ -36,6 +36,13 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = device::model(&place, guess, &args.picture, &wishes, &mut request)?;
     request.size(&model).map_err(calotype::Error::from)?;
+    if request.scheduler(&model).is_err() && request.sampler.is_none() {
+        // What a run takes is next to the same with any sampler.
+        let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
+        let class = model.scheduler.class();
+        text::note(&format!("the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"));
+        request.sampler = Some(nearest);
+    }
     let target = target(args)?;
     if target.precision != guess {
         model = device::model(&place, target.precision, &args.picture, &wishes, &mut request)?;

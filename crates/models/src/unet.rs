@@ -28,8 +28,7 @@ pub fn unet(
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
     let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
-    let states_width = config.cross_attention_dim[config.levels() - 1];
-    let states = g.input("states", [batch, tokens, states_width], Elem::Float, Rate::Prompt);
+    let states = g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt);
     let output = forward(&mut g, config, latents, table, states)?;
     g.output("output", output);
     Ok(g)
@@ -125,8 +124,14 @@ impl UNet<'_> {
     /// `[B, H, W, C]` to the same.
     fn mid_block(&self, g: &mut Graph, x: ValueId) -> Result<ValueId> {
         let level = self.config.levels() - 1;
-        let x = self.layer(g, level, 0, Block::CrossAttention, x)?;
-        self.layer(g, level, 1, Block::Plain, x)
+        match self.config.mid_block {
+            None => Ok(x),
+            Some(Block::Plain) => self.layer(g, level, 0, Block::Plain, x),
+            Some(Block::CrossAttention) => {
+                let x = self.layer(g, level, 0, Block::CrossAttention, x)?;
+                self.layer(g, level, 1, Block::Plain, x)
+            }
+        }
     }
 
     /// `[B, H, W, C]` to `[B, 2H, 2W, C']`, or to `[B, H, W, C']` at the first level.

@@ -9,6 +9,8 @@ mod contents;
 mod defaults;
 mod denoise;
 pub mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
 pub mod image;
 pub mod measure;
 mod model;

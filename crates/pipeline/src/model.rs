@@ -2,7 +2,7 @@ use crate::components::{Component, Components};
 use crate::contents::Contents;
 use crate::defaults::{Defaults, FewSteps, Form, Wishes};
 use crate::error::{Error, Result};
-use crate::samplers::SchedulerConfig;
+use crate::samplers::SchedulerFile;
 use crate::tokenizer::{Files, Tokenizer};
 use calotype_graph::Graph;
 use calotype_models::config::{ModelConfig, Preset};
@@ -18,8 +18,8 @@ pub struct Model {
     pub name: String,
     /// What the folder's JSON says.
     pub config: ModelConfig,
-    /// The model's own sampler.
-    pub scheduler: SchedulerConfig,
+    /// The model's own scheduler, which need not be one that is implemented.
+    pub scheduler: SchedulerFile,
     /// The model's own vocabulary.
     pub tokenizer: Tokenizer,
     /// Its components, with their weights.
@@ -34,6 +34,11 @@ pub struct Model {
     added: Vec<(Rc<Lora>, f32)>,
     /// What makes the few-steps form of it.
     few_steps_lora: Option<Rc<Lora>>,
+}
+
+/// The scheduler, as a Stable Diffusion pipeline loads it.
+fn scheduler(config: &ModelConfig) -> Result<SchedulerFile> {
+    Ok(SchedulerFile::new(&config.index.scheduler, &config.scheduler)?.as_stable_diffusion_loads_it())
 }
 
 /// What a folder's `calotype.json` says, and the LoRA that it names.
@@ -84,15 +89,9 @@ impl Model {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn folder(folder: &std::path::Path, variant: Option<&str>) -> Result<Self> {
         use calotype_weights::Safetensors;
-        if !folder.is_dir() {
-            let place = folder.display();
-            return Err(Error::Model(format!(
-                "{place}: no such folder; -m takes a model folder in the diffusers layout, owner/name of a model on the \
-                 Hugging Face hub, or synthetic:sd15"
-            )));
-        }
+        crate::folder::check(folder)?;
         let config = ModelConfig::open(folder)?;
-        let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
+        let scheduler = scheduler(&config)?;
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
         let open = |role: Role| Ok(Safetensors::open_folder(folder.join(role.folder()), variant)?);
         let components = components(&config, open)?;
@@ -138,7 +137,7 @@ impl Model {
             let bytes = file(path).ok_or(io::ErrorKind::NotFound)?;
             String::from_utf8(bytes.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
         })?;
-        let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
+        let scheduler = scheduler(&config)?;
         let words = |path: &str| file(&format!("tokenizer/{path}")).map(Cow::into_owned);
         let tokenizer = Tokenizer::from_bytes(&Files {
             tokenizer: words("tokenizer.json"),
@@ -164,7 +163,7 @@ impl Model {
     /// A published architecture with seeded random weights, made as they are asked for.
     pub fn synthetic(preset: Preset) -> Result<Self> {
         let config = preset.config()?;
-        let scheduler = SchedulerConfig::from_json(&config.scheduler)?.as_stable_diffusion_loads_it();
+        let scheduler = scheduler(&config)?;
         let tokenizer = match preset {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
@@ -179,7 +178,7 @@ impl Model {
     fn new(
         name: String,
         config: ModelConfig,
-        scheduler: SchedulerConfig,
+        scheduler: SchedulerFile,
         tokenizer: Tokenizer,
         components: Components,
         (defaults, few_steps_lora): Own,

@@ -106,10 +106,9 @@ impl Request {
 
     /// The sampler's configuration: the model's own, or as asked.
     pub fn scheduler(&self, model: &Model) -> Result<SchedulerConfig> {
-        let own = &model.scheduler;
         match (self.sampler, self.schedule) {
-            (None, None) => Ok(own.clone()),
-            (sampler, schedule) => own.with_sampler(sampler.unwrap_or(own.sampler), schedule),
+            (None, None) => model.scheduler.own(),
+            (sampler, schedule) => model.scheduler.with_sampler(sampler, schedule),
         }
     }
 

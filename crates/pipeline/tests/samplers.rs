@@ -2,7 +2,7 @@
 
 use calotype_pipeline::Error;
 use calotype_pipeline::samplers::{
-    BASIS, CLAMPED, MODEL, NOISE, Program, REGISTERS, Sampler, Schedule, SchedulerConfig,
+    BASIS, BetaSchedule, CLAMPED, MODEL, NOISE, Prediction, Program, REGISTERS, Sampler, Schedule, SchedulerConfig, SchedulerFile,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -46,15 +46,15 @@ fn run(program: &Program, start: &Vector, noise: &[Vector]) -> Vec<Vector> {
 
 /// The configuration of a case: a file's, or what a pipeline makes of it and of a choice of sampler.
 fn config_of(case: &Value) -> Result<SchedulerConfig, Error> {
-    let config = SchedulerConfig::from_json(&case["config"].to_string())?;
+    let file = SchedulerFile::alone(&case["config"].to_string())?;
     if case["pipeline"].is_null() {
-        return Ok(config);
+        return file.own();
     }
-    let config = config.as_stable_diffusion_loads_it();
-    let Some(class) = case["class"].as_str() else { return Ok(config) };
+    let file = file.as_stable_diffusion_loads_it();
+    let Some(class) = case["class"].as_str() else { return file.own() };
     let sampler = Sampler::ALL.into_iter().find(|s| s.class_name() == class).expect("a class");
     let schedule = case["schedule"].as_str().map(|name| name.parse().expect("a schedule"));
-    config.with_sampler(sampler, schedule)
+    file.with_sampler(Some(sampler), schedule)
 }
 
 fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
@@ -124,7 +124,8 @@ fn trajectories_equal_diffusers() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    let error = |json: &str| SchedulerConfig::from_json(json).expect_err(json).to_string();
+    let read = |json: &str| SchedulerFile::alone(json)?.own();
+    let error = |json: &str| read(json).expect_err(json).to_string();
     for (json, field) in [
         (r#"{"_class_name": "FlowMatchEulerDiscreteScheduler"}"#, "FlowMatchEulerDiscreteScheduler"),
         (r#"{}"#, "_class_name"),
@@ -133,6 +134,7 @@ fn what_is_not_supported_is_named() {
         (r#"{"_class_name": "DDIMScheduler", "beta_schedule": "sigmoid"}"#, "sigmoid"),
         (r#"{"_class_name": "DDIMScheduler", "num_train_timesteps": "many"}"#, "many"),
         (r#"{"_class_name": "DDIMScheduler", "wobble": 3}"#, "wobble"),
+        (r#"{"_class_name": "DDIMScheduler", "predict_epsilon": false}"#, "predict_epsilon"),
         (r#"{"_class_name": "PNDMScheduler", "prediction_type": "sample"}"#, "prediction_type"),
         (
             r#"{"_class_name": "DPMSolverMultistepScheduler", "variance_type": "learned_range"}"#,
@@ -154,10 +156,49 @@ fn what_is_not_supported_is_named() {
     }
     let fine =
         r#"{"_class_name": "PNDMScheduler", "thresholding": true, "_anything": 3, "unheard_of": null}"#;
-    SchedulerConfig::from_json(fine).expect("fields of other classes and empty ones do no harm");
+    read(fine).expect("fields of other classes and empty ones do no harm");
     // As Python writes a float that JSON does not have; in a string it is nothing but words.
     let python = r#"{"_class_name": "DPMSolverMultistepScheduler", "_note": "\\ \"-Infinity", "lambda_min_clipped": -Infinity}"#;
-    SchedulerConfig::from_json(python).expect("diffusers saves this");
+    read(python).expect("diffusers saves this");
+}
+
+#[test]
+fn the_index_says_which_class_reads_a_file() {
+    let text = r#"{"_class_name": "PNDMScheduler", "skip_prk_steps": true, "clip_sample": false,
+        "beta_schedule": "scaled_linear"}"#;
+    let file = SchedulerFile::new("DDIMScheduler", text).expect("a file");
+    let config = file.own().expect("a configuration");
+    assert_eq!((file.class(), config.sampler), ("DDIMScheduler", Sampler::Ddim));
+    // DDIM's own default, not PNDM's.
+    assert!(config.set_alpha_to_one);
+}
+
+/// An unknown class says which sampler to give, and lends it all that the model was trained with.
+#[test]
+fn a_scheduler_that_is_not_implemented_is_exchanged() {
+    let text = r#"{"_class_name": "DEISMultistepScheduler", "algorithm_type": "deis", "solver_type": "logrho",
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": null,
+        "prediction_type": "v_prediction"}"#;
+    let file = SchedulerFile::new("DEISMultistepScheduler", text).expect("a file").as_stable_diffusion_loads_it();
+    let message = file.own().unwrap_err().to_string();
+    assert!(message.contains("DEISMultistepScheduler") && message.contains("--sampler dpm++2m"), "{message}");
+    assert_eq!((file.nearest().unwrap(), file.prediction_type()), (Sampler::DpmSolver, "v_prediction"));
+    for sampler in [Sampler::Euler, Sampler::DpmSolver] {
+        let config = file.with_sampler(Some(sampler), None).expect("a configuration");
+        assert_eq!((config.beta_start, config.prediction_type), (0.00085, Prediction::V));
+        assert_eq!((config.beta_schedule, config.steps_offset), (BetaSchedule::ScaledLinear, 1));
+    }
+    // A noise schedule alone takes no other sampler.
+    assert!(file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string().contains("--sampler dpm++2m"));
+    // What its own class could not do is no obstacle to another.
+    let file = SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#).expect("a file");
+    assert!(file.own().unwrap_err().to_string().contains("thresholding"));
+    file.with_sampler(Some(Sampler::Euler), None).expect("Euler knows of no thresholding");
+    // Nothing here goes with a model of flow matching.
+    let flow = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
+    let file = SchedulerFile::alone(flow).expect("a file");
+    let message = file.with_sampler(Some(Sampler::Euler), None).unwrap_err().to_string();
+    assert!(message.contains("FlowMatchEulerDiscreteScheduler") && message.contains("betas"), "{message}");
 }
 
 #[test]
@@ -171,23 +212,24 @@ fn samplers_and_schedules_have_names() {
         assert_eq!(alias.parse::<Sampler>().expect("a sampler"), sampler);
     }
     assert!("dpm3".parse::<Sampler>().unwrap_err().to_string().contains("euler_a"));
-    let config = SchedulerConfig::from_json(r#"{"_class_name": "DDIMScheduler"}"#).expect("a configuration");
-    let message = config.with_sampler(Sampler::Ddim, Some(Schedule::Karras)).unwrap_err().to_string();
+    let file = SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler"}"#).expect("a file");
+    let config = file.own().expect("a configuration");
+    let message = file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string();
     assert!(message.contains("ddim") && message.contains("karras"), "{message}");
     assert!(config.program(0, 0.0).is_err() && config.program(1001, 0.0).is_err());
     let snr =
         r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
     let message =
-        SchedulerConfig::from_json(snr).expect("a configuration").program(5, 0.0).unwrap_err().to_string();
+        SchedulerFile::alone(snr).and_then(|f| f.own()).expect("a configuration").program(5, 0.0).unwrap_err().to_string();
     assert!(message.contains("zero terminal SNR"), "{message}");
 }
 
 /// Registers cost memory on the device: a program keeps no more history than it reads.
 #[test]
 fn programs_keep_only_what_they_read() {
-    let base = SchedulerConfig::from_json(r#"{"_class_name": "DDIMScheduler"}"#).expect("a configuration");
+    let base = SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler"}"#).expect("a file");
     let registers = |sampler| {
-        let program = base.with_sampler(sampler, None).and_then(|c| c.program(20, 0.0)).expect("a program");
+        let program = base.with_sampler(Some(sampler), None).and_then(|c| c.program(20, 0.0)).expect("a program");
         assert_eq!(program.steps.iter().filter(|s| s.ends_step).count(), 20, "{sampler}");
         program.registers()
     };

@@ -114,7 +114,7 @@ impl Engine {
         pipeline.prepare_for(&request).await?;
         let model = pipeline.model();
         let told = json!({
-            "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": model.scheduler.sampler.to_string(),
+            "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": request.scheduler(model)?.sampler.to_string(),
             "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
             "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
             "steps": form.steps, "cfgScale": form.cfg_scale,

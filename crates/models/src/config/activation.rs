@@ -1,5 +1,6 @@
 use super::fields::Fields;
 use crate::Result;
+use serde_json::Value;
 
 /// A function between layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +29,7 @@ const DIFFUSERS: [(&str, Activation); 5] = [
 ];
 
 /// The names in transformers' `activations.py`; those that are one function in exact arithmetic share an entry here.
-const TRANSFORMERS: [(&str, Activation); 11] = [
+const TRANSFORMERS: [(&str, Activation); 12] = [
     ("quick_gelu", Activation::QuickGelu),
     ("gelu", Activation::Gelu),
     ("gelu_python", Activation::Gelu),
@@ -38,6 +39,7 @@ const TRANSFORMERS: [(&str, Activation); 11] = [
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("gelu_python_tanh", Activation::GeluTanh),
     ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
     ("relu", Activation::Relu),
     ("mish", Activation::Mish),
 ];
@@ -56,9 +58,13 @@ impl From<Activation> for calotype_graph::Activation {
 }
 
 impl Activation {
-    /// A field of a diffusers configuration.
+    /// A field of a diffusers configuration, which takes large letters for small ones.
     pub(super) fn diffusers(fields: &mut Fields, field: &str, default: &str) -> Result<Self> {
-        fields.word(field, default, &DIFFUSERS)
+        let mut word: Value = fields.get(field, default.into())?;
+        if let Some(text) = word.as_str() {
+            word = text.to_lowercase().into();
+        }
+        fields.look_up(field, &word, &DIFFUSERS)
     }
 
     /// A field of a transformers configuration.

@@ -39,8 +39,13 @@ impl Fields {
     pub fn get<T: DeserializeOwned>(&mut self, field: &str, default: T) -> Result<T> {
         match self.values.remove(field) {
             None => Ok(default),
-            Some(value) => T::deserialize(&value).map_err(|error| self.invalid(field, &value, error)),
+            Some(value) => self.of(field, value),
         }
+    }
+
+    /// A field's value as what it stands for.
+    pub fn of<T: DeserializeOwned>(&self, field: &str, value: Value) -> Result<T> {
+        T::deserialize(&value).map_err(|error| self.invalid(field, &value, error))
     }
 
     /// A field that is a number above zero.
@@ -58,27 +63,62 @@ impl Fields {
         Ok(counts)
     }
 
-    /// A number above zero for each of `levels` levels, written as one number or as a list.
-    pub fn per_level(&mut self, field: &str, default: usize, levels: usize) -> Result<Vec<usize>> {
+    /// A number of at least `least` for each of `levels` levels, written as one number or as a list.
+    pub fn per_level(
+        &mut self,
+        field: &str,
+        default: usize,
+        levels: usize,
+        least: usize,
+    ) -> Result<Vec<usize>> {
         let each = match self.get(field, PerLevel::All(default))? {
             PerLevel::All(number) => vec![number; levels],
             PerLevel::Each(numbers) => numbers,
         };
-        let why = format!("must be one number, or one for each of the {levels} blocks, of at least 1");
-        self.check(each.len() == levels && !each.contains(&0), field, &each, why)?;
+        let why = format!("must be one number, or one for each of the {levels} blocks, of at least {least}");
+        self.check(each.len() == levels && each.iter().all(|n| *n >= least), field, &each, why)?;
         Ok(each)
     }
 
-    /// A positive number.
-    pub fn positive(&mut self, field: &str, default: f32) -> Result<f32> {
+    /// What is added to a variance: a number from zero.
+    pub fn epsilon(&mut self, field: &str, default: f32) -> Result<f32> {
         let number: f32 = self.get(field, default)?;
-        self.check(number.is_finite() && number > 0.0, field, number, "must be a positive number")?;
+        self.check(number.is_finite() && number >= 0.0, field, number, "must be a number from 0")?;
         Ok(number)
     }
 
+    /// A number that something is divided by.
+    pub fn divisor(&mut self, field: &str, default: f32) -> Result<f32> {
+        let number: f32 = self.get(field, default)?;
+        self.check(number.is_finite() && number != 0.0, field, number, "must be a number other than 0")?;
+        Ok(number)
+    }
+
+    /// A switch, as Python's `if` takes what is written there: null, false, 0 and what is empty are off, all else is on.
+    pub fn flag(&mut self, field: &str, default: bool) -> bool {
+        self.values.remove(field).map_or(default, |value| truthy(&value))
+    }
+
+    /// A switch that has to be off.
+    pub fn off(&mut self, field: &str) -> Result<()> {
+        match self.values.remove(field) {
+            Some(value) if truthy(&value) => Err(self.unsupported(field, &value, "false")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Another object's fields in place of these, where there are any of that name.
+    pub fn within(mut self, field: &str) -> Result<Self> {
+        match self.values.remove(field) {
+            None => Ok(self),
+            Some(Value::Object(values)) => Ok(Self { file: self.file, values }),
+            Some(other) => Err(self.invalid(field, &other, "must be an object")),
+        }
+    }
+
     /// Height and width, written as a list or as one number for both.
-    pub fn size(&mut self, field: &str, default: Option<usize>) -> Result<Option<[usize; 2]>> {
-        let size = match self.get(field, default.map(Size::Side))? {
+    pub fn size_of(&self, field: &str, value: Value) -> Result<Option<[usize; 2]>> {
+        let size = match self.of(field, value)? {
             None => return Ok(None),
             Some(Size::Side(side)) => [side, side],
             Some(Size::Sides(sides)) => sides,
@@ -99,7 +139,8 @@ impl Fields {
         words.iter().map(|word| self.look_up(field, word, known)).collect()
     }
 
-    fn look_up<T: Copy>(&self, field: &str, word: &Value, known: &[(&str, T)]) -> Result<T> {
+    /// What one of a few words stands for.
+    pub fn look_up<T: Copy>(&self, field: &str, word: &Value, known: &[(&str, T)]) -> Result<T> {
         let found = known.iter().find(|(name, _)| word == name);
         found.map(|(_, thing)| *thing).ok_or_else(|| {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
@@ -126,16 +167,21 @@ impl Fields {
         }
     }
 
-    /// The class or model type that a field names must be this one, where it is given.
+    /// Passes over components that are said to be absent, `[null, null]`.
+    pub fn no_components(&mut self) {
+        self.values.retain(|_, value| *value != json!([null, null]));
+    }
+
+    /// The class that a field names must be this one.
     pub fn class(&mut self, field: &str, class: &str) -> Result<()> {
-        match self.values.remove(field) {
-            Some(other) if other != class => Err(Error::Class {
+        match self.values.remove(field).unwrap_or(Value::Null) {
+            same if same == class => Ok(()),
+            other => Err(Error::Class {
                 file: self.file.clone(),
                 field: field.into(),
                 class: other.as_str().map_or_else(|| other.to_string(), str::to_owned),
                 supported: class.into(),
             }),
-            _ => Ok(()),
         }
     }
 
@@ -150,9 +196,10 @@ impl Fields {
         if sound { Ok(()) } else { Err(self.invalid(field, &json!(value), why)) }
     }
 
-    /// Nothing may be left but what writers note for themselves, under names that begin with an underscore.
+    /// Nothing may be left but what writers note for themselves, under names that begin with an underscore, and what
+    /// is null: whatever it is about is not there.
     pub fn finish(self) -> Result<()> {
-        match self.values.into_iter().find(|(field, _)| !field.starts_with('_')) {
+        match self.values.into_iter().find(|(field, value)| !field.starts_with('_') && !value.is_null()) {
             None => Ok(()),
             Some((field, value)) => Err(Error::Unknown { file: self.file, field, value: value.to_string() }),
         }
@@ -166,9 +213,21 @@ impl Fields {
         Error::Invalid { file, field, value: value.to_string(), why }
     }
 
-    fn unsupported(&self, field: &str, value: &Value, supported: &str) -> Error {
+    pub fn unsupported(&self, field: &str, value: &Value, supported: &str) -> Error {
         let (file, field, supported) = (self.file.clone(), field.into(), supported.into());
         Error::Unsupported { file, field, value: value.to_string(), supported }
+    }
+}
+
+/// As Python's `if` takes a value.
+pub(super) fn truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
     }
 }
 
@@ -182,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_left_over_is_refused_by_name_and_value() {
-        let mut f = fields(r#"{"a": 1, "new_trick": [2], "_note": 3}"#);
+        let mut f = fields(r#"{"a": 1, "new_trick": [2], "_note": 3, "absent": null}"#);
         assert_eq!(f.get("a", 0).unwrap(), 1);
         let error = f.finish().unwrap_err().to_string();
         assert!(error.starts_with("unet/config.json: unknown field new_trick = [2]"), "{error}");
@@ -192,15 +251,30 @@ mod tests {
     fn numbers_come_alone_or_by_level() {
         let mut f =
             fields(r#"{"one": 8, "each": [5, 10], "short": [5], "text": "x", "zero": 0, "size": [3, 4]}"#);
-        assert_eq!(f.per_level("one", 1, 3).unwrap(), [8, 8, 8]);
-        assert_eq!(f.per_level("each", 1, 2).unwrap(), [5, 10]);
-        assert_eq!(f.per_level("absent", 1, 2).unwrap(), [1, 1]);
-        assert!(f.per_level("short", 1, 2).unwrap_err().to_string().contains("short = [5]: must be"));
-        assert!(f.per_level("text", 1, 2).unwrap_err().to_string().contains("a number or a list"));
+        assert_eq!(f.per_level("one", 1, 3, 1).unwrap(), [8, 8, 8]);
+        assert_eq!(f.per_level("each", 1, 2, 1).unwrap(), [5, 10]);
+        assert_eq!(f.per_level("absent", 1, 2, 1).unwrap(), [1, 1]);
+        assert!(f.per_level("short", 1, 2, 1).unwrap_err().to_string().contains("short = [5]: must be"));
+        assert!(f.per_level("text", 1, 2, 1).unwrap_err().to_string().contains("a number or a list"));
         assert!(f.count("zero", 1).unwrap_err().to_string().contains("zero = 0"));
-        assert_eq!(f.size("size", None).unwrap(), Some([3, 4]));
-        assert_eq!(f.size("absent", Some(2)).unwrap(), Some([2, 2]));
-        assert_eq!(f.size("absent", None).unwrap(), None);
+        assert_eq!(f.size_of("size", json!([3, 4])).unwrap(), Some([3, 4]));
+        assert_eq!(f.size_of("size", json!(2)).unwrap(), Some([2, 2]));
+        assert_eq!(f.size_of("size", json!(null)).unwrap(), None);
+        assert!(f.size_of("size", json!([1])).unwrap_err().to_string().contains("size = [1]"));
+    }
+
+    #[test]
+    fn switches_are_taken_as_python_takes_them() {
+        let mut f = fields(r#"{"a": null, "b": 0, "c": "", "d": [], "e": false, "f": 1, "g": "false", "h": [0]}"#);
+        for (field, on) in
+            [("a", false), ("b", false), ("c", false), ("d", false), ("e", false), ("f", true), ("g", true), ("h", true)]
+        {
+            assert_eq!(f.flag(field, !on), on, "{field}");
+        }
+        assert!(f.flag("absent", true) && !f.flag("absent", false));
+        let mut f = fields(r#"{"a": null, "b": "yes"}"#);
+        f.off("a").unwrap();
+        assert!(f.off("b").unwrap_err().to_string().contains(r#"b = "yes" is not supported; false is"#));
     }
 
     #[test]

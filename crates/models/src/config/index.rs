@@ -6,7 +6,8 @@ use crate::{Error, Result};
 pub struct ModelIndex {
     /// The pipeline's class.
     pub class: String,
-    /// The scheduler's class, such as `PNDMScheduler`: whether it is supported is for the samplers to say.
+    /// The scheduler's class, such as `PNDMScheduler`, whatever its own file says: whether it is supported is for the
+    /// samplers to say.
     pub scheduler: String,
 }
 
@@ -37,6 +38,7 @@ impl ModelIndex {
             }
         }
         let scheduler = component_class(&mut f, "scheduler")?;
+        f.no_components();
         f.finish()?;
         Ok(Self { class: PIPELINE.into(), scheduler })
     }
@@ -44,9 +46,9 @@ impl ModelIndex {
 
 /// The class in `"component": ["library", "Class"]`.
 fn component_class(f: &mut Fields, component: &str) -> Result<String> {
-    let value: [Option<String>; 2] = f.get(component, [None, None])?;
+    let value: Option<[Option<String>; 2]> = f.get(component, None)?;
     match value {
-        [_, Some(class)] => Ok(class),
+        Some([Some(_), Some(class)]) => Ok(class),
         absent => f
             .check(false, component, absent, "a pipeline without it makes no picture")
             .map(|()| String::new()),
@@ -65,6 +67,8 @@ mod tests {
             "feature_extractor": ["transformers", "CLIPImageProcessor"],
             "image_encoder": [null, null],
             "requires_safety_checker": true,
+            "controlnet": [null, null],
+            "image_noising_scheduler": null,
             "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
             "scheduler": ["diffusers", "PNDMScheduler"],
             "text_encoder": ["transformers", "CLIPTextModel"],

@@ -9,6 +9,7 @@ mod clip;
 mod fields;
 mod index;
 mod presets;
+mod pretrained;
 mod unet;
 mod vae;
 

@@ -58,7 +58,7 @@ fn absent_unet_fields_have_the_defaults_of_diffusers() {
     assert_eq!(config.transformer_layers_per_block, [1; 4]);
     assert_eq!((config.norm_num_groups, config.norm_eps, config.act_fn), (32, 1e-5, Activation::Silu));
     assert_eq!((config.flip_sin_to_cos, config.freq_shift, config.time_embed_dim), (true, 0.0, 1280));
-    assert!(!config.use_linear_projection && !config.upcast_attention);
+    assert!(!config.use_linear_projection && config.mid_block == Some(Block::CrossAttention));
 }
 
 #[test]
@@ -76,14 +76,11 @@ fn all_that_diffusers_writes_is_understood() {
 #[test]
 fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
     for (field, value) in [
-        ("_class_name", json!("UNet3DConditionModel")),
         ("act_fn", json!("gelu_new")),
         ("addition_embed_type", json!("text_time")),
-        ("addition_time_embed_dim", json!(256)),
         ("attention_head_dim", json!([2, 4])),
         ("attention_head_dim", json!(7)),
         ("attention_head_dim", json!(null)),
-        ("attention_type", json!("gated")),
         ("block_out_channels", json!([64, 128])),
         ("block_out_channels", json!([64, 128, 200])),
         ("block_out_channels", json!(64)),
@@ -93,7 +90,6 @@ fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
         ("conv_in_kernel", json!(1)),
         ("conv_out_kernel", json!(5)),
         ("cross_attention_dim", json!([1, 2])),
-        ("cross_attention_norm", json!("layer_norm")),
         ("down_block_types", json!(["DownBlock2D"])),
         ("down_block_types", json!(["SimpleCrossAttnDownBlock2D", "DownBlock2D", "DownBlock2D"])),
         ("downsample_padding", json!(0)),
@@ -103,18 +99,14 @@ fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
         ("freq_shift", json!(32)),
         ("in_channels", json!(0)),
         ("layers_per_block", json!([1, 1])),
-        ("mid_block_only_cross_attention", json!(true)),
         ("mid_block_scale_factor", json!(1.5)),
-        ("mid_block_type", json!("UNetMidBlock2D")),
+        ("mid_block_type", json!("UNetMidBlock2DSimpleCrossAttn")),
         ("norm_eps", json!(-1e-5)),
         ("norm_num_groups", json!(null)),
         ("num_attention_heads", json!(8)),
         ("num_class_embeds", json!(10)),
         ("only_cross_attention", json!(true)),
         ("only_cross_attention", json!([true, false, false])),
-        ("projection_class_embeddings_input_dim", json!(8)),
-        ("resnet_out_scale_factor", json!(2)),
-        ("resnet_skip_time_act", json!(true)),
         ("resnet_time_scale_shift", json!("scale_shift")),
         ("reverse_transformer_layers_per_block", json!([[1]])),
         ("sample_size", json!("big")),
@@ -124,7 +116,6 @@ fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
         ("timestep_post_act", json!("silu")),
         ("transformer_layers_per_block", json!([[1], [1], [1]])),
         ("up_block_types", json!(["UpBlock2D", "CrossAttnUpBlock2D"])),
-        ("use_linear_projection", json!("yes")),
         ("a_field_of_tomorrow", json!(1)),
     ] {
         let mut json = as_written_today();
@@ -149,6 +140,47 @@ fn lists_of_neutral_values_are_neutral() {
 }
 
 #[test]
+fn the_index_says_which_class_reads_the_file() {
+    let mut json = as_written_today();
+    json["_class_name"] = json!("UNet3DConditionModel");
+    assert_eq!(unet(json).unwrap(), unet(as_written_today()).unwrap());
+}
+
+#[test]
+fn what_diffusers_does_without_is_done_without() {
+    let mut json = as_written_today();
+    let same = unet(&json).unwrap();
+    for field in ["upcast_attention", "class_embeddings_concat", "resnet_skip_time_act", "dual_cross_attention"] {
+        json[field] = json!(null);
+    }
+    for field in ["decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step"] {
+        json[field] = json!(0.75);
+    }
+    json["a_field_of_tomorrow"] = json!(null);
+    assert_eq!(unet(&json).unwrap(), same);
+    // Defaults are true here, and null is not one of them.
+    json["flip_sin_to_cos"] = json!(null);
+    json["mid_block_type"] = json!(null);
+    let config = unet(&json).unwrap();
+    assert!(!config.flip_sin_to_cos && config.mid_block.is_none());
+    assert!(config.attends(1) && !config.attends(2) && config.states_width() == 192);
+}
+
+#[test]
+fn sizes_that_old_files_have_wrong_are_those_of_the_pipelines() {
+    let size = |version: &str, size: Value| {
+        let mut json = as_written_today();
+        json["_diffusers_version"] = json!(version);
+        json["sample_size"] = size;
+        unet(json).unwrap().sample_size
+    };
+    assert_eq!(size("0.2.2", json!(32)), Some([64, 64]));
+    assert_eq!(size("0.8.1", json!(96)), Some([96, 96]));
+    assert_eq!(size("0.8.1", json!([32, 32])), Some([32, 32]));
+    assert_eq!(size("0.9.0", json!(32)), Some([32, 32]));
+}
+
+#[test]
 fn presets_are_the_published_models() {
     let sd15 = Preset::Sd15.config().unwrap();
     assert_eq!(sd15.default_size(), Some([512, 512]));
@@ -169,7 +201,7 @@ fn presets_are_the_published_models() {
         (1024, 23, Activation::Gelu)
     );
     assert_eq!((0..4).map(|i| sd21.unet.head_dim(i)).collect::<Vec<_>>(), [64; 4]);
-    assert!(sd21.unet.use_linear_projection && sd21.unet.upcast_attention);
+    assert!(sd21.unet.use_linear_projection);
     assert!(sd21.scheduler.contains("v_prediction"));
 
     for preset in Preset::ALL {

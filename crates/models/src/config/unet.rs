@@ -1,4 +1,5 @@
-use super::{Activation, fields::Fields};
+use super::Activation;
+use super::fields::{Fields, truthy};
 use crate::Result;
 use serde_json::{Value, json};
 
@@ -24,6 +25,8 @@ pub struct UNetConfig {
     pub out_channels: usize,
     /// The levels' blocks on the way down, outermost first.
     pub down_blocks: Vec<Block>,
+    /// The block between the two ways, where there is one.
+    pub mid_block: Option<Block>,
     /// The levels' blocks on the way up, innermost first, as diffusers lists them.
     pub up_blocks: Vec<Block>,
     /// Channels of each level.
@@ -38,8 +41,6 @@ pub struct UNetConfig {
     pub transformer_layers_per_block: Vec<usize>,
     /// Whether transformers go in and out through linear layers rather than 1×1 convolutions.
     pub use_linear_projection: bool,
-    /// Whether attention scores need f32.
-    pub upcast_attention: bool,
     /// Groups of every group norm; they divide every level's channels.
     pub norm_num_groups: usize,
     /// Added to the variance in the residual blocks' and the last group norm.
@@ -54,45 +55,71 @@ pub struct UNetConfig {
     pub time_embed_dim: usize,
 }
 
-const DOWN: [(&str, Block); 2] =
-    [("CrossAttnDownBlock2D", Block::CrossAttention), ("DownBlock2D", Block::Plain)];
-const UP: [(&str, Block); 2] = [("CrossAttnUpBlock2D", Block::CrossAttention), ("UpBlock2D", Block::Plain)];
+/// Each also under the name that it once had.
+const DOWN: [(&str, Block); 4] = [
+    ("CrossAttnDownBlock2D", Block::CrossAttention),
+    ("DownBlock2D", Block::Plain),
+    ("UNetResCrossAttnDownBlock2D", Block::CrossAttention),
+    ("UNetResDownBlock2D", Block::Plain),
+];
+const UP: [(&str, Block); 4] = [
+    ("CrossAttnUpBlock2D", Block::CrossAttention),
+    ("UpBlock2D", Block::Plain),
+    ("UNetResCrossAttnUpBlock2D", Block::CrossAttention),
+    ("UNetResUpBlock2D", Block::Plain),
+];
+
+const MIDDLE: [(&str, Block); 2] =
+    [("UNetMidBlock2DCrossAttn", Block::CrossAttention), ("UNetMidBlock2D", Block::Plain)];
+
+/// Fields that change nothing that these blocks draw: training's, those of embeddings that have to be absent, those that
+/// blocks of other kinds read, and what diffusers' averaging of weights (`EMAModel`) leaves in the file.
+const INERT: [&str; 18] = [
+    "addition_embed_type_num_heads",
+    "addition_time_embed_dim",
+    "attention_type",
+    "collected_params",
+    "cross_attention_norm",
+    "decay",
+    "dropout",
+    "inv_gamma",
+    "mid_block_only_cross_attention",
+    "min_decay",
+    "optimization_step",
+    "power",
+    "projection_class_embeddings_input_dim",
+    "resnet_out_scale_factor",
+    "resnet_skip_time_act",
+    "upcast_attention",
+    "update_after_step",
+    "use_ema_warmup",
+];
 
 /// Fields that are understood at the value that Stable Diffusion 1 and 2 have, and no other.
-fn neutral() -> [(&'static str, Value); 28] {
+fn neutral() -> [(&'static str, Value); 16] {
     [
         ("addition_embed_type", json!(null)),
-        ("addition_time_embed_dim", json!(null)),
-        ("attention_type", json!("default")),
-        ("center_input_sample", json!(false)),
         ("class_embed_type", json!(null)),
-        ("class_embeddings_concat", json!(false)),
         ("conv_in_kernel", json!(3)),
         ("conv_out_kernel", json!(3)),
-        ("cross_attention_norm", json!(null)),
-        ("downsample_padding", json!(1)),
-        ("dual_cross_attention", json!(false)),
         ("encoder_hid_dim", json!(null)),
         ("encoder_hid_dim_type", json!(null)),
         ("mid_block_scale_factor", json!(1)),
-        ("mid_block_type", json!("UNetMidBlock2DCrossAttn")),
         // diffusers itself refuses any other value: the field's meaning was mixed up (its issue 2011).
         ("num_attention_heads", json!(null)),
         ("num_class_embeds", json!(null)),
-        ("projection_class_embeddings_input_dim", json!(null)),
-        ("resnet_out_scale_factor", json!(1)),
-        ("resnet_skip_time_act", json!(false)),
         ("resnet_time_scale_shift", json!("default")),
         ("reverse_transformer_layers_per_block", json!(null)),
         ("time_cond_proj_dim", json!(null)),
         ("time_embedding_act_fn", json!(null)),
         ("time_embedding_type", json!("positional")),
         ("timestep_post_act", json!(null)),
-        // Read by blocks of other kinds only.
-        ("mid_block_only_cross_attention", json!(null)),
-        ("only_cross_attention", json!(false)),
+        ("downsample_padding", json!(1)),
     ]
 }
+
+/// Switches that have to be off.
+const OFF: [&str; 3] = ["center_input_sample", "class_embeddings_concat", "dual_cross_attention"];
 
 impl UNetConfig {
     /// Added to the variance in the group norm before a transformer. No field: written into diffusers'
@@ -104,44 +131,45 @@ impl UNetConfig {
     /// Reads the configuration; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut f = Fields::parse(file, text)?;
-        f.class("_class_name", "UNet2DConditionModel")?;
-        // Dropout is training's; the heads belong to an additional embedding, which has to be absent.
-        f.inert(&["dropout", "addition_embed_type_num_heads"]);
+        f.inert(&INERT);
 
         let block_out_channels = f.counts("block_out_channels", &[320, 640, 1280, 1280])?;
         let levels = block_out_channels.len();
         for (field, value) in neutral() {
-            let by_level = json!(vec![&value; levels]);
-            match field {
-                "mid_block_only_cross_attention" => f.only(field, &[value, json!(false)])?,
-                "only_cross_attention" => f.only(field, &[value, by_level])?,
-                _ => f.only(field, &[value])?,
-            }
+            f.only(field, &[value])?;
         }
-        let time_embedding_dim: Option<usize> = f.get("time_embedding_dim", None)?;
+        for field in OFF {
+            f.off(field)?;
+        }
+        let middle: Option<Value> = f.get("mid_block_type", Some(json!(MIDDLE[0].0)))?;
+        let time_embed_dim = match f.get("time_embedding_dim", Value::Null)? {
+            // What Python's `or` passes over.
+            empty if !truthy(&empty) => 4 * block_out_channels[0],
+            given => f.of("time_embedding_dim", given)?,
+        };
 
         let config = Self {
-            sample_size: f.size("sample_size", None)?,
+            sample_size: sample_size(&mut f)?,
             in_channels: f.count("in_channels", 4)?,
             out_channels: f.count("out_channels", 4)?,
             down_blocks: f.words("down_block_types", &[DOWN[0].0, DOWN[0].0, DOWN[0].0, DOWN[1].0], &DOWN)?,
+            mid_block: middle.map(|word| f.look_up("mid_block_type", &word, &MIDDLE)).transpose()?,
             up_blocks: f.words("up_block_types", &[UP[1].0, UP[0].0, UP[0].0, UP[0].0], &UP)?,
-            layers_per_block: f.per_level("layers_per_block", 2, levels)?,
+            layers_per_block: f.per_level("layers_per_block", 2, levels, 1)?,
             // Under its historic name: the field has always held the number of heads, not their width.
-            num_attention_heads: f.per_level("attention_head_dim", 8, levels)?,
-            cross_attention_dim: f.per_level("cross_attention_dim", 1280, levels)?,
-            transformer_layers_per_block: f.per_level("transformer_layers_per_block", 1, levels)?,
-            use_linear_projection: f.get("use_linear_projection", false)?,
-            upcast_attention: f.get("upcast_attention", false)?,
+            num_attention_heads: f.per_level("attention_head_dim", 8, levels, 1)?,
+            cross_attention_dim: f.per_level("cross_attention_dim", 1280, levels, 1)?,
+            transformer_layers_per_block: f.per_level("transformer_layers_per_block", 1, levels, 0)?,
+            use_linear_projection: f.flag("use_linear_projection", false),
             norm_num_groups: f.count("norm_num_groups", 32)?,
-            norm_eps: f.positive("norm_eps", 1e-5)?,
+            norm_eps: f.epsilon("norm_eps", 1e-5)?,
             act_fn: Activation::diffusers(&mut f, "act_fn", "silu")?,
-            flip_sin_to_cos: f.get("flip_sin_to_cos", true)?,
+            flip_sin_to_cos: f.flag("flip_sin_to_cos", true),
             freq_shift: f.get("freq_shift", 0.0)?,
-            // Zero means the default, as in Python's `or`.
-            time_embed_dim: time_embedding_dim.filter(|d| *d > 0).unwrap_or(4 * block_out_channels[0]),
+            time_embed_dim,
             block_out_channels,
         };
+        config.check_only_cross_attention(&mut f)?;
         config.check(&f)?;
         f.finish()?;
         Ok(config)
@@ -164,6 +192,8 @@ impl UNetConfig {
         )?;
         f.check(channels[0].is_multiple_of(2), "block_out_channels", channels, "the first must be even")?;
         let frequencies = (channels[0] / 2) as f32;
+        let text = (0..levels).any(|level| self.attends(level));
+        f.check(text, "down_block_types", format!("{:?}", self.down_blocks), "no block attends to the text")?;
         f.check(self.freq_shift < frequencies, "freq_shift", self.freq_shift, "leaves no frequencies")?;
 
         let heads = &self.num_attention_heads;
@@ -182,11 +212,46 @@ impl UNetConfig {
         self.block_out_channels[level] / self.num_attention_heads[level]
     }
 
+    /// Width of the text states: those that attend to them agree on it, as [`ModelConfig`](super::ModelConfig) sees to.
+    pub fn states_width(&self) -> usize {
+        let level = (0..self.levels()).find(|&level| self.attends(level)).unwrap_or(0);
+        self.cross_attention_dim[level]
+    }
+
     /// Whether anything attends to the text with a level's numbers: its blocks, or the middle block with the last's.
     pub fn attends(&self, level: usize) -> bool {
         let last = self.levels() - 1;
-        level == last
+        (level == last && self.mid_block == Some(Block::CrossAttention))
             || self.down_blocks[level] == Block::CrossAttention
             || self.up_blocks[last - level] == Block::CrossAttention
+    }
+
+    /// Blocks without self-attention are not implemented; where a level has no attention the field says nothing.
+    fn check_only_cross_attention(&self, f: &mut Fields) -> Result<()> {
+        let (field, last) = ("only_cross_attention", self.levels() - 1);
+        let given = f.get(field, json!(false))?;
+        let each = match &given {
+            Value::Bool(all) => vec![*all; self.levels()],
+            Value::Array(each) if each.len() == self.levels() => each.iter().map(truthy).collect(),
+            _ => return f.check(false, field, given, "must be true or false, or one for each block"),
+        };
+        let attention = |level: usize| [self.down_blocks[level], self.up_blocks[last - level]];
+        match (0..=last).any(|level| each[level] && attention(level).contains(&Block::CrossAttention)) {
+            true => Err(f.unsupported(field, &given, "false")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Height and width. Before 0.9 diffusers wrote 32 into files whose models were trained at 64, and its pipelines take any
+/// number below that for 64.
+fn sample_size(f: &mut Fields) -> Result<Option<[usize; 2]>> {
+    let given: Value = f.get("sample_size", Value::Null)?;
+    let version: Value = f.get("_diffusers_version", Value::Null)?;
+    let mut parts = version.as_str().unwrap_or("1").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let old = parts.next() == Some(0) && parts.next().unwrap_or(0) < 9;
+    match given.as_u64() {
+        Some(1..64) if old => Ok(Some([64, 64])),
+        _ => f.size_of("sample_size", given),
     }
 }

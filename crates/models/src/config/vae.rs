@@ -19,19 +19,16 @@ pub struct VaeConfig {
     pub latent_channels: usize,
     /// Groups of every group norm; they divide every level's channels.
     pub norm_num_groups: usize,
-    /// Height and width that the model was trained on, in pixels.
-    pub sample_size: [usize; 2],
     /// Latents are multiplied by this after encoding and divided by it before decoding.
     pub scaling_factor: f32,
-    /// The model's own warning that its activations overflow f16.
-    pub force_upcast: bool,
-    /// Whether a 1×1 convolution follows the encoder.
-    pub use_quant_conv: bool,
     /// Whether a 1×1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
     /// Whether the middle block has attention (of one head).
     pub mid_block_add_attention: bool,
 }
+
+/// What tiles, encoders and arithmetic in halves would ask for, none of which is here.
+const INERT: [&str; 3] = ["force_upcast", "sample_size", "use_quant_conv"];
 
 impl VaeConfig {
     /// Added to the variance in group norms. No field: diffusers' `Encoder` and `Decoder` have it written in.
@@ -40,7 +37,7 @@ impl VaeConfig {
     /// Reads the configuration; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut f = Fields::parse(file, text)?;
-        f.class("_class_name", "AutoencoderKL")?;
+        f.inert(&INERT);
         let channels = f.counts("block_out_channels", &[64])?;
         for (field, block) in
             [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
@@ -57,16 +54,13 @@ impl VaeConfig {
         let config = Self {
             in_channels: f.count("in_channels", 3)?,
             out_channels: f.count("out_channels", 3)?,
-            layers_per_block: f.count("layers_per_block", 1)?,
+            layers_per_block: f.get("layers_per_block", 1)?,
             act_fn: Activation::diffusers(&mut f, "act_fn", "silu")?,
             latent_channels: f.count("latent_channels", 4)?,
             norm_num_groups: f.count("norm_num_groups", 32)?,
-            sample_size: f.size("sample_size", Some(32))?.unwrap_or([32, 32]),
-            scaling_factor: f.positive("scaling_factor", 0.18215)?,
-            force_upcast: f.get("force_upcast", true)?,
-            use_quant_conv: f.get("use_quant_conv", true)?,
-            use_post_quant_conv: f.get("use_post_quant_conv", true)?,
-            mid_block_add_attention: f.get("mid_block_add_attention", true)?,
+            scaling_factor: f.divisor("scaling_factor", 0.18215)?,
+            use_post_quant_conv: f.flag("use_post_quant_conv", true),
+            mid_block_add_attention: f.flag("mid_block_add_attention", true),
             block_out_channels: channels,
         };
 
@@ -99,16 +93,14 @@ mod tests {
         let config = parse("{}").unwrap();
         assert_eq!((config.in_channels, config.out_channels, config.latent_channels), (3, 3, 4));
         assert_eq!((&config.block_out_channels[..], config.layers_per_block), (&[64][..], 1));
-        assert_eq!((config.norm_num_groups, config.sample_size, config.factor()), (32, [32, 32], 1));
+        assert_eq!((config.norm_num_groups, config.factor()), (32, 1));
         assert_eq!((config.scaling_factor, config.act_fn), (0.18215, Activation::Silu));
-        assert!(config.force_upcast && config.use_quant_conv && config.use_post_quant_conv);
-        assert!(config.mid_block_add_attention);
+        assert!(config.use_post_quant_conv && config.mid_block_add_attention);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         for (text, part) in [
-            (r#"{"_class_name": "AutoencoderTiny"}"#, "_class_name is AutoencoderTiny"),
             (r#"{"block_out_channels": [64, 64]}"#, "down_block_types"),
             (
                 r#"{"block_out_channels": [48]}"#,

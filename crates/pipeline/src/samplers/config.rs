@@ -2,7 +2,7 @@
 //! defaults, and an error for what is not.
 
 use super::Sampler;
-use super::fields::{Fields, quote_infinities};
+use super::fields::Fields;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -125,7 +125,7 @@ pub enum SolverType {
 /// does not have keep a neutral value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerConfig {
-    /// The sampler, from `_class_name`.
+    /// The sampler.
     pub sampler: Sampler,
     /// Timesteps the model was trained with.
     pub num_train_timesteps: usize,
@@ -183,74 +183,19 @@ pub struct SchedulerConfig {
     pub original_inference_steps: usize,
     /// LCM: timesteps are multiplied by this in the boundary condition.
     pub timestep_scaling: f64,
-    /// The file as it was, for [`with_sampler`](Self::with_sampler).
-    fields: Map<String, Value>,
 }
 
 impl SchedulerConfig {
-    /// Reads the text of a `scheduler_config.json`.
+    /// What the class of a sampler makes of a file's fields. Fields that the class does not have say nothing.
     ///
-    /// Errors name the field and its value: an unknown class or field, a value out of its domain, and what is
-    /// not implemented (dynamic thresholding, learned variances, flow matching).
-    pub fn from_json(text: &str) -> Result<SchedulerConfig> {
-        let bad = |value: String, hint: &str| Error::Scheduler {
-            field: "the file".into(),
-            value,
-            hint: hint.into(),
-        };
-        match serde_json::from_str(&quote_infinities(text)) {
-            Ok(Value::Object(fields)) => Self::from_fields(fields),
-            Ok(other) => Err(bad(other.to_string(), "a JSON object was expected")),
-            Err(error) => Err(bad(error.to_string(), "the JSON cannot be read; download the file again")),
-        }
-    }
-
-    /// As `Class.from_config(config, use_karras_sigmas=…)` in diffusers: fields that both classes have are kept,
-    /// the others get the new class's defaults. With no `schedule` the file's own is kept.
-    ///
-    /// Errors where the sampler has no such noise schedule.
-    pub fn with_sampler(&self, sampler: Sampler, schedule: Option<Schedule>) -> Result<SchedulerConfig> {
-        let mut fields = self.fields.clone();
-        fields.insert("_class_name".into(), sampler.class_name().into());
-        if let Some(schedule) = schedule {
-            if schedule != Schedule::Discrete && !sampler.has_schedules() {
-                return Err(Error::Sampler(format!(
-                    "sampler {sampler} has no {schedule} scheduler: use --scheduler discrete, or one of the samplers \
-                     dpm++2m, euler, heun, lms, unipc"
-                )));
-            }
-            for (name, which) in SCHEDULE_FLAGS {
-                fields.insert(name.into(), (schedule == which).into());
-            }
-        }
-        Self::from_fields(fields)
-    }
-
-    /// The two changes that diffusers' Stable Diffusion pipelines make to the configuration of a folder that they
-    /// load: `steps_offset` becomes 1, and `clip_sample` is turned off (pipeline_stable_diffusion.py).
-    pub fn as_stable_diffusion_loads_it(mut self) -> SchedulerConfig {
-        self.steps_offset = 1;
-        self.clip_sample = None;
-        for (name, value) in [("steps_offset", Value::from(1)), ("clip_sample", Value::from(false))] {
-            if let Some(field) = self.fields.get_mut(name) {
-                *field = value;
-            }
-        }
-        self
-    }
-
-    fn from_fields(mut fields: Map<String, Value>) -> Result<SchedulerConfig> {
-        if let Some(Value::Array(defaulted)) = fields.remove("_use_default_values") {
-            defaulted.iter().filter_map(Value::as_str).for_each(|name| {
-                fields.remove(name);
-            });
-        }
-        let f = Fields::new(&fields)?;
-        let sampler = f.sampler;
+    /// Errors name the field and its value: a field that no class has, a value out of its domain, and what is not
+    /// implemented (dynamic thresholding, learned variances, flow matching).
+    pub(super) fn of(sampler: Sampler, fields: &Map<String, Value>) -> Result<SchedulerConfig> {
+        let f = Fields::new(sampler, fields)?;
         let karras_family = sampler.has_schedules();
         let leading_by_default = matches!(sampler, Sampler::Ddim | Sampler::Pndm | Sampler::Lcm);
         let newer_betas = matches!(sampler, Sampler::Heun | Sampler::Lcm);
-        let clips = f.bool("clip_sample", sampler == Sampler::Ddim)?;
+        let clips = f.flag("clip_sample", sampler == Sampler::Ddim);
         let clip_range = f.number("clip_sample_range", 1.0)?;
         let config = SchedulerConfig {
             sampler,
@@ -268,7 +213,7 @@ impl SchedulerConfig {
                 ][..if sampler == Sampler::Heun { 4 } else { 3 }],
             )?,
             trained_betas: f.betas()?,
-            rescale_betas_zero_snr: f.bool("rescale_betas_zero_snr", false)?,
+            rescale_betas_zero_snr: f.flag("rescale_betas_zero_snr", false),
             prediction_type: f.one_of("prediction_type", "epsilon", f.predictions())?,
             timestep_spacing: f.one_of(
                 "timestep_spacing",
@@ -279,11 +224,11 @@ impl SchedulerConfig {
                     ("trailing", Spacing::Trailing),
                 ],
             )?,
-            steps_offset: f.integer("steps_offset", 0)?,
+            steps_offset: f.steps_offset()?,
             clip_sample: clips.then_some(clip_range),
-            set_alpha_to_one: f.bool("set_alpha_to_one", sampler != Sampler::Pndm)?,
-            skip_prk_steps: f.bool("skip_prk_steps", false)?,
-            solver_order: f.count("solver_order", 2, 1)?,
+            set_alpha_to_one: f.flag("set_alpha_to_one", sampler != Sampler::Pndm),
+            skip_prk_steps: f.flag("skip_prk_steps", false),
+            solver_order: f.solver_order()?,
             algorithm_type: f.one_of(
                 "algorithm_type",
                 "dpmsolver++",
@@ -292,11 +237,13 @@ impl SchedulerConfig {
                     ("dpmsolver++", Algorithm::DpmSolverPlusPlus),
                     ("sde-dpmsolver", Algorithm::SdeDpmSolver),
                     ("sde-dpmsolver++", Algorithm::SdeDpmSolverPlusPlus),
+                    // Another solver's, which diffusers puts this one's own in the place of.
+                    ("deis", Algorithm::DpmSolverPlusPlus),
                 ],
             )?,
             solver_type: f.solver_type()?,
-            lower_order_final: f.bool("lower_order_final", true)?,
-            euler_at_final: f.bool("euler_at_final", false)?,
+            lower_order_final: f.flag("lower_order_final", true),
+            euler_at_final: f.flag("euler_at_final", false),
             schedule: f.schedule()?,
             final_sigmas: f.one_of(
                 "final_sigmas_type",
@@ -313,19 +260,14 @@ impl SchedulerConfig {
                 "linear",
                 &[("linear", false), ("log_linear", true)],
             )?,
-            continuous_timesteps: f.one_of(
-                "timestep_type",
-                "discrete",
-                &[("discrete", false), ("continuous", true)],
-            )?,
-            predict_x0: f.bool("predict_x0", true)?,
+            continuous_timesteps: f.is("timestep_type", "continuous"),
+            predict_x0: f.flag("predict_x0", true),
             disable_corrector: f.counts("disable_corrector")?,
             original_inference_steps: f.count("original_inference_steps", 50, 1)?,
             timestep_scaling: f.number("timestep_scaling", 10.0)?,
-            fields: Map::new(),
         };
         config.check()?;
-        Ok(SchedulerConfig { fields, ..config })
+        Ok(config)
     }
 
     /// What single fields cannot show.
@@ -333,13 +275,8 @@ impl SchedulerConfig {
         let unsupported = |field: &str, value: String, hint: &str| {
             Err(Error::Scheduler { field: field.into(), value, hint: hint.into() })
         };
-        let max_order = if self.sampler == Sampler::UniPc { 4 } else { 3 };
-        if self.solver_order > max_order {
-            return unsupported(
-                "solver_order",
-                self.solver_order.to_string(),
-                "the highest order is 3 (UniPC: 4)",
-            );
+        if self.solver_order > 4 {
+            return unsupported("solver_order", self.solver_order.to_string(), "the highest order is 4");
         }
         let in_noise = matches!(self.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
         if in_noise && self.final_sigmas == FinalSigma::Zero {
@@ -362,10 +299,10 @@ impl SchedulerConfig {
     }
 }
 
-/// The flags that choose a noise schedule in a file.
+/// The flags that choose a noise schedule in a file, the one that wins first.
 pub(super) const SCHEDULE_FLAGS: [(&str, Schedule); 4] = [
     ("use_karras_sigmas", Schedule::Karras),
+    ("use_lu_lambdas", Schedule::Lu),
     ("use_exponential_sigmas", Schedule::Exponential),
     ("use_beta_sigmas", Schedule::Beta),
-    ("use_lu_lambdas", Schedule::Lu),
 ];

@@ -4,7 +4,6 @@ use super::Sampler;
 use super::config::{Prediction, SCHEDULE_FLAGS, Schedule, SolverType};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
-use std::str::FromStr;
 
 /// Fields that every implemented class has.
 const COMMON: &[&str] = &[
@@ -56,16 +55,20 @@ fn own_fields(sampler: Sampler) -> Vec<&'static [&'static str]> {
     }
 }
 
-/// Fields without effect unless another field turns them on, and fields of other classes that say nothing here.
-const HARMLESS: &[&str] = &[
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "flow_shift",
-    "time_shift_type",
-    "sigma_min",
-    "sigma_max",
-    "variance_type",
+/// Fields of diffusers' other scheduler classes, from 0.2 to 0.42, and those of these classes that do nothing by
+/// themselves: they say nothing to a class that has not got them.
+#[rustfmt::skip]
+const FOREIGN: &[&str] = &[
+    "alpha_cum_end", "alpha_cum_start", "base_image_seq_len", "base_shift", "beta_max", "beta_min", "clip_denoised",
+    "correct_steps", "corrector_order", "dynamic_thresholding_ratio", "eta", "flow_shift", "gamma_cum_end",
+    "gamma_cum_start", "invert_sigmas", "masking_schedule", "max_image_seq_len", "max_shift", "noise_sampler_seed",
+    "predictor_order", "rho", "s", "s_churn", "s_max", "s_min", "s_noise", "sample_max_value", "sampling_eps",
+    "scale_factors", "scaler", "set_alpha_to_zero", "shift", "sigma_data", "sigma_max", "sigma_min", "sigma_schedule",
+    "snr", "snr_shift_scale", "stochastic_sampling", "tau_func", "tensor_format", "time_shift_type", "timestep_values",
+    "upscale_mode", "variance_type",
 ];
+
+const NOT_LATENT: &str = "not implemented for latent diffusion; remove it";
 
 /// A configuration's fields as its class sees them.
 pub(super) struct Fields<'a> {
@@ -74,28 +77,30 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Finds the class, and refuses fields that no implemented class knows and values that none implements.
-    pub(super) fn new(map: &'a Map<String, Value>) -> Result<Fields<'a>> {
-        let class = map.get("_class_name").unwrap_or(&Value::Null);
-        let found = Sampler::ALL.into_iter().find(|s| class.as_str() == Some(s.class_name()));
-        let sampler = found.ok_or_else(|| {
-            let known = Sampler::ALL.map(Sampler::class_name).join(", ");
-            unsupported("_class_name", class, &format!("choose one of {known}"))
-        })?;
+    /// Refuses fields that no class knows and values that none implements.
+    pub(super) fn new(sampler: Sampler, map: &'a Map<String, Value>) -> Result<Fields<'a>> {
         let fields = Fields { map, sampler };
         let of_any = |name: &str| Sampler::ALL.into_iter().any(|s| own_fields(s).concat().contains(&name));
         for (name, value) in map {
-            let known = COMMON.contains(&name.as_str()) || HARMLESS.contains(&name.as_str()) || of_any(name);
-            if !known && !name.starts_with('_') && !is_neutral(value) {
+            let known = COMMON.contains(&name.as_str()) || FOREIGN.contains(&name.as_str()) || of_any(name);
+            if name == "predict_epsilon" {
+                // Its successor, where there is one, is what counts.
+                if value == &Value::Bool(false) && !map.contains_key("prediction_type") {
+                    return Err(unsupported(name, value, "write prediction_type, its successor, instead"));
+                }
+            } else if !known && !name.starts_with('_') && !is_neutral(value) {
                 return Err(unsupported(name, value, "no implemented scheduler has this field; remove it"));
             }
         }
-        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting", "solver_p", "shift_terminal"]
-        {
+        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting"] {
             match fields.get(name) {
-                Some(value) if !is_neutral(value) => {
-                    return Err(unsupported(name, value, "not implemented for latent diffusion; remove it"));
-                }
+                Some(value) if truthy(value) => return Err(unsupported(name, value, NOT_LATENT)),
+                _ => {}
+            }
+        }
+        for name in ["solver_p", "shift_terminal"] {
+            match fields.get(name) {
+                Some(value) if !value.is_null() => return Err(unsupported(name, value, NOT_LATENT)),
                 _ => {}
             }
         }
@@ -109,19 +114,26 @@ impl<'a> Fields<'a> {
 
     /// The field's value, where the class has such a field.
     fn get(&self, name: &str) -> Option<&'a Value> {
-        let own =
-            COMMON.contains(&name) || own_fields(self.sampler).iter().any(|group| group.contains(&name));
-        self.map.get(name).filter(|_| own)
+        let own = own_fields(self.sampler).iter().any(|group| group.contains(&name));
+        // LCM has a spacing of its own.
+        let common = COMMON.contains(&name) && (self.sampler, name) != (Sampler::Lcm, "timestep_spacing");
+        self.map.get(name).filter(|_| own || common)
     }
 
-    pub(super) fn bool(&self, name: &str, default: bool) -> Result<bool> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(false),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| unsupported(name, value, "true or false was expected"))
-            }
-        }
+    /// A switch, as Python's `if` takes what is written there.
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+        self.get(name).map_or(default, truthy)
+    }
+
+    /// Whether a field, where anything else is passed over, is this word.
+    pub(super) fn is(&self, name: &str, word: &str) -> bool {
+        self.get(name).and_then(Value::as_str) == Some(word)
+    }
+
+    /// DPM-Solver goes to order 3 and takes what is above for it.
+    pub(super) fn solver_order(&self) -> Result<usize> {
+        let order = self.count("solver_order", 2, 1)?;
+        Ok(if self.sampler == Sampler::DpmSolver { order.min(3) } else { order })
     }
 
     pub(super) fn number(&self, name: &str, default: f64) -> Result<f64> {
@@ -142,10 +154,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn integer(&self, name: &str, default: i64) -> Result<i64> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => value.as_i64().ok_or_else(|| unsupported(name, value, "an integer was expected")),
+    /// Null, which is what old files have for none, is none.
+    pub(super) fn steps_offset(&self) -> Result<i64> {
+        match self.get("steps_offset") {
+            None | Some(Value::Null) => Ok(0),
+            Some(value) => {
+                value.as_i64().ok_or_else(|| unsupported("steps_offset", value, "an integer was expected"))
+            }
         }
     }
 
@@ -217,27 +232,35 @@ impl<'a> Fields<'a> {
         )
     }
 
+    /// The formula that is switched on. diffusers adds three of the switches up, so that they have to be numbers; the
+    /// fourth comes second where two are on.
     pub(super) fn schedule(&self) -> Result<Schedule> {
-        let mut chosen = Schedule::Discrete;
+        let mut chosen = Vec::new();
         for (name, schedule) in SCHEDULE_FLAGS {
-            if self.bool(name, false)? {
-                if chosen != Schedule::Discrete {
-                    return Err(unsupported(
-                        name,
-                        &Value::Bool(true),
-                        "only one noise schedule can be chosen",
-                    ));
+            let value = self.get(name).unwrap_or(&Value::Null);
+            let sound = matches!(value, Value::Null | Value::Bool(_) | Value::Number(_));
+            if !sound && schedule != Schedule::Lu {
+                return Err(unsupported(name, value, "true or false was expected"));
+            }
+            if truthy(value) {
+                let summed = chosen.iter().any(|other| *other != Schedule::Lu);
+                if summed && schedule != Schedule::Lu {
+                    return Err(unsupported(name, value, "only one noise schedule can be chosen"));
                 }
-                chosen = schedule;
+                chosen.push(schedule);
             }
         }
-        Ok(chosen)
+        Ok(chosen.first().copied().unwrap_or_default())
     }
 }
 
-/// Infinities are written as strings in diffusers' files, since JSON has none.
+/// What [`quote_infinities`] has quoted is a number, no other string.
 fn to_number(value: &Value) -> Option<f64> {
-    value.as_f64().or_else(|| f64::from_str(value.as_str()?).ok()).filter(|n| !n.is_nan())
+    match value.as_str() {
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        _ => value.as_f64(),
+    }
 }
 
 /// JSON without the literals `Infinity`, `-Infinity` and `NaN`, which JSON does not have but Python's writer does:
@@ -265,6 +288,18 @@ pub(super) fn quote_infinities(text: &str) -> String {
         rest = &rest[length..];
     }
     quoted
+}
+
+/// As Python's `if` takes a value.
+pub(super) fn truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
 }
 
 fn is_neutral(value: &Value) -> bool {

@@ -13,6 +13,7 @@ mod ddim;
 mod dpm_solver;
 mod euler;
 mod fields;
+mod file;
 mod heun;
 mod lcm;
 mod linear;
@@ -27,6 +28,7 @@ mod unipc;
 pub use config::{
     Algorithm, BetaSchedule, FinalSigma, Prediction, Schedule, SchedulerConfig, SolverType, Spacing,
 };
+pub use file::SchedulerFile;
 pub use linear::{Coefs, Lin};
 pub use names::Sampler;
 pub use schedule::alphas_cumprod;

@@ -1,0 +1,33 @@
+/// Fields that any model's file may have, since transformers' `PretrainedConfig` (4) and `PreTrainedConfig` (5) write
+/// them, with what they hold of text generation: none of them changes what CLIP's text transformer computes.
+#[rustfmt::skip]
+pub(super) const INERT: [&str; 110] = [
+    "add_cross_attention", "architectures", "assistant_confidence_threshold", "assistant_early_exit",
+    "assistant_lookbehind", "attn_implementation", "auto_map", "bad_words_ids",
+    "begin_suppress_tokens", "cache_config", "cache_dir", "cache_implementation",
+    "chunk_size_feed_forward", "commit_message", "compile_config", "constraints",
+    "cross_attention_hidden_size", "decoder_start_token_id", "disable_compile", "diversity_penalty",
+    "do_sample", "dola_layers", "dtype", "early_stopping",
+    "encoder_no_repeat_ngram_size", "encoder_repetition_penalty", "epsilon_cutoff", "eta_cutoff",
+    "experts_implementation", "exponential_decay_length_penalty", "finetuning_task", "force_download",
+    "force_word_ids", "force_words_ids", "forced_bos_token_id", "forced_decoder_ids",
+    "forced_eos_token_id", "generation_kwargs", "gradient_checkpointing", "guidance_scale",
+    "id2label", "is_decoder", "is_encoder_decoder", "label2id",
+    "length_penalty", "local_files_only", "low_memory", "max_length",
+    "max_matching_ngram_size", "max_new_tokens", "max_time", "min_length",
+    "min_new_tokens", "min_p", "name_or_path", "no_repeat_ngram_size",
+    "num_assistant_tokens", "num_assistant_tokens_schedule", "num_beam_groups", "num_beams",
+    "num_labels", "num_return_sequences", "output_attentions", "output_hidden_states",
+    "output_logits", "output_scores", "penalty_alpha", "prefill_chunk_size",
+    "prefix", "problem_type", "prompt_lookup_num_tokens", "proxies",
+    "pruned_heads", "remove_invalid_values", "renormalize_logits", "repetition_penalty",
+    "resume_download", "return_dict", "return_dict_in_generate", "return_legacy_cache",
+    "return_unused_kwargs", "revision", "sep_token_id", "sequence_bias",
+    "stop_strings", "subfolder", "suppress_tokens", "target_lookbehind",
+    "task_specific_params", "temperature", "tf_legacy_loss", "tie_encoder_decoder",
+    "tie_last_hidden_states", "tie_word_embeddings", "token", "token_healing",
+    "tokenizer_class", "top_k", "top_p", "torch_dtype",
+    "torchscript", "transformers_version", "trust_remote_code", "typical_p",
+    "use_auth_token", "use_bfloat16", "use_cache", "use_return_dict",
+    "watermarking_config", "xla_device",
+];

@@ -1,0 +1,116 @@
+//! What lies where `-m` points, told by its name where it is no folder in the diffusers layout.
+
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Refuses what cannot be a model folder; whether it is a sound one its files will show.
+pub(crate) fn check(place: &Path) -> Result<()> {
+    let found = match () {
+        () if place.join("model_index.json").exists() => return Ok(()),
+        () if place.is_dir() => of_folder(place),
+        () if place.exists() => of_file(place, place),
+        () => Some(
+            "no such folder; -m takes a model folder in the diffusers layout, owner/name of a model on the Hugging Face \
+             hub, or synthetic:sd15"
+                .into(),
+        ),
+    };
+    found.map_or(Ok(()), |what| Err(Error::Model(format!("{}: {what}", place.display()))))
+}
+
+/// What a file is. `name` is what it is called in the way out.
+fn of_file(file: &Path, name: &Path) -> Option<String> {
+    let ending = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let kind = match ending.as_str() {
+        "safetensors" | "ckpt" | "pt" | "pth" | "bin" => {
+            let (name, folder) = (name.display(), file.file_stem().unwrap_or_default().to_string_lossy());
+            return Some(format!(
+                "a file, and models are read from folders in the diffusers layout; convert a checkpoint of a single file \
+                 in Python: diffusers.StableDiffusionPipeline.from_single_file(\"{name}\").save_pretrained(\"{folder}\")"
+            ));
+        }
+        "gguf" => "a file in GGUF, which is not read",
+        "onnx" => "a file in ONNX, which is not read",
+        _ if file != name => return None,
+        _ => "a file",
+    };
+    Some(format!("{kind}: models are read from folders in the diffusers layout, with weights in .safetensors"))
+}
+
+/// What a folder without an index is.
+fn of_folder(folder: &Path) -> Option<String> {
+    let mut entries: Vec<PathBuf> =
+        folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries.sort();
+    let missing = "there is no model_index.json, with which a folder in the diffusers layout begins";
+    let has = |name: &str| folder.join(name).exists();
+    if entries.is_empty() {
+        return Some(format!("an empty folder: {missing}"));
+    }
+    if has("transformer") {
+        return Some(format!(
+            "{missing}; what is in transformer/ is a diffusion transformer, and only Stable Diffusion 1 and 2, with a \
+             unet/, are drawn with"
+        ));
+    }
+    if has("config.json") || has("scheduler_config.json") || has("tokenizer_config.json") {
+        let whole = folder.parent().filter(|up| up.join("model_index.json").exists());
+        let way_out = match whole {
+            Some(up) => format!("give {}", up.display()),
+            None => "give the folder that it belongs to".into(),
+        };
+        return Some(format!("one component, not a whole model: {missing}; {way_out}"));
+    }
+    if has("unet") || has("vae") {
+        return None;
+    }
+    let file = entries.iter().find_map(|file| of_file(file, file).map(|what| (file.file_name(), what)));
+    Some(match file {
+        Some((name, what)) => format!("{missing}; {} is {what}", name.unwrap_or_default().display()),
+        None => format!("not a model: {missing}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_is_no_model_folder_is_called_what_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |path: &str| home.path().join(path);
+        let put = |path: &str| {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), "").unwrap();
+        };
+        let files = [
+            "photo.safetensors", "old.CKPT", "q4.gguf", "net.onnx", "notes.txt", "single/v1-5.safetensors",
+            "onnx/model.onnx", "flux/transformer/config.json", "whole/model_index.json", "whole/unet/config.json",
+            "part/config.json", "pictures/cat.png", "half/unet/config.json",
+        ];
+        files.iter().for_each(|file| put(file));
+        fs::create_dir(at("empty")).unwrap();
+        for (place, parts) in [
+            ("photo.safetensors", &["photo.safetensors: a file", "from_single_file(", "save_pretrained(\"photo\")"][..]),
+            ("old.CKPT", &["a file", "from_single_file("]),
+            ("q4.gguf", &["GGUF"]),
+            ("net.onnx", &["ONNX"]),
+            ("notes.txt", &["a file", "folders in the diffusers layout"]),
+            ("single", &["model_index.json", "v1-5.safetensors is a file", "from_single_file("]),
+            ("onnx", &["model.onnx is a file in ONNX"]),
+            ("flux", &["transformer/", "unet/"]),
+            ("whole/unet", &["one component", "give", "whole"]),
+            ("part", &["one component", "the folder that it belongs to"]),
+            ("pictures", &["not a model", "model_index.json"]),
+            ("empty", &["an empty folder", "model_index.json"]),
+            ("nothing", &["no such folder"]),
+        ] {
+            let message = check(&at(place)).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| message.contains(part)) && !message.contains('\n'), "{place}: {message}");
+        }
+        check(&at("whole")).unwrap();
+        // Its missing index is named when it is read.
+        check(&at("half")).unwrap();
+    }
+}

@@ -1,0 +1,190 @@
+//! A model's own scheduler: the class that its folder names, whether or not it is implemented here, and the fields of
+//! its `scheduler_config.json`, from which any sampler may be set up.
+
+use super::config::SCHEDULE_FLAGS;
+use super::fields::quote_infinities;
+use super::{Sampler, Schedule, SchedulerConfig};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+
+/// A class, and a file's fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchedulerFile {
+    class: String,
+    fields: Map<String, Value>,
+    /// Whether a Stable Diffusion pipeline loaded it.
+    loaded: bool,
+}
+
+/// Classes that are not implemented, whose models were trained on betas as those of the implemented ones, each with the
+/// sampler that comes nearest.
+const NEAREST: [(&str, Sampler); 13] = [
+    ("DDIMInverseScheduler", Sampler::Ddim),
+    ("DDIMParallelScheduler", Sampler::Ddim),
+    ("DDPMParallelScheduler", Sampler::Ddim),
+    ("DDPMScheduler", Sampler::Ddim),
+    ("DEISMultistepScheduler", Sampler::DpmSolver),
+    ("DPMSolverMultistepInverseScheduler", Sampler::DpmSolver),
+    ("DPMSolverSDEScheduler", Sampler::DpmSolver),
+    ("DPMSolverSinglestepScheduler", Sampler::DpmSolver),
+    ("KDPM2AncestralDiscreteScheduler", Sampler::EulerAncestral),
+    ("KDPM2DiscreteScheduler", Sampler::Heun),
+    ("RePaintScheduler", Sampler::Ddim),
+    ("SASolverScheduler", Sampler::UniPc),
+    ("TCDScheduler", Sampler::Lcm),
+];
+
+/// Fields of which one tells that a model was trained on betas.
+const BETAS: [&str; 4] = ["beta_start", "beta_end", "beta_schedule", "trained_betas"];
+
+impl SchedulerFile {
+    /// Reads the text of a `scheduler_config.json`. The class is the one that the folder's index names: diffusers loads
+    /// that one with the file's fields, whatever the file calls itself.
+    pub fn new(class: &str, text: &str) -> Result<SchedulerFile> {
+        let mut fields = parse(text)?;
+        if let Some(Value::Array(defaulted)) = fields.remove("_use_default_values") {
+            defaulted.iter().filter_map(Value::as_str).for_each(|name| {
+                fields.remove(name);
+            });
+        }
+        settle(class, &mut fields);
+        Ok(SchedulerFile { class: class.into(), fields, loaded: false })
+    }
+
+    /// Reads a file that stands by itself, which names its own class.
+    pub fn alone(text: &str) -> Result<SchedulerFile> {
+        match parse(text)?.get("_class_name").and_then(Value::as_str) {
+            Some(class) => Self::new(class, text),
+            None => Err(bad("_class_name", "null".into(), "a scheduler's class was expected")),
+        }
+    }
+
+    /// The class of diffusers.
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// What the model predicts, in the words of the file.
+    pub fn prediction_type(&self) -> &str {
+        self.fields.get("prediction_type").and_then(Value::as_str).unwrap_or("epsilon")
+    }
+
+    /// The two changes that diffusers' Stable Diffusion pipelines make to the configuration of a folder that they
+    /// load: `steps_offset` becomes 1, and `clip_sample` is turned off where it is true, not where it only counts as
+    /// that (pipeline_stable_diffusion.py).
+    pub fn as_stable_diffusion_loads_it(mut self) -> SchedulerFile {
+        if let Some(offset) = self.fields.get_mut("steps_offset") {
+            *offset = 1.into();
+        }
+        if let Some(clip @ Value::Bool(true)) = self.fields.get_mut("clip_sample") {
+            *clip = false.into();
+        }
+        self.loaded = true;
+        self
+    }
+
+    /// The class's own sampler.
+    ///
+    /// Errors where there is none here, and say which to take in its place; and as
+    /// [`with_sampler`](Self::with_sampler) does.
+    pub fn own(&self) -> Result<SchedulerConfig> {
+        let Some(sampler) = self.sampler() else {
+            let (class, nearest) = (&self.class, self.nearest()?);
+            return Err(Error::Sampler(format!(
+                "the model's own scheduler, {class}, is not implemented: give --sampler {nearest}, which comes nearest, \
+                 or another of {}",
+                Sampler::ALL.map(|s| s.to_string()).join(", ")
+            )));
+        };
+        let mut config = SchedulerConfig::of(sampler, &self.fields)?;
+        if self.loaded {
+            config.steps_offset = 1;
+            config.clip_sample = config.clip_sample.filter(|_| self.fields.contains_key("clip_sample"));
+        }
+        Ok(config)
+    }
+
+    /// As `Class.from_config(config, use_karras_sigmas=…)` in diffusers: fields that both classes have are kept,
+    /// the others get the new class's defaults. With no `sampler` or `schedule` the file's own is kept.
+    ///
+    /// Errors where the sampler has no such noise schedule, and name the field and its value where one is not
+    /// implemented.
+    pub fn with_sampler(
+        &self,
+        sampler: Option<Sampler>,
+        schedule: Option<Schedule>,
+    ) -> Result<SchedulerConfig> {
+        let Some(sampler) = sampler.or(self.sampler()) else { return self.own() };
+        if self.sampler().is_none() {
+            self.nearest()?;
+        }
+        let mut fields = self.fields.clone();
+        if let Some(schedule) = schedule {
+            if schedule != Schedule::Discrete && !sampler.has_schedules() {
+                return Err(Error::Sampler(format!(
+                    "sampler {sampler} has no {schedule} scheduler: use --scheduler discrete, or one of the samplers \
+                     dpm++2m, euler, heun, lms, unipc"
+                )));
+            }
+            for (name, which) in SCHEDULE_FLAGS {
+                fields.insert(name.into(), (schedule == which).into());
+            }
+        }
+        SchedulerConfig::of(sampler, &fields)
+    }
+
+    /// The class's own sampler, where it is implemented, or the one that comes nearest.
+    ///
+    /// Errors where the model was not trained on betas: every sampler here would make noise of it.
+    pub fn nearest(&self) -> Result<Sampler> {
+        let known = NEAREST.iter().find(|(class, _)| *class == self.class).map(|(_, sampler)| *sampler);
+        let betas = BETAS.iter().any(|name| self.fields.get(*name).is_some_and(|v| !v.is_null()));
+        self.sampler().or(known).or(betas.then_some(Sampler::Euler)).ok_or_else(|| {
+            Error::Sampler(format!(
+                "the model's own scheduler, {}, is not implemented, and no --sampler can stand in for it: they are for \
+                 models that were trained on betas, of which scheduler_config.json has none",
+                self.class
+            ))
+        })
+    }
+
+    fn sampler(&self) -> Option<Sampler> {
+        Sampler::ALL.into_iter().find(|sampler| sampler.class_name() == self.class)
+    }
+}
+
+fn parse(text: &str) -> Result<Map<String, Value>> {
+    match serde_json::from_str(&quote_infinities(text)) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(other) => Err(bad("the file", other.to_string(), "a JSON object was expected")),
+        Err(error) => {
+            Err(bad("the file", error.to_string(), "the JSON cannot be read; download the file again"))
+        }
+    }
+}
+
+fn bad(field: &str, value: String, hint: &str) -> Error {
+    Error::Scheduler { field: field.into(), value, hint: hint.into() }
+}
+
+/// Some classes put a value of their own in the place of one that is another solver's, and that is then what further
+/// classes are set up with.
+fn settle(class: &str, fields: &mut Map<String, Value>) {
+    let mut replace = |field: &str, others: &[&str], own: &str| {
+        if let Some(value) = fields.get_mut(field).filter(|v| v.as_str().is_some_and(|v| others.contains(&v))) {
+            *value = own.into();
+        }
+    };
+    match class {
+        "DEISMultistepScheduler" => {
+            replace("algorithm_type", &["dpmsolver", "dpmsolver++"], "deis");
+            replace("solver_type", &["midpoint", "heun", "bh1", "bh2"], "logrho");
+        }
+        "UniPCMultistepScheduler" => replace("solver_type", &["midpoint", "heun", "logrho"], "bh2"),
+        _ if class.starts_with("DPMSolver") => {
+            replace("algorithm_type", &["deis"], "dpmsolver++");
+            replace("solver_type", &["logrho", "bh1", "bh2"], "midpoint");
+        }
+        _ => {}
+    }
+}
