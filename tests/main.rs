@@ -21,6 +21,9 @@ mod trajectories;
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
 
+/// Words that were added to a model: text states as diffusers has them.
+mod words;
+
 /// The built-in model: its pictures are those of diffusers.
 mod builtin;
 

@@ -117,7 +117,11 @@ fn the_next_run_goes_on_with_what_a_broken_download_left() {
     at.server.change(|state| drop(state.drops.insert(UNET.into(), vec![100_000, 0, 0, 0, 0, 0])));
     at.fails(&["cannot reach http://127.0.0.1", "owner/tiny", "what came is kept", "-m FOLDER"]);
     assert!(at.blobs().iter().any(|blob| blob.ends_with(".incomplete")), "{:?}", at.blobs());
-    at.folder.fails(1, &["inspect", "owner/tiny", "--offline"], &["not in the cache", "--offline"]);
+    at.folder.fails(
+        1,
+        &["inspect", "owner/tiny", "--offline"],
+        &["not to be had from the cache", "revision main is not there", "--offline"],
+    );
     at.server.asked();
     at.server.change(|state| state.drops.clear());
     at.drawn();
@@ -178,7 +182,11 @@ fn what_the_hub_refuses_is_told_with_the_way_out() {
     let args = ["generate", "a cat", "--backend", "cpu", "-m", "owner/tiny"];
     folder.fails(1, &args, &["cannot reach http://127.0.0.1:1", "model_index.json", "-m FOLDER"]);
     let folder = folder.with("HF_HUB_OFFLINE", "1");
-    folder.fails(1, &args, &["owner/tiny is not in the cache", "HF_HUB_OFFLINE"]);
+    folder.fails(
+        1,
+        &args,
+        &["owner/tiny is not to be had from the cache", "nothing of it", "HF_HUB_OFFLINE"],
+    );
 }
 
 #[test]
@@ -199,4 +207,104 @@ fn a_folder_of_the_same_name_wins() {
     at.fails(&["owner/tiny/model_index.json"]);
     assert!(at.server.asked().is_empty());
     calotype(at.folder.path()).args(["inspect", "owner/tiny"]).assert().code(1);
+}
+
+#[test]
+fn a_mirror_that_sends_elsewhere_is_followed_without_the_token() {
+    for status in [301, 302, 303, 307, 308] {
+        let mut at = Setting::new();
+        let mirror = Server::new();
+        let there = at.server.endpoint();
+        mirror.change(|state| state.elsewhere = Some((status, there)));
+        at.folder = at.folder.with("HF_ENDPOINT", mirror.endpoint() + "/").with("HF_TOKEN", "hf_secret");
+        at.folder.run(&["inspect", "owner/tiny"]);
+        assert!(mirror.asked().iter().all(|asked| asked.token.is_some()), "{status}");
+        let asked = at.server.asked();
+        assert!(!asked.is_empty() && asked.iter().all(|asked| asked.token.is_none()), "{status}");
+    }
+}
+
+#[test]
+fn any_etag_names_a_blob() {
+    for mark in ["-1", ":gzip", "/part==", " (2)"] {
+        let at = Setting::new();
+        at.server.change(|state| state.mark = mark);
+        at.folder.run(&["inspect", "owner/tiny"]);
+        at.folder.run(&["inspect", "owner/tiny", "--offline"]);
+        let file = at.cache().join("snapshots").join(COMMIT).join(UNET);
+        assert_eq!(fs::read(file).unwrap(), fs::read(Path::new(&tiny()).join(UNET)).unwrap(), "{mark}");
+    }
+}
+
+/// Whatever a server lists, nothing is written outside of the cache, and the name is told.
+#[test]
+fn names_that_lead_out_of_the_cache_are_refused() {
+    let lora = "pytorch_lora_weights.safetensors";
+    for folder in [
+        "../../../../../outside",
+        "/outside",
+        "a\\..\\..\\outside",
+        "C:",
+        "a/./b",
+        "nul",
+        "a//b",
+        "x\u{0}y",
+        "x.",
+    ] {
+        let at = Setting::new();
+        let name = format!("{folder}/{lora}");
+        at.server.change(|state| {
+            state.files.insert("calotype.json".into(), b"{}".to_vec());
+            state.listed.push(name.clone());
+        });
+        at.fails(&["http://127.0.0.1", &format!("{name:?}"), "nothing was fetched"]);
+        assert!(!at.home.path().join("hub").exists(), "{name}");
+        // What nobody takes may have any name.
+        at.server.change(|state| state.listed = vec![format!("{folder}/picture.png")]);
+        at.folder.run(&["inspect", "owner/tiny"]);
+    }
+}
+
+#[test]
+fn offline_says_which_files_are_missing_and_which_links_lead_nowhere() {
+    let at = Setting::new();
+    at.folder.run(&["inspect", "owner/tiny"]);
+    let snapshot = at.cache().join("snapshots").join(COMMIT);
+    let blob = fs::canonicalize(snapshot.join("tokenizer/merges.txt")).unwrap();
+    fs::remove_file(blob).unwrap();
+    fs::remove_file(snapshot.join("vae/config.json")).unwrap();
+    fs::remove_file(snapshot.join(UNET)).unwrap();
+    at.folder.fails(
+        1,
+        &["inspect", "owner/tiny", "--offline"],
+        &[
+            "vae/config.json is missing",
+            "unet's checkpoint (.safetensors) is missing",
+            "tokenizer/merges.txt is a link",
+        ],
+    );
+    at.folder.fails(1, &["inspect", "owner/tiny", "--offline", "--revision", "v2"], &["revision v2", "main"]);
+    at.folder.fails(1, &["inspect", "owner/tiny", "--revision", "../main"], &["--revision", "leads out of"]);
+    at.server.asked();
+    // Online they are fetched, and only they.
+    at.folder.run(&["inspect", "owner/tiny"]);
+    let asked = at.server.asked();
+    assert_eq!(asked.iter().filter(|a| a.method == "GET" && a.path.contains("/bytes/")).count(), 3);
+}
+
+#[test]
+fn a_file_that_is_listed_and_not_there_is_named() {
+    let at = Setting::new();
+    at.server.change(|state| state.listed.push("tokenizer/added_tokens.json".into()));
+    at.fails(&["/resolve/", "tokenizer/added_tokens.json", "404", "lists this file"]);
+}
+
+#[test]
+fn words_that_were_added_come_along() {
+    let at = Setting::new();
+    at.server.change(|state| {
+        state.files.insert("tokenizer/added_tokens.json".into(), br#"{"<toy>": 1452}"#.to_vec());
+    });
+    let args = ["generate", "a <toy>", "--backend", "cpu", "-m", "owner/tiny"];
+    at.folder.fails(1, &args, &["<toy>", "1452", "vocab_size"]);
 }

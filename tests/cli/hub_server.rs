@@ -36,6 +36,12 @@ pub struct State {
     pub whole_only: bool,
     /// An error in place of everything: status, and the hub's word for it.
     pub refuses: Option<(u16, &'static str)>,
+    /// A redirection in place of everything: status, and the server that has it.
+    pub elsewhere: Option<(u16, String)>,
+    /// Names that are listed besides.
+    pub listed: Vec<String>,
+    /// What ETags end in.
+    pub mark: &'static str,
 }
 
 pub struct Server {
@@ -129,9 +135,15 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
     if let Some((status, code)) = state.refuses {
         return head(&format!("{status} No"), &[("X-Error-Code", code.into()), length(0)]);
     }
+    if let Some((status, server)) = &state.elsewhere {
+        return head(
+            &format!("{status} Moved"),
+            &[("Location", format!("{server}{}", asked.path)), length(0)],
+        );
+    }
     if asked.path.starts_with("/api/models/owner/tiny/revision/") {
-        let siblings: Vec<_> =
-            state.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
+        let names = state.files.keys().chain(&state.listed);
+        let siblings: Vec<_> = names.map(|name| serde_json::json!({ "rfilename": name })).collect();
         let list = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
         head("200 OK", &[length(list.len())]);
         let _ = to.write_all(list.as_bytes());
@@ -142,7 +154,7 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
         let Some(bytes) = state.files.get(file) else {
             return head("404 No", &[("X-Error-Code", "EntryNotFound".into()), length(0)]);
         };
-        let (sum, size) = (format!("\"{}\"", sha256(bytes)), bytes.len().to_string());
+        let (sum, size) = (format!("\"{}{}\"", sha256(bytes), state.mark), bytes.len().to_string());
         return match file.ends_with(".safetensors") {
             // Large files are elsewhere.
             true => head(
@@ -164,7 +176,7 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
     let Some((_, file)) = asked.path.split_once("/bytes/") else { return head("404 No", &[length(0)]) };
     let mut bytes = state.files[file].clone();
     // Git's hash of a small file: not one that a download is checked with.
-    let etag = ("ETag", format!("W/\"{}\"", &sha256(&bytes)[..40]));
+    let etag = ("ETag", format!("W/\"{}{}\"", &sha256(&bytes)[..40], state.mark));
     if state.damaged.iter().any(|damaged| damaged == file) {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

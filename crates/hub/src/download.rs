@@ -1,4 +1,5 @@
-use crate::client::{Client, Remote};
+use crate::cache::{Repository, hex};
+use crate::client::{Client, Remote, encoding};
 use crate::{Error, Progress, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -24,23 +25,27 @@ pub struct Download {
 pub fn all(
     client: &Client,
     downloads: &[Download],
+    cached: &Repository,
     snapshot: &Path,
     told: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
-    let total = downloads.iter().map(|d| d.file.size).sum();
+    let known: u64 = downloads.iter().filter_map(|d| d.file.size).sum();
     let (mut before, mut resumed) = (0, 0);
     for (i, download) in downloads.iter().enumerate() {
+        let mut len = download.file.size.unwrap_or(0);
         let mut told = |done, from| {
             resumed += from;
-            let (index, files) = (i + 1, downloads.len());
-            told(&Progress { file: &download.path, index, files, done: before + done, total, resumed });
+            len = done;
+            let (index, files, done) = (i + 1, downloads.len(), before + done);
+            // A server need not say how long a file is.
+            told(&Progress { file: &download.path, index, files, done, total: known.max(done), resumed });
         };
-        if !download.blob.exists() {
-            make_folder(&download.blob)?;
+        let new = !download.blob.exists();
+        if new {
             fetch(client, download, &mut told)?;
         }
-        before += download.file.size;
-        link(&download.blob, &snapshot.join(&download.path))?;
+        before += len;
+        cached.link(&download.blob, &snapshot.join(&download.path), new)?;
     }
     Ok(())
 }
@@ -71,9 +76,9 @@ impl Growing {
         Ok(())
     }
 
-    fn clear(&mut self) -> io::Result<()> {
-        fs::remove_file(&self.path)?;
-        *self = Self::open(self.path.clone())?;
+    fn clear(&mut self) -> Result<()> {
+        let again = fs::remove_file(&self.path).and_then(|()| Self::open(self.path.clone()));
+        *self = again.map_err(|source| Error::io(&self.path, source))?;
         Ok(())
     }
 }
@@ -94,16 +99,18 @@ fn fetch(
         // The process that we waited for has fetched it.
         return Ok(());
     }
-    if out.len > file.size {
-        out.clear().map_err(io)?;
+    // Of what has no length nobody knows whether it is whole.
+    if file.size.is_none_or(|size| out.len > size) && out.len > 0 {
+        out.clear()?;
     }
     told(out.len, out.len);
     let mut failed = 0;
-    while out.len < file.size {
+    while file.size != Some(out.len) {
         let len = out.len;
         match receive(client, file, &mut out, told) {
+            Ok(()) if file.size.is_none_or(|size| size < out.len) => break,
             Ok(()) => {}
-            Err(error @ (Error::Network { .. } | Error::Answer { .. })) => {
+            Err(error @ (Error::Network { .. } | Error::Answer { lasting: false, .. })) => {
                 failed = if out.len > len { 0 } else { failed + 1 };
                 if failed >= TRIES {
                     return Err(error);
@@ -113,16 +120,16 @@ fn fetch(
             Err(error) => return Err(error),
         }
     }
-    let found: String = out.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let found = hex(&out.hash.finalize());
     let damaged = |what, found: String, expected: String| {
         fs::remove_file(&part).map_err(io)?;
         Err(Error::Damaged { file: format!("{}/{path}", client.name), what, found, expected })
     };
-    if out.len != file.size {
-        return damaged("size", format!("{} bytes", out.len), format!("{} bytes", file.size));
+    if let Some(size) = file.size.filter(|&size| size != out.len) {
+        return damaged("size", format!("{} bytes", out.len), format!("{size} bytes"));
     }
-    if let Some(expected) = file.sha256().filter(|expected| !expected.eq_ignore_ascii_case(&found)) {
-        return damaged("SHA-256", found, expected.into());
+    if let Some(expected) = file.sha256.as_ref().filter(|expected| !expected.eq_ignore_ascii_case(&found)) {
+        return damaged("SHA-256", found, expected.clone());
     }
     fs::rename(&part, blob).map_err(|source| Error::io(blob, source))
 }
@@ -132,15 +139,16 @@ fn receive(client: &Client, file: &Remote, out: &mut Growing, told: &mut dyn FnM
     let answer = client.get(file, out.len)?;
     let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
     let goes_on = answer.status() == StatusCode::PARTIAL_CONTENT
+        && encoding(answer.headers()).is_none()
         && range.is_some_and(|range| range.starts_with(&format!("bytes {}-", out.len)));
     if out.len > 0 && !goes_on {
         // Some servers give only whole files.
-        out.clear().map_err(|source| Error::io(&out.path, source))?;
+        out.clear()?;
         if answer.status() != StatusCode::OK {
-            return Ok(());
+            return Err(client.unreachable(&"the server cannot go on with a file"));
         }
     }
-    let mut body = answer.into_body().into_reader();
+    let mut body = client.body(answer, &file.url)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         let count = body.read(&mut buffer).map_err(|e| client.unreachable(&e))?;
@@ -148,72 +156,20 @@ fn receive(client: &Client, file: &Remote, out: &mut Growing, told: &mut dyn FnM
             break;
         }
         out.push(&buffer[..count]).map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::DiskFull { path: out.path.clone(), needs: file.size.saturating_sub(out.len) }
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull {
+                path: out.path.clone(),
+                needs: file.size.map(|size| size.saturating_sub(out.len)),
+            },
             _ => Error::io(&out.path, source),
         })?;
         told(out.len, 0);
+        if file.size.is_some_and(|size| out.len > size) {
+            // It need not end.
+            break;
+        }
     }
-    match out.len < file.size {
+    match file.size.is_some_and(|size| out.len < size) {
         true => Err(client.unreachable(&"the connection was closed early")),
         false => Ok(()),
-    }
-}
-
-fn make_folder(file: &Path) -> Result<()> {
-    let folder = file.parent().unwrap_or(file);
-    fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))
-}
-
-/// Makes a snapshot's file of a blob: a relative link, or the blob itself where links are not to be had, as
-/// huggingface_hub does.
-fn link(blob: &Path, pointer: &Path) -> Result<()> {
-    if pointer.exists() {
-        return Ok(());
-    }
-    make_folder(pointer)?;
-    // A link to a blob that is gone.
-    let _ = fs::remove_file(pointer);
-    let linked = relative(blob, pointer).is_some_and(|target| symlink(&target, pointer).is_ok());
-    match linked {
-        true => Ok(()),
-        false => fs::rename(blob, pointer).map_err(|source| Error::io(pointer, source)),
-    }
-}
-
-#[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(windows)]
-fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::windows::fs::symlink_file(target, link)
-}
-
-#[cfg(not(any(unix, windows)))]
-fn symlink(_: &Path, _: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// The way from a link's folder to a file, where they share the beginning of their paths.
-fn relative(file: &Path, link: &Path) -> Option<PathBuf> {
-    let folder = link.parent()?;
-    let shared = folder.ancestors().find(|above| file.starts_with(above))?;
-    let up = folder.strip_prefix(shared).ok()?.components().count();
-    let mut way: PathBuf = std::iter::repeat_n("..", up).collect();
-    way.push(file.strip_prefix(shared).ok()?);
-    Some(way)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_are_relative_so_that_a_cache_can_be_moved() {
-        let way = relative(Path::new("/c/m/blobs/ab"), Path::new("/c/m/snapshots/1/unet/config.json"));
-        assert_eq!(way.as_deref(), Some(Path::new("../../../blobs/ab")));
     }
 }

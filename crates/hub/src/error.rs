@@ -68,6 +68,61 @@ pub enum Error {
         answer: String,
         /// The way out, where there is one.
         hint: &'static str,
+        /// Whether it would answer the same again.
+        lasting: bool,
+    },
+    /// A name that would lead out of the cache, or that some system cannot have.
+    #[error(
+        "{url}: the server gives the {kind} {name:?}, and {why}: nothing was fetched; is this the hub that you meant?"
+    )]
+    UnsafeName {
+        /// What was asked for.
+        url: String,
+        /// `file` or `commit`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A revision that can be none.
+    #[error("--revision {revision:?}: {why}: give a branch, a tag, refs/pr/N or a commit")]
+    BadRevision {
+        /// What was asked for.
+        revision: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The hub's address is none.
+    #[error(
+        "HF_ENDPOINT={endpoint:?} is no address of a server: give it as https://host or https://host/path"
+    )]
+    Endpoint {
+        /// What the variable says.
+        endpoint: String,
+    },
+    /// A variable that must be a number is none.
+    #[error("{name}={value:?} is no whole number of seconds: set it to one, or unset it")]
+    Seconds {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A token that cannot be sent.
+    #[error("the token of {place} has characters that no token has: copy it again, or unset it")]
+    NoToken {
+        /// The variable or file.
+        place: String,
+    },
+    /// A token's file that cannot be read.
+    #[error("{}: {source}: the token for the hub is looked for there; make the file readable, set HF_TOKEN or \
+        HF_TOKEN_PATH, or set HF_HUB_DISABLE_IMPLICIT_TOKEN=1 to go without", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// No answer at all.
     #[error(
@@ -84,7 +139,8 @@ pub enum Error {
     },
     /// The network is not to be asked.
     #[error(
-        "{name} is not in the cache {} (not whole, at least), and --offline or HF_HUB_OFFLINE forbids to fetch it",
+        "{name} is not to be had from the cache {}: {why}; --offline, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids to fetch \
+         it: run once without, or set HF_HUB_CACHE or HF_HOME to where it is",
         cache.display()
     )]
     Offline {
@@ -92,6 +148,8 @@ pub enum Error {
         name: String,
         /// The cache's folder.
         cache: PathBuf,
+        /// What is not there.
+        why: String,
     },
     /// What came is not what the hub had announced.
     #[error(
@@ -109,15 +167,15 @@ pub enum Error {
     },
     /// The disk is full.
     #[error(
-        "{}: the disk is full, and {needs} bytes are still to come: make room, or set HF_HUB_CACHE to a folder \
-         elsewhere; what came is kept",
-        path.display()
+        "{}: the disk is full{}: make room, or set HF_HUB_CACHE to a folder elsewhere; what came is kept",
+        path.display(),
+        needs.map(|bytes| format!(", and {bytes} bytes are still to come")).unwrap_or_default()
     )]
     DiskFull {
         /// The file that was written.
         path: PathBuf,
-        /// Bytes still to come.
-        needs: u64,
+        /// Bytes still to come, where the server said how many there are.
+        needs: Option<u64>,
     },
     /// The operating system refused.
     #[error("{}: {error}", path.display())]
@@ -128,8 +186,11 @@ pub enum Error {
         error: io::Error,
     },
     /// There is no place for a cache.
-    #[error("there is no home folder for the cache of models: set HF_HOME")]
-    NoHome,
+    #[error("{}: there is no such home folder for the cache of models: set HF_HOME or HF_HUB_CACHE", path.display())]
+    NoHome {
+        /// The cache, its `~` left over.
+        path: PathBuf,
+    },
 }
 
 impl Error {

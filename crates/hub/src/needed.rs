@@ -14,13 +14,14 @@ const CONFIGURATION: [&str; 5] = [
     "vae/config.json",
 ];
 
-/// What may be there: the vocabulary in either form, and Calotype's own defaults.
-const OPTIONAL: [&str; 6] = [
+/// What may be there: the vocabulary in either form, words that were added to it, and Calotype's own defaults.
+const OPTIONAL: [&str; 7] = [
     "tokenizer/vocab.json",
     "tokenizer/merges.txt",
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
     "tokenizer/tokenizer.json",
+    "tokenizer/added_tokens.json",
     DEFAULTS,
 ];
 
@@ -30,44 +31,68 @@ const DEFAULTS: &str = "calotype.json";
 /// Of a repository's files those that a Stable Diffusion pipeline takes, without the safety checker, other formats and
 /// other variants. Fails where some are missing.
 pub fn files(name: &str, all: &[String], variant: Option<&str>) -> Result<Vec<String>> {
+    let (needed, mut missing) = select(name, all, variant);
+    if missing.is_empty() { Ok(needed) } else { Err(missing.remove(0).1) }
+}
+
+/// The same, and what is missing: by name, and as an error.
+pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>, Vec<(String, Error)>) {
     let has = |path: &str| all.iter().any(|file| file == path);
-    let mut needed = Vec::new();
-    for path in CONFIGURATION {
-        if !has(path) {
-            return Err(Error::NotDiffusers { name: name.into(), file: path.into() });
-        }
-        needed.push(path.to_owned());
-    }
+    let none = |file: String| (file.clone(), Error::NotDiffusers { name: name.into(), file });
+    let (needed, missing): (Vec<&str>, Vec<&str>) = CONFIGURATION.into_iter().partition(|path| has(path));
+    let mut needed: Vec<String> = needed.into_iter().map(String::from).collect();
+    let mut missing: Vec<_> = missing.into_iter().map(|path| none(path.into())).collect();
     needed.extend(OPTIONAL.iter().filter(|path| has(path)).map(|path| path.to_string()));
-    if !(has("tokenizer/tokenizer.json") || has("tokenizer/vocab.json") && has("tokenizer/merges.txt")) {
-        return Err(Error::NotDiffusers {
-            name: name.into(),
-            file: "tokenizer/vocab.json and merges.txt".into(),
-        });
+    let [vocabulary, merges] = ["tokenizer/vocab.json", "tokenizer/merges.txt"];
+    match (has("tokenizer/tokenizer.json"), has(vocabulary), has(merges)) {
+        (true, ..) | (_, true, true) => {}
+        (_, false, false) => missing.push(none(format!("{vocabulary} and merges.txt"))),
+        (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary }.into())),
     }
     if has(DEFAULTS) {
-        needed.extend(all.iter().filter(|file| file.ends_with("/pytorch_lora_weights.safetensors")).cloned());
+        let lora = |file: &&String| file.ends_with("/pytorch_lora_weights.safetensors");
+        needed.extend(all.iter().filter(lora).cloned());
     }
     for component in COMPONENTS {
-        let prefix = format!("{component}/");
-        let within: Vec<String> =
-            all.iter().filter_map(|file| file.strip_prefix(&prefix)).map(String::from).collect();
-        let place = Path::new(name).join(component);
-        let checkpoint = choose_checkpoint(&place, &within, variant)?;
-        let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if checkpoint.sharded {
-            let shards = shards(&within, checkpoint.variant.as_deref());
-            if shards.is_empty() {
-                return Err(Error::NotDiffusers {
-                    name: name.into(),
-                    file: format!("{prefix}… shard of {file}"),
-                });
-            }
-            needed.extend(shards.into_iter().map(|shard| prefix.clone() + shard));
+        match weights(name, component, all, variant) {
+            Ok(files) => needed.extend(files),
+            Err(fault) => missing.push(fault),
         }
-        needed.push(prefix + &file);
     }
-    Ok(needed)
+    needed.dedup();
+    (needed, missing)
+}
+
+/// What is known not to be among a repository's files, of those that may be there.
+pub fn lacking<'a>(all: &'a [String]) -> impl Iterator<Item = &'static str> + use<'a> {
+    OPTIONAL.into_iter().filter(|path| !all.iter().any(|file| file == path))
+}
+
+/// A component's checkpoint, with its shards.
+fn weights(
+    name: &str,
+    component: &str,
+    all: &[String],
+    variant: Option<&str>,
+) -> std::result::Result<Vec<String>, (String, Error)> {
+    let prefix = format!("{component}/");
+    let within = all.iter().filter_map(|file| file.strip_prefix(&prefix));
+    let within: Vec<String> = within.filter(|file| !file.contains('/')).map(String::from).collect();
+    let place = Path::new(name).join(component);
+    let checkpoint = choose_checkpoint(&place, &within, variant)
+        .map_err(|error| (format!("{component}'s checkpoint (.safetensors)"), error.into()))?;
+    let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut files = Vec::new();
+    if checkpoint.sharded {
+        let shards = shards(&within, checkpoint.variant.as_deref());
+        if shards.is_empty() {
+            let file = format!("{prefix}… shard of {file}");
+            return Err((file.clone(), Error::NotDiffusers { name: name.into(), file }));
+        }
+        files.extend(shards.into_iter().map(|shard| prefix.clone() + shard));
+    }
+    files.push(prefix + &file);
+    Ok(files)
 }
 
 /// The shards of a variant, `….fp16-00001-of-00002.safetensors`; none where the set is not whole.
@@ -144,7 +169,9 @@ mod tests {
         refused(&pickles, "pickle");
         let mut no_words = published();
         no_words.retain(|f| f != "tokenizer/merges.txt");
-        refused(&no_words, "vocab.json");
+        refused(&no_words, "tokenizer/merges.txt");
+        no_words.retain(|f| !f.starts_with("tokenizer/"));
+        refused(&no_words, "tokenizer/vocab.json and merges.txt");
     }
 
     #[test]

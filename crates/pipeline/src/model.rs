@@ -3,7 +3,7 @@ use crate::contents::Contents;
 use crate::defaults::{Defaults, FewSteps, Form, Wishes};
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerFile;
-use crate::tokenizer::{Files, Tokenizer};
+use crate::tokenizer::{Encoded, Files, Tokenizer};
 use calotype_graph::Graph;
 use calotype_models::config::{ModelConfig, Preset};
 use calotype_models::{Role, clip, declare, unet, vae};
@@ -145,6 +145,7 @@ impl Model {
             merges: words("merges.txt"),
             config: words("tokenizer_config.json"),
             special_tokens_map: words("special_tokens_map.json"),
+            added_tokens: words("added_tokens.json"),
         })?;
         let components = components(&config, weights)?;
         let mut own = Own::default();
@@ -236,6 +237,21 @@ impl Model {
         }
         self.added = added;
         Ok(())
+    }
+
+    /// A prompt as ids that the text encoder has.
+    pub fn encode(&self, prompt: &str) -> Result<Encoded> {
+        let (encoded, rows) = (self.tokenizer.encode(prompt)?, self.config.text.vocab_size);
+        match encoded.ids.iter().find(|&&id| id as usize >= rows) {
+            None => Ok(encoded),
+            Some(&id) => Err(Error::Model(format!(
+                "{}: the tokenizer gives {:?} of the prompt the id {id}, and the text encoder has rows for {rows} \
+                 (vocab_size in text_encoder/config.json): take the text_encoder that was saved with this tokenizer, or \
+                 leave the word out",
+                self.name,
+                self.tokenizer.word(id).unwrap_or_default()
+            ))),
+        }
     }
 
     /// The tokenizer must speak of ids that the text encoder has.

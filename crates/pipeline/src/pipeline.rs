@@ -121,7 +121,7 @@ impl Pipeline {
         if let Some(known) = self.states.borrow().get(prompt) {
             return Ok(known.clone());
         }
-        let encoded = self.model.tokenizer.encode(prompt)?;
+        let encoded = self.model.encode(prompt)?;
         if let Some(dropped) = &encoded.dropped {
             let most = self.model.tokenizer.max_len();
             log::warn!("the prompt is longer than {most} tokens; dropped: \"{dropped}\"");

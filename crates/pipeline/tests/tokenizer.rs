@@ -2,6 +2,8 @@
 
 use calotype_pipeline::tokenizer::{Files, Tokenizer};
 use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens");
 
@@ -102,4 +104,86 @@ fn a_tokenizer_json_goes_before_the_other_files() {
     assert_eq!((encoded.len, encoded.dropped), (6, None));
     let encoded = tokenizer.encode("a a a a a a ab  bc").expect("ids");
     assert_eq!((encoded.len, encoded.dropped.as_deref()), (8, Some("ab  bc")));
+}
+
+/// A folder's tokenizer with other JSON files: tests/goldens/words.py says how the golden was made.
+#[derive(Deserialize)]
+struct Words {
+    variants: Vec<Variant>,
+}
+
+#[derive(Deserialize)]
+struct Variant {
+    files: BTreeMap<String, Value>,
+    pad: u32,
+    /// Each with the ids between its padding, and how much of that there is on either side.
+    prompts: Vec<(String, usize, Vec<u32>, usize)>,
+}
+
+#[test]
+fn words_that_were_added_have_transformers_ids() {
+    let read = |name: &str| std::fs::read_to_string(format!("{GOLDENS}/{name}")).expect(name);
+    let words: Words = serde_json::from_str(&read("words.json")).expect("a golden");
+    let vocab: Value = serde_json::from_str(&read("sd1-tiny/model/tokenizer/vocab.json")).expect("JSON");
+    let merges = read("sd1-tiny/model/tokenizer/merges.txt");
+    let pairs: Vec<&str> = merges.lines().filter(|l| !l.is_empty() && !l.starts_with("#version")).collect();
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for variant in &words.variants {
+        let file = |name: &str| variant.files.get(name).map(|json| json.to_string().into_bytes());
+        let mut files = Files {
+            config: file("tokenizer_config.json"),
+            special_tokens_map: file("special_tokens_map.json"),
+            added_tokens: file("added_tokens.json"),
+            ..Files::default()
+        };
+        match variant.files.get("tokenizer.json") {
+            Some(json) => {
+                let mut json = json.clone();
+                json["model"] = serde_json::json!({"vocab": &vocab, "merges": &pairs});
+                files.tokenizer = Some(json.to_string().into_bytes());
+            }
+            None => {
+                files.vocab = Some(vocab.to_string().into_bytes());
+                files.merges = Some(merges.clone().into_bytes());
+            }
+        }
+        let tokenizer = Tokenizer::from_bytes(&files).expect("a tokenizer");
+        for (prompt, left, ids, right) in &variant.prompts {
+            count += 1;
+            let padded = [vec![variant.pad; *left], ids.clone(), vec![variant.pad; *right]].concat();
+            let found = tokenizer.encode(prompt).expect("ids").ids;
+            if found != padded {
+                let files = serde_json::to_string(&variant.files).expect("JSON");
+                failures.push(format!("{prompt:?} {files}:\n {found:?}\n {padded:?}"));
+            }
+        }
+    }
+    assert!(count >= 600, "{count} prompts");
+    assert!(failures.is_empty(), "{} of {count} differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// What makes no sense is told by file and field.
+#[test]
+fn tokens_that_are_none_are_named() {
+    let folder = format!("{GOLDENS}/sd1-tiny/model/tokenizer");
+    for (name, text, parts) in [
+        ("added_tokens.json", r#"{"<toy>": "x"}"#, ["added_tokens.json", "<toy>"]),
+        ("added_tokens.json", "[1]", ["added_tokens.json", "object"]),
+        (
+            "config",
+            r#"{"added_tokens_decoder": {"x": {"content": "<toy>"}}}"#,
+            ["tokenizer_config.json", "\"x\""],
+        ),
+        ("config", r#"{"added_tokens_decoder": {"7": 8}}"#, ["tokenizer_config.json", "7 = 8"]),
+        ("config", r#"{"pad_token": [1]}"#, ["tokenizer_config.json", "pad_token"]),
+        ("config", r#"{"extra_special_tokens": [1]}"#, ["tokenizer_config.json", "extra_special_tokens"]),
+    ] {
+        let mut files = Files::read(folder.as_ref()).expect("files");
+        match name {
+            "config" => files.config = Some(text.into()),
+            _ => files.added_tokens = Some(text.into()),
+        }
+        let message = Tokenizer::from_bytes(&files).err().expect(text).to_string();
+        assert!(parts.iter().all(|part| message.contains(part)) && !message.contains('\n'), "{message}");
+    }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// The files of a model folder that are read whole; not every model has all of them.
-const SMALL: [&str; 11] = [
+const SMALL: [&str; 12] = [
     "model_index.json",
     Defaults::FILE,
     "scheduler/scheduler_config.json",
@@ -21,6 +21,7 @@ const SMALL: [&str; 11] = [
     "tokenizer/merges.txt",
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
+    "tokenizer/added_tokens.json",
 ];
 
 /// A model folder, some components perhaps replaced by files of their own.

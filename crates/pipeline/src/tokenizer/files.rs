@@ -3,7 +3,6 @@
 use super::{object, tokenizer_error};
 use crate::error::Result;
 use serde_json::{Map, Value};
-use tokenizers::AddedToken;
 use tokenizers::models::bpe::Vocab;
 
 /// The contents of a tokenizer folder's files; those that are absent are `None`.
@@ -19,88 +18,8 @@ pub struct Files {
     pub config: Option<Vec<u8>>,
     /// `special_tokens_map.json`.
     pub special_tokens_map: Option<Vec<u8>>,
-}
-
-/// A special token and how it is looked for in a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Special {
-    pub content: String,
-    /// Whether it is looked for after normalisation (so that its capitals do not matter) or before.
-    pub normalized: bool,
-    pub lstrip: bool,
-    pub rstrip: bool,
-    pub single_word: bool,
-    /// Whether a file gave these flags, not just a string.
-    pub declared: bool,
-}
-
-impl Special {
-    pub fn plain(content: &str) -> Special {
-        Special {
-            content: content.into(),
-            normalized: false,
-            lstrip: false,
-            rstrip: false,
-            single_word: false,
-            declared: false,
-        }
-    }
-
-    /// From a string, or from an object with the flags.
-    fn parse(value: &Value) -> Option<Special> {
-        if let Some(content) = value.as_str() {
-            return Some(Special::plain(content));
-        }
-        let flag = |name: &str, default: bool| value.get(name).and_then(Value::as_bool).unwrap_or(default);
-        let content = value.get("content")?.as_str()?;
-        Some(Special {
-            normalized: flag("normalized", true),
-            lstrip: flag("lstrip", false),
-            rstrip: flag("rstrip", false),
-            single_word: flag("single_word", false),
-            declared: true,
-            ..Special::plain(content)
-        })
-    }
-}
-
-/// The special tokens by role, in the order in which transformers adds them.
-pub(super) type Specials = [(&'static str, Special); 4];
-pub(super) const BOS: usize = 0;
-pub(super) const EOS: usize = 1;
-pub(super) const UNK: usize = 2;
-pub(super) const PAD: usize = 3;
-
-/// `CLIPTokenizer`'s own, for files that name none.
-pub(super) fn default_specials() -> Specials {
-    let end = || Special::plain("<|endoftext|>");
-    [
-        ("bos_token", Special::plain("<|startoftext|>")),
-        ("eos_token", end()),
-        ("unk_token", end()),
-        ("pad_token", end()),
-    ]
-}
-
-/// The tokens to add: a token of two roles once, unless one role declares flags and the other is a bare string, which
-/// then has the last word.
-pub(super) fn distinct(specials: &Specials) -> Vec<AddedToken> {
-    let mut kept: Vec<&Special> = Vec::new();
-    for (_, special) in specials {
-        if !kept.iter().any(|k| k.content == special.content && k.declared == special.declared) {
-            kept.push(special);
-        }
-    }
-    let last = |i: usize| !kept[i + 1..].iter().any(|later| later.content == kept[i].content);
-    (0..kept.len()).filter(|&i| last(i)).map(|i| kept[i].into()).collect()
-}
-
-/// What the JSON files say besides the vocabulary.
-pub(super) struct Settings {
-    pub specials: Specials,
-    /// Words that were added to the vocabulary whole, in the order of their ids.
-    pub added: Vec<Special>,
-    pub max_len: Option<usize>,
+    /// `added_tokens.json`: words that were added, before transformers 4.34.
+    pub added_tokens: Option<Vec<u8>>,
 }
 
 impl Files {
@@ -121,6 +40,7 @@ impl Files {
             merges: read("merges.txt")?,
             config: read("tokenizer_config.json")?,
             special_tokens_map: read("special_tokens_map.json")?,
+            added_tokens: read("added_tokens.json")?,
         };
         if files.tokenizer.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
             let reason =
@@ -162,48 +82,6 @@ impl Files {
         let merges = self.merges.as_deref().ok_or_else(|| missing("merges.txt"))?;
         let text = std::str::from_utf8(merges).map_err(|e| tokenizer_error("merges.txt", e.to_string()))?;
         Ok((ids("vocab.json", &object("vocab.json", vocab)?)?, merges_of(text, "merges.txt")?))
-    }
-
-    /// Special tokens and length. Without `added_tokens_decoder` in the configuration, `special_tokens_map.json` goes
-    /// before it; tokens that `added_tokens_decoder` or `tokenizer.json` list have the flags stated there.
-    pub(super) fn settings(&self) -> Result<Settings> {
-        let read = |file: &str, bytes: &Option<Vec<u8>>| match bytes {
-            Some(bytes) => object(file, bytes),
-            None => Ok(Map::new()),
-        };
-        let config = read("tokenizer_config.json", &self.config)?;
-        let map = read("special_tokens_map.json", &self.special_tokens_map)?;
-        let tokenizer = read("tokenizer.json", &self.tokenizer)?;
-        let listed: Vec<Special> = match (config.get("added_tokens_decoder"), tokenizer.get("added_tokens")) {
-            (Some(Value::Object(by_id)), _) => {
-                let mut by_id: Vec<_> =
-                    by_id.iter().map(|(id, v)| (id.parse().unwrap_or(u32::MAX), v)).collect();
-                by_id.sort_by_key(|(id, _)| *id);
-                by_id.into_iter().filter_map(|(_, v)| Special::parse(v)).collect()
-            }
-            (None, Some(Value::Array(list))) => list.iter().filter_map(Special::parse).collect(),
-            _ => Vec::new(),
-        };
-        let mut specials = default_specials();
-        for (role, special) in &mut specials {
-            let mapped = map.get(*role).filter(|_| !config.contains_key("added_tokens_decoder"));
-            let Some(value) = mapped.or(config.get(*role)).filter(|v| !v.is_null()) else { continue };
-            let unreadable =
-                || tokenizer_error("tokenizer_config.json", format!("{role} = {value} is not a token"));
-            *special = Special::parse(value).ok_or_else(unreadable)?;
-        }
-        for (_, special) in &mut specials {
-            if let Some(flags) = listed.iter().find(|l| l.content == special.content) {
-                *special = flags.clone();
-            }
-        }
-        // transformers writes 1e30 for "no limit".
-        let length =
-            config.get("model_max_length").and_then(Value::as_f64).filter(|n| (0.0..1e6).contains(n));
-        let in_a_role =
-            |token: &Special| specials.iter().any(|(_, special)| special.content == token.content);
-        let added = listed.into_iter().filter(|token| !in_a_role(token)).collect();
-        Ok(Settings { specials, added, max_len: length.map(|n| n as usize) })
     }
 }
 

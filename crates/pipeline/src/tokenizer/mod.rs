@@ -2,13 +2,16 @@
 //! have it from transformers' `CLIPTokenizer`: composed (NFC), white space to single blanks, lowercased character by
 //! character, split into words, letters as bytes; then cut and padded to the length that the text encoder takes.
 
+mod added;
 mod files;
 
 pub use files::Files;
 
 use crate::error::{Error, Result};
-use files::{Settings, Special};
+use added::{Settings, Token};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::replace::ReplacePattern;
@@ -16,7 +19,7 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as Splitters;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 /// What CLIP takes for a word: a special token, an English contraction, letters, one digit, other visible characters
 /// (OpenAI's simple_tokenizer.py).
@@ -43,15 +46,19 @@ pub struct Encoded {
 /// CLIP's tokenizer with one model's vocabulary.
 pub struct Tokenizer {
     words: tokenizers::Tokenizer,
+    /// Words that were added with several vectors, and what they stand for.
+    several: BTreeMap<String, String>,
     bos: u32,
     eos: u32,
     pad: u32,
     max_len: usize,
+    /// Whether padding, and what is cut off, stand at the left.
+    left: [bool; 2],
 }
 
 impl Tokenizer {
     /// Reads a tokenizer folder in the layout of the hub: `tokenizer.json`, or `vocab.json` and `merges.txt`; with
-    /// `tokenizer_config.json` and `special_tokens_map.json` where they are.
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn from_folder(folder: impl AsRef<std::path::Path>) -> Result<Tokenizer> {
         Tokenizer::from_bytes(&Files::read(folder.as_ref())?)
@@ -82,22 +89,19 @@ impl Tokenizer {
         let special = ["<|startoftext|>".to_string(), "<|endoftext|>".to_string()];
         let tokens = symbols.iter().cloned().chain(whole).chain(joined).chain(special);
         let vocab = tokens.zip(0..).collect();
-        let mut specials = files::default_specials();
-        for (_, special) in &mut specials {
-            (special.normalized, special.declared) = (true, true);
-        }
-        specials[files::PAD].1 = Special::plain(pad);
-        Tokenizer::build(vocab, merges, Settings { specials, added: Vec::new(), max_len: None })
+        let mut settings = Settings::default();
+        settings.specials.each(|token| (token.normalized, token.declared) = (Some(true), true));
+        settings.specials.set(added::PAD, Token::plain(pad));
+        Tokenizer::build(vocab, merges, settings)
     }
 
     fn build(vocab: Vocab, merges: Vec<(String, String)>, settings: Settings) -> Result<Tokenizer> {
-        let Settings { specials, added, max_len } = settings;
-        let max_len = max_len.unwrap_or(DEFAULT_LENGTH);
+        let max_len = settings.max_len.unwrap_or(DEFAULT_LENGTH);
         let broken = |e: tokenizers::Error| tokenizer_error("vocab.json and merges.txt", e.to_string());
-        let content = |which: usize| specials[which].1.content.as_str();
+        let content = |role: usize| settings.specials.content(role);
         let bpe = BPE::builder()
             .vocab_and_merges(vocab, merges)
-            .unk_token(content(files::UNK).into())
+            .unk_token(content(added::UNK).into())
             .continuing_subword_prefix(String::new())
             .end_of_word_suffix("</w>".into())
             .build()
@@ -111,20 +115,21 @@ impl Tokenizer {
         let mut words = tokenizers::Tokenizer::new(bpe);
         words.with_normalizer(Some(Normalizers::new(normalizers))).map_err(broken)?;
         words.with_pre_tokenizer(Some(Splitters::new(splitters)));
-        let plain = added.iter().map(|token| AddedToken { special: false, ..token.into() });
-        words.add_tokens(plain).map_err(broken)?;
-        words.add_special_tokens(files::distinct(&specials)).map_err(broken)?;
-        let id = |which: usize| {
+        words.set_encode_special_tokens(settings.split);
+        let tokens = settings.tokens();
+        words.add_tokens(tokens.iter().map(Into::into)).map_err(broken)?;
+        let id = |role: usize| {
             let unknown =
-                || tokenizer_error("vocab.json", format!("the token {:?} has no id", content(which)));
-            words.token_to_id(content(which)).ok_or_else(unknown)
+                || tokenizer_error("vocab.json", format!("the token {:?} has no id", content(role)));
+            words.token_to_id(content(role)).ok_or_else(unknown)
         };
-        let (bos, eos, pad) = (id(files::BOS)?, id(files::EOS)?, id(files::PAD)?);
+        let (bos, eos, pad) = (id(added::BOS)?, id(added::EOS)?, id(added::PAD)?);
         if max_len < 2 {
             let reason = format!("model_max_length {max_len} leaves no room for the start and the end");
             return Err(tokenizer_error("tokenizer_config.json", reason));
         }
-        Ok(Tokenizer { words, bos, eos, pad, max_len })
+        let several = several(&tokens);
+        Ok(Tokenizer { words, several, bos, eos, pad, max_len, left: settings.left })
     }
 
     /// Ids in an encoded prompt.
@@ -150,31 +155,62 @@ impl Tokenizer {
     /// The prompt as ids: start, at most `max_len - 2` words' ids, end, padding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded> {
         let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
+        let prompt = &*self.with_all_vectors(prompt)?;
         let encoding = self.words.encode(prompt, false).map_err(failed)?;
         let room = self.max_len - 2;
-        let words = encoding.get_ids();
-        let kept = words.len().min(room);
-        let mut ids = Vec::with_capacity(self.max_len);
-        ids.push(self.bos);
-        ids.extend_from_slice(&words[..kept]);
+        let (words, offsets) = (encoding.get_ids(), encoding.get_offsets());
+        let [pad_left, cut_left] = self.left;
+        let over = words.len().saturating_sub(room);
+        let kept = if cut_left { over..words.len() } else { 0..words.len() - over };
+        let mut ids = vec![self.bos];
+        ids.extend_from_slice(&words[kept]);
         ids.push(self.eos);
         let len = ids.len();
         ids.resize(self.max_len, self.pad);
-        let cut = encoding.get_offsets().get(room).map(|&(start, _)| start);
-        let dropped = cut.map(|start| prompt.get(start..).unwrap_or(prompt).trim().to_string());
+        if pad_left {
+            ids.rotate_left(len);
+        }
+        let dropped = (over > 0).then(|| match cut_left {
+            true => prompt.get(..offsets[over].0),
+            false => prompt.get(offsets[room].0..),
+        });
+        let dropped = dropped.map(|part| part.unwrap_or(prompt).trim().to_string());
         Ok(Encoded { ids, len, dropped })
+    }
+
+    /// The word that an id stands for.
+    pub fn word(&self, id: u32) -> Option<String> {
+        self.words.id_to_token(id)
+    }
+
+    /// A prompt with all vectors of words that were added with several (diffusers: `maybe_convert_prompt`). As there, a
+    /// word counts as soon as one of the prompt's tokens is it, and is then replaced by its letters, wherever they stand.
+    fn with_all_vectors<'a>(&self, prompt: &'a str) -> Result<Cow<'a, str>> {
+        let mut whole = Cow::Borrowed(prompt);
+        if self.several.is_empty() {
+            return Ok(whole);
+        }
+        let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
+        let encoding = self.words.encode(prompt, false).map_err(failed)?;
+        // In any order: diffusers' is that of a set.
+        for word in encoding.get_tokens().iter().collect::<BTreeSet<_>>() {
+            if let Some(all) = self.several.get(word) {
+                whole = Cow::Owned(whole.replace(word, all));
+            }
+        }
+        Ok(whole)
     }
 }
 
-/// A special token as the `tokenizers` crate has it.
-impl From<&Special> for AddedToken {
-    fn from(special: &Special) -> AddedToken {
-        AddedToken::from(special.content.as_str(), true)
-            .normalized(special.normalized)
-            .lstrip(special.lstrip)
-            .rstrip(special.rstrip)
-            .single_word(special.single_word)
-    }
+/// The words that were added as `<word>`, `<word>_1`, `<word>_2`, …, and those behind one another.
+fn several(tokens: &[Token]) -> BTreeMap<String, String> {
+    let known: BTreeSet<&str> = tokens.iter().map(|token| &*token.content).collect();
+    let all = |word: &&str| {
+        let more = (1..).map(|i| format!("{word}_{i}")).take_while(|next| known.contains(&**next));
+        let all = more.fold(word.to_string(), |all, next| all + " " + &next);
+        (all != **word).then(|| (word.to_string(), all))
+    };
+    known.iter().filter_map(all).collect()
 }
 
 fn tokenizer_error(file: &str, reason: impl Into<String>) -> Error {

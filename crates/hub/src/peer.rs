@@ -1,0 +1,371 @@
+//! Against huggingface_hub itself: tests/goldens/hub.py asked it, and says how.
+
+use crate::cache::Repository;
+use crate::client::Client;
+use crate::settings::Settings;
+use crate::{Error, Hub, is_name, names};
+use flate2::{Compression, write::GzEncoder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+const REPOSITORY: &str = "models--own--tiny";
+
+#[derive(Deserialize)]
+struct Golden {
+    commit: String,
+    body: String,
+    token_files: BTreeMap<String, String>,
+    needed: Vec<String>,
+    optional: Vec<String>,
+    environments: Vec<Value>,
+    names: Vec<(String, bool)>,
+    files: Vec<(String, bool, bool)>,
+    caches: Vec<Cached>,
+}
+
+#[derive(Deserialize)]
+struct Cached {
+    states: String,
+    refs: BTreeMap<String, String>,
+    revision: String,
+    found: String,
+}
+
+fn golden<T: DeserializeOwned>(stem: &str, known: &[(&str, &str)]) -> T {
+    let path = format!("{}/../../tests/goldens/{stem}.json", env!("CARGO_MANIFEST_DIR"));
+    let mut text = fs::read_to_string(&path).expect(&path);
+    for (name, value) in known {
+        let value = Value::from(*value).to_string();
+        text = text.replace(name, value.trim_matches('"'));
+    }
+    serde_json::from_str(&text).expect(&path)
+}
+
+fn peer() -> Golden {
+    golden("hub", &[])
+}
+
+/// Fails with all that went wrong.
+fn none_of(wrong: &[String], of: usize) {
+    assert!(wrong.is_empty(), "{} of {of} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    match text.strip_prefix("-> ") {
+        #[cfg(unix)]
+        Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+        _ => fs::write(path, text).unwrap(),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn environments_mean_what_they_mean_to_huggingface_hub() {
+    let golden = peer();
+    let root = tempfile::tempdir().unwrap();
+    let place = root.path().to_str().unwrap();
+    for (name, text) in &golden.token_files {
+        write(&root.path().join(name), text);
+    }
+    let mut wrong = Vec::new();
+    for row in &golden.environments {
+        let env = |name: &str| row["env"][name].as_str().map(|v| OsString::from(v.replace("{root}", place)));
+        let peer = &row["error"];
+        let ours = Settings::read(&env).and_then(|s| {
+            // Relative folders are within the current one.
+            let cache = root.path().join("cwd").join(&s.cache).components().collect::<std::path::PathBuf>();
+            Ok(serde_json::json!({
+                "cache": cache.to_str().unwrap().replace(place, "{root}"),
+                "endpoint": s.endpoint, "token": s.token()?, "offline": s.offline, "links": s.links,
+                "patience": s.patience.map(|set| set.map(|time| time.as_secs())), "env": row["env"],
+            }))
+        });
+        match (ours, peer.is_null()) {
+            (Ok(ours), true) if ours == *row => {}
+            (Err(Error::NoHome { .. }), false) if peer == "RuntimeError" => {}
+            (Err(Error::Seconds { .. }), false) if peer == "ValueError" => {}
+            (ours, _) => wrong.push(format!("{row}\n  {ours:?}")),
+        }
+    }
+    none_of(&wrong, golden.environments.len());
+}
+
+#[test]
+fn names_are_good_where_huggingface_hub_takes_them() {
+    let golden = peer();
+    let name = |(name, good): &(String, bool)| (is_name(name) != *good).then(|| format!("{name:?} {good}"));
+    let mut wrong: Vec<String> = golden.names.iter().filter_map(name).collect();
+    for (path, refused, reserved) in &golden.files {
+        // What huggingface_hub refuses, what Windows reserves, and what only some systems can have.
+        let odd = |part: &str| {
+            part.contains(['\\', ':']) || part.ends_with(['.', ' ']) || part.chars().any(char::is_control)
+        };
+        let empty = path.split('/').any(|part| part.is_empty() || part == ".");
+        let expected = *refused || *reserved || empty || path.split('/').any(odd);
+        if names::fault(path).is_some() != expected {
+            wrong.push(format!("{path:?} refused {refused} reserved {reserved}: {:?}", names::fault(path)));
+        }
+    }
+    none_of(&wrong, golden.names.len() + golden.files.len());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_is_whole_where_huggingface_hub_finds_all_files() {
+    let golden = peer();
+    let all: Vec<&String> = golden.needed.iter().chain(&golden.optional).collect();
+    let mut wrong = Vec::new();
+    for row in &golden.caches {
+        let cache = tempfile::tempdir().unwrap();
+        let repository = cache.path().join(REPOSITORY);
+        for (name, commit) in &row.refs {
+            write(&repository.join("refs").join(name), commit);
+        }
+        let mut lost = Vec::new();
+        for (i, (name, state)) in all.iter().zip(row.states.chars()).enumerate() {
+            let up = "../".repeat(2 + name.matches('/').count());
+            let file = repository.join("snapshots").join(&golden.commit).join(name);
+            match state {
+                'p' => write(&file, "{}"),
+                'l' | 'd' => write(&file, &format!("-> {up}blobs/{i}")),
+                _ => {}
+            }
+            if state == 'l' {
+                write(&repository.join("blobs").join(i.to_string()), "{}");
+            }
+            // Of what need not be there, a link is a promise.
+            let promised = i < golden.needed.len() || state == 'd';
+            if promised && row.found.as_bytes()[i] == b'n' {
+                lost.push(name.as_str());
+            }
+        }
+        let ours = Repository::new(cache.path(), "own/tiny", true).whole("own/tiny", &row.revision, None);
+        let snapshot = repository.join("snapshots").join(&golden.commit);
+        let good = match &ours {
+            Ok(folder) => lost.is_empty() && *folder == snapshot,
+            Err(why) if row.found.contains('y') => {
+                lost.iter().all(|name| {
+                    // A checkpoint goes by its component, words by the folder.
+                    let part =
+                        if name.ends_with(".safetensors") { name.split('/').next().unwrap() } else { name };
+                    why.contains(part)
+                        || name.starts_with("tokenizer/") && why.contains("tokenizer/vocab.json and merges")
+                }) && !lost.is_empty()
+            }
+            Err(why) => {
+                why.contains("not there") || why.contains("no file is there") || why.contains("missing")
+            }
+        };
+        if !good {
+            wrong.push(format!("{} {} {:?}: {lost:?}\n  {ours:?}", row.states, row.revision, row.refs));
+        }
+    }
+    none_of(&wrong, golden.caches.len());
+}
+
+#[derive(Deserialize)]
+struct Download {
+    prefix: String,
+    file: String,
+    revision: String,
+    links: bool,
+    etag: String,
+    tags: Vec<String>,
+    before: BTreeMap<String, String>,
+    routes: HashMap<String, Answer>,
+    error: Option<String>,
+    #[serde(default)]
+    tree: BTreeMap<String, String>,
+    told: Vec<String>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Answer {
+    status: u16,
+    #[serde(default)]
+    headers: HashMap<String, String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    framing: String,
+    #[serde(default)]
+    gzip: String,
+}
+
+/// Two servers that answer from one table, and write down who was shown a token.
+struct Servers {
+    addresses: [(&'static str, String); 2],
+    state: Arc<Mutex<(HashMap<String, Answer>, BTreeSet<&'static str>)>>,
+}
+
+impl Servers {
+    fn new() -> Self {
+        let listeners = ["here", "there"].map(|host| (host, TcpListener::bind("127.0.0.1:0").unwrap()));
+        let addresses =
+            listeners.each_ref().map(|(host, on)| (*host, format!("http://{}", on.local_addr().unwrap())));
+        let state = Arc::default();
+        for (host, listener) in listeners {
+            let (state, addresses) = (Arc::clone(&state), addresses.clone());
+            // They end with the test.
+            std::thread::spawn(move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    respond(stream, host, &addresses, &state);
+                }
+            });
+        }
+        Self { addresses, state }
+    }
+}
+
+fn respond(
+    mut stream: TcpStream,
+    host: &'static str,
+    addresses: &[(&str, String)],
+    state: &Mutex<(HashMap<String, Answer>, BTreeSet<&'static str>)>,
+) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let Some(first) = lines.next() else { return };
+    let mut words = first.split(' ');
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let token = lines
+        .take_while(|line| !line.is_empty())
+        .any(|line| line.to_lowercase().starts_with("authorization:"));
+    let mut state = state.lock().unwrap();
+    if token {
+        state.1.insert(host);
+    }
+    let none = Answer {
+        status: 404,
+        headers: HashMap::new(),
+        body: String::new(),
+        framing: String::new(),
+        gzip: String::new(),
+    };
+    let answer = state.0.get(&format!("{host} {path}")).cloned().unwrap_or(none);
+    let mut body = answer.body.into_bytes();
+    let mut head = format!("HTTP/1.1 {} So\r\nConnection: close\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        let value =
+            addresses.iter().fold(value.clone(), |v, (host, at)| v.replace(&format!("{{{host}}}"), at));
+        head += &format!("{name}: {value}\r\n");
+    }
+    if answer.gzip == "always" || answer.gzip == "get" && method == "GET" {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(&body).unwrap();
+        body = packed.finish().unwrap();
+        head += "Content-Encoding: gzip\r\n";
+    }
+    match &*answer.framing {
+        "chunked" => {
+            head += "Transfer-Encoding: chunked\r\n";
+            body = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+        }
+        "close" => {}
+        _ => head += &format!("Content-Length: {}\r\n", body.len()),
+    }
+    let body = if method == "HEAD" { &[][..] } else { &body };
+    let _ = stream.write_all(&[(head + "\r\n").as_bytes(), body].concat());
+}
+
+/// Files by path, links as "-> target".
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    fn walk(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), format!("{prefix}{}", entry.file_name().to_str().unwrap()));
+            match fs::read_link(&path) {
+                Ok(target) => drop(found.insert(name, format!("-> {}", target.display()))),
+                Err(_) if path.is_dir() => walk(&path, &format!("{name}/"), found),
+                Err(_) => drop(found.insert(name, fs::read_to_string(&path).unwrap())),
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(folder, "", &mut found);
+    found
+}
+
+/// What huggingface_hub refuses and need not be.
+const MORE: [&str; 3] = ["no commit", "length of what is packed", "elsewhere without a word"];
+
+#[cfg(unix)]
+#[test]
+fn servers_give_what_they_give_to_huggingface_hub() {
+    let Golden { body, commit, .. } = peer();
+    let sums = {
+        use sha2::Digest;
+        crate::cache::hex(&sha2::Sha256::digest(&body))
+    };
+    let other = "89abcdef0123456789abcdef0123456789abcdef";
+    let known = [("{body}", &*body), ("{64}", &sums), ("{commit}", &commit), ("{other}", other)];
+    #[derive(Deserialize)]
+    struct File {
+        downloads: Vec<Download>,
+    }
+    let File { downloads } = golden("hub_downloads", &known);
+    let servers = Servers::new();
+    let (mut wrong, mut more) = (Vec::new(), 0);
+    for (i, row) in downloads.iter().enumerate() {
+        let cache = tempfile::tempdir().unwrap();
+        let repository = cache.path().join(REPOSITORY);
+        row.before.iter().for_each(|(name, text)| write(&repository.join(name), text));
+        *servers.state.lock().unwrap() = (row.routes.clone(), BTreeSet::new());
+        let env = |name: &str| match name {
+            "HF_ENDPOINT" => Some(OsString::from(format!("{}{}", servers.addresses[0].1, row.prefix))),
+            "HF_HUB_CACHE" => Some(cache.path().into()),
+            "HF_TOKEN" => Some("hf_secret".into()),
+            "HF_HUB_DISABLE_SYMLINKS" => (!row.links).then(|| "1".into()),
+            _ => None,
+        };
+        let hub = Hub { settings: Settings::read(&env).unwrap() };
+        let fetch = || {
+            let client = Client::new(&hub.settings, "own/tiny")?;
+            let listing = client.list(&row.revision)?;
+            let folder = hub.fetch(&client, &listing.sha, listing.files, &mut |_| ())?;
+            hub.repository("own/tiny").refer(&row.revision, &listing.sha)?;
+            Ok::<_, Error>(folder.join(&row.file))
+        };
+        let ours = fetch().map(|path| fs::read_to_string(path).unwrap());
+        let mut found = tree(&repository);
+        // An ETag with a slash is no file name; ours is a hash then.
+        let mut theirs = row.tree.clone();
+        if row.etag.contains('/') {
+            for tree in [&mut found, &mut theirs] {
+                tree.retain(|name, text| !name.starts_with("blobs/") && !text.starts_with("-> "));
+            }
+        }
+        let told = servers.state.lock().unwrap().1.clone();
+        let permitted =
+            row.tags.iter().any(|tag| MORE.contains(&&**tag)) && !row.tags.contains(&"refused".into());
+        let good = match (&ours, &row.error) {
+            (Ok(text), None) => *text == body && found == theirs,
+            // No worse than the peer: the right bytes, or a refusal.
+            (Ok(text), Some(_)) if permitted => {
+                more += 1;
+                *text == body
+            }
+            (Err(error), Some(_)) => {
+                let message = error.to_string();
+                !message.contains('\n')
+                    && (message.contains("http://127.0.0.1") || message.contains("own/tiny"))
+            }
+            _ => false,
+        };
+        if !good || told.contains("there") || row.told.iter().any(|host| host == "there") {
+            let (tags, error) = (&row.tags, &row.error);
+            wrong.push(format!(
+                "{i}: {tags:?} {error:?} told {told:?}\n  {ours:?}\n  {found:?}\n  {theirs:?}"
+            ));
+        }
+    }
+    none_of(&wrong, downloads.len());
+    assert!(more > 20, "only {more} of what the peer cannot do were tried");
+}
