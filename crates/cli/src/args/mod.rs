@@ -1,12 +1,16 @@
 //! The command line, as clap reads it.
 
 mod device;
+mod elsewhere;
+mod told;
 
 pub use device::{BackendName, DeviceArgs, Dtype};
+pub use told::parse;
 
 use crate::bench::BenchArgs;
 use calotype::{BatchSeeds, Request, Sampler, Schedule, Search, Wishes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -101,11 +105,12 @@ pub struct GenerateArgs {
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub save_latents: Option<PathBuf>,
 
-    /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …
+    /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …; - is
+    /// standard output, for one picture
     #[arg(help_heading = "Output", short, long, value_name = "FILE", default_value = "out_%05d.png")]
-    pub output: String,
+    pub output: PathBuf,
 
-    /// Allow replacing files that exist
+    /// Allow replacing files that exist, and writing into FIFOs and devices; numbered patterns replace nothing
     #[arg(help_heading = "Output", long)]
     pub overwrite: bool,
 
@@ -278,7 +283,17 @@ fn lora(text: &str) -> Result<LoraArg, String> {
 }
 
 pub fn sampler(name: &str) -> Result<Sampler, String> {
-    Sampler::from_str(name).map_err(|e| e.to_string())
+    Sampler::from_str(name).map_err(|e| nearest(name, &Sampler::ALL.map(|s| s.to_string()), e))
+}
+
+/// An error that also asks after the nearest of the names there are, where one is near.
+fn nearest(name: &str, names: &[String], error: impl Display) -> String {
+    let name = name.to_lowercase();
+    let near = names.iter().map(|n| (strsim::jaro_winkler(n, &name), n)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match near.filter(|(likeness, _)| *likeness > 0.8) {
+        Some((_, near)) => format!("did you mean {near}? {error}"),
+        None => error.to_string(),
+    }
 }
 
 fn sampler_help() -> String {
@@ -286,7 +301,8 @@ fn sampler_help() -> String {
 }
 
 fn schedule(name: &str) -> Result<Schedule, String> {
-    Schedule::from_str(name).map_err(|e| e.to_string())
+    let names = ["discrete", "karras", "exponential", "beta"].map(String::from);
+    Schedule::from_str(name).map_err(|e| nearest(name, &names, e))
 }
 
 impl HubArgs {

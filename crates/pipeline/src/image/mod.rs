@@ -2,11 +2,14 @@
 //! read; grids; and file names that never overwrite.
 
 mod infotext;
-mod output;
+#[cfg(not(target_arch = "wasm32"))]
+mod files;
+#[cfg(not(target_arch = "wasm32"))]
+mod pattern;
 
 pub use infotext::Settings;
 #[cfg(not(target_arch = "wasm32"))]
-pub use output::{Pattern, write};
+pub use {files::*, pattern::Pattern};
 
 use crate::error::{Error, Result};
 use std::borrow::Cow;
