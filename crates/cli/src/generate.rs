@@ -30,6 +30,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = open(guess, &mut request)?;
     fit_noise(&mut request, &model)?;
+    files.check_grid(runs, &request, &model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {

@@ -3,7 +3,10 @@
 /// Other names, lower case and with dashes, and ours; or what to do where there is no flag.
 const NAMES: &[(&[&str], &str)] = &[
     // CompVis' scripts, diffusers, AUTOMATIC1111's API, InvokeAI, stable-diffusion.cpp.
-    (&["prompt", "p", "text", "positive-prompt"], "the prompt stands by itself: calotype generate \"a red apple\""),
+    (
+        &["prompt", "p", "text", "positive-prompt"],
+        "the prompt stands by itself: calotype generate \"a red apple\"",
+    ),
     (&["ddim-steps", "num-inference-steps", "num-steps", "sample-steps", "sampling-steps"], "--steps"),
     (&["scale", "cfg", "guidance", "guidance-scale", "unconditional-guidance-scale", "c"], "--cfg-scale"),
     (&["guidance-rescale", "rescale-cfg"], "--cfg-rescale"),
@@ -19,9 +22,15 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["dpm", "dpm-solver"], "--sampler dpm++2m"),
     (&["schedule", "schedule-type", "noise-schedule"], "--scheduler"),
     (&["negative", "neg", "neg-prompt", "uncond"], "--negative-prompt"),
-    (&["ckpt", "checkpoint", "ckpt-path", "model-path", "model-id", "pretrained-model-name-or-path"], "--model"),
+    (
+        &["ckpt", "checkpoint", "ckpt-path", "model-path", "model-id", "pretrained-model-name-or-path"],
+        "--model",
+    ),
     (&["lora-path", "lora-weights", "lora-model"], "--lora"),
-    (&["outdir", "out", "output-dir", "output-path", "save-path"], "--output, with a file's name: -o 'out/%05d.png'"),
+    (
+        &["outdir", "out", "output-dir", "output-path", "save-path"],
+        "--output, with a file's name: -o 'out/%05d.png'",
+    ),
     (&["force", "f", "y", "yes"], "--overwrite"),
     (&["precision", "type", "torch-dtype"], "--dtype"),
     (&["fp16", "half"], "--dtype f16"),
@@ -35,6 +44,18 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["verbose", "v", "debug"], "RUST_LOG=info in the environment"),
     (&["skip-grid", "skip-save"], "leave it out: a grid is drawn with --grid only"),
 ];
+
+/// What people call commands, and ours.
+const COMMANDS: &[(&[&str], &str)] = &[
+    (&["txt2img", "text2img", "text-to-image", "t2i", "draw", "run", "sample", "imagine"], "generate"),
+    (&["list", "devices", "gpus", "list-devices"], "adapters"),
+    (&["info", "show"], "inspect"),
+];
+
+/// Our command for what others call so.
+pub fn command(word: &str) -> Option<&'static str> {
+    COMMANDS.iter().find(|(names, _)| names.contains(&plain(word).as_str())).map(|(_, ours)| *ours)
+}
 
 /// As names are compared: without dashes before them, with dashes in them.
 pub fn plain(flag: &str) -> String {
@@ -57,6 +78,7 @@ mod tests {
     #[test]
     fn what_is_said_of_others_flags_is_true_of_ours() {
         let mut cli = Cli::command();
+        assert!(COMMANDS.iter().all(|(_, ours)| cli.find_subcommand(ours).is_some()));
         let generate = cli.find_subcommand_mut("generate").unwrap();
         generate.build();
         let ours = |flag: &str| {

@@ -18,7 +18,8 @@ use std::str::FromStr;
 #[derive(Debug, Parser)]
 #[command(name = "calotype", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the run failed, 2 the command line cannot be honoured, 130 Ctrl-C.\n\
+    after_help = "Exit codes: 0 done, 1 the run failed or what it prints could not be written (pictures are drawn all the same), \
+    2 the command line cannot be honoured, 130 Ctrl-C.\n\
     RUST_LOG=info (or debug) says more on stderr."
 )]
 pub struct Cli {
@@ -291,7 +292,7 @@ fn nearest(name: &str, names: &[String], error: impl Display) -> String {
     let name = name.to_lowercase();
     let near = names.iter().map(|n| (strsim::jaro_winkler(n, &name), n)).max_by(|a, b| a.0.total_cmp(&b.0));
     match near.filter(|(likeness, _)| *likeness > 0.8) {
-        Some((_, near)) => format!("did you mean {near}? {error}"),
+        Some((_, near)) => format!("{error}; did you mean {near}?"),
         None => error.to_string(),
     }
 }

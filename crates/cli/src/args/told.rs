@@ -19,7 +19,11 @@ pub fn parse(args: Vec<OsString>) -> Result<Cli, ExitCode> {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
+    let line = Line::new(&args);
     Err(match error.kind() {
+        ErrorKind::DisplayHelp if line.glued_help().is_some() => {
+            exit::code(&Usage(line.glued_help().unwrap_or_default()).into())
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => exit::code(&Stdout(e).into()),
@@ -29,18 +33,19 @@ pub fn parse(args: Vec<OsString>) -> Result<Cli, ExitCode> {
             let _ = error.print();
             ExitCode::from(2)
         }
-        _ => exit::code(&Usage(Line::new(&args).explain(&error)).into()),
+        _ => exit::code(&Usage(line.explain(&error)).into()),
     })
 }
 
 /// The commands. A number below zero is a number: what takes one says itself which it takes.
 fn command() -> Command {
-    let number = |arg: &Arg| {
-        let name = arg.get_value_names().and_then(|names| names.first());
-        name.is_some_and(|name| NUMBERS.contains(&name.as_str()))
-    };
-    let signed = |arg: Arg| if number(&arg) { arg.allow_negative_numbers(true) } else { arg };
+    let signed = |arg: Arg| if takes_number(&arg) { arg.allow_negative_numbers(true) } else { arg };
     Cli::command().mut_subcommands(|command| command.mut_args(signed))
+}
+
+fn takes_number(arg: &Arg) -> bool {
+    let name = arg.get_value_names().and_then(|names| names.first());
+    name.is_some_and(|name| NUMBERS.contains(&name.as_str()))
 }
 
 /// A command line as it was written.
@@ -70,19 +75,20 @@ impl Line {
         let (arg, value) = (flag(&text(ContextKind::InvalidArg)), text(ContextKind::InvalidValue));
         match error.kind() {
             ErrorKind::UnknownArgument => self.unknown(&arg, &flag(&text(ContextKind::SuggestedArg))),
-            ErrorKind::InvalidSubcommand => self.no_command(
-                &text(ContextKind::InvalidSubcommand),
-                &text(ContextKind::SuggestedSubcommand),
-            ),
+            ErrorKind::InvalidSubcommand => self
+                .no_command(&text(ContextKind::InvalidSubcommand), &text(ContextKind::SuggestedSubcommand)),
             ErrorKind::InvalidValue if value.is_empty() => self.no_value(&arg),
             ErrorKind::InvalidValue => {
                 let near = text(ContextKind::SuggestedValue);
                 let near = if near.is_empty() { near } else { format!("did you mean {near}? ") };
                 format!("{arg} {value}: {near}use one of {}", text(ContextKind::ValidValue))
             }
+            ErrorKind::ValueValidation if value.is_empty() => self.no_value(&arg),
             ErrorKind::ValueValidation => {
                 let why = error.source().map_or(String::new(), |source| reason(source, &value));
-                format!("{arg} {value}: {why}{}", self.not_a_flag(&value))
+                let named = why.starts_with(&value) || why.contains(&format!("\"{value}\""));
+                let value = if named { String::new() } else { format!(" {value}") };
+                format!("{arg}{value}: {why}{}", self.not_a_flag(value.trim_start()))
             }
             ErrorKind::MissingRequiredArgument if arg == "PROMPT" => {
                 "a prompt is required: calotype generate \"a red apple\", or --from-file FILE".into()
@@ -115,9 +121,20 @@ impl Line {
         let here = |word: &String| word == arg || word.starts_with(&format!("{arg}="));
         let within = |word: &String| {
             let short = arg.strip_prefix('-').filter(|short| short.chars().count() == 1);
-            short.is_some_and(|short| word.starts_with('-') && !word.starts_with("--") && word.contains(short))
+            short
+                .is_some_and(|short| word.starts_with('-') && !word.starts_with("--") && word.contains(short))
         };
         self.words.iter().position(here).or_else(|| self.words.iter().position(within))
+    }
+
+    /// What is said of a word that asks for help only because it begins like `-h`.
+    fn glued_help(&self) -> Option<String> {
+        let command = self.command().filter(|command| command.get_name() == "generate")?;
+        let word = self.words.iter().find(|word| word.starts_with("-h") || *word == "--help")?;
+        let long = format!("-{word}");
+        let flag = command.get_arguments().any(|a| is_flag(a, &long));
+        let said = if flag { format!("{word}: write {long}") } else { dashed_prompt(word) };
+        (word.len() > 2 && word != "--help").then_some(said)
     }
 
     fn unknown(&self, arg: &str, near: &str) -> String {
@@ -142,14 +159,15 @@ impl Line {
         if let Some(long) = ours(word).filter(|_| elsewhere::plain(word).len() > 1) {
             return format!("{word}: write {long}");
         }
-        if let Some(remedy) = elsewhere::remedy(word).filter(|_| name == "generate") {
+        let has = |remedy: &String| {
+            let flags = remedy.split([' ', ',']).filter(|word| word.starts_with('-') && word.len() > 1);
+            flags.into_iter().all(|flag| command.get_arguments().any(|a| is_flag(a, flag)))
+        };
+        if let Some(remedy) = elsewhere::remedy(word).filter(has) {
             return format!("{word} is no flag of calotype {name}: {remedy}");
         }
-        if !word.starts_with("--") && word.len() > 2 {
-            return format!(
-                "{word} begins with a dash and is no flag: for a prompt write calotype {name} -- {}",
-                quoted(word)
-            );
+        if name == "generate" && !word.starts_with("--") && word.len() > 2 {
+            return dashed_prompt(word);
         }
         let known = |command: &&Command| command.get_arguments().any(|a| is_flag(a, arg));
         if let Some(other) = self.cli.get_subcommands().find(known) {
@@ -166,13 +184,18 @@ impl Line {
         let name = self.command().map_or("", Command::get_name);
         let place = self.words.iter().rposition(|w| w == word).unwrap_or(0);
         let is_word = |at: &usize| !self.words[*at].starts_with('-') && Some(*at) != self.at;
-        let first = (0..place).rev().take_while(is_word).last().unwrap_or(place);
+        let mut first = (0..place).rev().take_while(is_word).last().unwrap_or(place);
         let last = (place..self.words.len()).take_while(is_word).last().unwrap_or(place);
         let words = quoted(&self.words[first..=last].join(" "));
         let before = first.checked_sub(1).map(|at| self.words[at].as_str()).unwrap_or_default();
-        if self.takes_value(before).is_some() && first < last {
-            return format!("{word} is a word too many: words with spaces need quotes: {before} {words}");
+        if let Some(taker) = self.takes_value(before) {
+            // The first word is the flag's value, the one after it may be a prompt.
+            first += 1;
+            if first == place && !takes_number(taker) {
+                return format!("{word} is a word too many: words with spaces need quotes: {before} {words}");
+            }
         }
+        let words = quoted(&self.words[first..=last].join(" "));
         match name {
             "generate" if first < last => {
                 format!("{word} is a word too many: a prompt needs quotes: calotype generate {words}")
@@ -181,12 +204,15 @@ impl Line {
                 "{word} is a word too many, for there is a prompt already: words with spaces need quotes"
             ),
             "plan" | "adapters" => format!("{word} is a word too many: calotype {name} takes flags only"),
-            _ => format!("{word} is a word too many: a name with spaces needs quotes: calotype {name} {words}"),
+            _ => {
+                format!("{word} is a word too many: a name with spaces needs quotes: calotype {name} {words}")
+            }
         }
     }
 
     fn no_command(&self, word: &str, near: &str) -> String {
         let names: Vec<&str> = self.cli.get_subcommands().map(Command::get_name).collect();
+        let near = if near.is_empty() { elsewhere::command(word).unwrap_or_default() } else { near };
         match near {
             "" => format!(
                 "{} is no command of calotype ({}); to draw it: calotype generate {}",
@@ -205,7 +231,10 @@ impl Line {
             return format!("{arg} needs a value");
         };
         let place = self.words.iter().position(|word| is_flag(taker, word));
-        match place.and_then(|place| self.words.get(place + 1)).filter(|next| next.starts_with('-')) {
+        let known =
+            |word: &str| command.get_arguments().any(|a| is_flag(a, word.split('=').next().unwrap_or(word)));
+        let next = place.and_then(|place| self.words.get(place + 1));
+        match next.filter(|next| next.starts_with('-') && !known(next)) {
             Some(next) => dashed_value(taker, next),
             None => {
                 let name = taker.get_value_names().and_then(|names| names.first());
@@ -264,8 +293,17 @@ fn flag(shown: &str) -> String {
 fn is_flag(arg: &Arg, word: &str) -> bool {
     match word.strip_prefix("--") {
         Some(long) => arg.get_long() == Some(long),
-        None => word.strip_prefix('-').is_some_and(|short| arg.get_short().map(String::from).as_deref() == Some(short)),
+        None => word
+            .strip_prefix('-')
+            .is_some_and(|short| arg.get_short().map(String::from).as_deref() == Some(short)),
     }
+}
+
+fn dashed_prompt(word: &str) -> String {
+    format!(
+        "{word} begins with a dash and is no flag: for a prompt write calotype generate -- {}",
+        quoted(word)
+    )
 }
 
 fn dashed_value(taker: &Arg, value: &str) -> String {

@@ -41,7 +41,12 @@ impl Series {
     }
 
     /// Prepares for one file, or for standard output where the path is `-`.
-    pub fn one_or_stdout(path: &Path, count: u64, overwrite: bool, flag: &'static str) -> anyhow::Result<Self> {
+    pub fn one_or_stdout(
+        path: &Path,
+        count: u64,
+        overwrite: bool,
+        flag: &'static str,
+    ) -> anyhow::Result<Self> {
         if !is_stdout(path) {
             return Self::new(path, count, overwrite, flag);
         }
@@ -51,7 +56,9 @@ impl Series {
                 let pattern = Pattern::parse(DASH)?;
                 Ok(Self { flag, pattern, overwrite, next: 1, replaced: Vec::new(), stdout: true })
             }
-            (1, true) => wrong("standard output is a terminal, which shows no picture: send it on with > or |"),
+            (1, true) => {
+                wrong("standard output is a terminal, which shows no picture: send it on with > or |")
+            }
             _ => wrong(
                 "standard output takes one picture, and this run draws more: give a pattern such as out_%05d.png",
             ),
@@ -89,7 +96,9 @@ impl Series {
 
     /// Writes the next file, whole or not at all. What cannot be written where it should is kept elsewhere.
     pub fn write(&mut self, bytes: &[u8]) -> anyhow::Result<PathBuf> {
-        self.place(bytes).map_err(|e| match keep(bytes, self.pattern.name(1).extension()) {
+        let extension = if self.stdout { None } else { Some(self.pattern.name(1)) };
+        let extension = extension.as_ref().map_or(Some(OsStr::new("png")), |name| name.extension());
+        self.place(bytes).map_err(|e| match keep(bytes, extension) {
             Ok(kept) => e.context(format!("what could not be written is kept as {}", kept.display())),
             Err(_) => e,
         })

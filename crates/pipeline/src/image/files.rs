@@ -43,7 +43,10 @@ impl Target {
                 Ok(m) if m.is_file() => return Ok(Target::File(at, m)),
                 Ok(m) if m.is_dir() => return Err(failed(path, "this is a folder; give a file in it")),
                 Ok(_) => {
-                    return Err(failed(path, "this is a device or a socket and no place for a file; choose another name"));
+                    return Err(failed(
+                        path,
+                        "this is a device or a socket and no place for a file; choose another name",
+                    ));
                 }
             }
         }
@@ -92,7 +95,8 @@ pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
 
 /// Replacing a file asks the folder only; what its owner has protected is left alone.
 fn check_protection(at: &Path, there: &Metadata) -> Result<()> {
-    let protected = |why: String| failed(at, format!("the file is write-protected{why}; choose another name"));
+    let protected =
+        |why: String| failed(at, format!("the file is write-protected{why}; choose another name"));
     if there.permissions().readonly() {
         return Err(protected(String::new()));
     }
@@ -106,7 +110,10 @@ fn check_name(path: &Path) -> Result<()> {
         Ok(there) if there.is_dir() => {}
         Ok(_) => return Err(failed(path, format!("{} is no folder", folder.display()))),
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(failed(path, format!("the folder {} does not exist; make it first", folder.display())));
+            return Err(failed(
+                path,
+                format!("the folder {} does not exist; make it first", folder.display()),
+            ));
         }
         Err(e) => {
             return Err(failed(path, format!("the folder {} cannot be reached ({e})", folder.display())));
@@ -218,8 +225,8 @@ fn claim(part: NamedTempFile, path: &Path) -> io::Result<Option<NamedTempFile>> 
 fn keep_permissions(part: &File, there: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, fchown};
         use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::fs::{MetadataExt, fchown};
         let _ = fchown(part, Some(there.uid()), Some(there.gid()));
         // Not what runs a program as its owner: that may be another now.
         part.set_permissions(fs::Permissions::from_mode(there.mode() & 0o777))

@@ -1,9 +1,9 @@
 //! Pictures as files: PNG with the settings that made it, in the form that A1111's web UI writes and other tools
 //! read; grids; and file names that never overwrite.
 
-mod infotext;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
+mod infotext;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
 

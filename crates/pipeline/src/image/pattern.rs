@@ -37,10 +37,14 @@ impl Pattern {
     pub fn parse(pattern: impl AsRef<Path>) -> Result<Pattern> {
         let path = pattern.as_ref();
         // Path::file_name would take "out/" and "out/." for the file "out".
-        let last = path.as_os_str().as_encoded_bytes().rsplit(|b| b.is_ascii() && is_separator(*b as char)).next();
+        let last =
+            path.as_os_str().as_encoded_bytes().rsplit(|b| b.is_ascii() && is_separator(*b as char)).next();
         if matches!(last, None | Some(b"" | b"." | b"..")) {
             let example = path.join("out_%05d.png");
-            return Err(failed(path, format!("this is a folder; give a file in it, such as {}", example.display())));
+            return Err(failed(
+                path,
+                format!("this is a folder; give a file in it, such as {}", example.display()),
+            ));
         }
         let mut rest = path.file_name().ok_or_else(|| failed(path, "not a file name"))?;
         let wrong =
@@ -98,7 +102,9 @@ impl Pattern {
     /// With a number, and `joint` before it, at the end of the name's stem.
     fn numbered_after(self, joint: &str, number: Number) -> Pattern {
         let (mut before, mut after) = match self.before.rsplit_once('.') {
-            Some((stem, extension)) => (stem.to_os_string(), OsString::from_iter([OsStr::new("."), extension])),
+            Some((stem, extension)) => {
+                (stem.to_os_string(), OsString::from_iter([OsStr::new("."), extension]))
+            }
             None => (self.before, OsString::new()),
         };
         before.push(joint);
