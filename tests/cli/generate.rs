@@ -125,6 +125,8 @@ fn patterns_go_on_after_the_highest_number_and_nothing_is_replaced_unasked() {
     assert_eq!(folder.read("cat.png"), b"mine");
     folder.draw(&["a cat", "-o", "cat.png", "--overwrite"]);
     decode(&folder.read("cat.png"));
+    // A numbered pattern has nothing to overwrite.
+    assert!(folder.draw(&["a cat", "-o", "a_%04d.png", "--overwrite"]).out.starts_with("a_0009.png"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_model;
 mod batches;
 mod bench;
+mod command_line;
 mod generate;
 mod hub;
 mod hub_server;
@@ -11,5 +12,8 @@ mod hub_server;
 mod interrupt;
 mod latents;
 mod loras;
+mod outputs;
 mod report;
+#[cfg(target_os = "linux")]
+mod streams;
 mod support;

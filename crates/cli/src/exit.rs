@@ -28,13 +28,34 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// Standard output takes no more: it is full, or nobody reads it.
+#[derive(Debug)]
+pub struct Stdout(pub std::io::Error);
+
+impl fmt::Display for Stdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output cannot be written to: {}", self.0)
+    }
+}
+
+impl std::error::Error for Stdout {}
+
+/// A failure that was told when it came.
+#[derive(Debug)]
+pub struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed; what was said stands above")
+    }
+}
+
+impl std::error::Error for Told {}
+
 /// Prints an error as one line and says what to exit with.
 pub fn code(error: &anyhow::Error) -> ExitCode {
-    if let Some(io) = error.downcast_ref::<std::io::Error>()
-        && io.kind() == std::io::ErrorKind::BrokenPipe
-    {
-        // Whoever read our output has seen enough.
-        return ExitCode::SUCCESS;
+    if error.is::<Told>() {
+        return ExitCode::FAILURE;
     }
     if error.is::<Interrupted>() {
         text::note(&error.to_string());

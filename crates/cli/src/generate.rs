@@ -2,22 +2,22 @@
 
 use crate::args::GenerateArgs;
 use crate::exit::{Interrupted, Usage};
+use crate::files::Files;
 use crate::memory::Memory;
-use crate::output::{Series, grid_pattern};
 use crate::progress::Progress;
 use crate::report::{Report, Seconds};
-use crate::{device, interrupt, latents, memory, text};
+use crate::text::Lines;
+use crate::{device, interrupt, latents, memory};
 use anyhow::{Context, bail};
-use calotype::{BatchSeeds, Model, Output, Picture, Pipeline, Precision, Request, builtin};
+use calotype::{BatchSeeds, Model, Output, Pipeline, Precision, Request, builtin};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Checks all that can be checked, then draws.
 pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let prompts = prompts(args)?;
     let mut request = request(args)?;
-    let runs = prompts.len() * args.batch_count as usize;
+    let runs = (prompts.len() as u64).saturating_mul(args.batch_count.into());
     let mut files = Files::new(args, runs, request.batch_size)?;
 
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
@@ -30,6 +30,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = open(guess, &mut request)?;
     fit_noise(&mut request, &model)?;
+    files.check_grid(runs, &request, &model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
@@ -46,7 +47,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 
     let mut pipeline = device::pipeline(&opened, model, precision);
     let first_seed = request.seed;
-    let mut kept = Vec::new();
+    let mut lines = Lines::default();
     let mut done = 0;
     for prompt in &prompts {
         request.prompts = vec![prompt.clone()];
@@ -59,22 +60,19 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             let output = draw(&mut pipeline, &request, Progress::new(label, args.json))?;
             let elapsed = start.elapsed();
             let mut report = report(args, &request, &pipeline, &output, on_gpu.then_some(plan.peak_bytes))?;
-            files.write(&request, &pipeline, &output, &mut kept, &mut report)?;
+            files.write(&request, &pipeline, &output, &mut report)?;
             if done == runs {
-                files.write_grid(&kept, &request, &pipeline, &mut report)?;
+                files.write_grid(&request, &pipeline, &mut report)?;
             }
             let write = start.elapsed() - elapsed;
             report.timings = Seconds::new(&output.timings, write, start.elapsed());
-            match args.json {
-                true => text::json(&report)?,
-                false => report.print(request.noise.is_none())?,
-            }
+            report.print(&mut lines, args.json, request.noise.is_none())?;
             // The seeds go on where this batch ended.
             let taken = if request.batch_seeds == BatchSeeds::Each { request.batch_size as u64 } else { 1 };
             request.seed = request.seed.wrapping_add(taken);
         }
     }
-    Ok(())
+    Ok(lines.end()?)
 }
 
 /// One run, unless Ctrl-C ends it.
@@ -158,75 +156,6 @@ fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
         request.size(model).map_err(calotype::Error::from)?;
     }
     Ok(())
-}
-
-/// All files that a command writes.
-struct Files {
-    pictures: Series,
-    grid: Option<Series>,
-    latents: Option<Series>,
-    metadata: bool,
-}
-
-impl Files {
-    fn new(args: &GenerateArgs, runs: usize, batch: usize) -> anyhow::Result<Self> {
-        let extension = Path::new(&args.output).extension();
-        if extension.is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
-            return Err(
-                Usage(format!("--output {}: pictures are PNG: end the name in .png", args.output)).into()
-            );
-        }
-        let series = |pattern: &str, count, flag| Series::new(pattern, count, args.overwrite, flag);
-        let grid = args.grid.then(|| series(&grid_pattern(&args.output), 1, "--grid")).transpose()?;
-        let latents = match args.save_latents.as_ref() {
-            Some(path) => Some(series(&path.to_string_lossy(), runs, "--save-latents")?),
-            None => None,
-        };
-        let pictures = series(&args.output, runs * batch, "--output")?;
-        Ok(Self { pictures, grid, latents, metadata: !args.no_metadata })
-    }
-
-    fn parameters(&self, request: &Request, model: &Model, i: usize) -> anyhow::Result<Option<String>> {
-        let settings = || Ok(request.settings(model, i).map_err(calotype::Error::from)?.to_string());
-        self.metadata.then(settings).transpose()
-    }
-
-    fn write(
-        &mut self,
-        request: &Request,
-        pipeline: &Pipeline,
-        output: &Output,
-        kept: &mut Vec<Picture>,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        for (i, picture) in output.pictures.iter().enumerate() {
-            let parameters = self.parameters(request, pipeline.model(), i)?;
-            let png = picture.png(parameters.as_deref()).map_err(calotype::Error::from)?;
-            report.files.push(self.pictures.write(&png)?);
-        }
-        if let Some(series) = &mut self.latents {
-            report.latents = Some(series.write(&latents::file(&output.latents)?)?);
-        }
-        if self.grid.is_some() {
-            kept.extend_from_slice(&output.pictures);
-        }
-        Ok(())
-    }
-
-    fn write_grid(
-        &mut self,
-        pictures: &[Picture],
-        request: &Request,
-        pipeline: &Pipeline,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        let parameters = self.parameters(request, pipeline.model(), 0)?;
-        if let Some(series) = &mut self.grid {
-            let grid = Picture::grid(pictures, None).and_then(|grid| grid.png(parameters.as_deref()));
-            report.grid = Some(series.write(&grid.map_err(calotype::Error::from)?)?);
-        }
-        Ok(())
-    }
 }
 
 fn report(

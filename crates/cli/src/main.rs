@@ -6,6 +6,7 @@ mod bench;
 mod device;
 mod download;
 mod exit;
+mod files;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -17,14 +18,16 @@ mod progress;
 mod report;
 mod text;
 
-use args::{Cli, Command};
-use clap::Parser;
+use args::Command;
 use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let cli = Cli::parse();
+    let cli = match args::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(ended) => return ended,
+    };
     text::log_to_stderr();
     let done = match cli.command {
         Command::Generate(args) => generate::run(&args),

@@ -1,7 +1,8 @@
 //! What a run tells when it is done.
 
+use crate::output::is_stdout;
 use crate::progress::speed;
-use crate::text;
+use crate::text::{self, Lines};
 use calotype::Timings;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -87,17 +88,24 @@ impl Seconds {
 }
 
 impl Report {
-    /// For people: a line for each file on stdout, where the time went on stderr.
-    pub fn print(&self, seed_matters: bool) -> anyhow::Result<()> {
+    /// As JSON, or for people: a line for each file on stdout, where the time went on stderr.
+    pub fn print(&self, lines: &mut Lines, json: bool, seed_matters: bool) -> anyhow::Result<()> {
+        if json {
+            lines.print(serde_json::to_string(self)?);
+            return Ok(());
+        }
         for (file, seed) in self.files.iter().zip(&self.seeds) {
-            match seed_matters {
-                true => text::result(&format!("{}  seed {seed}", file.display()))?,
-                false => text::result(&file.display().to_string())?,
+            let mut line = file.clone().into_os_string();
+            if seed_matters {
+                line.push(format!("  seed {seed}"));
+            }
+            match is_stdout(file) {
+                // The picture itself went there.
+                true => text::note(&format!("seed {seed}")),
+                false => lines.print(line),
             }
         }
-        for file in self.latents.iter().chain(&self.grid) {
-            text::result(&file.display().to_string())?;
-        }
+        self.latents.iter().chain(&self.grid).for_each(|file| lines.print(file));
         let t = &self.timings;
         let rate = speed(self.steps, Duration::from_secs_f64(t.denoise));
         text::note(&format!(

@@ -1,6 +1,8 @@
 //! Lines for people: results on stdout, everything else on stderr.
 
+use crate::exit::{Stdout, Told};
 use env_logger::{Builder, Env};
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 
 /// What is logged where `RUST_LOG` says nothing. wgpu warns of every driver that it does not like; what the GPU
@@ -49,9 +51,39 @@ pub fn note(text: &str) {
 
 /// Prints a result.
 pub fn result(text: &str) -> anyhow::Result<()> {
+    Ok(to_stdout(OsStr::new(text))?)
+}
+
+fn to_stdout(line: &OsStr) -> Result<(), Stdout> {
+    // A name that is not UTF-8 is printed as it is.
+    let line = [line.as_encoded_bytes(), b"\n"].concat();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
+    out.write_all(&line).and_then(|()| out.flush()).map_err(Stdout)
+}
+
+/// What a run prints. Its pictures do not wait for a reader: where stdout fails that is told, and lines go to stderr.
+#[derive(Default)]
+pub struct Lines {
+    failed: bool,
+}
+
+impl Lines {
+    pub fn print(&mut self, line: impl AsRef<OsStr>) {
+        if !self.failed
+            && let Err(e) = to_stdout(line.as_ref())
+        {
+            self.failed = true;
+            error(&format!("{e}; drawing goes on, and what would stand there is told here"));
+        }
+        if self.failed {
+            note(&line.as_ref().to_string_lossy());
+        }
+    }
+
+    /// Fails if a line could not be printed.
+    pub fn end(self) -> Result<(), Told> {
+        if self.failed { Err(Told) } else { Ok(()) }
+    }
 }
 
 /// Prints a result as JSON: one line.

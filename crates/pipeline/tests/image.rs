@@ -1,6 +1,6 @@
-//! Pictures as files: what is written is read back, and nothing is ever overwritten or left half written.
+//! Pictures as files: what is written is read back.
 
-use calotype_pipeline::image::{Pattern, Picture, Settings, parameters, write};
+use calotype_pipeline::image::{Picture, Settings, parameters};
 
 fn picture(width: usize, height: usize, value: u8) -> Picture {
     let pixels = (0..width * height).flat_map(|i| [value, i as u8, 7, 255]).collect();
@@ -63,40 +63,4 @@ fn a_grid_is_near_square_unless_told() {
     assert!(Picture::grid(&[], None).is_err());
     assert!(Picture::grid(&[picture(1, 2, 0), picture(2, 1, 0)], None).is_err());
     assert!(Picture::new(2, 2, 3, vec![0; 11]).is_err());
-}
-
-#[test]
-fn files_are_whole_and_never_overwritten_unasked() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("out.png");
-    write(&path, b"one", false).expect("written");
-    let message = write(&path, b"two", false).unwrap_err().to_string();
-    assert!(message.contains("out.png") && message.contains("exists"), "{message}");
-    assert_eq!(std::fs::read(&path).expect("a file"), b"one");
-    write(&path, b"two", true).expect("overwritten");
-    assert_eq!(std::fs::read(&path).expect("a file"), b"two");
-    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1, "a temporary file was left");
-    let message = write(&folder.path().join("no/out.png"), b"x", false).unwrap_err().to_string();
-    assert!(message.contains("folder"), "{message}");
-}
-
-#[test]
-fn patterns_go_on_after_the_highest_number() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name);
-    let pattern = Pattern::parse(at("out_%05d.png").to_str().expect("UTF-8")).expect("a pattern");
-    assert_eq!(pattern.names(2, false).expect("names"), [at("out_00000.png"), at("out_00001.png")]);
-    for name in ["out_00002.png", "out_00007.png", "out_x.png", "other_00009.png"] {
-        std::fs::write(at(name), b"").expect("written");
-    }
-    assert_eq!(pattern.names(1, false).expect("names"), [at("out_00008.png")]);
-    let plain = Pattern::parse(at("100%% out.png").to_str().expect("UTF-8")).expect("a pattern");
-    assert_eq!(plain.names(1, false).expect("names"), [at("100% out.png")]);
-    assert_eq!(plain.names(2, false).expect("names")[1], at("100% out_2.png"));
-    std::fs::write(at("100% out.png"), b"").expect("written");
-    assert!(plain.names(1, false).unwrap_err().to_string().contains("exists"));
-    assert!(plain.names(1, true).is_ok());
-    for wrong in ["%d_%d.png", "%x.png", "%05.png", ".."] {
-        assert!(Pattern::parse(wrong).is_err(), "{wrong}");
-    }
 }

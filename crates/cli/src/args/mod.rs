@@ -1,12 +1,16 @@
 //! The command line, as clap reads it.
 
 mod device;
+mod elsewhere;
+mod told;
 
 pub use device::{BackendName, DeviceArgs, Dtype};
+pub use told::parse;
 
 use crate::bench::BenchArgs;
 use calotype::{BatchSeeds, Request, Sampler, Schedule, Search, Wishes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +18,8 @@ use std::str::FromStr;
 #[derive(Debug, Parser)]
 #[command(name = "calotype", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the run failed, 2 the command line cannot be honoured, 130 Ctrl-C.\n\
+    after_help = "Exit codes: 0 done, 1 the run failed or what it prints could not be written (pictures are drawn all the same), \
+    2 the command line cannot be honoured, 130 Ctrl-C.\n\
     RUST_LOG=info (or debug) says more on stderr."
 )]
 pub struct Cli {
@@ -101,11 +106,12 @@ pub struct GenerateArgs {
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub save_latents: Option<PathBuf>,
 
-    /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …
+    /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …; - is
+    /// standard output, for one picture
     #[arg(help_heading = "Output", short, long, value_name = "FILE", default_value = "out_%05d.png")]
-    pub output: String,
+    pub output: PathBuf,
 
-    /// Allow replacing files that exist
+    /// Allow replacing files that exist, and writing into FIFOs and devices; numbered patterns replace nothing
     #[arg(help_heading = "Output", long)]
     pub overwrite: bool,
 
@@ -278,7 +284,17 @@ fn lora(text: &str) -> Result<LoraArg, String> {
 }
 
 pub fn sampler(name: &str) -> Result<Sampler, String> {
-    Sampler::from_str(name).map_err(|e| e.to_string())
+    Sampler::from_str(name).map_err(|e| nearest(name, &Sampler::ALL.map(|s| s.to_string()), e))
+}
+
+/// An error that also asks after the nearest of the names there are, where one is near.
+fn nearest(name: &str, names: &[String], error: impl Display) -> String {
+    let name = name.to_lowercase();
+    let near = names.iter().map(|n| (strsim::jaro_winkler(n, &name), n)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match near.filter(|(likeness, _)| *likeness > 0.8) {
+        Some((_, near)) => format!("{error}; did you mean {near}?"),
+        None => error.to_string(),
+    }
 }
 
 fn sampler_help() -> String {
@@ -286,7 +302,8 @@ fn sampler_help() -> String {
 }
 
 fn schedule(name: &str) -> Result<Schedule, String> {
-    Schedule::from_str(name).map_err(|e| e.to_string())
+    let names = ["discrete", "karras", "exponential", "beta"].map(String::from);
+    Schedule::from_str(name).map_err(|e| nearest(name, &names, e))
 }
 
 impl HubArgs {

@@ -1,6 +1,6 @@
 //! The flags of `calotype bench`.
 
-use super::presets::{Preset, listing};
+use super::presets::{PRESETS, Preset, listing};
 use crate::args::{DeviceArgs, HubArgs, sampler};
 use calotype::Sampler;
 use clap::Args;
@@ -113,7 +113,8 @@ pub struct BenchArgs {
         long,
         value_name = "SECONDS",
         requires = "sweep",
-        default_value_t = 60.0
+        default_value_t = 60.0,
+        value_parser = seconds
     )]
     pub most: f64,
 
@@ -143,7 +144,13 @@ pub struct BenchArgs {
 }
 
 fn preset(name: &str) -> Result<&'static Preset, String> {
-    Preset::find(name).ok_or_else(|| format!("there is none of that name; there are:\n{}", listing()))
+    let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    Preset::find(name).ok_or_else(|| format!("there is none of that name; there are {}", names()))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let wrong = || "use a number of seconds, such as 60".to_string();
+    text.parse().ok().filter(|s: &f64| s.is_finite() && *s >= 0.0).ok_or_else(wrong)
 }
 
 fn presets_help() -> String {

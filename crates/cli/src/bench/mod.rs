@@ -16,7 +16,7 @@ pub use args::BenchArgs;
 
 use crate::args::BackendName;
 use crate::exit::{Interrupted, Usage};
-use crate::output::Series;
+use crate::output::{self, Series, is_stdout};
 use crate::{interrupt, text};
 use anyhow::{Context, bail};
 use calotype::{AdapterReport, Backend};
@@ -164,19 +164,20 @@ struct Files {
 
 impl Files {
     fn new(args: &BenchArgs) -> anyhow::Result<Self> {
-        let series = |path: &Option<PathBuf>, flag: &str| {
-            let path = path.as_ref().filter(|p| p.as_path() != Path::new("-"));
-            path.map(|p| Series::new(&p.to_string_lossy(), 1, args.overwrite, flag)).transpose()
+        let series = |path: Option<&PathBuf>, flag| {
+            path.map(|path| Series::new(path, 1, args.overwrite, flag)).transpose()
         };
+        let silent = args.json.as_deref().is_some_and(is_stdout);
         if args.presets.len() > 1 && (args.trace.is_some() || args.sweep) {
             return Err(Usage("--trace and --sweep take one preset at a time: name only one".into()).into());
         }
-        Ok(Self {
-            json: series(&args.json, "--json")?,
-            trace: series(&args.trace, "--trace")?,
-            plot: series(&args.plot, "--plot")?,
-            silent: args.json.as_deref() == Some(Path::new("-")),
-        })
+        let json = series(args.json.as_ref().filter(|_| !silent), "--json")?;
+        let trace = series(args.trace.as_ref(), "--trace")?;
+        let plot = series(args.plot.as_ref(), "--plot")?;
+        let outputs: Vec<&Series> = [&json, &trace, &plot].into_iter().flatten().collect();
+        let model = args.model.as_ref().map(|name| ("--model", Path::new(name)));
+        output::apart(&outputs, model.as_slice())?;
+        Ok(Self { json, trace, plot, silent })
     }
 
     fn write_json(&mut self, record: &Record) -> anyhow::Result<()> {

@@ -1,12 +1,15 @@
 //! Pictures as files: PNG with the settings that made it, in the form that A1111's web UI writes and other tools
 //! read; grids; and file names that never overwrite.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod files;
 mod infotext;
-mod output;
+#[cfg(not(target_arch = "wasm32"))]
+mod pattern;
 
 pub use infotext::Settings;
 #[cfg(not(target_arch = "wasm32"))]
-pub use output::{Pattern, write};
+pub use {files::*, pattern::Pattern};
 
 use crate::error::{Error, Result};
 use std::borrow::Cow;

@@ -1,0 +1,131 @@
+//! The files of `calotype generate`.
+
+use crate::args::GenerateArgs;
+use crate::exit::Usage;
+use crate::latents;
+use crate::memory::Memory;
+use crate::output::{Series, apart, is_stdout};
+use crate::report::Report;
+use crate::text;
+use anyhow::anyhow;
+use calotype::{Model, Output, Picture, Pipeline, Request};
+use std::path::Path;
+
+/// All files that a command writes.
+pub struct Files {
+    pictures: Series,
+    grid: Option<Series>,
+    latents: Option<Series>,
+    metadata: bool,
+    /// The grid's, until it is drawn.
+    kept: Vec<Picture>,
+}
+
+impl Files {
+    /// Sees that they can be written, and that none is another or one that is read.
+    pub fn new(args: &GenerateArgs, runs: u64, batch: usize) -> anyhow::Result<Self> {
+        check_names(args)?;
+        let (path, overwrite) = (&args.output, args.overwrite);
+        let count = runs.saturating_mul(batch as u64);
+        let pictures = Series::one_or_stdout(path, count, overwrite, "--output")?;
+        let grid = args.grid.then(|| Series::grid(path, overwrite, "--grid")).transpose()?;
+        let latents = args.save_latents.as_ref();
+        let latents = latents.map(|path| Series::new(path, runs, overwrite, "--save-latents")).transpose()?;
+
+        let outputs: Vec<&Series> =
+            [Some(&pictures), grid.as_ref(), latents.as_ref()].into_iter().flatten().collect();
+        let mut inputs: Vec<(&str, &Path)> = Vec::new();
+        inputs.extend(args.from_file.iter().map(|path| ("--from-file", path.as_path())));
+        inputs.extend(args.latents.iter().map(|path| ("--latents", path.as_path())));
+        inputs.extend(args.picture.lora.iter().map(|lora| ("--lora", lora.file.as_path())));
+        inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
+        apart(&outputs, &inputs)?;
+        Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
+    }
+
+    /// Sees that the pictures of a grid can be held until it is drawn.
+    pub fn check_grid(&self, runs: u64, request: &Request, model: &Model) -> anyhow::Result<()> {
+        let [height, width] = request.size(model).map_err(calotype::Error::from)?;
+        let pictures = runs.saturating_mul(request.batch_size as u64);
+        // RGBA while they wait, RGB in the grid.
+        let pixels = pictures.saturating_mul(width as u64).saturating_mul(height as u64);
+        let needed = pixels.saturating_mul(4 + 3);
+        match Memory::of(None).filter(|memory| self.grid.is_some() && memory.bytes < needed) {
+            None => Ok(()),
+            Some(memory) => Err(anyhow!(
+                "--grid: {pictures} pictures of {width}x{height} take {}, and {} is {}: draw fewer, or leave --grid out",
+                text::bytes(needed),
+                memory.owner,
+                text::bytes(memory.bytes)
+            )),
+        }
+    }
+
+    fn parameters(&self, request: &Request, model: &Model, i: usize) -> anyhow::Result<Option<String>> {
+        let settings = || Ok(request.settings(model, i).map_err(calotype::Error::from)?.to_string());
+        self.metadata.then(settings).transpose()
+    }
+
+    /// Writes what a run drew. Where a file fails the others are written all the same.
+    pub fn write(
+        &mut self,
+        request: &Request,
+        pipeline: &Pipeline,
+        output: &Output,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let mut failed = None;
+        let mut note = |e: anyhow::Error| {
+            if let Some(earlier) = failed.replace(e) {
+                text::error(&format!("{earlier:#}"));
+            }
+        };
+        for (i, picture) in output.pictures.iter().enumerate() {
+            let parameters = self.parameters(request, pipeline.model(), i)?;
+            let png = picture.png(parameters.as_deref()).map_err(calotype::Error::from)?;
+            self.pictures.write(&png).map_or_else(&mut note, |path| report.files.push(path));
+        }
+        if let Some(series) = &mut self.latents {
+            let file = latents::file(&output.latents)?;
+            series.write(&file).map_or_else(&mut note, |path| report.latents = Some(path));
+        }
+        if self.grid.is_some() {
+            self.kept.extend_from_slice(&output.pictures);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Writes the grid of all that was drawn, where one is wanted.
+    pub fn write_grid(
+        &mut self,
+        request: &Request,
+        pipeline: &Pipeline,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let parameters = self.parameters(request, pipeline.model(), 0)?;
+        if let Some(series) = &mut self.grid {
+            let grid = Picture::grid(&self.kept, None).and_then(|grid| grid.png(parameters.as_deref()));
+            report.grid = Some(series.write(&grid.map_err(calotype::Error::from)?)?);
+        }
+        Ok(())
+    }
+}
+
+/// What a name itself tells.
+fn check_names(args: &GenerateArgs) -> Result<(), Usage> {
+    let name = args.output.display();
+    if args.output.extension().is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
+        return Err(Usage(format!("--output {name}: pictures are PNG: end the name in .png")));
+    }
+    if args.json && is_stdout(&args.output) {
+        return Err(Usage(format!(
+            "--output {name}: --json has standard output for itself: leave one of them out"
+        )));
+    }
+    let unnamed = |path: &Path| args.json && path.to_str().is_none();
+    if unnamed(&args.output) || args.save_latents.as_deref().is_some_and(unnamed) {
+        let why = "--json cannot hold a name that is not UTF-8: leave it out, or choose another name";
+        return Err(Usage(why.into()));
+    }
+    Ok(())
+}

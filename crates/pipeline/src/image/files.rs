@@ -1,0 +1,249 @@
+//! Files on disk: whole or not there at any moment, never in the place of another one unasked.
+
+use super::pattern::{Pattern, failed, folder_of};
+use crate::error::{Error, Result};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+const TAKEN: &str = "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting (--overwrite)";
+
+/// As many links as Linux follows.
+const MOST_LINKS: usize = 40;
+
+/// What stands where a file is to go, links followed.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Nothing yet.
+    New(PathBuf),
+    /// A file, which overwriting replaces.
+    File(PathBuf, Metadata),
+    /// A FIFO or a character device, which overwriting writes into; and what to call it.
+    Stream(PathBuf, &'static str),
+}
+
+impl Target {
+    /// Looks at a path. Errors where it leads to what no picture can be written to, such as a folder.
+    pub fn of(path: &Path) -> Result<Target> {
+        // Followed by the system, for it knows links that hold no path (/dev/fd/63).
+        if let Some(what) = fs::metadata(path).ok().and_then(|m| stream(&m)) {
+            return Ok(Target::Stream(path.to_path_buf(), what));
+        }
+        let mut at = path.to_path_buf();
+        for _ in 0..MOST_LINKS {
+            match at.symlink_metadata() {
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Target::New(at)),
+                Err(e) => return Err(refused(path, &e)),
+                Ok(m) if m.is_symlink() => {
+                    let to = fs::read_link(&at).map_err(|e| refused(path, &e))?;
+                    at = at.parent().unwrap_or(Path::new("")).join(to);
+                }
+                Ok(m) if m.is_file() => return Ok(Target::File(at, m)),
+                Ok(m) if m.is_dir() => return Err(failed(path, "this is a folder; give a file in it")),
+                Ok(_) => {
+                    return Err(failed(
+                        path,
+                        "this is a device or a socket and no place for a file; choose another name",
+                    ));
+                }
+            }
+        }
+        Err(failed(path, "links that lead nowhere; choose another name"))
+    }
+
+    /// Where it is in the end.
+    pub fn path(&self) -> &Path {
+        let (Self::New(path) | Self::File(path, _) | Self::Stream(path, _)) = self;
+        path
+    }
+}
+
+/// What to call that which is written into and cannot be replaced.
+#[cfg(unix)]
+fn stream(there: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = there.file_type();
+    if kind.is_fifo() { Some("a FIFO") } else { kind.is_char_device().then_some("a device") }
+}
+
+#[cfg(not(unix))]
+fn stream(_: &Metadata) -> Option<&'static str> {
+    None
+}
+
+/// Whether a file can be written there, found out without writing it: that the folder takes files and this name, that
+/// the name is free or `overwrite` is set, and that what stands there may be replaced.
+pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
+    if !overwrite && path.symlink_metadata().is_ok() {
+        let stream = fs::metadata(path).ok().and_then(|m| stream(&m));
+        let into = |what| format!("this is {what}; --overwrite writes into it");
+        return Err(failed(path, stream.map_or(TAKEN.to_string(), into)));
+    }
+    let target = Target::of(path)?;
+    match &target {
+        Target::New(at) => check_name(at)?,
+        Target::File(at, there) => {
+            check_name(at)?;
+            check_protection(at, there)?;
+        }
+        Target::Stream(..) => {}
+    }
+    Ok(target)
+}
+
+/// Replacing a file asks the folder only; what its owner has protected is left alone.
+fn check_protection(at: &Path, there: &Metadata) -> Result<()> {
+    let protected =
+        |why: String| failed(at, format!("the file is write-protected{why}; choose another name"));
+    if there.permissions().readonly() {
+        return Err(protected(String::new()));
+    }
+    OpenOptions::new().write(true).open(at).map(drop).map_err(|e| protected(format!(" ({e})")))
+}
+
+/// Makes a file of this name in a folder of its own, where nobody takes it for a picture.
+fn check_name(path: &Path) -> Result<()> {
+    let folder = folder_of(path.parent().unwrap_or(Path::new("")));
+    match fs::metadata(folder) {
+        Ok(there) if there.is_dir() => {}
+        Ok(_) => return Err(failed(path, format!("{} is no folder", folder.display()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(failed(
+                path,
+                format!("the folder {} does not exist; make it first", folder.display()),
+            ));
+        }
+        Err(e) => {
+            return Err(failed(path, format!("the folder {} cannot be reached ({e})", folder.display())));
+        }
+    }
+    let unwritable = |e: io::Error| {
+        failed(path, format!("the folder {} cannot be written to ({e}); choose another", folder.display()))
+    };
+    let probe = tempfile::Builder::new().prefix(".calotype.").suffix(".probe").tempdir_in(folder);
+    let probe = probe.map_err(unwritable)?;
+    match File::create_new(probe.path().join(alike(path))) {
+        // The probe's own folder may be what makes the path too long.
+        Err(e) if !(too_long(&e) && !path.symlink_metadata().is_err_and(|e| too_long(&e))) => {
+            Err(failed(path, format!("no file can have this name here ({e}); choose another")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_long(e: &io::Error) -> bool {
+    e.kind() == ErrorKind::InvalidFilename
+}
+
+/// The name with another extension, as long: it is not to be found as a picture.
+fn alike(path: &Path) -> OsString {
+    let extension = path.extension().map_or(0, |e| e.len());
+    path.with_extension("x".repeat(extension)).file_name().unwrap_or_default().to_os_string()
+}
+
+/// Writes `bytes` to `path` through a temporary file beside it, so that no reader ever sees half a file. Errors where
+/// the folder does not exist, and where the file does unless `overwrite` is set. Then a file keeps its permissions, a
+/// link its place (its target is replaced), and a FIFO or a character device is written into.
+pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    if !overwrite {
+        return if write_new(path, bytes)? { Ok(()) } else { Err(failed(path, TAKEN)) };
+    }
+    let written = match Target::of(path)? {
+        Target::Stream(at, what) => {
+            let written = OpenOptions::new().write(true).open(at).and_then(|mut to| to.write_all(bytes));
+            return written.map_err(|e| failed(path, format!("{what} that cannot be written into: {e}")));
+        }
+        Target::New(at) => part(&at, bytes).and_then(|part| Ok(part.persist(at).map(drop)?)),
+        Target::File(at, there) => {
+            check_protection(&at, &there)?;
+            part(&at, bytes).and_then(|part| {
+                keep_permissions(part.as_file(), &there)?;
+                Ok(part.persist(at).map(drop)?)
+            })
+        }
+    };
+    written.map_err(|e| refused(path, &e))
+}
+
+/// Writes a file if its name is free, and says whether it was.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let taken = part(path, bytes).and_then(|part| claim(part, path)).map_err(|e| refused(path, &e))?;
+    Ok(taken.is_none())
+}
+
+/// Writes a file of a numbered pattern under the first number from `from` on that is free, whoever else takes numbers
+/// meanwhile. Returns the number and the name.
+pub fn write_next(pattern: &Pattern, from: u64, bytes: &[u8]) -> Result<(u64, PathBuf)> {
+    let (mut n, mut path) = (from, pattern.name(from));
+    let mut waiting = part(&path, bytes).map_err(|e| refused(&path, &e))?;
+    while let Some(part) = claim(waiting, &path).map_err(|e| refused(&path, &e))? {
+        n = pattern.after(pattern.highest().max(Some(n)))?;
+        (waiting, path) = (part, pattern.name(n));
+    }
+    Ok((n, path))
+}
+
+/// A file under a name that nobody has, in the folder where it is to be.
+fn part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut named = tempfile::Builder::new();
+    named.prefix(".calotype.").suffix(".part");
+    #[cfg(unix)]
+    named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut part = named.tempfile_in(folder_of(path.parent().unwrap_or(Path::new(""))))?;
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    Ok(part)
+}
+
+/// Gives a file its name, or gives it back where the name is taken.
+fn claim(part: NamedTempFile, path: &Path) -> io::Result<Option<NamedTempFile>> {
+    let failed = match part.persist_noclobber(path) {
+        Ok(_) => return Ok(None),
+        Err(failed) => failed,
+    };
+    match failed.error.kind() {
+        ErrorKind::AlreadyExists => Ok(Some(failed.file)),
+        ErrorKind::NotFound | ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem => Err(failed.error),
+        // A file system that can neither link nor rename without replacing: the name is taken first, then filled.
+        _ => match File::create_new(path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Some(failed.file)),
+            Err(e) => Err(e),
+            Ok(_) => match failed.file.persist(path) {
+                Ok(_) => Ok(None),
+                Err(e) => {
+                    let _ = fs::remove_file(path);
+                    Err(e.error)
+                }
+            },
+        },
+    }
+}
+
+/// The permissions of the file that is replaced, and its owner where that is allowed.
+fn keep_permissions(part: &File, there: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let _ = fchown(part, Some(there.uid()), Some(there.gid()));
+        // Not what runs a program as its owner: that may be another now.
+        part.set_permissions(fs::Permissions::from_mode(there.mode() & 0o777))
+    }
+    #[cfg(not(unix))]
+    part.set_permissions(there.permissions())
+}
+
+fn refused(path: &Path, e: &io::Error) -> Error {
+    failed(
+        path,
+        match e.kind() {
+            ErrorKind::NotFound => "the folder does not exist; make it first".into(),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                format!("the folder cannot be written to ({e}); choose another")
+            }
+            _ => format!("cannot be written: {e}"),
+        },
+    )
+}

@@ -1,0 +1,156 @@
+//! Where pictures go: nothing is lost, nothing is replaced unasked, and what cannot be written is told before the work.
+
+use crate::support::{Folder, calotype, decode, tiny};
+use std::collections::BTreeSet;
+
+/// The model does not exist: that the output is what the error speaks of shows that it was looked at first.
+const EARLY: [&str; 5] = ["generate", "a cat", "--backend", "cpu", "-m"];
+
+fn early<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&EARLY[..], &["no/such/model"], more].concat()
+}
+
+#[test]
+fn runs_side_by_side_have_each_their_own_numbers() {
+    let folder = Folder::new();
+    for overwrite in [&[][..], &["--overwrite"]] {
+        let run = || {
+            let args = ["--batch-count", "8", "--steps", "1", "-W", "16", "-H", "16", "-o", "r_%03d.png"];
+            folder.draw(&[&["a cat"], &args[..], overwrite].concat()).out
+        };
+        let said: Vec<String> = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        let names: Vec<&str> =
+            said.iter().flat_map(|s| s.lines()).map(|l| l.split("  ").next().unwrap()).collect();
+        assert_eq!(names.len(), 32);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 32, "a number was given twice: {names:?}");
+        names.iter().for_each(|name| assert_eq!(decode(&folder.read(name)).0, 16));
+    }
+    assert_eq!(folder.names().len(), 64, "{:?}", folder.names());
+}
+
+#[test]
+fn outputs_that_would_meet_are_refused() {
+    let folder = Folder::new();
+    folder.write("noise.safetensors", "mine");
+    folder.write("prompts.png", "a cat");
+    let same = ["same file", "--output", "--save-latents"];
+    folder.fails(2, &early(&["-o", "a.png", "--save-latents", "a.png"]), &same);
+    folder.fails(2, &early(&["-o", "a.png", "--save-latents", "./a.png"]), &same);
+    folder.fails(2, &early(&["-o", "a.png", "--save-latents", "A.PNG"]), &same);
+    folder.fails(2, &early(&["-o", "a_%d.png", "--save-latents", "a_7.png"]), &same);
+    folder.fails(2, &early(&["-o", "a.png", "-b", "3", "--save-latents", "a_2.png"]), &same);
+    let grid = ["same file", "--grid", "--save-latents"];
+    folder.fails(2, &early(&["-o", "a.png", "--grid", "--save-latents", "a_grid.png"]), &grid);
+    folder.fails(
+        2,
+        &["generate", "--from-file", "prompts.png", "-o", "prompts.png", "--overwrite"],
+        &["--output", "prompts.png", "--from-file reads"],
+    );
+    let own = ["bench", "builtin", "--json", "b.json", "--trace", "./b.json"];
+    folder.fails(2, &own, &["--json and --trace", "same file"]);
+}
+
+#[test]
+fn names_that_no_file_can_have_are_told_before_the_work() {
+    let folder = Folder::new();
+    let long = format!("{}.png", "n".repeat(252));
+    folder.fails(1, &early(&["-o", &long]), &["--output", "nnn.png", "no file can have this name"]);
+    // One picture has room, ten have not.
+    let nearly = format!("{}.png", "n".repeat(249));
+    folder.fails(1, &early(&["-o", &nearly, "-b", "10"]), &["--output", "n_10.png"]);
+    folder.fails(1, &early(&["-o", &nearly, "--grid"]), &["--grid", "n_grid.png"]);
+    for name in ["", ".", "..", "sub/", "sub/."] {
+        folder.fails(2, &early(&["-o", name]), &["--output", "folder", "out_%05d.png"]);
+    }
+    folder.write(&format!("full_{}.png", u64::MAX), "mine");
+    folder.fails(1, &early(&["-o", "full_%d.png"]), &["--output", "no higher number"]);
+}
+
+#[test]
+fn a_grid_of_more_than_memory_holds_is_told_before_the_work() {
+    let folder = Folder::new();
+    let args = ["generate", "a cat", "--backend", "cpu", "--grid", "--batch-count", "4294967295"];
+    if cfg!(target_os = "linux") {
+        folder.fails(1, &args, &["--grid: 4294967295 pictures", "free memory"]);
+    }
+}
+
+#[test]
+fn standard_output_takes_one_picture_and_nothing_else() {
+    let folder = Folder::new();
+    let args =
+        ["generate", "a cat", "--backend", "cpu", "--steps", "1", "--seed", "3", "-m", &tiny(), "-o", "-"];
+    let output = calotype(folder.path()).args(args).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(decode(&output.stdout).0, 64);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("seed 3"));
+    assert_eq!(folder.names(), [""; 0]);
+    folder.fails(2, &early(&["-o", "-", "--json"]), &["--output -", "--json"]);
+    folder.fails(2, &early(&["-o", "-", "-b", "2"]), &["--output -", "one picture", "out_%05d.png"]);
+    folder.fails(2, &early(&["-o", "-", "--batch-count", "2"]), &["--output -", "one picture"]);
+    folder.fails(2, &early(&["-o", "-", "--grid"]), &["--grid", "one picture"]);
+    folder.fails(2, &early(&["--save-latents", "-"]), &["--save-latents -", "./-"]);
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::process::Command;
+
+    #[test]
+    fn overwrite_replaces_files_and_nothing_else() {
+        let folder = Folder::new();
+        let at = |name: &str| folder.path().join(name);
+        folder.write("target.png", "old");
+        symlink("target.png", at("link.png")).unwrap();
+        folder.draw(&["a cat", "-o", "link.png", "--overwrite"]);
+        assert!(at("link.png").is_symlink());
+        decode(&folder.read("target.png"));
+
+        assert!(Command::new("mkfifo").arg(at("pipe.png")).status().unwrap().success());
+        folder.fails(1, &early(&["-o", "pipe.png"]), &["pipe.png", "a FIFO", "--overwrite writes into it"]);
+        let (read, said) = std::thread::scope(|scope| {
+            let read = scope.spawn(|| fs::read(at("pipe.png")).unwrap());
+            let said = folder.draw(&["a cat", "-o", "pipe.png", "--overwrite"]);
+            (read.join().unwrap(), said)
+        });
+        decode(&read);
+        assert!(said.err.contains("this is a FIFO, which is written into"), "{}", said.err);
+        assert!(at("pipe.png").metadata().unwrap().file_type().is_fifo());
+
+        let _listener = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
+        folder.fails(
+            1,
+            &early(&["-o", "socket.png", "--overwrite"]),
+            &["--output", "socket.png", "no place"],
+        );
+        fs::create_dir(at("sub.png")).unwrap();
+        folder.fails(2, &early(&["-o", "sub.png", "--overwrite"]), &["sub.png", "folder"]);
+        let mut protected = at("target.png").metadata().unwrap().permissions();
+        protected.set_readonly(true);
+        fs::set_permissions(at("target.png"), protected).unwrap();
+        folder.fails(1, &early(&["-o", "link.png", "--overwrite"]), &["target.png", "write-protected"]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_stay_as_they_are() {
+        let folder = Folder::new();
+        let odd = std::ffi::OsStr::from_bytes(b"caf\xe9_%d.png");
+        let run = |more: &[&str]| {
+            let args = ["generate", "a cat", "--backend", "cpu", "--steps", "1", "-m", &tiny()];
+            calotype(folder.path()).args(args).args(more).arg("-o").arg(odd).output().unwrap()
+        };
+        let output = run(&[]);
+        assert!(output.stdout.starts_with(b"caf\xe9_0.png  seed "), "{:?}", output.stdout);
+        decode(&fs::read(folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9_0.png"))).unwrap());
+        let output = run(&["--json"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8(output.stderr).unwrap().contains("--json cannot hold a name"));
+    }
+}
