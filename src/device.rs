@@ -1,7 +1,7 @@
 use crate::Error;
 use calotype_cpu::CpuExecutor;
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
-use calotype_graph::{Executor, Precision};
+use calotype_graph::{Executor, Precision, Room};
 use std::rc::Rc;
 
 /// What to run on.
@@ -25,6 +25,11 @@ pub struct Opened {
     pub executor: Rc<dyn Executor>,
     /// The adapter's features and limits; none for the CPU.
     pub adapter: Option<AdapterReport>,
+}
+
+/// Memory that the host has to spare, where that is known.
+pub fn host_room() -> Option<Room> {
+    CpuExecutor::new().room()
 }
 
 impl Device {

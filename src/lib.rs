@@ -21,18 +21,18 @@ mod pipeline;
 mod place;
 
 pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters};
-pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Span};
+pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Room, Span};
 pub use calotype_hub as hub;
 pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
     Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan, Model, Output, Picture,
-    Progress, Request, StagePlan, Timings, Wishes, image, lora_name, measure, noise, plan, samplers,
-    tokenizer,
+    Progress, Request, StagePlan, Timings, Wishes, bytes, fits, image, lora_name, measure, noise, plan,
+    samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
-pub use device::{Device, Opened};
+pub use device::{Device, Opened, host_room};
 pub use error::Error;
 pub use pipeline::{Options, Pipeline};
 pub use place::{Place, Search};

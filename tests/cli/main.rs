@@ -12,4 +12,6 @@ mod interrupt;
 mod latents;
 mod loras;
 mod report;
+#[cfg(unix)]
+mod sizes;
 mod support;

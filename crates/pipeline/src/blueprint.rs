@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::model::Model;
 use crate::request::Request;
+use crate::room;
 use crate::samplers;
 use calotype_graph::ops::{FromLatents, REGISTERS, Range, SamplerStep, StepRow, ToRgba8};
 use calotype_graph::passes::{fuse, split};
@@ -100,7 +101,7 @@ impl Blueprint {
         let tokens = config.text.max_position_embeddings;
         let hidden = config.text.hidden_size;
         let seen = size.batch * if size.guided { 2 } else { 1 };
-        let numel = h * w * channels;
+        let numel = h.saturating_mul(w).saturating_mul(channels);
 
         let text = clip::text_encoder(&config.text, 1)?;
 
@@ -109,7 +110,8 @@ impl Blueprint {
         let table = g.input("table", [size.rows, StepRow::WORDS], Elem::U32, Rate::Prompt);
         let states = g.input("states", [seen, tokens, hidden], Elem::Float, Rate::Prompt);
         let registers = g.input("registers", [REGISTERS, size.batch, numel], Elem::F32, Rate::Step);
-        let noise = g.input("noise", [size.noises.max(1), size.batch * numel], Elem::F32, Rate::Step);
+        let noise =
+            g.input("noise", [size.noises.max(1), size.batch.saturating_mul(numel)], Elem::F32, Rate::Step);
         let output = unet::forward(&mut g, &config.unet, latents, table, states)?;
         let (guided, rescale) = (size.guided, size.rescale);
         g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;
@@ -184,20 +186,27 @@ impl Blueprint {
         let mut seen = HashSet::new();
         let mut stages = Vec::new();
         let mut plans: Vec<Plan> = Vec::new();
-        let (mut weight_bytes, mut params_bytes) = (0, 0);
+        let (mut weight_bytes, mut params_bytes, mut largest_weight) = (0, 0, 0);
+        room::check_ports(self.ports.iter().map(|(name, port)| (&**name, port.shape, port.dtype)), caps)?;
         for stage in &self.stages {
             let graph = &stage.graph;
             let own: u64 = graph
                 .weight_values()
                 .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
-                .map(|(.., bytes)| aligned(bytes))
+                .map(|(id, shape, _)| caps.bytes(shape, graph.weights()[id.index()].dtype))
+                .inspect(|bytes| largest_weight = largest_weight.max(*bytes))
+                .map(aligned)
                 .sum();
             let plan = plan::plan(graph, self.precision, caps)?;
-            let dispatches = lower(graph, &plan, self.precision, caps)?.dispatches.len();
+            let dispatches = match caps.host {
+                Some(_) => graph.nodes().len(),
+                None => lower(graph, &plan, self.precision, caps)?.dispatches.len(),
+            };
             weight_bytes += own;
             // Tuning may do any product in two launches.
             let more = if caps.tunes { plan.cuts.len() } else { 0 };
-            params_bytes += (dispatches + more) as u64 * caps.alignment.max(256);
+            params_bytes +=
+                if caps.host.is_some() { 0 } else { (dispatches + more) as u64 * caps.alignment.max(256) };
             stages.push(StagePlan {
                 name: stage.name.into(),
                 weight_bytes: own,
@@ -219,10 +228,16 @@ impl Blueprint {
             }
         };
         let activation_bytes = plans[TEXT].bytes() + shared_bytes;
-        let bytes = |p: &PortSpec| aligned((p.shape.numel() * p.dtype.size()) as u64);
+        let bytes = |p: &PortSpec| aligned(caps.bytes(p.shape, p.dtype));
         let port_bytes: u64 = self.ports.values().map(bytes).sum();
-        // What is read back passes through a copy of the largest port that is ever read.
-        let readback = self.ports.values().map(bytes).max().unwrap_or(0);
+        let readback = match caps.host {
+            Some(host) => {
+                let shapes = self.ports.iter().map(|(name, port)| (&**name, port.shape));
+                host.overhead + room::host_bytes(shapes, weight_bytes, largest_weight, activation_bytes)
+            }
+            // What is read back passes through a copy of the largest port that is ever read.
+            None => self.ports.values().map(bytes).max().unwrap_or(0),
+        };
         Ok(MemoryPlan {
             weight_bytes,
             activation_bytes,
@@ -248,7 +263,7 @@ pub struct MemoryPlan {
     pub weight_bytes: u64,
     /// The activation buffers that the stages share.
     pub activation_bytes: u64,
-    /// Latents, states, tables, parameters, readback.
+    /// Latents, states, tables, parameters, readback; on the CPU also what threads and the loading of weights take.
     pub state_bytes: u64,
     /// Stage by stage.
     pub stages: Vec<StagePlan>,

@@ -6,6 +6,7 @@ use crate::measure::LoadTimes;
 use crate::model::Model;
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use crate::request::Request;
+use crate::room::fits;
 use calotype_graph::ops::{Range, StepRow};
 use calotype_graph::{Executor, MemoryUse, Port, Ports, Precision, Program};
 use calotype_tensor::{DType, HostTensor};
@@ -114,10 +115,19 @@ impl Pipeline {
         plan(&self.model, request, self.precision, &self.exec.caps())
     }
 
+    /// Fails at once where the device has not the memory that a request takes, as far as the executor knows.
+    fn check_room(&self, request: &Request) -> Result<()> {
+        request.check()?;
+        request.size(&self.model)?;
+        let Some(room) = self.exec.room() else { return Ok(()) };
+        let plan = self.plan(request)?;
+        fits(&plan, Some(&room), (&self.model, request), self.precision, &self.exec.caps())
+    }
+
     /// Brings to the device what a request takes, weights and kernels, as its run would otherwise do first. Kernels may
     /// still be compiling when this is done.
     pub async fn prepare_for(&mut self, request: &Request) -> Result<()> {
-        request.check()?;
+        self.check_room(request)?;
         let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
         let size = Size::of(request, &self.model, &program, request.guided())?;
         self.prepare_text().await?;
@@ -248,8 +258,7 @@ impl Pipeline {
         request: &Request,
         mut each_step: impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Output> {
-        request.check()?;
-        request.size(&self.model)?;
+        self.check_room(request)?;
         let mut timings = Timings::default();
         let loading = self.spent.total();
 

@@ -47,6 +47,7 @@ impl Fields {
     pub fn count(&mut self, field: &str, default: usize) -> Result<usize> {
         let count = self.get(field, default)?;
         self.check(count > 0, field, count, "must be at least 1")?;
+        self.check_most(field, &[count])?;
         Ok(count)
     }
 
@@ -55,6 +56,7 @@ impl Fields {
         let counts = self.get(field, default.to_vec())?;
         let sound = !counts.is_empty() && !counts.contains(&0);
         self.check(sound, field, &counts, "must be one or more numbers of at least 1")?;
+        self.check_most(field, &counts)?;
         Ok(counts)
     }
 
@@ -66,7 +68,15 @@ impl Fields {
         };
         let why = format!("must be one number, or one for each of the {levels} blocks, of at least 1");
         self.check(each.len() == levels && !each.contains(&0), field, &each, why)?;
+        self.check_most(field, &each)?;
         Ok(each)
+    }
+
+    /// No network is so large: a typing error must not become a graph of a million layers, or sizes that overflow.
+    fn check_most(&self, field: &str, counts: &[usize]) -> Result<()> {
+        let most = if field.contains("layers") { 128 } else { 1 << 20 };
+        self.check(counts.len() <= 16, field, counts, "must be for at most 16 blocks")?;
+        self.check(counts.iter().all(|n| *n <= most), field, counts, format!("must be at most {most}"))
     }
 
     /// A positive number.
@@ -84,6 +94,7 @@ impl Fields {
             Some(Size::Sides(sides)) => sides,
         };
         self.check(!size.contains(&0), field, size, "must be at least 1")?;
+        self.check_most(field, &size)?;
         Ok(Some(size))
     }
 
