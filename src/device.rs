@@ -1,7 +1,7 @@
 use crate::Error;
 #[cfg(feature = "gpu")]
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
-use calotype_graph::{Executor, Precision};
+use calotype_graph::{Executor, Precision, Room};
 use std::rc::Rc;
 
 /// What to run on.
@@ -28,6 +28,12 @@ pub struct Opened {
     /// The adapter's features and limits; none for the CPU.
     #[cfg(feature = "gpu")]
     pub adapter: Option<AdapterReport>,
+}
+
+/// Memory that the host has to spare, where that is known.
+#[cfg(feature = "cpu")]
+pub fn host_room() -> Option<Room> {
+    calotype_cpu::CpuExecutor::new().room()
 }
 
 impl Device {

@@ -24,7 +24,7 @@ mod place;
 
 #[cfg(feature = "gpu")]
 pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters};
-pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Span};
+pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Room, Span};
 #[cfg(feature = "hub")]
 pub use calotype_hub as hub;
 #[cfg(not(feature = "hub"))]
@@ -41,10 +41,12 @@ pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
     Component, Components, Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan,
-    Model, Output, Picture, Progress, Request, Stage, StagePlan, Timings, Wishes, image, lora_name, measure,
-    noise, plan, samplers, tokenizer,
+    Model, Output, Picture, Progress, Request, Stage, StagePlan, Timings, Wishes, bytes, fits, image,
+    lora_name, measure, noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
+#[cfg(feature = "cpu")]
+pub use device::host_room;
 pub use device::{Device, Opened};
 pub use error::Error;
 pub use pipeline::{Options, Pipeline};

@@ -33,6 +33,9 @@ mod loras;
 /// Device memory: a run takes no more than its plan says, and no step allocates.
 mod memory;
 
+/// Numbers of any size: planned, or refused at once.
+mod limits;
+
 /// Lost devices, damaged weights, numbers that overflow: errors that name what happened, and where.
 mod failures;
 

@@ -2,6 +2,7 @@
 
 use crate::support::{Golden, gpu, plain};
 use calotype::{Caps, Choice, Model, Opened, Pipeline, Precision, Request, Sampler, plan};
+use calotype_cpu::CpuExecutor;
 use calotype_graph::Executor;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -50,6 +51,73 @@ fn a_run_keeps_to_its_plan() {
             assert_eq!(parts, planned.peak_bytes, "{what}");
         }
     }
+}
+
+/// The host's own ledger: what is planned for values, to the byte but for the text encoder's arena, which is another's
+/// where it is not the largest.
+#[test]
+fn on_the_cpu_a_run_keeps_to_its_plan() {
+    for request in [
+        request(64, 64, 1),
+        Request { cfg_scale: 1.0, ..request(72, 200, 1) },
+        Request { cfg_rescale: 0.7, ..request(64, 64, 3) },
+        request(256, 256, 2),
+        Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) },
+        Request { sampler: Some(Sampler::Heun), steps: 40, ..request(64, 64, 1) },
+    ] {
+        for precision in [Precision::F32, Precision::F16] {
+            let executor: Rc<dyn Executor> = Rc::new(CpuExecutor::new());
+            let mut pipeline = tiny(&executor, precision);
+            let planned = pipeline.plan(&request).unwrap();
+            pipeline.text_to_image(&request).unwrap();
+            let (used, what) = (executor.memory(), format!("{precision:?}, {request:?}"));
+            println!("{} of {} planned, {what}", used.peak, planned.peak_bytes);
+            assert!(used.peak <= planned.peak_bytes, "{} > {}: {what}", used.peak, planned.peak_bytes);
+            let own = planned.weight_bytes + planned.activation_bytes;
+            assert!(used.peak >= own - own / 50, "{own} planned for values, {} used: {what}", used.peak);
+            // No step allocates: another picture takes what the first one took.
+            let before = executor.memory();
+            pipeline.text_to_image(&Request { seed: 1, ..request.clone() }).unwrap();
+            assert_eq!(executor.memory(), before, "{what}");
+            drop(pipeline);
+            assert_eq!(executor.memory().bytes, 0, "{what}");
+        }
+    }
+}
+
+/// What lives at the same time is what must be there at the least: the plan's arena is hardly more.
+#[test]
+fn the_hosts_arena_is_tight() {
+    let model = Model::open("synthetic:sd15", None).unwrap();
+    let request = Request { width: Some(512), height: Some(512), ..Request::new("a lighthouse") };
+    let planned = plan(&model, &request, Precision::F32, &CpuExecutor::new().caps()).unwrap();
+    for stage in &planned.stages {
+        println!("{}: {} MiB", stage.stage, stage.activation_bytes / MIB);
+    }
+    println!("{} MiB, {} of them weights", planned.peak_bytes / MIB, planned.weight_bytes / MIB);
+    // The decoder's widest block: a tensor of 256 channels and one of 128 at 512x512, with 16 MiB of gathered taps.
+    let widest = 4 * 512 * 512 * (256 + 256) + (16 << 20);
+    assert!(planned.activation_bytes < widest * 11 / 10, "{} MiB", planned.activation_bytes / MIB);
+}
+
+/// The library refuses by itself, before it loads anything.
+#[test]
+fn on_the_cpu_what_does_not_fit_is_refused_before_it_starts() {
+    let executor: Rc<dyn Executor> = Rc::new(CpuExecutor::new());
+    let mut pipeline = tiny(&executor, Precision::F32);
+    let error = pipeline.text_to_image(&request(65_536, 65_536, 1)).unwrap_err().to_string();
+    for part in ["not enough memory", "--width", "at most", "free memory"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(executor.memory().allocations, 0);
+    // What is said to fit does.
+    let at = error.split("at most ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let side: usize = at.split('x').next().unwrap().parse().unwrap();
+    let planned = pipeline.plan(&request(side, side, 1)).unwrap();
+    assert!(planned.peak_bytes < executor.room().unwrap().bytes * 11 / 10, "{at}");
+    assert!(
+        pipeline.plan(&request(2 * side, 2 * side, 1)).unwrap().peak_bytes > executor.room().unwrap().bytes
+    );
 }
 
 #[test]

@@ -96,6 +96,6 @@ fn a_run_that_cannot_fit_is_refused_before_it_starts() {
     folder.fails(
         1,
         &args,
-        &["not enough memory", "GiB", "free memory", "--width", "--batch-size", "calotype plan"],
+        &["not enough memory", "GiB", "free memory", "--width", "at most", "calotype plan"],
     );
 }

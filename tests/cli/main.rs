@@ -14,6 +14,8 @@ mod latents;
 mod loras;
 mod outputs;
 mod report;
+#[cfg(unix)]
+mod sizes;
 #[cfg(target_os = "linux")]
 mod streams;
 mod support;

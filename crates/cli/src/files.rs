@@ -3,11 +3,9 @@
 use crate::args::GenerateArgs;
 use crate::exit::Usage;
 use crate::latents;
-use crate::memory::Memory;
 use crate::output::{Series, apart, is_stdout};
 use crate::report::Report;
 use crate::text;
-use anyhow::anyhow;
 use calotype::{Model, Output, Picture, Pipeline, Request};
 use std::path::Path;
 
@@ -41,24 +39,6 @@ impl Files {
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
         apart(&outputs, &inputs)?;
         Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
-    }
-
-    /// Sees that the pictures of a grid can be held until it is drawn.
-    pub fn check_grid(&self, runs: u64, request: &Request, model: &Model) -> anyhow::Result<()> {
-        let [height, width] = request.size(model).map_err(calotype::Error::from)?;
-        let pictures = runs.saturating_mul(request.batch_size as u64);
-        // RGBA while they wait, RGB in the grid.
-        let pixels = pictures.saturating_mul(width as u64).saturating_mul(height as u64);
-        let needed = pixels.saturating_mul(4 + 3);
-        match Memory::of(None).filter(|memory| self.grid.is_some() && memory.bytes < needed) {
-            None => Ok(()),
-            Some(memory) => Err(anyhow!(
-                "--grid: {pictures} pictures of {width}x{height} take {}, and {} is {}: draw fewer, or leave --grid out",
-                text::bytes(needed),
-                memory.owner,
-                text::bytes(memory.bytes)
-            )),
-        }
     }
 
     fn parameters(&self, request: &Request, model: &Model, i: usize) -> anyhow::Result<Option<String>> {

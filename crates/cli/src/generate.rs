@@ -3,7 +3,6 @@
 use crate::args::GenerateArgs;
 use crate::exit::{Interrupted, Usage};
 use crate::files::Files;
-use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::report::{Report, Seconds};
 use crate::text::Lines;
@@ -30,18 +29,16 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = open(guess, &mut request)?;
     fit_noise(&mut request, &model)?;
-    files.check_grid(runs, &request, &model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
         model = open(precision, &mut request)?;
     }
-    let plan = memory::plan(&opened, &model, &request, precision)?;
-    let on_gpu = opened.adapter.is_some();
-    let f16_helps = on_gpu && precision == Precision::F32;
-    memory::check(&plan, Memory::of(opened.adapter.as_ref()).as_ref(), f16_helps)
-        .map_err(anyhow::Error::msg)?;
-    if precision == Precision::F16 && !on_gpu {
+    let plan = memory::check(&opened, &model, &request, precision)?;
+    if args.grid {
+        memory::check_grid(runs, &model, &request, calotype::host_room().as_ref())?;
+    }
+    if precision == Precision::F16 && opened.adapter.is_none() {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
     }
 
@@ -59,7 +56,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             let start = Instant::now();
             let output = draw(&mut pipeline, &request, Progress::new(label, args.json))?;
             let elapsed = start.elapsed();
-            let mut report = report(args, &request, &pipeline, &output, on_gpu.then_some(plan.peak_bytes))?;
+            let mut report = report(args, &request, &pipeline, &output, plan.peak_bytes)?;
             files.write(&request, &pipeline, &output, &mut report)?;
             if done == runs {
                 files.write_grid(&request, &pipeline, &mut report)?;
@@ -163,7 +160,7 @@ fn report(
     request: &Request,
     pipeline: &Pipeline,
     output: &Output,
-    planned_bytes: Option<u64>,
+    planned_bytes: u64,
 ) -> anyhow::Result<Report> {
     let model = pipeline.model();
     let [height, width] = request.size(model).map_err(calotype::Error::from)?;

@@ -1,99 +1,71 @@
 //! Whether a run fits, before it starts.
 
-use crate::text::bytes;
-use calotype::{AdapterReport, MemoryPlan, Model, Opened, Precision, Request};
+use crate::exit::Usage;
+use calotype::{Error, MemoryPlan, Model, Opened, Precision, Request, Room, bytes};
 
-/// A device's memory and whose it is, where that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Such as `the memory of NVIDIA GeForce RTX 4090`.
-    pub owner: String,
-    /// Bytes that a run may take.
-    pub bytes: u64,
-}
-
-impl Memory {
-    /// The adapter's own, or for the CPU what the system has to spare.
-    pub fn of(adapter: Option<&AdapterReport>) -> Option<Self> {
-        match adapter {
-            Some(a) => Some(Self { owner: format!("the memory of {}", a.name), bytes: a.memory? }),
-            None => Some(Self { owner: "this computer's free memory".into(), bytes: free_memory()? }),
-        }
+/// What a run may take on a device, where that is known: an adapter's own memory, or what the host has to spare.
+pub fn room(opened: &Opened) -> Option<Room> {
+    match &opened.adapter {
+        Some(a) => Some(Room { owner: format!("the memory of {}", a.name), bytes: a.memory? }),
+        None => opened.executor.room(),
     }
 }
 
-/// What a request takes on a device; on the CPU the least it can take.
-pub fn plan(
+/// What a request takes on a device; an error where that is more than there is.
+pub fn check(
     opened: &Opened,
     model: &Model,
     request: &Request,
     precision: Precision,
-) -> Result<MemoryPlan, calotype::Error> {
-    if opened.adapter.is_some() {
-        return Ok(calotype::plan(model, request, precision, &opened.executor.caps())?);
-    }
-    // The CPU computes and stores in f32 whatever is asked for, weights too.
-    let mut plan = calotype::plan(model, request, Precision::F32, &opened.executor.caps())?;
-    let numbers: u64 = model.contents().map(|c| c.parameters).sum();
-    plan.peak_bytes = plan.peak_bytes - plan.weight_bytes + 4 * numbers;
-    plan.weight_bytes = 4 * numbers;
+) -> Result<MemoryPlan, Error> {
+    let caps = opened.executor.caps();
+    let plan = calotype::plan(model, request, precision, &caps)?;
+    calotype::fits(&plan, room(opened).as_ref(), (model, request), precision, &caps)?;
     Ok(plan)
 }
 
-/// Says what does not fit and what would help.
-pub fn check(plan: &MemoryPlan, memory: Option<&Memory>, f16_helps: bool) -> Result<(), String> {
-    let Some(memory) = memory.filter(|m| m.bytes < plan.peak_bytes) else { return Ok(()) };
-    let ways = match f16_helps {
-        true => "a smaller --batch-size, or --dtype f16",
-        false => "or a smaller --batch-size",
-    };
-    Err(format!(
-        "not enough memory: this run needs {} ({} of them weights), and {} is {}: choose a smaller --width and \
-         --height, {ways}; `calotype plan` with the same flags says where it goes",
-        bytes(plan.peak_bytes),
-        bytes(plan.weight_bytes),
-        memory.owner,
-        bytes(memory.bytes)
-    ))
-}
-
-/// Memory that can be had without swapping, where the system tells (Linux).
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// Sees that the host can keep the pictures of so many runs for a grid, and that a PNG can be so large.
+pub fn check_grid(runs: u64, model: &Model, request: &Request, room: Option<&Room>) -> anyhow::Result<()> {
+    let [height, width] = request.size(model).map_err(Error::from)?.map(|side| side as u128);
+    let pictures = u128::from(runs) * request.batch_size as u128;
+    let columns = pictures.isqrt() + 1;
+    let side = columns * height.max(width);
+    if side > u128::from(u32::MAX >> 1) {
+        let why =
+            format!("--grid of {pictures} pictures is too large for a PNG: leave it out, or draw fewer");
+        return Err(Usage(why).into());
+    }
+    // Each picture as it is kept, then all as one, and that encoded: four bytes a pixel, three, and up to six.
+    let needed = u64::try_from(13 * pictures * width * height).unwrap_or(u64::MAX);
+    match room.filter(|room| room.bytes < needed) {
+        None => Ok(()),
+        Some(room) => anyhow::bail!(
+            "not enough memory: --grid keeps all {pictures} pictures, which takes {}, and {} is {}: leave it out, or draw \
+             fewer",
+            bytes(needed),
+            room.owner,
+            bytes(room.bytes)
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan_of(peak_bytes: u64) -> MemoryPlan {
-        MemoryPlan {
-            peak_bytes,
-            weight_bytes: 1 << 30,
-            activation_bytes: 0,
-            state_bytes: 0,
-            stages: Vec::new(),
-        }
-    }
-
     #[test]
-    fn what_does_not_fit_is_said_with_both_figures_and_the_ways_out() {
-        let memory = Memory { owner: "the memory of a small GPU".into(), bytes: 2 << 30 };
-        assert!(check(&plan_of(2 << 30), Some(&memory), true).is_ok());
-        assert!(check(&plan_of(u64::MAX), None, true).is_ok());
-        let error = check(&plan_of(3 << 30), Some(&memory), true).unwrap_err();
-        for part in ["3.00 GiB", "2.00 GiB", "a small GPU", "--width", "--batch-size", "--dtype f16"] {
-            assert!(error.contains(part), "{error}");
+    fn a_grid_that_cannot_be_kept_or_written_is_refused() {
+        let model = Model::open("synthetic:sd15", None).unwrap();
+        let request = Request { batch_size: 4, ..Request::new("") };
+        let room = Room { owner: "this computer's free memory".into(), bytes: 1 << 30 };
+        let told = |runs| check_grid(runs, &model, &request, Some(&room)).unwrap_err().to_string();
+        assert!(check_grid(4, &model, &request, Some(&room)).is_ok());
+        assert!(check_grid(1 << 20, &model, &request, None).is_ok());
+        for part in ["not enough memory", "--grid", "4000 pictures", "1.00 GiB"] {
+            assert!(told(1000).contains(part), "{}", told(1000));
         }
-        assert!(!check(&plan_of(3 << 30), Some(&memory), false).unwrap_err().contains("f16"));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn linux_tells_its_free_memory() {
-        assert!(free_memory().unwrap() > 1 << 20);
+        for runs in [1 << 48, u64::MAX] {
+            assert!(told(runs).contains("too large for a PNG"), "{}", told(runs));
+        }
     }
 }

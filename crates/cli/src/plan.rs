@@ -2,9 +2,9 @@
 
 use crate::args::{BackendName, PlanArgs};
 use crate::device;
-use crate::memory::{self, Memory};
+use crate::memory;
 use crate::text::{self, bytes, table};
-use calotype::{Backend, Caps, MemoryPlan, Model, Opened, Precision, Request};
+use calotype::{Backend, Caps, MemoryPlan, Model, Opened, Precision, Request, Room};
 use serde_json::json;
 
 /// What a plan is made for.
@@ -14,7 +14,7 @@ struct Target {
     precision: Precision,
     /// The device in words.
     name: String,
-    memory: Option<Memory>,
+    room: Option<Room>,
     /// The device, where there is one here.
     opened: Option<Opened>,
 }
@@ -40,19 +40,17 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
         // What a run takes is next to the same with any sampler.
         let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
         let class = model.scheduler.class();
-        text::note(&format!("the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"));
+        text::note(&format!(
+            "the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"
+        ));
         request.sampler = Some(nearest);
     }
     let target = target(args)?;
     if target.precision != guess {
         model = device::model(&place, target.precision, &args.picture, &wishes, &mut request)?;
     }
-    let plan = match &target.opened {
-        Some(opened) => memory::plan(opened, &model, &request, target.precision)?,
-        None => {
-            calotype::plan(&model, &request, target.precision, &target.caps).map_err(calotype::Error::from)?
-        }
-    };
+    let plan = calotype::plan(&model, &request, target.precision, &target.caps);
+    let plan = plan.map_err(calotype::Error::from)?;
     if args.json {
         print_json(&plan, &target, &model, &request)
     } else {
@@ -70,7 +68,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
         let caps = Caps { f16: true, max_buffer: buffers, max_binding: buffers, ..Caps::default() };
         let precision = flags.dtype.map_or(Precision::F16, |d| d.precision());
         let name = format!("a GPU with f16 and buffers of {} (there is none here)", bytes(buffers));
-        return Ok(Target { caps, precision, name, memory: None, opened: None });
+        return Ok(Target { caps, precision, name, room: None, opened: None });
     }
     let opened = flags.device()?.open()?;
     let mut precision = flags.precision(&opened);
@@ -78,15 +76,11 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
         // The CPU computes and stores in f32 whatever is asked for.
         precision = Precision::F32;
     }
-    let mut name = opened.executor.describe();
-    if opened.adapter.is_none() {
-        name.push_str(": the least it can take, for it allocates as it goes");
-    }
     Ok(Target {
         caps: opened.executor.caps(),
         precision,
-        name,
-        memory: Memory::of(opened.adapter.as_ref()),
+        name: opened.executor.describe(),
+        room: memory::room(&opened),
         opened: Some(opened),
     })
 }
@@ -95,9 +89,9 @@ fn print_json(plan: &MemoryPlan, target: &Target, model: &Model, request: &Reque
     let mut object = serde_json::to_value(plan)?;
     let [height, width] = request.size(model).map_err(calotype::Error::from)?;
     let more = json!({
-        "fits": target.memory.as_ref().map(|m| plan.peak_bytes <= m.bytes),
+        "fits": target.room.as_ref().map(|room| plan.peak_bytes <= room.bytes),
         "adapter": target.is_adapter().then_some(&target.name),
-        "adapter_memory": target.memory.as_ref().map(|m| m.bytes),
+        "adapter_memory": target.room.as_ref().map(|room| room.bytes),
         "target": target.name,
         "model": model.name,
         "width": width,
@@ -147,13 +141,10 @@ fn print(plan: &MemoryPlan, target: &Target, model: &Model, request: &Request) -
     let rows: Vec<Vec<String>> =
         total.map(|(what, n, note)| vec![what.to_string(), bytes(n), note.to_string()]).to_vec();
     text::result(&format!("\n{}", table(&rows, &[1])))?;
-    text::result(&match &target.memory {
-        None => "whether it fits is not known: no device here tells its memory".to_string(),
-        Some(m) => {
-            match memory::check(plan, Some(m), target.is_adapter() && target.precision == Precision::F32) {
-                Ok(()) => format!("fits: {} is {}", m.owner, bytes(m.bytes)),
-                Err(why) => format!("does not fit: {why}"),
-            }
-        }
+    let fits = calotype::fits(plan, target.room.as_ref(), (model, request), target.precision, &target.caps);
+    text::result(&match (&target.room, fits) {
+        (None, _) => "whether it fits is not known: no device here tells its memory".to_string(),
+        (Some(room), Ok(())) => format!("fits: {} is {}", room.owner, bytes(room.bytes)),
+        (Some(_), Err(why)) => format!("does not fit: {why}"),
     })
 }

@@ -51,8 +51,8 @@ pub struct Report {
     pub timings: Seconds,
     /// The most device memory that was held since the start, in bytes.
     pub peak_bytes: u64,
-    /// What the plan said it would be; none on the CPU, which allocates as it goes.
-    pub planned_bytes: Option<u64>,
+    /// What the plan said it would be.
+    pub planned_bytes: u64,
 }
 
 /// Seconds by stage.

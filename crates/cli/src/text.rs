@@ -1,5 +1,7 @@
 //! Lines for people: results on stdout, everything else on stderr.
 
+pub use calotype::bytes;
+
 use crate::exit::{Stdout, Told};
 use env_logger::{Builder, Env};
 use std::ffi::OsStr;
@@ -89,17 +91,6 @@ impl Lines {
 /// Prints a result as JSON: one line.
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     result(&serde_json::to_string(value)?)
-}
-
-/// Bytes as people read them: `512 B`, `3.4 MiB`, `1.92 GiB`.
-pub fn bytes(n: u64) -> String {
-    let value = n as f64;
-    match n {
-        0..1024 => format!("{n} B"),
-        1024..1_048_576 => format!("{:.1} KiB", value / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
-        _ => format!("{:.2} GiB", value / 1_073_741_824.0),
-    }
 }
 
 /// Rows in columns as wide as they need to be; the columns that `right` names are flush right.

@@ -1,14 +1,16 @@
-use crate::memory::{Buffer, Meter, Spare};
+use crate::memory::{Arena, Buffer, Meter};
+use crate::ops;
 use crate::program::Compiled;
+use crate::room;
 use calotype_graph::{
-    Caps, Clock, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, Span,
-    WeightFetch, WeightId, pack_each,
+    Caps, Clock, Error, Executor, Graph, Host, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec,
+    Room, Span, WeightFetch, WeightId, pack_each, plan,
 };
 use calotype_tensor::{DType, HostTensor, Shape};
 use half::f16;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use web_time::Instant;
 
 /// Runs graphs on the processor, at once: when [`Executor::run`] returns, the work is done.
@@ -16,7 +18,8 @@ use web_time::Instant;
 pub struct CpuExecutor {
     meter: Meter,
     weights: RefCell<HashMap<String, Rc<Buffer>>>,
-    spare: Rc<Spare>,
+    /// Gone with the last program.
+    arena: RefCell<Weak<Arena>>,
 }
 
 impl CpuExecutor {
@@ -55,6 +58,7 @@ impl Executor for CpuExecutor {
             max_binding: unlimited,
             alignment: 4,
             max_groups: u32::MAX,
+            host: Some(Host { scratch: ops::scratch, overhead: room::overhead() }),
             software: true,
             ..Caps::default()
         }
@@ -120,7 +124,8 @@ impl Executor for CpuExecutor {
             let mut at = wanted.iter();
             let mut keep = |id, packed: Vec<u8>| {
                 progress(packed.len() as u64);
-                let buffer = Buffer::new(bytemuck::pod_collect_to_vec(&packed), &self.meter);
+                let buffer =
+                    Buffer::new(bytemuck::pod_collect_to_vec(&packed).into_boxed_slice(), &self.meter);
                 let (_, seen) = at.next().expect("they come in order");
                 self.weights.borrow_mut().insert(weight_key(graph, id, *seen), buffer);
                 Ok(())
@@ -136,15 +141,22 @@ impl Executor for CpuExecutor {
     }
 
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
-        self.spare.clear();
+        let caps = self.caps();
+        let plan = |spec: &ProgramSpec<'_>| plan::plan(spec.graph, spec.precision, &caps);
+        let plans = specs.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let bytes: u64 = plan::pool(&plans.iter().collect::<Vec<_>>()).iter().sum();
+        let len = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+        let arena = self.arena.borrow().upgrade().unwrap_or_default();
+        *self.arena.borrow_mut() = Rc::downgrade(&arena);
+        let claim = arena.claim(len, &self.meter)?;
         let weights = self.weights.borrow();
-        let compile = |spec: &ProgramSpec<'_>| {
+        let compile = |(spec, plan): (&ProgramSpec<'_>, &plan::Plan)| {
             let find = |id, seen| weights.get(&weight_key(spec.graph, id, seen)).cloned();
             let compiled =
-                Compiled::new(spec.graph, spec.ports, &find, self.spare.clone(), self.meter.clone())?;
+                Compiled::new(spec.graph, spec.ports, &find, plan, (arena.clone(), claim.clone()))?;
             Ok(Program(Rc::new(compiled)))
         };
-        specs.iter().map(compile).collect()
+        specs.iter().zip(&plans).map(compile).collect()
     }
 
     fn run(&self, program: &Program, row: usize) -> Result<(), Error> {
@@ -174,5 +186,10 @@ impl Executor for CpuExecutor {
 
     fn memory(&self) -> MemoryUse {
         self.meter.read()
+    }
+
+    fn room(&self) -> Option<Room> {
+        let free = room::free()?;
+        Some(Room { bytes: free.bytes.saturating_add(self.meter.read().bytes), ..free })
     }
 }

@@ -4,11 +4,15 @@
 //!
 //! All activations and weights are f32 in memory whatever storage the graph asks for; a port converts as it is
 //! written and read. Products go through the `gemm` crate, everything else through rayon over rows.
+//!
+//! What graphs compute lies in one arena, by the plan that [`calotype_graph::plan`] makes of values and scratch: no run
+//! allocates, and what a picture takes is known before anything is.
 
 mod executor;
 mod memory;
 mod ops;
 mod product;
 mod program;
+mod room;
 
 pub use executor::CpuExecutor;

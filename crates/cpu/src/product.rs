@@ -52,7 +52,19 @@ pub(crate) fn product(y: &mut [f32], scale: f32, a: Matrix<'_>, b: Matrix<'_>, t
         y.fill(0.0);
         return;
     }
-    assert!(a.fits() && b.fits(), "a matrix reaches past its values");
+    for (part, y) in y.chunks_mut(ROWS * n).enumerate() {
+        let first = part * ROWS;
+        let values = &a.values[first * a.row_stride..];
+        multiply(y, scale, Matrix { values, rows: ROWS.min(m - first), ..a }, b, threads);
+    }
+}
+
+/// Rows that are multiplied at a time: `gemm` packs a slice of them, some 512 numbers of each, which is 32 MiB.
+const ROWS: usize = 1 << 14;
+
+fn multiply(y: &mut [f32], scale: f32, a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    assert!(y.len() == m * n && a.fits() && b.fits(), "a matrix reaches past its values");
     let parallelism = match threads {
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(0),

@@ -1,32 +1,61 @@
 use crate::executor::buffer;
-use crate::memory::{Buffer, Meter, Spare};
+use crate::memory::{Arena, Buffer, Claim, carve};
 use crate::ops;
 use calotype_graph::ops::{Shapes, StepRow};
+use calotype_graph::plan::{Place, Plan};
 use calotype_graph::{Error, Graph, Ports, Source, ValueId, WeightId};
 use calotype_tensor::Shape;
 use std::cell::{Ref, RefCell, RefMut};
+use std::ops::Range;
 use std::rc::Rc;
 
-/// A graph with its ports and weights at hand, and what each node may forget when it has run.
+/// A graph with its ports and weights at hand, and where in the arena each node finds what it needs.
 pub(crate) struct Compiled {
     graph: Graph,
-    /// Ports and weights, by value; nodes' values come and go during a run.
+    /// Ports and weights, by value.
     bound: Vec<Option<Rc<Buffer>>>,
-    /// By node: values that nothing reads after it.
-    dead: Vec<Vec<ValueId>>,
-    /// Outputs in their order, with their ports.
-    outputs: Vec<(ValueId, Rc<Buffer>)>,
-    spare: Rc<Spare>,
-    meter: Meter,
+    /// By node.
+    parts: Vec<Parts>,
+    /// Outputs in their order: where they are computed, if they are, and their ports.
+    outputs: Vec<(ValueId, Option<Range<usize>>, Rc<Buffer>)>,
+    /// What the values lie in that the graph computes.
+    arena: Rc<Arena>,
+    _claim: Claim,
+}
+
+/// Of the arena, what a node reads and writes.
+struct Parts {
+    /// The output, then the operands that are computed, then scratch.
+    ranges: Vec<Range<usize>>,
+    /// The operands' ids.
+    operands: Vec<ValueId>,
 }
 
 /// What an op sees as it runs: its operands.
 pub(crate) struct Values<'a> {
     graph: &'a Graph,
-    buffers: RefCell<Vec<Option<Rc<Buffer>>>>,
+    bound: &'a [Option<Rc<Buffer>>],
+    computed: Vec<(ValueId, &'a [f32])>,
+    scratch: RefCell<std::vec::IntoIter<&'a mut [f32]>>,
     row: usize,
-    spare: &'a Spare,
-    meter: &'a Meter,
+}
+
+impl Parts {
+    fn new(graph: &Graph, plan: &Plan, node: usize) -> Self {
+        let range = |place: &Place| {
+            let words = |bytes: u64| (bytes / 4) as usize;
+            words(place.offset)..words(place.offset + place.bytes)
+        };
+        let value = |id: ValueId| plan.places.get(&id).map(range);
+        let own = &graph.nodes()[node];
+        let mut operands: Vec<ValueId> = own.op.operands().into_iter().map(|v| graph.root(v)).collect();
+        operands.retain(|v| plan.places.contains_key(v));
+        operands.sort_unstable();
+        operands.dedup();
+        let scratch = plan.scratch.get(&node).into_iter().flatten().map(range);
+        let ranges = value(own.output).into_iter().chain(operands.iter().copied().filter_map(value));
+        Self { ranges: ranges.chain(scratch).collect(), operands }
+    }
 }
 
 impl Compiled {
@@ -34,8 +63,8 @@ impl Compiled {
         graph: &Graph,
         ports: &Ports,
         weight: &dyn Fn(WeightId, Shape) -> Option<Rc<Buffer>>,
-        spare: Rc<Spare>,
-        meter: Meter,
+        plan: &Plan,
+        (arena, claim): (Rc<Arena>, Claim),
     ) -> Result<Self, Error> {
         let port = |name: &str, id: ValueId| {
             let wrong = |problem: String| Error::Device(format!("{}: {name}: {problem}", graph.name));
@@ -57,23 +86,16 @@ impl Compiled {
                 *slot = Some(weight(id, value.shape).ok_or_else(missing)?);
             }
         }
-        let outputs: Vec<(ValueId, Rc<Buffer>)> = graph
+        let parts: Vec<Parts> = (0..graph.nodes().len()).map(|node| Parts::new(graph, plan, node)).collect();
+        let outputs = graph
             .outputs()
             .iter()
-            .map(|(name, id)| Ok((*id, port(name, *id)?)))
+            .map(|(name, id)| {
+                let node = graph.nodes().iter().position(|n| n.output == *id);
+                Ok((*id, node.map(|node| parts[node].ranges[0].clone()), port(name, *id)?))
+            })
             .collect::<Result<_, Error>>()?;
-
-        let mut dead = vec![Vec::new(); graph.nodes().len()];
-        let mut seen: Vec<bool> = bound.iter().map(Option::is_some).collect();
-        outputs.iter().for_each(|(id, _)| seen[id.index()] = true);
-        for (node, dead) in graph.nodes().iter().zip(&mut dead).rev() {
-            for id in node.op.operands().into_iter().map(|v| graph.root(v)).chain([node.output]) {
-                if !std::mem::replace(&mut seen[id.index()], true) {
-                    dead.push(id);
-                }
-            }
-        }
-        Ok(Self { graph: graph.clone(), bound, dead, outputs, spare, meter })
+        Ok(Self { graph: graph.clone(), bound, parts, outputs, arena, _claim: claim })
     }
 
     pub fn run(&self, row: usize) -> Result<(), Error> {
@@ -82,36 +104,38 @@ impl Compiled {
 
     /// Runs, and tells `done` of each node by its index and the name of its op, when it is done.
     pub fn run_with(&self, row: usize, mut done: impl FnMut(usize, &'static str)) -> Result<(), Error> {
-        let values = Values {
-            graph: &self.graph,
-            buffers: RefCell::new(self.bound.clone()),
-            row,
-            spare: &self.spare,
-            meter: &self.meter,
-        };
-        for (index, (node, dead)) in self.graph.nodes().iter().zip(&self.dead).enumerate() {
+        let arena = self.arena.buffer()?;
+        let mut arena = arena.write();
+        for (index, (node, parts)) in self.graph.nodes().iter().zip(&self.parts).enumerate() {
             let at =
                 |problem: String| Error::Device(format!("{}: {}: {problem}", self.graph.name, node.name));
-            let y = self.spare.take(&node.name, values.shape(node.output).numel(), &self.meter)?;
-            ops::run(&node.op, &values, &mut y.write()).map_err(at)?;
-            values.buffers.borrow_mut()[node.output.index()] = Some(y);
-            for id in dead {
-                if let Some(buffer) = values.buffers.borrow_mut()[id.index()].take() {
-                    self.spare.give(buffer);
-                }
-            }
+            let mut ranges = carve(&mut arena, &parts.ranges).into_iter();
+            let y = ranges.next().expect("every output has a place");
+            let y = &mut y[..self.graph.shape(node.output).numel()];
+            let computed = parts.operands.iter().zip(ranges.by_ref()).map(|(id, part)| {
+                let part: &[f32] = part;
+                (*id, &part[..self.graph.shape(*id).numel()])
+            });
+            let values = Values {
+                graph: &self.graph,
+                bound: &self.bound,
+                computed: computed.collect(),
+                scratch: RefCell::new(ranges),
+                row,
+            };
+            ops::run(&node.op, &values, y).map_err(at)?;
             done(index, node.op.name());
         }
-        for (id, port) in &self.outputs {
+        for (id, computed, port) in &self.outputs {
             // Copied, since two outputs may be one value, and an output may be an input.
-            let value = values.buffers.borrow()[id.index()].clone().expect("outputs are kept to the end");
-            if !Rc::ptr_eq(&value, port) {
-                port.write().copy_from_slice(&value.read());
-            }
-        }
-        for (buffer, bound) in values.buffers.into_inner().into_iter().zip(&self.bound) {
-            if let (Some(buffer), None) = (buffer, bound) {
-                self.spare.give(buffer);
+            match (computed, &self.bound[id.index()]) {
+                (Some(range), _) => {
+                    port.write().copy_from_slice(&arena[range.clone()][..port.len()]);
+                }
+                (None, Some(value)) if !Rc::ptr_eq(value, port) => {
+                    port.write().copy_from_slice(&value.read());
+                }
+                (None, _) => {}
             }
         }
         Ok(())
@@ -119,15 +143,44 @@ impl Compiled {
 }
 
 /// A value for as long as an op looks at it.
-pub(crate) struct Held(Rc<Buffer>);
+pub(crate) enum Held<'a> {
+    /// Computed by this graph.
+    Computed(&'a [f32]),
+    /// A port or a weight.
+    Bound(&'a Buffer),
+}
 
-impl Held {
-    pub fn read(&self) -> Ref<'_, [f32]> {
-        self.0.read()
+/// A value's numbers.
+pub(crate) enum Read<'a> {
+    Slice(&'a [f32]),
+    Guard(Ref<'a, [f32]>),
+}
+
+impl<'a> Held<'a> {
+    pub fn read(&self) -> Read<'a> {
+        match self {
+            Self::Computed(values) => Read::Slice(values),
+            Self::Bound(buffer) => Read::Guard(buffer.read()),
+        }
     }
 
-    pub fn write(&self) -> RefMut<'_, [f32]> {
-        self.0.write()
+    /// Of a port, to update it.
+    pub fn write(&self) -> RefMut<'a, [f32]> {
+        match self {
+            Self::Computed(_) => unreachable!("ops update inputs only"),
+            Self::Bound(buffer) => buffer.write(),
+        }
+    }
+}
+
+impl std::ops::Deref for Read<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Slice(values) => values,
+            Self::Guard(values) => values,
+        }
     }
 }
 
@@ -137,22 +190,25 @@ impl Shapes for Values<'_> {
     }
 }
 
-impl Values<'_> {
-    pub fn get(&self, id: ValueId) -> Held {
-        let buffer = self.buffers.borrow()[id.index()].clone();
-        Held(buffer.expect("a graph's nodes stand in an order in which they can run"))
+impl<'a> Values<'a> {
+    pub fn get(&self, id: ValueId) -> Held<'a> {
+        match self.computed.iter().find(|(computed, _)| *computed == id) {
+            Some((_, values)) => Held::Computed(values),
+            None => Held::Bound(self.bound[id.index()].as_deref().expect("an operand is computed or bound")),
+        }
     }
 
     /// A value, or the channels of one, by strides: what they lie in, from one row to the next, and the first.
-    pub fn columns(&self, id: ValueId) -> (Held, usize, usize) {
+    pub fn columns(&self, id: ValueId) -> (Held<'a>, usize, usize) {
         let (root, from) = self.graph.columns(id);
         (self.get(root), self.shape(root).channels(), from)
     }
 
-    /// Words of the op's own while it runs; their contents are anything.
-    pub fn scratch(&self, len: usize) -> Result<Scratch<'_>, String> {
-        let buffer = self.spare.take("scratch", len, self.meter).map_err(|e| e.to_string())?;
-        Ok(Scratch { buffer: Some(buffer), spare: self.spare })
+    /// Words of the op's own while it runs, as [`ops::scratch`] foretold them, one after the other; their contents are
+    /// anything.
+    pub fn scratch(&self, len: usize) -> Result<&'a mut [f32], String> {
+        let next = self.scratch.borrow_mut().next().and_then(|part| part.get_mut(..len));
+        next.ok_or_else(|| format!("takes {len} numbers of scratch that were not planned"))
     }
 
     /// This run's row of the step table.
@@ -162,23 +218,5 @@ impl Values<'_> {
         let row = words.chunks_exact(StepRow::WORDS).nth(self.row);
         let row = row.ok_or_else(|| format!("step {} of a table of {rows} was asked for", self.row))?;
         Ok(bytemuck::pod_read_unaligned(&bytemuck::cast_slice(row)[..size_of::<StepRow>()]))
-    }
-}
-
-/// Given back when dropped.
-pub(crate) struct Scratch<'a> {
-    buffer: Option<Rc<Buffer>>,
-    spare: &'a Spare,
-}
-
-impl Scratch<'_> {
-    pub fn write(&self) -> RefMut<'_, [f32]> {
-        self.buffer.as_ref().expect("it is there until it is dropped").write()
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        self.buffer.take().into_iter().for_each(|b| self.spare.give(b));
     }
 }

@@ -119,6 +119,15 @@ pub struct MemoryUse {
     pub allocations: u64,
 }
 
+/// Memory that may be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Whose it is, such as `the memory of NVIDIA GeForce RTX 4090`.
+    pub owner: String,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// Runs graphs. The CPU and the GPU are two; the loop that makes pictures knows neither.
 pub trait Executor {
     /// The device in words, such as `NVIDIA GeForce RTX 4090 (vulkan)`.
@@ -188,4 +197,9 @@ pub trait Executor {
 
     /// The memory held.
     fn memory(&self) -> MemoryUse;
+
+    /// The most that may be held in all, now: what is held and what is free. None where nothing tells.
+    fn room(&self) -> Option<Room> {
+        None
+    }
 }

@@ -40,6 +40,9 @@ impl Shapes for Graph {
 }
 
 impl Graph {
+    /// Bytes that no value may have, on whatever device.
+    pub const MOST_BYTES: u64 = 1 << 48;
+
     /// An empty graph.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
@@ -169,9 +172,10 @@ impl Graph {
             op: op.name(),
             problem,
         })?;
-        // A 32-bit program, which is what runs in a browser, cannot even count the bytes of more.
-        let needed = shape.dims().iter().fold(4u64, |bytes, &d| bytes.saturating_mul(d as u64));
-        let limit = usize::MAX as u64;
+        // A 32-bit program, which is what runs in a browser, cannot even count the bytes of more; and where values stay
+        // below the other, sums of their sizes cannot overflow.
+        let needed = shape.bytes(DType::F32);
+        let limit = (usize::MAX as u64).min(Self::MOST_BYTES);
         if needed > limit {
             return Err(Error::BufferLimit { node: format!("{}: {node}", self.name), needed, limit });
         }
@@ -255,17 +259,14 @@ impl Graph {
     /// Bytes a weight takes on a device, and the value by which the ops see it.
     pub fn weight_values(&self) -> impl Iterator<Item = (WeightId, Shape, u64)> {
         self.values.iter().filter_map(|v| match v.source {
-            Source::Weight(id) => {
-                let bytes = v.shape.numel() * self.weights[id.index()].dtype.size();
-                Some((id, v.shape, bytes as u64))
-            }
+            Source::Weight(id) => Some((id, v.shape, v.shape.bytes(self.weights[id.index()].dtype))),
             _ => None,
         })
     }
 
     /// Floating-point operations of one run.
     pub fn flops(&self) -> u64 {
-        self.nodes.iter().map(|n| n.op.flops(self)).sum()
+        self.nodes.iter().fold(0, |sum, n| sum.saturating_add(n.op.flops(self)))
     }
 
     /// Whether some channel count is no multiple of four, so that packed f16 cannot hold it.

@@ -16,10 +16,10 @@ mod value;
 pub use error::Error;
 pub use executor::{
     Clock, Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Profile, Program, ProgramSpec,
-    Span, WeightFetch,
+    Room, Span, WeightFetch,
 };
 pub use graph::{Graph, Node};
-pub use lower::{Caps, Recording, lower};
+pub use lower::{Caps, Host, Recording, lower};
 pub use ops::{Activation, Op};
 pub use pack::pack_each;
 pub use plan::Plan;

@@ -25,7 +25,7 @@ pub async fn pack_each(
         let mut bytes = 0;
         let fits = |(_, shape): &&(WeightId, Shape)| {
             let first = bytes == 0;
-            bytes += 4 * shape.numel() as u64;
+            bytes += shape.bytes(DType::F32);
             first || bytes <= AT_ONCE
         };
         let (now, later) = rest.split_at(rest.iter().take_while(fits).count());

@@ -18,7 +18,8 @@ pub struct Place {
 }
 
 /// Where every value that a graph computes for itself lies. Values whose lifetimes do not overlap share bytes.
-/// No node finds what it reads and what it writes in one buffer, since WebGPU forbids binding a buffer for both.
+/// No node finds what it reads and what it writes in one buffer of a GPU, since WebGPU forbids binding a buffer for both;
+/// the host's memory is one buffer, in which outputs lie to the end too.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The buffers' sizes, largest first.
@@ -27,7 +28,7 @@ pub struct Plan {
     pub places: HashMap<ValueId, Place>,
     /// Each node's scratch places, by the node's index.
     pub scratch: HashMap<usize, Vec<Place>>,
-    /// How each product is cut up, by the node's index: what slices of k sum needs scratch.
+    /// How each product is cut up, on a GPU, by the node's index: what slices of k sum needs scratch.
     pub cuts: HashMap<usize, (Product, Cut)>,
 }
 
@@ -56,7 +57,7 @@ enum Owner {
 
 /// Plans a graph for a device. Fails where one value is larger than any of its buffers.
 pub fn plan(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Plan, Error> {
-    let cuts = cuts(graph, precision, caps);
+    let cuts = if caps.host.is_some() { HashMap::new() } else { cuts(graph, precision, caps) };
     let items = items(graph, precision, caps, &cuts)?;
     // Two orders: largest first packs tightest as a rule; by birth sometimes beats it where sizes are alike.
     let mut by_size: Vec<usize> = (0..items.len()).collect();
@@ -65,7 +66,7 @@ pub fn plan(graph: &Graph, precision: Precision, caps: &Caps) -> Result<Plan, Er
     by_weight.sort_by_key(|&i| {
         std::cmp::Reverse(u128::from(items[i].bytes) * (items[i].to - items[i].from + 1) as u128)
     });
-    let plans = [by_size, by_weight].map(|order| place(&items, &order, caps.max_buffer));
+    let plans = [by_size, by_weight].map(|order| place(&items, &order, caps));
     let [a, b] = plans;
     let plan = if b.bytes() < a.bytes() { b } else { a };
     Ok(Plan { cuts, ..plan })
@@ -86,23 +87,34 @@ fn items(
         for &r in &reads {
             items[r].to = at;
         }
-        let mut apart = reads;
+        let mut apart = if caps.host.is_some() { Vec::new() } else { reads };
         let mut add = |bytes: u64, owner: Owner, apart: &mut Vec<usize>| -> Result<(), Error> {
             if bytes > caps.max_buffer {
                 let node = format!("{}: {}", graph.name, node.name);
                 return Err(Error::BufferLimit { node, needed: bytes, limit: caps.max_buffer });
             }
-            let bytes = bytes.next_multiple_of(caps.alignment);
+            let bytes = bytes.next_multiple_of(if caps.host.is_some() { LINE } else { caps.alignment });
             let index = items.len();
             for &other in apart.iter() {
                 items[other].apart.push(index);
             }
             items.push(Item { bytes, from: at, to: at, owner, apart: apart.clone() });
-            apart.push(index);
+            if caps.host.is_none() {
+                apart.push(index);
+            }
             Ok(())
         };
-        for bytes in scratch(&node.op, graph, node.output, cuts.get(&at)) {
+        let own = match caps.host {
+            Some(host) => (host.scratch)(&node.op, graph).into_iter().map(words).collect(),
+            None => scratch(&node.op, graph, node.output, cuts.get(&at)),
+        };
+        for bytes in own {
             add(bytes, Owner::Scratch(at), &mut apart)?;
+        }
+        if caps.host.is_some() {
+            add(words(graph.shape(node.output).numel()), Owner::Value(node.output), &mut apart)?;
+            item_of.insert(node.output, items.len() - 1);
+            continue;
         }
         let mut bytes = bytes_of(graph, node.output, precision);
         if let tail @ 1.. = moments_of(&node.op, graph.shape(node.output)) {
@@ -113,7 +125,19 @@ fn items(
             item_of.insert(node.output, items.len() - 1);
         }
     }
+    if caps.host.is_some() {
+        let last = graph.nodes().len();
+        outputs.iter().filter_map(|v| item_of.get(&graph.root(*v))).for_each(|&item| items[item].to = last);
+    }
     Ok(items)
+}
+
+/// What values of the host begin at multiples of: a line of a processor's cache.
+const LINE: u64 = 64;
+
+/// Bytes of f32 values.
+fn words(count: usize) -> u64 {
+    (count as u64).saturating_mul(4)
 }
 
 /// Bytes a value takes in storage.
@@ -124,7 +148,7 @@ pub fn bytes_of(graph: &Graph, value: ValueId, precision: Precision) -> u64 {
         (Elem::Float, _) => precision.dtype().size(),
         (Elem::F32 | Elem::U32, _) => 4,
     };
-    (graph.shape(value).numel() * size) as u64
+    (graph.shape(value).numel() as u64).saturating_mul(size as u64)
 }
 
 /// Bytes of the moments that a node leaves behind its output, from the next aligned offset on.
@@ -136,7 +160,8 @@ pub(crate) fn moments_of(op: &Op, output: Shape) -> u64 {
 }
 
 /// Gives each item, in `order`, the lowest free place of the buffer that grows least by it.
-fn place(items: &[Item], order: &[usize], max_buffer: u64) -> Plan {
+fn place(items: &[Item], order: &[usize], caps: &Caps) -> Plan {
+    let (most, max_buffer) = if caps.host.is_some() { (1, u64::MAX) } else { (3, caps.max_buffer) };
     let mut sizes: Vec<u64> = Vec::new();
     let mut placed: Vec<Option<Place>> = vec![None; items.len()];
     let mut inside: Vec<Vec<usize>> = Vec::new();
@@ -172,7 +197,7 @@ fn place(items: &[Item], order: &[usize], max_buffer: u64) -> Plan {
             }
         }
         // A fourth buffer costs as much as it holds, so growing an old one by less is better.
-        let fresh = best.is_none_or(|(growth, ..)| growth >= item.bytes && sizes.len() < 3);
+        let fresh = best.is_none_or(|(growth, ..)| growth >= item.bytes && sizes.len() < most);
         let place = match best {
             Some((_, _, place)) if !fresh => place,
             _ => {

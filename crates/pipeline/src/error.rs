@@ -49,6 +49,23 @@ pub enum Error {
     /// A graph, or the device it ran on.
     #[error(transparent)]
     Graph(#[from] calotype_graph::Error),
+    /// The run takes more memory than there is.
+    #[error(
+        "not enough memory: this run needs {needed} ({weights} of them weights), and {owner} is {free}: {remedy}; \
+         `calotype plan` with the same flags says where it goes"
+    )]
+    NotEnoughMemory {
+        /// What the run takes.
+        needed: String,
+        /// Of it, the model.
+        weights: String,
+        /// Whose memory it is.
+        owner: String,
+        /// What it has for the run.
+        free: String,
+        /// What to change.
+        remedy: String,
+    },
     /// The numbers went bad: no picture is written.
     #[error("no picture: {stage} {what}; {hint}")]
     Broken {

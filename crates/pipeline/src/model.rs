@@ -169,9 +169,8 @@ impl Model {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
-        let components = components(&config, |role| {
-            Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?)
-        })?;
+        let components =
+            components(&config, |role| Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?))?;
         let name = format!("synthetic:{}", preset.name());
         Self::new(name, config, scheduler, tokenizer, components, Own::default())
     }

@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use crate::parts::{self, Canvas, Key, MemoryPlan, Part, Stage};
 use crate::request::Request;
+use crate::room::fits;
 use crate::session::Session;
 use calotype_graph::ops::{Range, StepRow};
 use calotype_graph::{Executor, MemoryUse, Precision};
@@ -96,9 +97,26 @@ impl Pipeline {
         plan(&self.model, request, self.precision, &self.session.exec.caps())
     }
 
+    /// Fails at once where the device has not the memory that a request takes, as far as the executor knows.
+    fn check_room(&self, request: &Request) -> Result<()> {
+        let parts = self.parts(request)?;
+        let Some(room) = self.session.exec.room() else { return Ok(()) };
+        // What is there already fits.
+        if parts.iter().all(|key| self.session.has(*key)) {
+            return Ok(());
+        }
+        let caps = self.session.exec.caps();
+        fits(&self.plan(request)?, Some(&room), (&self.model, request), self.precision, &caps)
+    }
+
     /// Brings to the device what a request takes, weights and kernels, as its run would otherwise do first. Kernels may
     /// still be compiling when this is done.
     pub async fn prepare_for(&mut self, request: &Request) -> Result<()> {
+        self.check_room(request)?;
+        self.prepare(request).await
+    }
+
+    async fn prepare(&mut self, request: &Request) -> Result<()> {
         let parts = self.parts(request)?;
         self.session.prepare(&self.model, &parts).await
     }
@@ -260,8 +278,7 @@ impl Pipeline {
         request: &Request,
         mut each_step: impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Output> {
-        request.check()?;
-        request.size(&self.model)?;
+        self.check_room(request)?;
         let mut timings = Timings::default();
         let loading = self.session.spent.total();
 
@@ -282,7 +299,7 @@ impl Pipeline {
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
-        self.prepare_for(request).await?;
+        self.prepare(request).await?;
         let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {

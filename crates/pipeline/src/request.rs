@@ -49,6 +49,15 @@ pub struct GivenNoise {
 }
 
 impl Request {
+    /// The longest side of a picture, in pixels.
+    pub const MOST_PIXELS: usize = 1 << 16;
+
+    /// The largest batch.
+    pub const MOST_IMAGES: usize = 1 << 16;
+
+    /// The most steps: ten times as many as models are trained with. A run's table of them lies on the device.
+    pub const MOST_STEPS: usize = 10_000;
+
     /// A request with the defaults of the command line.
     pub fn new(prompt: impl Into<String>) -> Self {
         Self {
@@ -77,8 +86,12 @@ impl Request {
     /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
     /// but the first's.
     pub fn seeds(&self) -> Vec<u64> {
-        let step = |i| if self.batch_seeds == BatchSeeds::Each { i } else { 0 };
-        (0..self.batch_size as u64).map(|i| self.seed.wrapping_add(step(i))).collect()
+        (0..self.batch_size).map(|i| self.seed_of(i)).collect()
+    }
+
+    /// The one of picture `i`. After the largest comes 0.
+    pub(crate) fn seed_of(&self, i: usize) -> u64 {
+        self.seed.wrapping_add(if self.batch_seeds == BatchSeeds::Each { i as u64 } else { 0 })
     }
 
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.
@@ -89,6 +102,7 @@ impl Request {
             let pixels = asked.or(own).ok_or_else(|| {
                 Error::Request(format!("the model does not say its size: give {flag} in pixels"))
             })?;
+            Self::check_side(pixels, flag)?;
             if pixels == 0 || !pixels.is_multiple_of(factor) {
                 let (low, high) = (pixels / factor * factor, pixels.next_multiple_of(factor).max(factor));
                 let near = if low == 0 { high.to_string() } else { format!("{low} or {high}") };
@@ -112,9 +126,30 @@ impl Request {
         }
     }
 
+    fn check_side(pixels: usize, flag: &str) -> Result<()> {
+        let most = Self::MOST_PIXELS;
+        let large =
+            || Error::Request(format!("{flag} {pixels} is too large: a picture has at most {most} a side"));
+        if pixels > most { Err(large()) } else { Ok(()) }
+    }
+
     /// Refuses numbers that no run could honour.
     pub fn check(&self) -> Result<()> {
         let bad = |text: String| Err(Error::Request(text));
+        for (side, flag) in [(self.width, "--width"), (self.height, "--height")] {
+            side.map_or(Ok(()), |pixels| Self::check_side(pixels, flag))?;
+        }
+        let (most, batch) = (Self::MOST_IMAGES, self.batch_size);
+        if batch > most {
+            return bad(format!(
+                "--batch-size {batch} is too large: at most {most} pictures are made at once; --batch-count makes more, \
+                 one batch after another"
+            ));
+        }
+        let most = Self::MOST_STEPS;
+        if self.steps > most {
+            return bad(format!("--steps {} is too large: use at most {most}", self.steps));
+        }
         let count = |n: usize| n == 1 || n == self.batch_size;
         if self.batch_size == 0 {
             return bad("--batch-size 0 makes no picture: use 1 or more".into());

@@ -92,7 +92,8 @@ impl Session {
         Ok(())
     }
 
-    fn has(&self, key: Key) -> bool {
+    /// Whether a part is ready.
+    pub fn has(&self, key: Key) -> bool {
         self.parts.iter().any(|(held, _)| *held == key)
     }
 

@@ -29,7 +29,7 @@ impl Request {
         settings.push("CFG scale", self.cfg_scale);
         // Noise from a file has no seed.
         if self.noise.is_none() {
-            settings.push("Seed", self.seeds().get(i).copied().unwrap_or(self.seed));
+            settings.push("Seed", self.seed_of(i));
         }
         settings.push("Size", format!("{width}x{height}"));
         settings.push("Model", &model.name);

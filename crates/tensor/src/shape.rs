@@ -1,3 +1,4 @@
+use crate::DType;
 use std::fmt;
 
 /// The lengths of a tensor's axes, outermost first. Up to four axes; none means a scalar.
@@ -26,9 +27,14 @@ impl Shape {
         self.rank as usize
     }
 
-    /// How many elements there are.
+    /// How many elements there are; the most that can be counted where there are more.
     pub fn numel(&self) -> usize {
-        self.dims().iter().product()
+        self.dims().iter().fold(1, |n: usize, &d| n.saturating_mul(d))
+    }
+
+    /// Bytes that the elements take; the most that can be counted where there are more.
+    pub fn bytes(&self, dtype: DType) -> u64 {
+        self.dims().iter().fold(dtype.size() as u64, |n, &d| n.saturating_mul(d as u64))
     }
 
     /// The innermost axis: channels (1 for a scalar).

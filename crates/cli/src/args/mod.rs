@@ -61,7 +61,7 @@ Examples:
   device, dtype what it ran on, and how activations were stored
   timings       seconds: load, text, denoise, decode, write, total
   peak_bytes    the most device memory that was held since the start
-  planned_bytes the plan's figure for it (null on the CPU, which allocates as it goes)";
+  planned_bytes the plan's figure for it; on the CPU with what threads and files take besides";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = GENERATE_HELP)]

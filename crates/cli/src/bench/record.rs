@@ -122,7 +122,7 @@ pub struct Settings {
 /// What was known before anything ran.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
-    /// Device memory; on the CPU the least it can take.
+    /// Device memory.
     pub peak_bytes: u64,
     /// The model's part.
     pub weight_bytes: u64,
@@ -258,7 +258,7 @@ pub struct Point {
     pub step: Samples,
     /// Seconds that the ceilings allow: operations at the product's rate or weights at the copy's, whichever is more.
     pub floor: f64,
-    /// Device memory, as planned; on the CPU the least it can take.
+    /// Device memory, as planned.
     pub planned_bytes: u64,
 }
 

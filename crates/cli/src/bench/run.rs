@@ -6,13 +6,11 @@ use super::presets::{PROMPT, Preset};
 use super::record::{Cold, DeviceInfo, Ops, Planned, Run, Settings, Warm};
 use super::stats::Samples;
 use super::trace::trace;
-use crate::memory::{self, Memory};
+use crate::memory;
 use crate::progress::Progress;
 use crate::{device, interrupt};
 use anyhow::bail;
-use calotype::{
-    Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Precision, Request, Stage, builtin,
-};
+use calotype::{Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Request, Stage, builtin};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -74,11 +72,7 @@ impl Bench {
     /// What a request takes; an error where that is more than there is.
     pub fn check(&self, request: &Request) -> anyhow::Result<MemoryPlan> {
         let precision = self.pipeline.precision();
-        let plan = memory::plan(&self.opened, self.pipeline.model(), request, precision)?;
-        let memory = Memory::of(self.opened.adapter.as_ref());
-        let f16_helps = self.on_gpu() && precision == Precision::F32;
-        memory::check(&plan, memory.as_ref(), f16_helps).map_err(anyhow::Error::msg)?;
-        Ok(plan)
+        Ok(memory::check(&self.opened, self.pipeline.model(), request, precision)?)
     }
 
     /// The device, for the record.
@@ -90,7 +84,7 @@ impl Bench {
                 backend: "cpu".into(),
                 kind: "cpu".into(),
                 driver: None,
-                memory: Memory::of(None).map(|m| m.bytes),
+                memory: memory::room(&self.opened).map(|room| room.bytes),
                 tiers: Vec::new(),
             },
             Some(a) => DeviceInfo {

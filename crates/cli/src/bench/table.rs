@@ -149,13 +149,12 @@ fn notes(run: &Run) -> String {
         format!("{:.2} steps a second", 1.0 / run.warm.step.median),
         format!("{} a second", rated(rate, "FLOP")),
     ];
-    // The CPU launches nothing, and allocates as it goes.
+    // The CPU launches nothing.
     let on_gpu = run.warm.submit.is_some();
     facts.extend(on_gpu.then(|| format!("{} launches a step", run.plan.unet_dispatches)));
     facts.extend(on_gpu.then(|| format!("kernels chosen by {}", chosen(run))));
-    let planned = if on_gpu { "planned" } else { "at least" };
     let (peak, plan) = (bytes(run.peak_bytes), bytes(run.plan.peak_bytes));
-    facts.push(format!("peak memory {peak} ({planned} {plan})"));
+    facts.push(format!("peak memory {peak} (planned {plan})"));
     format!("{}\npictures {}…, {same}", facts.join("; "), pictures.join("… "))
 }
 

@@ -8,6 +8,17 @@ use std::sync::{Mutex, PoisonError};
 /// Queries whose scores are held at a time.
 const BLOCK: usize = 128;
 
+/// Heads apart, and the threads' scores.
+pub(super) fn scratch(op: &Attention, shapes: &dyn Shapes) -> Vec<usize> {
+    let [q, k] = [op.q, op.k].map(|v| shapes.shape(v));
+    let [queries, keys] = [q, k].map(|s| s.rows() / s.dims()[0].max(1));
+    vec![q.numel(), scores(queries, keys)]
+}
+
+fn scores(queries: usize, keys: usize) -> usize {
+    (rayon::current_num_threads() * BLOCK.min(queries)).saturating_mul(keys)
+}
+
 /// `softmax(scale · q kᵀ) v` for each head. Threads share out (image, head, block of queries); each holds the
 /// scores of its own block only.
 pub(super) fn run(op: &Attention, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
@@ -28,10 +39,9 @@ pub(super) fn run(op: &Attention, values: &Values<'_>, y: &mut [f32]) -> Result<
 
     // Heads lie apart here, so that every thread writes a stretch of its own.
     let apart = values.scratch(y.len())?;
-    let apart = &mut *apart.write(); // [images, heads, queries, head]
+    // [images, heads, queries, head]
     let block = BLOCK.min(queries);
-    let scores = values.scratch(rayon::current_num_threads() * block * keys)?;
-    let scores = &mut *scores.write();
+    let scores = values.scratch(scores(queries, keys))?;
     let scores: Vec<Mutex<&mut [f32]>> = scores.chunks_mut(block * keys).map(Mutex::new).collect();
 
     apart.par_chunks_mut(queries * head).enumerate().for_each(|(at, apart)| {
@@ -41,7 +51,7 @@ pub(super) fn run(op: &Attention, values: &Values<'_>, y: &mut [f32]) -> Result<
         apart.par_chunks_mut(block * head).enumerate().for_each(|(i, y)| {
             let (first, rows) = (i * block, y.len() / head);
             let q = &q[(image * queries + first) * q_row + column..];
-            let own = &scores[rayon::current_thread_index().unwrap_or(0)];
+            let own = &scores[rayon::current_thread_index().unwrap_or(0) % scores.len()];
             let scores = &mut own.lock().unwrap_or_else(PoisonError::into_inner)[..rows * keys];
             product(scores, op.scale, Matrix::new(q, rows, head, q_row), k.transposed(), Threads::One);
             let mut totals = [0.0; BLOCK];

@@ -1,8 +1,7 @@
-use crate::program::{Held, Scratch, Values};
+use crate::program::{Read, Values};
 use calotype_graph::ValueId;
 use calotype_graph::ops::{Concat, Shapes};
 use rayon::prelude::*;
-use std::cell::{Ref, RefMut};
 
 /// a's channels followed by b's, row by row.
 pub(super) fn run(op: &Concat, values: &Values<'_>, y: &mut [f32]) {
@@ -22,45 +21,20 @@ fn join(a: &[f32], b: &[f32], [a_width, b_width]: [usize; 2], y: &mut [f32]) {
     });
 }
 
-/// A value, or two side by side.
-pub(super) enum Joined<'a> {
-    /// As it lies.
-    One(Held),
-    /// Put together.
-    Two(Scratch<'a>),
+/// Numbers of scratch that [`joined`] takes.
+pub(super) fn scratch(x: ValueId, beside: Option<ValueId>, shapes: &dyn Shapes) -> Option<usize> {
+    beside.map(|beside| shapes.shape(x).numel() + shapes.shape(beside).numel())
 }
 
-/// A value as [`Joined::read`] gives it.
-pub(super) enum Read<'a> {
-    One(Ref<'a, [f32]>),
-    Two(RefMut<'a, [f32]>),
-}
-
-impl<'a> Joined<'a> {
-    pub fn new(values: &'a Values<'_>, x: ValueId, beside: Option<ValueId>) -> Result<Self, String> {
-        let a = values.get(x);
-        let Some(beside) = beside else { return Ok(Self::One(a)) };
-        let b = values.get(beside);
-        let both = values.scratch(values.shape(x).numel() + values.shape(beside).numel())?;
-        join(&a.read(), &b.read(), [x, beside].map(|v| values.shape(v).channels()), &mut both.write());
-        Ok(Self::Two(both))
-    }
-
-    pub fn read(&self) -> Read<'_> {
-        match self {
-            Self::One(held) => Read::One(held.read()),
-            Self::Two(both) => Read::Two(both.write()),
-        }
-    }
-}
-
-impl std::ops::Deref for Read<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match self {
-            Self::One(x) => x,
-            Self::Two(x) => x,
-        }
-    }
+/// A value as it lies, or two put together.
+pub(super) fn joined<'a>(
+    values: &Values<'a>,
+    x: ValueId,
+    beside: Option<ValueId>,
+) -> Result<Read<'a>, String> {
+    let a = values.get(x).read();
+    let (Some(beside), Some(both)) = (beside, scratch(x, beside, values)) else { return Ok(a) };
+    let both = values.scratch(both)?;
+    join(&a, &values.get(beside).read(), [x, beside].map(|v| values.shape(v).channels()), both);
+    Ok(Read::Slice(both))
 }

@@ -7,6 +7,18 @@ use rayon::prelude::*;
 /// Words of gathered input at a time (16 MiB): enough rows that the weights, read once a block, cost little.
 const BLOCK: usize = 4 << 20;
 
+/// A block's taps.
+pub(super) fn scratch(op: &Conv2d, shapes: &dyn Shapes) -> Vec<usize> {
+    let (Ok((out, _)), k) = (op.infer(shapes), shapes.shape(op.weight).dims()[0]) else { return Vec::new() };
+    let gathers = k > 0 && !Gather::new(op, shapes.shape(op.x).dims(), out.dims()).is_identity();
+    gathers.then(|| block(k, out.rows()).saturating_mul(k)).into_iter().collect()
+}
+
+/// Rows of a block.
+fn block(k: usize, rows: usize) -> usize {
+    (BLOCK / k).clamp(1, rows.max(1))
+}
+
 /// `activation(conv(x) + bias + image_bias) + residual`: output pixels are rows, whose taps are gathered side by
 /// side and multiplied by the weight, a block of rows at a time.
 pub(super) fn run(op: &Conv2d, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
@@ -43,11 +55,11 @@ pub(super) fn run(op: &Conv2d, values: &Values<'_>, y: &mut [f32]) -> Result<(),
         epilogue.apply(y, 0, n);
         return Ok(());
     }
-    let block = (BLOCK / k).clamp(1, out.rows().max(1));
+    let block = block(k, out.rows());
     let scratch = values.scratch(block * k)?;
     for (i, y) in y.chunks_mut(block * n).enumerate() {
         let rows = y.len() / n;
-        let taps = &mut scratch.write()[..rows * k];
+        let taps = &mut scratch[..rows * k];
         taps.par_chunks_mut(k).enumerate().for_each(|(row, taps)| gather.row(x, i * block + row, taps));
         product(y, 1.0, Matrix::new(taps, rows, k, k), weight, Threads::All);
         epilogue.apply(y, i * block, n);

@@ -1,18 +1,21 @@
 use super::activation;
-use super::concat::Joined;
+use super::concat::joined;
 use crate::program::Values;
 use calotype_graph::ops::{GroupNorm, Shapes};
 use rayon::prelude::*;
 
-/// Rows that a thread takes at a time.
+/// Rows that a thread takes at a time, at least.
 const ROWS: usize = 64;
+
+/// Parts of an image that are summed by themselves, at most.
+const PARTS: usize = 256;
 
 /// Group normalisation, then an activation. Sums are f64, in which squares of f32 are exact, so that one pass
 /// over the rows gives mean and variance even of values far from zero.
 pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
-    let x = Joined::new(values, op.x, op.beside)?;
+    let x = joined(values, op.x, op.beside)?;
     let [gamma, beta] = [op.gamma, op.beta].map(|v| values.get(v));
-    let (x, gamma, beta) = (&x.read()[..], &gamma.read()[..], &beta.read()[..]);
+    let (x, gamma, beta) = (&x[..], &gamma.read()[..], &beta.read()[..]);
     let (images, channels) = (values.shape(op.x).dims()[0], gamma.len());
     if y.is_empty() {
         return Ok(());
@@ -35,7 +38,9 @@ pub(super) fn run(op: &GroupNorm, values: &Values<'_>, y: &mut [f32]) -> Result<
 
 /// Each channel's mean, scale and shift, from an image's rows.
 fn affine(op: &GroupNorm, x: &[f32], channels: usize, gamma: &[f32], beta: &[f32]) -> Vec<(f64, f32, f32)> {
-    let sums: Vec<Vec<[f64; 2]>> = x.par_chunks(ROWS * channels).map(|x| moments(x, channels)).collect();
+    // Sums of so few parts are nothing beside the values.
+    let rows = (x.len() / channels).div_ceil(PARTS).max(ROWS);
+    let sums: Vec<Vec<[f64; 2]>> = x.par_chunks(rows * channels).map(|x| moments(x, channels)).collect();
     let size = channels / op.groups;
     let count = (x.len() / op.groups) as f64;
     let mut affine = Vec::with_capacity(channels);

@@ -1,5 +1,5 @@
 use super::activation;
-use super::concat::Joined;
+use super::concat::{self, joined};
 use super::epilogue::{Epilogue, add};
 use super::layer_norm::normalise;
 use crate::product::{Matrix, Threads, product};
@@ -7,17 +7,25 @@ use crate::program::Values;
 use calotype_graph::ops::{Matmul, Shapes};
 use rayon::prelude::*;
 
+/// What is put side by side, what is normalised, values and gates.
+pub(super) fn scratch(op: &Matmul, shapes: &dyn Shapes) -> Vec<usize> {
+    let (m, weight) = (shapes.shape(op.x).rows(), shapes.shape(op.weight));
+    let joined = concat::scratch(op.x, op.beside, shapes);
+    let normed = op.norm.as_ref().map(|_| m.saturating_mul(weight.dims()[0]));
+    let both = op.gated.then(|| m.saturating_mul(weight.dims()[1]));
+    [joined, normed, both].into_iter().flatten().collect()
+}
+
 /// `activation(x · weight + bias) + residual`, or `values · activation(gates) + residual`, x normalised first where it is
 /// asked for. Moments are the GPU's affair: a norm finds its own here.
 pub(super) fn run(op: &Matmul, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
-    let (x, weight) = (Joined::new(values, op.x, op.beside)?, values.get(op.weight));
+    let (x, weight) = (joined(values, op.x, op.beside)?, values.get(op.weight));
     let (bias, residual) = (op.bias.map(|v| values.get(v)), op.residual.map(|v| values.get(v)));
     let (bias, residual) = (bias.as_ref().map(|v| v.read()), residual.as_ref().map(|v| v.read()));
     let (m, shape) = (values.shape(op.x).rows(), values.shape(op.weight));
     let (k, n) = (shape.dims()[0], shape.dims()[1]);
-    let (x, weight) = (x.read(), weight.read());
-    let normed = op.norm.as_ref().map(|_| values.scratch(m * k)).transpose()?;
-    let mut normed = normed.as_ref().map(|n| n.write());
+    let weight = weight.read();
+    let mut normed = op.norm.as_ref().map(|_| values.scratch(m * k)).transpose()?;
     if let (Some(norm), Some(y)) = (&op.norm, &mut normed) {
         let (gamma, beta) = (values.get(norm.gamma), values.get(norm.beta));
         normalise(&x, &gamma.read(), &beta.read(), norm.eps, y);
@@ -33,9 +41,8 @@ pub(super) fn run(op: &Matmul, values: &Values<'_>, y: &mut [f32]) -> Result<(),
         return Ok(());
     }
     let both = values.scratch(m * n)?;
-    let mut both = both.write();
-    multiply(&mut both);
-    Epilogue { bias, ..Epilogue::default() }.apply(&mut both, 0, n);
+    multiply(both);
+    Epilogue { bias, ..Epilogue::default() }.apply(both, 0, n);
     let width = n / 2;
     y.par_chunks_mut(width.max(1)).zip(both.par_chunks(n.max(1))).enumerate().for_each(|(row, (y, both))| {
         // Of every eight columns the first four are values, the others their gates.

@@ -24,9 +24,21 @@ mod upsample;
 
 use crate::program::Values;
 use calotype_graph::Op;
+use calotype_graph::ops::Shapes;
 
 /// Elements that a thread takes at a time where any element can be computed alone.
 const GRAIN: usize = 1 << 14;
+
+/// Numbers of scratch that an op takes, in the order in which it asks for them.
+pub(crate) fn scratch(op: &Op, shapes: &dyn Shapes) -> Vec<usize> {
+    match op {
+        Op::Matmul(op) => matmul::scratch(op, shapes),
+        Op::Conv2d(op) => conv2d::scratch(op, shapes),
+        Op::GroupNorm(op) => concat::scratch(op.x, op.beside, shapes).into_iter().collect(),
+        Op::Attention(op) => attention::scratch(op, shapes),
+        _ => Vec::new(),
+    }
+}
 
 /// Computes a node.
 pub(crate) fn run(op: &Op, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {

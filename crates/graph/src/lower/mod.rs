@@ -17,6 +17,7 @@ use crate::plan::Plan;
 use crate::{Error, Graph, Precision, ValueId};
 use bind::Context;
 use calotype_shaders::Variant;
+use calotype_tensor::{DType, Shape};
 pub(crate) use cuts::cuts;
 pub use cuts::{Cut, Product, Tuned, candidates, cut, estimated, time};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct Caps {
     pub alignment: u64,
     /// Workgroups a dimension of a dispatch holds at most.
     pub max_groups: u32,
+    /// How it computes in the host's memory, where it is no GPU.
+    pub host: Option<Host>,
     /// Whether shaders run in software, on a processor's vector units: products then take the tile made for those.
     pub software: bool,
 }
@@ -70,8 +73,37 @@ impl Default for Caps {
             max_binding: 128 << 20,
             alignment: 256,
             max_groups: 65_535,
+            host: None,
             software: false,
         }
+    }
+}
+
+/// An executor that computes with plain code in the host's memory, as its memory is planned: all numbers are f32 there.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// Numbers of scratch that an op takes while it runs, in the order in which it asks for them.
+    pub scratch: fn(&Op, &dyn Shapes) -> Vec<usize>,
+    /// Bytes that its threads and its libraries take besides.
+    pub overhead: u64,
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.scratch, other.scratch) && self.overhead == other.overhead
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("overhead", &self.overhead).finish_non_exhaustive()
+    }
+}
+
+impl Caps {
+    /// Bytes that elements take there.
+    pub fn bytes(&self, shape: Shape, dtype: DType) -> u64 {
+        shape.bytes(if self.host.is_some() { DType::F32 } else { dtype })
     }
 }
 

@@ -51,6 +51,6 @@ impl Operation for Attention {
 
     fn flops(&self, shapes: &dyn Shapes) -> u64 {
         let (q, k) = (shapes.shape(self.q), shapes.shape(self.k));
-        4 * q.numel() as u64 * (k.rows() / k.dims()[0]) as u64
+        (q.numel() as u64).saturating_mul((k.rows() / k.dims()[0]) as u64).saturating_mul(4)
     }
 }

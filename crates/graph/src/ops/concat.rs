@@ -21,7 +21,7 @@ impl Operation for Concat {
 
     fn infer(&self, shapes: &dyn Shapes) -> Result<(Shape, Elem), String> {
         let (a, b) = (shapes.shape(self.a), shapes.shape(self.b));
-        let out = a.with_channels(a.channels() + b.channels());
+        let out = a.with_channels(a.channels().saturating_add(b.channels()));
         ensure(b.with_channels(out.channels()) == out, || format!("cannot put {a} and {b} side by side"))?;
         Ok((out, Elem::Float))
     }

@@ -95,6 +95,7 @@ impl Operation for Conv2d {
     }
 
     fn flops(&self, shapes: &dyn Shapes) -> u64 {
-        self.infer(shapes).map_or(0, |(y, _)| 2 * y.rows() as u64 * shapes.shape(self.weight).numel() as u64)
+        let weight = shapes.shape(self.weight).numel() as u64;
+        self.infer(shapes).map_or(0, |(y, _)| (y.rows() as u64).saturating_mul(weight).saturating_mul(2))
     }
 }

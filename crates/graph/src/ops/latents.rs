@@ -31,9 +31,9 @@ impl Operation for FromLatents {
         let &[batch, h, w, c] = self.shape.dims() else {
             return Err(format!("makes [B, H, W, C], not {}", self.shape));
         };
-        let fits = self.from + self.shape.numel() <= latents.numel();
+        let fits = self.from.saturating_add(self.shape.numel()) <= latents.numel();
         ensure(fits, || format!("cannot take {} from {latents} at {}", self.shape, self.from))?;
-        Ok((Shape::new(&[self.copies * batch, h, w, c]), Elem::Float))
+        Ok((Shape::new(&[self.copies.saturating_mul(batch), h, w, c]), Elem::Float))
     }
 }
 

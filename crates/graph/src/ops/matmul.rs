@@ -83,7 +83,8 @@ impl Operation for Matmul {
     }
 
     fn flops(&self, shapes: &dyn Shapes) -> u64 {
-        2 * shapes.shape(self.x).rows() as u64 * shapes.shape(self.weight).numel() as u64
+        let (rows, weight) = (shapes.shape(self.x).rows() as u64, shapes.shape(self.weight).numel() as u64);
+        rows.saturating_mul(weight).saturating_mul(2)
     }
 }
 

@@ -1,7 +1,7 @@
 use super::{Activation, Operation, Shapes, ensure};
 use crate::lower::Caps;
 use crate::{Elem, ValueId};
-use calotype_tensor::Shape;
+use calotype_tensor::{DType, Shape};
 
 /// Group normalisation (Wu and He 2018, arXiv:1803.08494) over `[B, …, C]`, then an activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,8 +63,7 @@ impl GroupNorm {
     pub fn is_small(x: Shape, groups: usize) -> bool {
         let (images, size) = (x.dims()[0].max(1), x.channels() / groups.max(1));
         let fits = (1..=240).contains(&size) && size.is_multiple_of(2);
-        fits && x.rows() / images * size <= Self::SMALL
-            && 4 * (x.numel() as u64) <= Caps::default().max_binding
+        fits && x.rows() / images * size <= Self::SMALL && x.bytes(DType::F32) <= Caps::default().max_binding
     }
 }
 

@@ -88,7 +88,7 @@ impl Operation for SamplerStep {
         let halves = if self.guided { 2 } else { 1 };
         let fits = registers.rank() == 3 && registers.dims()[0] == REGISTERS;
         ensure(fits, || format!("takes registers [{REGISTERS}, B, H·W·C], not {registers}"))?;
-        let fits = output.numel() * REGISTERS == halves * registers.numel();
+        let fits = output.numel().checked_mul(REGISTERS) == registers.numel().checked_mul(halves);
         ensure(fits, || format!("an output {output} does not go with registers {registers}"))?;
         ensure(input == output, || format!("an input {input} does not go with an output {output}"))?;
         let noise = shapes.shape(self.noise);

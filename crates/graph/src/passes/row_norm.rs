@@ -41,6 +41,6 @@ impl Graph {
         let inside = matches!(self.value(v).source, Source::Node(_));
         inside
             && self.outputs.iter().all(|(_, o)| *o != v)
-            && 4 * (self.shape(v).numel() as u64) <= Caps::default().max_binding
+            && self.shape(v).bytes(calotype_tensor::DType::F32) <= Caps::default().max_binding
     }
 }

@@ -52,6 +52,7 @@ impl Fields {
     pub fn count(&mut self, field: &str, default: usize) -> Result<usize> {
         let count = self.get(field, default)?;
         self.check(count > 0, field, count, "must be at least 1")?;
+        self.check_most(field, &[count])?;
         Ok(count)
     }
 
@@ -60,6 +61,7 @@ impl Fields {
         let counts = self.get(field, default.to_vec())?;
         let sound = !counts.is_empty() && !counts.contains(&0);
         self.check(sound, field, &counts, "must be one or more numbers of at least 1")?;
+        self.check_most(field, &counts)?;
         Ok(counts)
     }
 
@@ -77,7 +79,15 @@ impl Fields {
         };
         let why = format!("must be one number, or one for each of the {levels} blocks, of at least {least}");
         self.check(each.len() == levels && each.iter().all(|n| *n >= least), field, &each, why)?;
+        self.check_most(field, &each)?;
         Ok(each)
+    }
+
+    /// No network is so large: a typing error must not become a graph of a million layers, or sizes that overflow.
+    fn check_most(&self, field: &str, counts: &[usize]) -> Result<()> {
+        let most = if field.contains("layers") { 128 } else { 1 << 20 };
+        self.check(counts.len() <= 16, field, counts, "must be for at most 16 blocks")?;
+        self.check(counts.iter().all(|n| *n <= most), field, counts, format!("must be at most {most}"))
     }
 
     /// What is added to a variance: a number from zero.
@@ -124,6 +134,7 @@ impl Fields {
             Some(Size::Sides(sides)) => sides,
         };
         self.check(!size.contains(&0), field, size, "must be at least 1")?;
+        self.check_most(field, &size)?;
         Ok(Some(size))
     }
 
@@ -265,10 +276,18 @@ mod tests {
 
     #[test]
     fn switches_are_taken_as_python_takes_them() {
-        let mut f = fields(r#"{"a": null, "b": 0, "c": "", "d": [], "e": false, "f": 1, "g": "false", "h": [0]}"#);
-        for (field, on) in
-            [("a", false), ("b", false), ("c", false), ("d", false), ("e", false), ("f", true), ("g", true), ("h", true)]
-        {
+        let mut f =
+            fields(r#"{"a": null, "b": 0, "c": "", "d": [], "e": false, "f": 1, "g": "false", "h": [0]}"#);
+        for (field, on) in [
+            ("a", false),
+            ("b", false),
+            ("c", false),
+            ("d", false),
+            ("e", false),
+            ("f", true),
+            ("g", true),
+            ("h", true),
+        ] {
             assert_eq!(f.flag(field, !on), on, "{field}");
         }
         assert!(f.flag("absent", true) && !f.flag("absent", false));

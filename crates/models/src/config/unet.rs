@@ -196,6 +196,11 @@ impl UNetConfig {
         f.check(text, "down_block_types", format!("{:?}", self.down_blocks), "no block attends to the text")?;
         f.check(self.freq_shift < frequencies, "freq_shift", self.freq_shift, "leaves no frequencies")?;
 
+        let transformers = &self.transformer_layers_per_block;
+        let layers = self.layers_per_block.iter().zip(transformers).map(|(a, b)| a * b).sum::<usize>();
+        let why = "are more than 1024 layers in all: no UNet is so deep";
+        f.check(layers <= 1024, "transformer_layers_per_block", transformers, why)?;
+
         let heads = &self.num_attention_heads;
         let divided = (0..levels).filter(|&i| self.attends(i)).all(|i| channels[i].is_multiple_of(heads[i]));
         let why = format!("heads (the field's historic meaning) must divide block_out_channels {channels:?}");

@@ -17,14 +17,14 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
     let [h, w, channels] = [height / factor, width / factor, config.vae.latent_channels];
     let (tokens, hidden) = (config.text.max_position_embeddings, config.text.hidden_size);
     let seen = batch * if guided { 2 } else { 1 };
-    let numel = h * w * channels;
+    let numel = h.saturating_mul(w).saturating_mul(channels);
 
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [seen, h, w, channels], Elem::Float, Rate::Step);
     let table = g.input("table", [rows, StepRow::WORDS], Elem::U32, Rate::Prompt);
     let states = g.input("states", [seen, tokens, hidden], Elem::Float, Rate::Prompt);
     let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
-    let noise = g.input("noise", [noises.max(1), batch * numel], Elem::F32, Rate::Step);
+    let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let output =
         g.within(Role::Denoiser.folder(), |g| unet::forward(g, &config.unet, latents, table, states))?;
     g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;

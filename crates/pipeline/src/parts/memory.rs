@@ -1,5 +1,6 @@
 use super::{Drawn, PortSpec, Stage};
 use crate::error::Result;
+use crate::room;
 use calotype_graph::plan::{self, Plan};
 use calotype_graph::{Caps, lower};
 use std::collections::HashSet;
@@ -13,7 +14,7 @@ pub struct MemoryPlan {
     pub weight_bytes: u64,
     /// The activation buffers that the stages share.
     pub activation_bytes: u64,
-    /// Latents, states, tables, parameters, readback.
+    /// Latents, states, tables, parameters, readback; on the CPU also what threads and the loading of weights take.
     pub state_bytes: u64,
     /// Stage by stage.
     pub stages: Vec<StagePlan>,
@@ -41,20 +42,27 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
     let untuned = Caps { tuned: Default::default(), ..caps.clone() };
     let mut seen = HashSet::new();
     let (mut stages, mut plans, mut table) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut weight_bytes, mut params_bytes) = (0, 0);
+    let (mut weight_bytes, mut params_bytes, mut largest_weight) = (0, 0, 0);
     for part in parts {
+        room::check_ports(part.ports.iter().map(|(name, port)| (&**name, port.shape, port.dtype)), caps)?;
         for (stage, graph) in &part.graphs {
             let own: u64 = graph
                 .weight_values()
                 .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
-                .map(|(.., bytes)| aligned(bytes))
+                .map(|(id, shape, _)| caps.bytes(shape, graph.weights()[id.index()].dtype))
+                .inspect(|bytes| largest_weight = largest_weight.max(*bytes))
+                .map(aligned)
                 .sum();
             let plan = plan::plan(graph, part.key.precision, caps)?;
-            let dispatches = lower(graph, &plan, part.key.precision, caps)?.dispatches.len();
+            let dispatches = match caps.host {
+                Some(_) => graph.nodes().len(),
+                None => lower(graph, &plan, part.key.precision, caps)?.dispatches.len(),
+            };
             weight_bytes += own;
             // Tuning may do any product in two launches.
             let more = if caps.tunes { plan.cuts.len() } else { 0 };
-            params_bytes += (dispatches + more) as u64 * caps.alignment.max(256);
+            params_bytes +=
+                if caps.host.is_some() { 0 } else { (dispatches + more) as u64 * caps.alignment.max(256) };
             stages.push(StagePlan {
                 stage: *stage,
                 weight_bytes: own,
@@ -73,10 +81,16 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
         false => plan::pool(&plans).iter().sum(),
         true => plan::allowance(&plans, &table),
     };
-    let bytes = |port: &PortSpec| aligned((port.shape.numel() * port.dtype.size()) as u64);
+    let bytes = |port: &PortSpec| aligned(caps.bytes(port.shape, port.dtype));
     let ports = || parts.iter().flat_map(|part| part.ports.values()).map(bytes);
-    // What is read back passes through a copy of the largest port that is ever read.
-    let readback = ports().max().unwrap_or(0);
+    let readback = match caps.host {
+        Some(host) => {
+            let shapes = parts.iter().flat_map(|part| &part.ports).map(|(name, port)| (&**name, port.shape));
+            host.overhead + room::host_bytes(shapes, weight_bytes, largest_weight, activation_bytes)
+        }
+        // What is read back passes through a copy of the largest port that is ever read.
+        None => ports().max().unwrap_or(0),
+    };
     let state_bytes = ports().sum::<u64>() + params_bytes + readback;
     let peak_bytes = weight_bytes + activation_bytes + state_bytes;
     Ok(MemoryPlan { peak_bytes, weight_bytes, activation_bytes, state_bytes, stages })

@@ -114,15 +114,15 @@ pub enum Grid {
 /// For `trailing` a float ratio may yield one point more than asked for; so it does in numpy.
 pub fn timesteps(config: &SchedulerConfig, steps: usize, grid: Grid) -> Result<Vec<f64>> {
     let train = config.num_train_timesteps;
-    let (span, points) = match grid {
-        Grid::Multistep(span) => (span, steps + 1),
-        _ => (train, steps),
-    };
     if steps == 0 || steps > train {
         return Err(Error::Sampler(format!(
             "{steps} steps cannot be taken: the model was trained with {train} timesteps, give 1 to {train}"
         )));
     }
+    let (span, points) = match grid {
+        Grid::Multistep(span) => (span, steps + 1),
+        _ => (train, steps),
+    };
     let mut visited: Vec<f64> = match config.timestep_spacing {
         Spacing::Linspace => {
             let mut even = linspace(0.0, span as f64 - 1.0, points);
