@@ -160,6 +160,30 @@ fn rooms_are_small() {
     assert!(large.is_empty(), "{}", large.join("\n"));
 }
 
+/// What an error's message holds is no cause of it: printing the chain of causes would say it twice.
+#[test]
+fn errors_say_what_the_system_said_once() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "crates"] {
+        visit(&root().join(folder), &mut |path| {
+            if path.extension().is_none_or(|e| e != "rs") {
+                return;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            // thiserror takes a field of this name for the cause.
+            let messages =
+                text.split("#[error(").skip(1).map(|rest| rest.split(")]").next().unwrap_or_default());
+            if messages.into_iter().any(|message| message.contains("{source")) {
+                wrong.push(format!(
+                    "{}: a message holds its source: give the field another name",
+                    path.display()
+                ));
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn shader_files_are_named_after_what_they_compute() {
     for stem in stems(&root().join("shaders"), "wgsl") {
