@@ -1,20 +1,20 @@
 //! Against huggingface_hub itself: tests/goldens/hub.py asked it, and says how.
 
+mod servers;
+
 use crate::cache::Repository;
 use crate::client::Client;
 use crate::settings::Settings;
 use crate::{Error, Hub, is_name, names};
-use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use servers::{Answer, Servers};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 const REPOSITORY: &str = "models--own--tiny";
 
@@ -188,94 +188,6 @@ struct Download {
     told: Vec<String>,
 }
 
-#[derive(Clone, Deserialize)]
-struct Answer {
-    status: u16,
-    #[serde(default)]
-    headers: HashMap<String, String>,
-    #[serde(default)]
-    body: String,
-    #[serde(default)]
-    framing: String,
-    #[serde(default)]
-    gzip: String,
-}
-
-/// Two servers that answer from one table, and write down who was shown a token.
-struct Servers {
-    addresses: [(&'static str, String); 2],
-    state: Arc<Mutex<(HashMap<String, Answer>, BTreeSet<&'static str>)>>,
-}
-
-impl Servers {
-    fn new() -> Self {
-        let listeners = ["here", "there"].map(|host| (host, TcpListener::bind("127.0.0.1:0").unwrap()));
-        let addresses =
-            listeners.each_ref().map(|(host, on)| (*host, format!("http://{}", on.local_addr().unwrap())));
-        let state = Arc::default();
-        for (host, listener) in listeners {
-            let (state, addresses) = (Arc::clone(&state), addresses.clone());
-            // They end with the test.
-            std::thread::spawn(move || {
-                for stream in listener.incoming().map_while(Result::ok) {
-                    respond(stream, host, &addresses, &state);
-                }
-            });
-        }
-        Self { addresses, state }
-    }
-}
-
-fn respond(
-    mut stream: TcpStream,
-    host: &'static str,
-    addresses: &[(&str, String)],
-    state: &Mutex<(HashMap<String, Answer>, BTreeSet<&'static str>)>,
-) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
-    let mut words = first.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let token = lines
-        .take_while(|line| !line.is_empty())
-        .any(|line| line.to_lowercase().starts_with("authorization:"));
-    let mut state = state.lock().unwrap();
-    if token {
-        state.1.insert(host);
-    }
-    let none = Answer {
-        status: 404,
-        headers: HashMap::new(),
-        body: String::new(),
-        framing: String::new(),
-        gzip: String::new(),
-    };
-    let answer = state.0.get(&format!("{host} {path}")).cloned().unwrap_or(none);
-    let mut body = answer.body.into_bytes();
-    let mut head = format!("HTTP/1.1 {} So\r\nConnection: close\r\n", answer.status);
-    for (name, value) in &answer.headers {
-        let value =
-            addresses.iter().fold(value.clone(), |v, (host, at)| v.replace(&format!("{{{host}}}"), at));
-        head += &format!("{name}: {value}\r\n");
-    }
-    if answer.gzip == "always" || answer.gzip == "get" && method == "GET" {
-        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(&body).unwrap();
-        body = packed.finish().unwrap();
-        head += "Content-Encoding: gzip\r\n";
-    }
-    match &*answer.framing {
-        "chunked" => {
-            head += "Transfer-Encoding: chunked\r\n";
-            body = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
-        }
-        "close" => {}
-        _ => head += &format!("Content-Length: {}\r\n", body.len()),
-    }
-    let body = if method == "HEAD" { &[][..] } else { &body };
-    let _ = stream.write_all(&[(head + "\r\n").as_bytes(), body].concat());
-}
-
 /// Files by path, links as "-> target".
 fn tree(folder: &Path) -> BTreeMap<String, String> {
     fn walk(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
@@ -368,4 +280,65 @@ fn servers_give_what_they_give_to_huggingface_hub() {
     }
     none_of(&wrong, downloads.len());
     assert!(more > 20, "only {more} of what the peer cannot do were tried");
+}
+
+/// A client of a server, by an environment of that address and what is given besides.
+fn client(endpoint: &str, more: &[(&str, &str)]) -> crate::Result<Client> {
+    let env = |name: &str| {
+        let given = more.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let all = [("HF_ENDPOINT", endpoint), ("HF_HOME", "/nowhere")];
+        given.or_else(|| all.iter().find(|(known, _)| *known == name).map(|(_, v)| *v)).map(OsString::from)
+    };
+    Client::new(&Settings::read(&env)?, "own/tiny")
+}
+
+#[test]
+fn commits_that_are_no_names_are_refused() {
+    let servers = Servers::new();
+    for sha in ["../../x", "/x", "", "a\\b", "a/b", "..", "a\u{0}"] {
+        let body = serde_json::json!({"sha": sha, "siblings": []}).to_string();
+        let (headers, framing, gzip) = Default::default();
+        let answer = Answer { status: 200, headers, body, framing, gzip };
+        let routes = HashMap::from([("here /api/models/own/tiny/revision/main".into(), answer)]);
+        servers.state.lock().unwrap().0 = routes;
+        let message =
+            client(&servers.addresses[0].1, &[]).unwrap().list("main").err().expect(sha).to_string();
+        assert!(message.contains(&format!("commit {sha:?}")) && message.contains("http://"), "{message}");
+    }
+}
+
+#[test]
+fn what_the_environment_cannot_mean_is_told_by_its_name() {
+    for endpoint in ["hf-mirror.com", "ftp://hf.co", "https://", "//host"] {
+        let message = client(endpoint, &[]).err().expect(endpoint).to_string();
+        assert!(
+            message.contains(&format!("HF_ENDPOINT={endpoint:?}")) && message.contains("https://host"),
+            "{message}"
+        );
+    }
+    for (name, value) in
+        [("HF_TOKEN", "hf_\u{e4}"), ("HF_HUB_ETAG_TIMEOUT", "ten"), ("HF_HUB_DOWNLOAD_TIMEOUT", "-1")]
+    {
+        let message = client("https://hf.co", &[(name, value)]).err().expect(name).to_string();
+        assert!(message.contains(name), "{message}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let message = client("https://hf.co", &[("HF_TOKEN_PATH", place)]).err().expect("a folder").to_string();
+    assert!(message.contains(place) && message.contains("HF_TOKEN_PATH"), "{message}");
+}
+
+/// A server that takes a connection and says nothing is given up after the seconds that the environment says.
+#[test]
+fn a_silent_server_is_waited_for_as_long_as_the_environment_says() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let client =
+        client(&endpoint, &[("HF_HUB_DOWNLOAD_TIMEOUT", "1"), ("HF_HUB_ETAG_TIMEOUT", "1")]).unwrap();
+    let start = std::time::Instant::now();
+    for error in [client.list("main").err(), client.describe("x", "y").err()] {
+        let message = error.expect("no answer").to_string();
+        assert!(message.contains(&endpoint), "{message}");
+    }
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -180,7 +180,8 @@ fn tokens_that_are_none_are_named() {
     ] {
         let mut files = Files::read(folder.as_ref()).expect("files");
         match name {
-            "config" => files.config = Some(text.into()),
+            // A map would go before it.
+            "config" => (files.config, files.special_tokens_map) = (Some(text.into()), None),
             _ => files.added_tokens = Some(text.into()),
         }
         let message = Tokenizer::from_bytes(&files).err().expect(text).to_string();
