@@ -128,7 +128,7 @@ fn check_name(path: &Path) -> Result<()> {
     let probe = probe.map_err(unwritable)?;
     match File::create_new(probe.path().join(alike(path))) {
         // The probe's own folder may be what makes the path too long.
-        Err(e) if !(too_long(&e) && !path.symlink_metadata().is_err_and(|e| too_long(&e))) => {
+        Err(e) if !too_long(&e) || path.symlink_metadata().is_err_and(|e| too_long(&e)) => {
             Err(failed(path, format!("{UNNAMEABLE} ({e}); choose another")))
         }
         _ => Ok(()),
