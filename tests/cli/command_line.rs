@@ -21,7 +21,9 @@ fn words_that_begin_with_a_dash() {
         (&["generate", "-blurry cat"], &["-- \"-blurry cat\""]),
         (&["generate", "-happy cat"], &["-- \"-happy cat\""]),
         (&["generate", "a cat", "-steps", "5"], &["-steps", "write --steps"]),
-        (&["generate", "a cat", "-width", "64"], &["the flag is --width"]),
+        (&["generate", "a cat", "-width", "64"], &["-width", "write --width"]),
+        (&["generate", "a cat", "-output", "x.png"], &["-output", "write --output"]),
+        (&["generate", "-batch_size=4", "a cat"], &["-batch_size", "write --batch-size"]),
         (&["generate", "a cat", "-height", "64"], &["-height", "write --height"]),
     ]);
     let folder = Folder::new();

@@ -62,7 +62,8 @@ fn names_that_no_file_can_have_are_told_before_the_work() {
     let nearly = format!("{}.png", "n".repeat(249));
     folder.fails(1, &early(&["-o", &nearly, "-b", "10"]), &["--output", "n_10.png"]);
     folder.fails(1, &early(&["-o", &nearly, "--grid"]), &["--grid", "n_grid.png"]);
-    for name in ["", ".", "..", "sub/", "sub/."] {
+    folder.fails(2, &early(&["-o", ""]), &["--output needs a value"]);
+    for name in [".", "..", "sub/", "sub/."] {
         folder.fails(2, &early(&["-o", name]), &["--output", "folder", "out_%05d.png"]);
     }
     folder.write(&format!("full_{}.png", u64::MAX), "mine");

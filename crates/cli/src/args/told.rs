@@ -14,12 +14,15 @@ const NUMBERS: [&str; 6] = ["N", "X", "PIXELS", "SECONDS", "N,…", "PIXELS,…"
 
 /// Reads the command line, or does what it asks for at once (help), or tells what is wrong with it.
 pub fn parse(args: Vec<OsString>) -> Result<Cli, ExitCode> {
+    let line = Line::new(&args);
+    if let Some(why) = line.one_dash() {
+        return Err(exit::code(&Usage(why).into()));
+    }
     let read = command().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found));
     let error = match read {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
-    let line = Line::new(&args);
     Err(match error.kind() {
         ErrorKind::DisplayHelp if line.glued_help().is_some() => {
             exit::code(&Usage(line.glued_help().unwrap_or_default()).into())
@@ -129,12 +132,25 @@ impl Line {
 
     /// What is said of a word that asks for help only because it begins like `-h`.
     fn glued_help(&self) -> Option<String> {
-        let command = self.command().filter(|command| command.get_name() == "generate")?;
+        self.command().filter(|command| command.get_name() == "generate")?;
         let word = self.words.iter().find(|word| word.starts_with("-h") || *word == "--help")?;
-        let long = format!("-{word}");
-        let flag = command.get_arguments().any(|a| is_flag(a, &long));
-        let said = if flag { format!("{word}: write {long}") } else { dashed_prompt(word) };
-        (word.len() > 2 && word != "--help").then_some(said)
+        (word.len() > 2 && word != "--help").then(|| dashed_prompt(word))
+    }
+
+    /// What is said of a flag's name after one dash, which is read as a short flag with its value: `-output x` would
+    /// write to `utput`.
+    fn one_dash(&self) -> Option<String> {
+        let command = self.command()?;
+        let end = self.words.iter().position(|word| word == "--").unwrap_or(self.words.len());
+        let given = (0..end)
+            .filter(|at| at.checked_sub(1).is_none_or(|at| self.takes_value(&self.words[at]).is_none()));
+        let mut words = given.map(|at| self.words[at].split('=').next().unwrap_or_default());
+        words.find_map(|word| {
+            let long = format!("--{}", elsewhere::plain(word));
+            let is = word.len() > 2 && word.starts_with('-') && !word.starts_with("--");
+            (is && command.get_arguments().any(|a| is_flag(a, &long)))
+                .then(|| format!("{word}: write {long}"))
+        })
     }
 
     fn unknown(&self, arg: &str, near: &str) -> String {
@@ -252,13 +268,11 @@ impl Line {
             letters.next().is_some() && !value.is_empty() && letters.as_str() == value
         };
         let Some(word) = self.words.iter().find(glued) else { return String::new() };
-        let long = format!("-{word}");
-        match command.get_arguments().any(|a| is_flag(a, &long)) {
-            true => format!(" (the flag is {long})"),
-            false if command.get_name() == "generate" => {
+        match command.get_name() {
+            "generate" => {
                 format!(" (for a prompt that begins with a dash: calotype generate -- {})", quoted(word))
             }
-            false => String::new(),
+            _ => String::new(),
         }
     }
 

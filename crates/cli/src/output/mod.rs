@@ -22,7 +22,7 @@ pub struct Series {
     overwrite: bool,
     /// The number of the next file.
     next: u64,
-    /// Files that are there already and are to be replaced, links followed.
+    /// Files that are there already and are to be replaced: their names, and where links lead.
     replaced: Vec<PathBuf>,
     stdout: bool,
 }
@@ -85,7 +85,7 @@ impl Series {
         for name in &names {
             match check(name, overwrite).map_err(|e| context(e.into()))? {
                 Target::New(at) if at == *name => {}
-                Target::New(at) | Target::File(at, _) => replaced.push(at),
+                Target::New(at) | Target::File(at, _) => replaced.extend([name.clone(), at]),
                 Target::Stream(_, what) => {
                     text::note(&format!("{flag} {}: this is {what}, which is written into", name.display()));
                 }

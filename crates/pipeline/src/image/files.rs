@@ -10,6 +10,8 @@ use tempfile::NamedTempFile;
 
 const TAKEN: &str = "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting (--overwrite)";
 
+const UNNAMEABLE: &str = "no file can have this name here";
+
 /// As many links as Linux follows.
 const MOST_LINKS: usize = 40;
 
@@ -126,8 +128,8 @@ fn check_name(path: &Path) -> Result<()> {
     let probe = probe.map_err(unwritable)?;
     match File::create_new(probe.path().join(alike(path))) {
         // The probe's own folder may be what makes the path too long.
-        Err(e) if !(too_long(&e) && !path.symlink_metadata().is_err_and(|e| too_long(&e))) => {
-            Err(failed(path, format!("no file can have this name here ({e}); choose another")))
+        Err(e) if !too_long(&e) || path.symlink_metadata().is_err_and(|e| too_long(&e)) => {
+            Err(failed(path, format!("{UNNAMEABLE} ({e}); choose another")))
         }
         _ => Ok(()),
     }
@@ -243,6 +245,7 @@ fn refused(path: &Path, e: &io::Error) -> Error {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 format!("the folder cannot be written to ({e}); choose another")
             }
+            ErrorKind::InvalidFilename => format!("{UNNAMEABLE} ({e}); choose another"),
             _ => format!("cannot be written: {e}"),
         },
     )

@@ -9,7 +9,10 @@ mod pattern;
 
 pub use infotext::Settings;
 #[cfg(not(target_arch = "wasm32"))]
-pub use {files::*, pattern::Pattern};
+pub use {
+    files::*,
+    pattern::{Pattern, folder_of},
+};
 
 use crate::error::{Error, Result};
 use std::borrow::Cow;

@@ -236,8 +236,8 @@ fn fold(name: &OsStr) -> String {
     name.to_string_lossy().to_lowercase()
 }
 
-/// The folder of names that have none.
-pub(super) fn folder_of(folder: &Path) -> &Path {
+/// A name's folder as it can be opened: `.` where the name has none.
+pub fn folder_of(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
