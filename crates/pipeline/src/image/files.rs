@@ -122,7 +122,8 @@ fn check_name(path: &Path) -> Result<()> {
         }
     }
     let unwritable = |e: io::Error| {
-        failed(path, format!("the folder {} cannot be written to ({e}); choose another", folder.display()))
+        let (folder, why) = (folder.display(), why(&e));
+        failed(path, format!("the folder {folder} cannot be written to ({why}); choose another"))
     };
     let probe = tempfile::Builder::new().prefix(".calotype.").suffix(".probe").tempdir_in(folder);
     let probe = probe.map_err(unwritable)?;
@@ -237,16 +238,22 @@ fn keep_permissions(part: &File, there: &Metadata) -> io::Result<()> {
     part.set_permissions(there.permissions())
 }
 
+/// What the system said, without the hidden file that it said it of.
+fn why(e: &io::Error) -> String {
+    e.to_string().split(" at path ").next().unwrap_or_default().to_string()
+}
+
 fn refused(path: &Path, e: &io::Error) -> Error {
+    let why = why(e);
     failed(
         path,
         match e.kind() {
             ErrorKind::NotFound => "the folder does not exist; make it first".into(),
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                format!("the folder cannot be written to ({e}); choose another")
+                format!("the folder cannot be written to ({why}); choose another")
             }
-            ErrorKind::InvalidFilename => format!("{UNNAMEABLE} ({e}); choose another"),
-            _ => format!("cannot be written: {e}"),
+            ErrorKind::InvalidFilename => format!("{UNNAMEABLE} ({why}); choose another"),
+            _ => format!("cannot be written: {why}"),
         },
     )
 }
