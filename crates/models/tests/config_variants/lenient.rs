@@ -1,0 +1,2 @@
+/// Kind and field.
+pub const FIELDS: &[(&str, &str)] = &[];

@@ -1,0 +1,2 @@
+/// Kind, field, values.
+pub const VALUES: &[(&str, &str, &[&str])] = &[];
