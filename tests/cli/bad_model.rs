@@ -56,7 +56,11 @@ fn a_model_that_is_not_there() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     folder.fails(1, &args("empty"), &["empty: an empty folder", "model_index.json", "diffusers layout"]);
     folder.write("v1-5.safetensors", b"");
-    folder.fails(1, &args("v1-5.safetensors"), &["v1-5.safetensors: a file", "from_single_file", "save_pretrained"]);
+    folder.fails(
+        1,
+        &args("v1-5.safetensors"),
+        &["v1-5.safetensors: a file", "from_single_file", "save_pretrained"],
+    );
 }
 
 #[test]
@@ -116,7 +120,8 @@ fn classes_and_fields_that_nobody_here_knows() {
 
 /// Writes `class` into the tiny model's index, and into its scheduler's file if `both`.
 fn scheduled(folder: &Folder, class: &str, both: bool) {
-    for file in ["model_index.json", "scheduler/scheduler_config.json"].iter().take(if both { 2 } else { 1 }) {
+    for file in ["model_index.json", "scheduler/scheduler_config.json"].iter().take(if both { 2 } else { 1 })
+    {
         let path = format!("model/{file}");
         let text = String::from_utf8(folder.read(&path)).unwrap();
         assert!(text.contains("PNDMScheduler"));

@@ -243,9 +243,9 @@ def scheduler_cases(older: Older):
     for name in CLASSES:
         own = defaults_of(getattr(diffusers, name))
         for changes in one_by_one(own | {"tensor_format": "pt", "predict_epsilon": True}, BASES["scheduler"]):
-            yield name, changes | {"_class_name": name}, None
+            yield name, changes, None
         for changes in as_written(older.schedulers[name], BASES["scheduler"], ["beta_start", "beta_end", "beta_schedule"]):
-            whole = {k: ABSENT for k in BASES["scheduler"]} | changes | {"_class_name": name, "_diffusers_version": ABSENT}
+            whole = {k: ABSENT for k in BASES["scheduler"] if k[0] != "_"} | changes
             yield name, whole, None
             yield name, whole, "EulerDiscreteScheduler"
     # Classes that disagree, and samplers in place of classes that are not implemented.
@@ -254,14 +254,15 @@ def scheduler_cases(older: Older):
              not n.startswith(("UnCLIP", "RePaint", "DDIMInverse", "Cog", "DPMSolverMultistepInverse"))]
     for _ in range(300):
         said, wrote, chosen = draw.choice(betas), draw.choice(betas), draw.choice(CLASSES + [None])
-        version, fields = draw.choice(older.schedulers[wrote])
-        changes = {"_class_name": wrote, "_diffusers_version": version} | {k: ABSENT for k in BASES["scheduler"] if draw.random() < 0.1}
+        _, fields = draw.choice(older.schedulers[wrote])
+        changes = {"_class_name": wrote} if wrote != said else {}
+        changes |= {k: ABSENT for k in BASES["scheduler"] if draw.random() < 0.1 and k != "_diffusers_version"}
         for field in draw.sample(sorted(fields), min(len(fields), 4)):
             changes[field] = fields[field] if draw.random() < 0.5 else draw.choice(values(fields[field], field))
         yield said, changes, chosen
     for field, default in sorted(foreign.items()):
         for value in [default, None, True]:
-            yield "DDIMScheduler", {"_class_name": "DDIMScheduler", field: value}, None
+            yield "DDIMScheduler", {field: value}, None
 
 
 def cases(older: Older):
@@ -313,6 +314,32 @@ def cases(older: Older):
             yield "index", {field: value}
 
 
+def grouped(kind: str, cases: list) -> dict:
+    """Variants of one field by class and field, which is most of them, and the others one by one."""
+    fields, others = {}, []
+    for case, verdict in cases:
+        said, changes, chosen = case if kind == "scheduler" else ("", case, None)
+        if len(changes) == 1 and chosen is None:
+            (field, value), = changes.items()
+            fields.setdefault(said, {}).setdefault(field, []).append([value, verdict])
+        else:
+            others.append([case, verdict])
+    return {"fields": [[said, field, values] for said, of in fields.items() for field, values in of.items()], "cases": others}
+
+
+def write(found: dict):
+    """One line a field, a case, an outcome."""
+    lines = lambda items: "[\n" + ",\n".join(json.dumps(i, separators=(",", ":")) for i in items) + "\n]"
+    parts = []
+    for kind, part in found.items():
+        part |= grouped(kind, part["cases"]) if "cases" in part else {}
+        many = ("cases", "fields", "outcomes")
+        parts.append(f'"{kind}":{{' + ",\n".join(f'"{k}":' + (lines(v) if k in many else json.dumps(v)) for k, v in part.items()) + "}")
+    path = ROOT / "config_variants.json"
+    path.write_text("{" + ",\n".join(parts) + "}\n")
+    print(path.stat().st_size, "bytes")
+
+
 def main():
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -331,7 +358,8 @@ def main():
         try:
             if kind == "scheduler":
                 said, changes, chosen = case
-                outcome = scheduler({"class": said, "file": changed(BASES[kind], changes), "sampler": chosen})
+                file = changed(BASES[kind], {"_class_name": said} | changes)
+                outcome = scheduler({"class": said, "file": file, "sampler": chosen})
             else:
                 outcome = tell[kind](changed(BASES[kind], case))
             if outcome not in into["outcomes"]:
@@ -346,14 +374,9 @@ def main():
         count[isinstance(verdict, int)] += 1
     found["scheduler"] |= {"start": START.tolist(), "noise": NOISE.tolist()}
     found["versions"] = {"diffusers": diffusers.__version__, "transformers": transformers.__version__}
-    lines = lambda items: "[\n" + ",\n".join(json.dumps(i, separators=(",", ":")) for i in items) + "\n]"
-    parts = [f'"{kind}":{{' + ",\n".join(f'"{k}":' + (lines(v) if k in ("cases", "outcomes") else json.dumps(v))
-             for k, v in part.items()) + "}" for kind, part in found.items()]
-    path = ROOT / "config_variants.json"
-    path.write_text("{" + ",\n".join(parts) + "}\n")
     for kind, (raised, loaded) in counts.items():
         print(f"{kind}: {loaded + raised} variants, {loaded} load, {raised} raise, {len(found[kind]['outcomes'])} outcomes")
-    print(path.stat().st_size, "bytes")
+    write(found)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ fn scheduler(model: &Model) -> String {
     let class = model.scheduler.class();
     match (model.scheduler.own(), model.scheduler.nearest()) {
         (Ok(own), _) => format!("{class} (--sampler {})", own.sampler),
-        (Err(_), Ok(nearest)) => format!("{class} (not implemented as it is: --sampler {nearest} comes nearest)"),
+        (Err(_), Ok(nearest)) => {
+            format!("{class} (not implemented as it is: --sampler {nearest} comes nearest)")
+        }
         (Err(_), Err(_)) => format!("{class} (not implemented, nor any that could stand in for it)"),
     }
 }

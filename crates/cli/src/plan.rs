@@ -40,7 +40,9 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
         // What a run takes is next to the same with any sampler.
         let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
         let class = model.scheduler.class();
-        text::note(&format!("the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"));
+        text::note(&format!(
+            "the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"
+        ));
         request.sampler = Some(nearest);
     }
     let target = target(args)?;

@@ -34,7 +34,9 @@ fn of_file(file: &Path, name: &Path) -> Option<String> {
         _ if file != name => return None,
         _ => "a file",
     };
-    Some(format!("{kind}: models are read from folders in the diffusers layout, with weights in .safetensors"))
+    Some(format!(
+        "{kind}: models are read from folders in the diffusers layout, with weights in .safetensors"
+    ))
 }
 
 /// What a folder without an index is.
@@ -85,14 +87,27 @@ mod tests {
             fs::write(at(path), "").unwrap();
         };
         let files = [
-            "photo.safetensors", "old.CKPT", "q4.gguf", "net.onnx", "notes.txt", "single/v1-5.safetensors",
-            "onnx/model.onnx", "flux/transformer/config.json", "whole/model_index.json", "whole/unet/config.json",
-            "part/config.json", "pictures/cat.png", "half/unet/config.json",
+            "photo.safetensors",
+            "old.CKPT",
+            "q4.gguf",
+            "net.onnx",
+            "notes.txt",
+            "single/v1-5.safetensors",
+            "onnx/model.onnx",
+            "flux/transformer/config.json",
+            "whole/model_index.json",
+            "whole/unet/config.json",
+            "part/config.json",
+            "pictures/cat.png",
+            "half/unet/config.json",
         ];
         files.iter().for_each(|file| put(file));
         fs::create_dir(at("empty")).unwrap();
         for (place, parts) in [
-            ("photo.safetensors", &["photo.safetensors: a file", "from_single_file(", "save_pretrained(\"photo\")"][..]),
+            (
+                "photo.safetensors",
+                &["photo.safetensors: a file", "from_single_file(", "save_pretrained(\"photo\")"][..],
+            ),
             ("old.CKPT", &["a file", "from_single_file("]),
             ("q4.gguf", &["GGUF"]),
             ("net.onnx", &["ONNX"]),
@@ -107,7 +122,10 @@ mod tests {
             ("nothing", &["no such folder"]),
         ] {
             let message = check(&at(place)).unwrap_err().to_string();
-            assert!(parts.iter().all(|part| message.contains(part)) && !message.contains('\n'), "{place}: {message}");
+            assert!(
+                parts.iter().all(|part| message.contains(part)) && !message.contains('\n'),
+                "{place}: {message}"
+            );
         }
         check(&at("whole")).unwrap();
         // Its missing index is named when it is read.

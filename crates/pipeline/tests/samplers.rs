@@ -2,7 +2,8 @@
 
 use calotype_pipeline::Error;
 use calotype_pipeline::samplers::{
-    BASIS, BetaSchedule, CLAMPED, MODEL, NOISE, Prediction, Program, REGISTERS, Sampler, Schedule, SchedulerConfig, SchedulerFile,
+    BASIS, BetaSchedule, CLAMPED, MODEL, NOISE, Prediction, Program, REGISTERS, Sampler, Schedule,
+    SchedulerConfig, SchedulerFile,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -179,7 +180,8 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
     let text = r#"{"_class_name": "DEISMultistepScheduler", "algorithm_type": "deis", "solver_type": "logrho",
         "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": null,
         "prediction_type": "v_prediction"}"#;
-    let file = SchedulerFile::new("DEISMultistepScheduler", text).expect("a file").as_stable_diffusion_loads_it();
+    let file =
+        SchedulerFile::new("DEISMultistepScheduler", text).expect("a file").as_stable_diffusion_loads_it();
     let message = file.own().unwrap_err().to_string();
     assert!(message.contains("DEISMultistepScheduler") && message.contains("--sampler dpm++2m"), "{message}");
     assert_eq!((file.nearest().unwrap(), file.prediction_type()), (Sampler::DpmSolver, "v_prediction"));
@@ -189,13 +191,20 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
         assert_eq!((config.beta_schedule, config.steps_offset), (BetaSchedule::ScaledLinear, 1));
     }
     // A noise schedule alone takes no other sampler.
-    assert!(file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string().contains("--sampler dpm++2m"));
+    assert!(
+        file.with_sampler(None, Some(Schedule::Karras))
+            .unwrap_err()
+            .to_string()
+            .contains("--sampler dpm++2m")
+    );
     // What its own class could not do is no obstacle to another.
-    let file = SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#).expect("a file");
+    let file =
+        SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#).expect("a file");
     assert!(file.own().unwrap_err().to_string().contains("thresholding"));
     file.with_sampler(Some(Sampler::Euler), None).expect("Euler knows of no thresholding");
     // Nothing here goes with a model of flow matching.
-    let flow = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
+    let flow =
+        r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
     let file = SchedulerFile::alone(flow).expect("a file");
     let message = file.with_sampler(Some(Sampler::Euler), None).unwrap_err().to_string();
     assert!(message.contains("FlowMatchEulerDiscreteScheduler") && message.contains("betas"), "{message}");
@@ -219,8 +228,12 @@ fn samplers_and_schedules_have_names() {
     assert!(config.program(0, 0.0).is_err() && config.program(1001, 0.0).is_err());
     let snr =
         r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
-    let message =
-        SchedulerFile::alone(snr).and_then(|f| f.own()).expect("a configuration").program(5, 0.0).unwrap_err().to_string();
+    let message = SchedulerFile::alone(snr)
+        .and_then(|f| f.own())
+        .expect("a configuration")
+        .program(5, 0.0)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("zero terminal SNR"), "{message}");
 }
 
@@ -229,7 +242,8 @@ fn samplers_and_schedules_have_names() {
 fn programs_keep_only_what_they_read() {
     let base = SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler"}"#).expect("a file");
     let registers = |sampler| {
-        let program = base.with_sampler(Some(sampler), None).and_then(|c| c.program(20, 0.0)).expect("a program");
+        let program =
+            base.with_sampler(Some(sampler), None).and_then(|c| c.program(20, 0.0)).expect("a program");
         assert_eq!(program.steps.iter().filter(|s| s.ends_step).count(), 20, "{sampler}");
         program.registers()
     };

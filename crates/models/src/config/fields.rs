@@ -265,10 +265,18 @@ mod tests {
 
     #[test]
     fn switches_are_taken_as_python_takes_them() {
-        let mut f = fields(r#"{"a": null, "b": 0, "c": "", "d": [], "e": false, "f": 1, "g": "false", "h": [0]}"#);
-        for (field, on) in
-            [("a", false), ("b", false), ("c", false), ("d", false), ("e", false), ("f", true), ("g", true), ("h", true)]
-        {
+        let mut f =
+            fields(r#"{"a": null, "b": 0, "c": "", "d": [], "e": false, "f": 1, "g": "false", "h": [0]}"#);
+        for (field, on) in [
+            ("a", false),
+            ("b", false),
+            ("c", false),
+            ("d", false),
+            ("e", false),
+            ("f", true),
+            ("g", true),
+            ("h", true),
+        ] {
             assert_eq!(f.flag(field, !on), on, "{field}");
         }
         assert!(f.flag("absent", true) && !f.flag("absent", false));

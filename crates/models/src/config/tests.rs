@@ -150,7 +150,9 @@ fn the_index_says_which_class_reads_the_file() {
 fn what_diffusers_does_without_is_done_without() {
     let mut json = as_written_today();
     let same = unet(&json).unwrap();
-    for field in ["upcast_attention", "class_embeddings_concat", "resnet_skip_time_act", "dual_cross_attention"] {
+    for field in
+        ["upcast_attention", "class_embeddings_concat", "resnet_skip_time_act", "dual_cross_attention"]
+    {
         json[field] = json!(null);
     }
     for field in ["decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step"] {

@@ -171,7 +171,8 @@ fn bad(field: &str, value: String, hint: &str) -> Error {
 /// classes are set up with.
 fn settle(class: &str, fields: &mut Map<String, Value>) {
     let mut replace = |field: &str, others: &[&str], own: &str| {
-        if let Some(value) = fields.get_mut(field).filter(|v| v.as_str().is_some_and(|v| others.contains(&v))) {
+        if let Some(value) = fields.get_mut(field).filter(|v| v.as_str().is_some_and(|v| others.contains(&v)))
+        {
             *value = own.into();
         }
     };
