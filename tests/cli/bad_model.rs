@@ -129,35 +129,32 @@ fn scheduled(folder: &Folder, class: &str, both: bool) {
     }
 }
 
-const DRAW: [&str; 8] = ["generate", "a cat", "--backend", "cpu", "--steps", "2", "-m", "model"];
+const OWN: [&str; 2] = ["-m", "model"];
 
 #[test]
 fn a_scheduler_that_is_not_implemented() {
     let folder = copied();
-    let euler = [&DRAW[..], &["--sampler", "euler", "--seed", "1", "--no-metadata", "-o"]].concat();
-    folder.ok(&[&euler[..], &["own.png"]].concat());
+    let euler = [&OWN[..], &["--sampler", "euler"]].concat();
+    let own = folder.drawn(&euler);
     scheduled(&folder, "TCDScheduler", true);
-    folder.fails(1, &DRAW, &["TCDScheduler", "--sampler lcm", "euler"]);
-    folder.ok(&[&euler[..], &["other.png"]].concat());
-    assert_eq!(folder.read("own.png"), folder.read("other.png"));
-    let shown = folder.ok(&["inspect", "model"]);
+    let draw = ["generate", "a cat", "--backend", "cpu", "-m", "model"];
+    folder.fails(2, &draw, &["TCDScheduler", "--sampler lcm", "euler"]);
+    assert_eq!(folder.drawn(&euler), own);
+    let shown = folder.run(&["inspect", "model"]).out;
     assert!(shown.contains("TCDScheduler") && shown.contains("--sampler lcm"), "{shown}");
-    assert!(folder.ok(&["inspect", "model", "--json"]).contains("\"sampler\": null"));
-    assert!(folder.ok(&["plan", "-m", "model"]).contains("steps of lcm"));
+    assert!(folder.run(&["inspect", "model", "--json"]).out.contains("\"sampler\": null"));
+    let planned = folder.run(&["plan", "-m", "model", "--backend", "cpu"]);
+    assert!(planned.out.contains("steps of lcm") && planned.err.contains("TCDScheduler"), "{}", planned.err);
 }
 
 #[test]
 fn the_index_names_the_scheduler() {
-    let folder = copied();
-    let draw = [&DRAW[..], &["--seed", "1", "--no-metadata", "-o"]].concat();
-    scheduled(&folder, "DDIMScheduler", false);
-    folder.ok(&[&draw[..], &["one.png"]].concat());
-    let shown = folder.ok(&["inspect", "model"]);
+    let (index_alone, both) = (copied(), copied());
+    scheduled(&index_alone, "DDIMScheduler", false);
+    scheduled(&both, "DDIMScheduler", true);
+    assert_eq!(index_alone.drawn(&OWN), both.drawn(&OWN));
+    let shown = index_alone.run(&["inspect", "model"]).out;
     assert!(shown.contains("DDIMScheduler (--sampler ddim)"), "{shown}");
-    let folder_both = copied();
-    scheduled(&folder_both, "DDIMScheduler", true);
-    folder_both.ok(&[&draw[..], &["both.png"]].concat());
-    assert_eq!(folder.read("one.png"), folder_both.read("both.png"));
 }
 
 /// Serialises a checkpoint again with one tensor changed.

@@ -8,13 +8,13 @@ See README.md for the layout.
 """
 
 import copy
+import dataclasses
 import inspect
 import json
 import math
 import random
 import sys
 import tempfile
-import typing
 import warnings
 from pathlib import Path
 
@@ -74,7 +74,7 @@ WORDS = {
     "class_embed_type": ["timestep", "identity"], "addition_embed_type": ["text"], "attention_type": ["gated"],
     "time_embedding_type": ["fourier"], "resnet_time_scale_shift": ["scale_shift"], "cross_attention_norm": ["layer_norm"],
     "time_embedding_act_fn": ["silu"], "timestep_post_act": ["silu"], "encoder_hid_dim_type": ["text_proj"],
-    "sample_size": [64, 8, [16, 24], [16]], "trained_betas": [[0.001] * 1000, [0.001, 0.002]],
+    "sample_size": [64, 8, [16, 24], [16]], "trained_betas": [[0.001, 0.002]],
     "attention_head_dim": [4, [2, 4], [1, 2]], "cross_attention_dim": [[8, 8], [8, 4], [8]],
     "layers_per_block": [2, [1, 2], [2]], "transformer_layers_per_block": [2, [1, 2], [[1], [1]]],
     "block_out_channels": [[8, 12], [12, 8], [10, 16]], "only_cross_attention": [[False, False], [False, True], [True, False]],
@@ -121,8 +121,11 @@ def one_by_one(fields: dict, base: dict):
 
 def as_written(releases, base: dict, keep):
     """A whole file as each release wrote it, with the sizes of the base."""
+    before = None
     for version, fields in releases:
-        yield {"_diffusers_version": version} | fields | {k: base[k] for k in keep if k in base}
+        if fields != before:
+            yield {"_diffusers_version": version} | fields | {k: base[k] for k in keep if k in base}
+        before = fields
 
 
 def changed(base: dict, changes: dict) -> dict:
@@ -187,11 +190,12 @@ def unet(config: dict) -> list:
     output = picked(model(sample, 301.0, states, return_dict=False)[0])
     pipeline = diffusers.StableDiffusionPipeline(**COMPONENTS, unet=model, scheduler=None, requires_safety_checker=False)
     size = pipeline.unet.config.sample_size
-    try:
-        side = [size, size] if pipeline._is_unet_config_sample_size_int else [size[0], size[1]]
-    except TypeError:
-        side = []
-    return output + side
+    if size is None or isinstance(size, float):
+        return output  # Then the size has to be given.
+    sides = [size, size] if pipeline._is_unet_config_sample_size_int else [size[0], size[1]]
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        raise TypeError("no size")
+    return output + [int(side) for side in sides]
 
 
 def vae(config: dict) -> list:
@@ -239,24 +243,27 @@ def scheduler_cases(older: Older):
     for name in CLASSES:
         own = defaults_of(getattr(diffusers, name))
         for changes in one_by_one(own | {"tensor_format": "pt", "predict_epsilon": True}, BASES["scheduler"]):
-            yield name, changes | {"_class_name": name}, None
+            yield name, changes, None
         for changes in as_written(older.schedulers[name], BASES["scheduler"], ["beta_start", "beta_end", "beta_schedule"]):
-            yield name, {k: ABSENT for k in BASES["scheduler"]} | changes | {"_class_name": name}, None
-            yield name, {k: ABSENT for k in BASES["scheduler"]} | changes | {"_class_name": name}, "EulerDiscreteScheduler"
+            whole = {k: ABSENT for k in BASES["scheduler"]} | changes
+            whole = {k: v for k, v in whole.items() if k[0] != "_"}
+            yield name, whole, None
+            yield name, whole, "EulerDiscreteScheduler"
     # Classes that disagree, and samplers in place of classes that are not implemented.
     draw = random.Random(9)
     betas = [n for n in older.schedulers if "beta_schedule" in defaults_of(getattr(diffusers, n, object)) and
              not n.startswith(("UnCLIP", "RePaint", "DDIMInverse", "Cog", "DPMSolverMultistepInverse"))]
-    for _ in range(400):
+    for _ in range(300):
         said, wrote, chosen = draw.choice(betas), draw.choice(betas), draw.choice(CLASSES + [None])
-        version, fields = draw.choice(older.schedulers[wrote])
-        changes = {"_class_name": wrote, "_diffusers_version": version} | {k: ABSENT for k in BASES["scheduler"] if draw.random() < 0.2}
-        for field in draw.sample(sorted(fields), min(len(fields), 6)):
+        _, fields = draw.choice(older.schedulers[wrote])
+        changes = {"_class_name": wrote} if wrote != said else {}
+        changes |= {k: ABSENT for k in BASES["scheduler"] if draw.random() < 0.1 and k != "_diffusers_version"}
+        for field in draw.sample(sorted(fields), min(len(fields), 4)):
             changes[field] = fields[field] if draw.random() < 0.5 else draw.choice(values(fields[field], field))
         yield said, changes, chosen
     for field, default in sorted(foreign.items()):
         for value in [default, None, True]:
-            yield "DDIMScheduler", {"_class_name": "DDIMScheduler", field: value}, None
+            yield "DDIMScheduler", {field: value}, None
 
 
 def cases(older: Older):
@@ -288,8 +295,12 @@ def cases(older: Older):
     today = {f: d for f, d in transformers.CLIPTextConfig().to_dict().items() if not f.startswith("_")}
     every = {name: default for _, fields in older.text for name, default in fields.items() if not name.startswith("_")}
     extra = {"text_config": None, "model_type": "clip", "per_layer_config": None} | unknown
-    for changes in one_by_one(every | today | extra, BASES["text"]):
+    read = {f.name for f in dataclasses.fields(transformers.CLIPTextConfig)}
+    for changes in one_by_one({f: d for f, d in (every | today | extra).items() if f in read or f in extra}, BASES["text"]):
         yield "text", changes
+    for field, default in every.items():
+        for value in [default, None, True, "words"] if field not in read else []:
+            yield "text", {field: value}
     for version, fields in older.text + [("5", today)]:
         yield "text", {k: v for k, v in fields.items() if k not in BASES["text"]} | {"transformers_version": version}
     nested = {"model_type": "clip", "text_config": BASES["text"], "vision_config": {"hidden_size": 8}, "projection_dim": 8}
@@ -304,6 +315,32 @@ def cases(older: Older):
             yield "index", {field: value}
 
 
+def grouped(kind: str, cases: list) -> dict:
+    """Variants of one field by class and field, which is most of them, and the others one by one."""
+    fields, others = {}, []
+    for case, verdict in cases:
+        said, changes, chosen = case if kind == "scheduler" else ("", case, None)
+        if len(changes) == 1 and chosen is None:
+            (field, value), = changes.items()
+            fields.setdefault(said, {}).setdefault(field, []).append([value, verdict])
+        else:
+            others.append([case, verdict])
+    return {"fields": [[said, field, values] for said, of in fields.items() for field, values in of.items()], "cases": others}
+
+
+def write(found: dict):
+    """One line a field, a case, an outcome."""
+    lines = lambda items: "[\n" + ",\n".join(json.dumps(i, separators=(",", ":")) for i in items) + "\n]"
+    parts = []
+    for kind, part in found.items():
+        part |= grouped(kind, part["cases"]) if "cases" in part else {}
+        many = ("cases", "fields", "outcomes")
+        parts.append(f'"{kind}":{{' + ",\n".join(f'"{k}":' + (lines(v) if k in many else json.dumps(v)) for k, v in part.items()) + "}")
+    path = ROOT / "config_variants.json"
+    path.write_text("{" + ",\n".join(parts) + "}\n")
+    print(path.stat().st_size, "bytes")
+
+
 def main():
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -315,34 +352,32 @@ def main():
     seen, counts = set(), {}
     for kind, case in cases(Older(Path(sys.argv[1]))):
         key = json.dumps([kind, case], sort_keys=True)
-        if key in seen or "Infinity" in key or len(key) > 12000:
+        if key in seen or "Infinity" in key or len(key) > 4000:
             continue
         seen.add(key)
         into = found[kind]
         try:
             if kind == "scheduler":
                 said, changes, chosen = case
-                outcome = scheduler({"class": said, "file": changed(BASES[kind], changes), "sampler": chosen})
+                file = changed(BASES[kind], {"_class_name": said} | changes)
+                outcome = scheduler({"class": said, "file": file, "sampler": chosen})
             else:
                 outcome = tell[kind](changed(BASES[kind], case))
             if outcome not in into["outcomes"]:
                 into["outcomes"].append(outcome)
             verdict = into["outcomes"].index(outcome)
         except Exception as error:
-            verdict = f"{type(error).__name__}: {error}".split("\n")[0][:60] if "-v" in sys.argv else None
+            verdict = None
+            if "-v" in sys.argv:
+                print(json.dumps(case), f"{type(error).__name__}: {error}".split("\n")[0][:100], file=sys.stderr)
         into["cases"].append([case, verdict])
         count = counts.setdefault(kind, [0, 0])
         count[isinstance(verdict, int)] += 1
     found["scheduler"] |= {"start": START.tolist(), "noise": NOISE.tolist()}
     found["versions"] = {"diffusers": diffusers.__version__, "transformers": transformers.__version__}
-    lines = lambda items: "[\n" + ",\n".join(json.dumps(i, separators=(",", ":")) for i in items) + "\n]"
-    parts = [f'"{kind}":{{' + ",\n".join(f'"{k}":' + (lines(v) if k in ("cases", "outcomes") else json.dumps(v))
-             for k, v in part.items()) + "}" for kind, part in found.items()]
-    path = ROOT / "config_variants.json"
-    path.write_text("{" + ",\n".join(parts) + "}\n")
     for kind, (raised, loaded) in counts.items():
         print(f"{kind}: {loaded + raised} variants, {loaded} load, {raised} raise, {len(found[kind]['outcomes'])} outcomes")
-    print(path.stat().st_size, "bytes")
+    write(found)
 
 
 if __name__ == "__main__":

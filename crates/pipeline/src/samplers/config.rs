@@ -192,11 +192,18 @@ impl SchedulerConfig {
     /// implemented (dynamic thresholding, learned variances, flow matching).
     pub(super) fn of(sampler: Sampler, fields: &Map<String, Value>) -> Result<SchedulerConfig> {
         let f = Fields::new(sampler, fields)?;
-        let karras_family = sampler.has_schedules();
+        let schedule = f.schedule()?;
+        // diffusers looks two bounds up among all fields, so that they act on classes that do not declare them; only
+        // LMS's Karras sigmas do not look, nor does the fourth formula.
+        let bounded = match schedule {
+            Schedule::Karras => sampler != Sampler::Lms,
+            Schedule::Exponential | Schedule::Beta => true,
+            Schedule::Discrete | Schedule::Lu => false,
+        };
         let leading_by_default = matches!(sampler, Sampler::Ddim | Sampler::Pndm | Sampler::Lcm);
         let newer_betas = matches!(sampler, Sampler::Heun | Sampler::Lcm);
         let clips = f.flag("clip_sample", sampler == Sampler::Ddim);
-        let clip_range = f.number("clip_sample_range", 1.0)?;
+        let clip_range = if clips { f.number("clip_sample_range", 1.0)? } else { 1.0 };
         let config = SchedulerConfig {
             sampler,
             num_train_timesteps: f.count("num_train_timesteps", 1000, 2)?,
@@ -244,16 +251,14 @@ impl SchedulerConfig {
             solver_type: f.solver_type()?,
             lower_order_final: f.flag("lower_order_final", true),
             euler_at_final: f.flag("euler_at_final", false),
-            schedule: f.schedule()?,
+            schedule,
             final_sigmas: f.one_of(
                 "final_sigmas_type",
                 "zero",
                 &[("zero", FinalSigma::Zero), ("sigma_min", FinalSigma::SigmaMin)],
             )?,
-            // diffusers looks these two up among all fields, so that they act on classes that do not declare them;
-            // only LMS's Karras sigmas do not look.
-            sigma_min: f.optional_number("sigma_min", karras_family)?,
-            sigma_max: f.optional_number("sigma_max", karras_family)?,
+            sigma_min: f.optional_number("sigma_min", bounded)?,
+            sigma_max: f.optional_number("sigma_max", bounded)?,
             lambda_min_clipped: f.number("lambda_min_clipped", f64::NEG_INFINITY)?,
             log_linear_interpolation: f.one_of(
                 "interpolation_type",

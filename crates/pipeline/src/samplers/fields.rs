@@ -92,17 +92,14 @@ impl<'a> Fields<'a> {
                 return Err(unsupported(name, value, "no implemented scheduler has this field; remove it"));
             }
         }
-        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting"] {
+        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting", "solver_p"] {
             match fields.get(name) {
                 Some(value) if truthy(value) => return Err(unsupported(name, value, NOT_LATENT)),
                 _ => {}
             }
         }
-        for name in ["solver_p", "shift_terminal"] {
-            match fields.get(name) {
-                Some(value) if !value.is_null() => return Err(unsupported(name, value, NOT_LATENT)),
-                _ => {}
-            }
+        if let Some(value) = fields.get("shift_terminal").filter(|value| !value.is_null()) {
+            return Err(unsupported("shift_terminal", value, NOT_LATENT));
         }
         match fields.get("variance_type") {
             Some(value) if value.as_str().is_some_and(|v| v.starts_with("learned")) => {

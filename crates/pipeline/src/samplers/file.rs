@@ -140,7 +140,7 @@ impl SchedulerFile {
         let known = NEAREST.iter().find(|(class, _)| *class == self.class).map(|(_, sampler)| *sampler);
         let betas = BETAS.iter().any(|name| self.fields.get(*name).is_some_and(|v| !v.is_null()));
         self.sampler().or(known).or(betas.then_some(Sampler::Euler)).ok_or_else(|| {
-            Error::Sampler(format!(
+            Error::Model(format!(
                 "the model's own scheduler, {}, is not implemented, and no --sampler can stand in for it: they are for \
                  models that were trained on betas, of which scheduler_config.json has none",
                 self.class

@@ -1,0 +1,51 @@
+/// Kind, field, values.
+#[rustfmt::skip]
+pub const VALUES: &[(&str, &str, &[&str])] = &[
+    // Other pipelines, and components that Stable Diffusion 1 and 2 have not.
+    ("index", "_class_name", &[r#"["diffusers","DDIMScheduler"]"#, r#"["diffusers","NoScheduler"]"#, r#"["diffusers","UNet2DConditionModel"]"#, r#"["transformers","CLIPTokenizerFast"]"#, "[null,null]"]),
+    ("index", "controlnet", &[r#"["diffusers","DDIMScheduler"]"#, r#"["diffusers","NoScheduler"]"#, r#"["diffusers","UNet2DConditionModel"]"#, r#"["transformers","CLIPTokenizerFast"]"#, "[]", "true"]),
+    ("index", "force_zeros_for_empty_prompt", &[r#"["diffusers","DDIMScheduler"]"#, r#"["diffusers","NoScheduler"]"#, r#"["diffusers","UNet2DConditionModel"]"#, r#"["transformers","CLIPTokenizerFast"]"#, "[]", "true"]),
+    ("index", "text_encoder", &["CLIPTokenizerFast"]),
+    ("index", "text_encoder_2", &[r#"["diffusers","DDIMScheduler"]"#, r#"["diffusers","NoScheduler"]"#, r#"["diffusers","UNet2DConditionModel"]"#, r#"["transformers","CLIPTokenizerFast"]"#, "[]", "true"]),
+    ("index", "vae", &["UNet2DConditionModel"]),
+    // Other activations; a field that nobody knows.
+    ("text", "from_tomorrow", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("text", "hidden_act", &[r#""linear""#, r#""relu6""#, r#""tanh""#]),
+    // Features that are not implemented, a field that nobody knows, truth values and fractions where whole numbers are meant.
+    ("unet", "attention_head_dim", &["true"]),
+    ("unet", "center_input_sample", &[r#""false""#, r#""words""#, "0.5", "1", "true"]),
+    ("unet", "class_embed_type", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("unet", "conv_in_kernel", &["1", "true"]),
+    ("unet", "conv_out_kernel", &["1", "true"]),
+    ("unet", "down_block_types", &[r#""AttnDownBlock2D""#]),
+    ("unet", "downsample_padding", &["0", "[1,1]"]),
+    ("unet", "freq_shift", &["false", "true"]),
+    ("unet", "from_tomorrow", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("unet", "layers_per_block", &["true"]),
+    ("unet", "mid_block_scale_factor", &["0.5", "true"]),
+    ("unet", "mid_block_type", &[r#""UNetMidBlock2DSimpleCrossAttn""#]),
+    ("unet", "norm_eps", &["false", "true"]),
+    ("unet", "only_cross_attention", &["[true,false]", "true"]),
+    ("unet", "out_channels", &["1"]),
+    ("unet", "quantization_config", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("unet", "resnet_time_scale_shift", &[r#""scale_shift""#]),
+    ("unet", "sample_size", &["0.5", "16.0", "true"]),
+    ("unet", "time_cond_proj_dim", &["1", "true"]),
+    ("unet", "time_embedding_act_fn", &[r#""silu""#]),
+    ("unet", "time_embedding_type", &[r#""fourier""#]),
+    ("unet", "timestep_post_act", &[r#""silu""#]),
+    ("unet", "transformer_layers_per_block", &["false", "true"]),
+    ("unet", "up_block_types", &[r#""AttnUpBlock2D""#]),
+    // Likewise; a picture of other than three channels, and latents that are shifted, which diffusers' pipelines for Stable
+    // Diffusion pass over and which would come out wrong.
+    ("vae", "down_block_types", &[r#""""#, r#""AttnDownBlock2D""#, r#""DownBlock2D""#, r#"["DownEncoderBlock2D"]"#, "[]"]),
+    ("vae", "from_tomorrow", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("vae", "in_channels", &["1", "true"]),
+    ("vae", "latents_mean", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("vae", "latents_std", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("vae", "layers_per_block", &["false", "true"]),
+    ("vae", "out_channels", &["1"]),
+    ("vae", "quantization_config", &[r#""""#, r#""words""#, "0", "0.5", "1", "[]", "false", "true"]),
+    ("vae", "scaling_factor", &["true"]),
+    ("vae", "shift_factor", &[r#""""#, r#""words""#, "0.1", "0.5", "1", "[]", "false", "true"]),
+];
