@@ -233,7 +233,7 @@ impl Blueprint {
         let readback = match caps.host {
             Some(host) => {
                 let shapes = self.ports.iter().map(|(name, port)| (&**name, port.shape));
-                host.overhead + room::host_bytes(shapes, weight_bytes, largest_weight, activation_bytes)
+                host.overhead + room::host_bytes(shapes, host.threads, largest_weight, activation_bytes)
             }
             // What is read back passes through a copy of the largest port that is ever read.
             None => self.ports.values().map(bytes).max().unwrap_or(0),
