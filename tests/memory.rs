@@ -95,9 +95,13 @@ fn the_hosts_arena_is_tight() {
         println!("{}: {} MiB", stage.stage, stage.activation_bytes / MIB);
     }
     println!("{} MiB, {} of them weights", planned.peak_bytes / MIB, planned.weight_bytes / MIB);
-    // The decoder's widest block: a tensor of 256 channels and one of 128 at 512x512, with 16 MiB of gathered taps.
-    let widest = 4 * 512 * 512 * (256 + 256) + (16 << 20);
-    assert!(planned.activation_bytes < widest * 11 / 10, "{} MiB", planned.activation_bytes / MIB);
+    // The decoder's widest block: its input of 256 channels at 512x512, that normalised, and a convolution's 128.
+    let widest = 4 * 512 * 512 * (256 + 256 + 128);
+    assert!(
+        (widest..widest + widest / 50).contains(&planned.activation_bytes),
+        "{}",
+        planned.activation_bytes
+    );
 }
 
 /// The library refuses by itself, before it loads anything.

@@ -58,7 +58,11 @@ impl Executor for CpuExecutor {
             max_binding: unlimited,
             alignment: 4,
             max_groups: u32::MAX,
-            host: Some(Host { scratch: ops::scratch, overhead: room::overhead() }),
+            host: Some(Host {
+                scratch: ops::scratch,
+                threads: rayon::current_num_threads(),
+                overhead: room::overhead(),
+            }),
             software: true,
             ..Caps::default()
         }

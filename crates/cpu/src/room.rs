@@ -7,7 +7,7 @@ const MIB: u64 = 1 << 20;
 /// What threads and libraries take besides values: stacks, the packed parts of products (`gemm` keeps them within a
 /// processor's caches), what the allocator keeps of what was freed.
 pub(crate) fn overhead() -> u64 {
-    64 * MIB + 8 * MIB * rayon::current_num_threads() as u64
+    64 * MIB + 4 * MIB * rayon::current_num_threads() as u64
 }
 
 /// What can be had without swapping; the least of what the system, a container and the process's own limit leave. Files

@@ -24,11 +24,11 @@ pub(crate) fn check_ports<'a>(
 
 /// What a picture takes in the host's memory besides what an executor there holds for it: copies of registers and pixels
 /// while they are made, read and written to a file, and the pictures of the batch; or, while weights are loaded and before
-/// there are activations, those that are being laid out: 64 MiB at a time or the largest one, as they were, as f32 and in
-/// their new order.
+/// there are activations, those that threads are laying out, of 64 MiB at a time or a larger one: as they were, as f32 and
+/// in their new order.
 pub(crate) fn host_bytes<'a>(
     ports: impl Iterator<Item = (&'a str, Shape)>,
-    weight_bytes: u64,
+    threads: usize,
     largest_weight: u64,
     activation_bytes: u64,
 ) -> u64 {
@@ -42,7 +42,8 @@ pub(crate) fn host_bytes<'a>(
         }
     }
     let copies = 3 * (registers + pixels) + images.saturating_mul(pixels);
-    let loading = 3 * weight_bytes.min(largest_weight.max(AT_ONCE));
+    let at_once = largest_weight.saturating_mul(threads as u64).min(largest_weight.max(AT_ONCE));
+    let loading = at_once.saturating_mul(3);
     copies.max(loading.saturating_sub(activation_bytes))
 }
 
@@ -56,23 +57,14 @@ pub fn fits(
 ) -> Result<()> {
     let Some(room) = room.filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
     let batch = request.batch_size;
-    let remedy = if let Some(size) = largest(room, model, request, precision, caps)? {
-        let f16 = caps.host.is_none() && precision == Precision::F32;
-        format!(
-            "choose a smaller --width and --height (of this shape at most {size} fits), {}",
-            match (batch, f16) {
-                (1, false) => "or free some memory",
-                (1, true) => "or --dtype f16",
-                (_, false) => "or a smaller --batch-size",
-                (_, true) => "a smaller --batch-size, or --dtype f16",
-            }
-        )
-    } else if let (2.., Some(size)) =
-        (batch, largest(room, model, &Request { batch_size: 1, ..plain(request) }, precision, caps)?)
-    {
-        format!(
-            "choose a smaller --batch-size, and --width and --height (of this shape at most {size} fits at 1)"
-        )
+    let size = |request: &Request| largest(room, model, request, precision, caps);
+    let f16 = if caps.host.is_none() && precision == Precision::F32 { ", or --dtype f16" } else { "" };
+    let one = Request { batch_size: 1, ..plain(request) };
+    let remedy = if let Some(size) = size(request)? {
+        let fewer = if request.batch_size > 1 { ", or a smaller --batch-size" } else { "" };
+        format!("choose a smaller --width and --height (of this shape at most {size} fits){fewer}{f16}")
+    } else if let Some(size) = size(&one)? {
+        format!("choose a smaller --batch-size (of this shape at most {size} fits at 1){f16}")
     } else {
         "no --width and --height are small enough: choose a smaller model, or free some memory".into()
     };
@@ -109,7 +101,7 @@ fn largest(
         plan(model, &smaller, precision, caps).is_ok_and(|plan| plan.peak_bytes <= room.bytes)
     };
     // Of the steps up to `low` all fit, from `high` on none.
-    let (mut low, mut high) = (0, steps);
+    let (mut low, mut high) = (0, steps + 1);
     while low + 1 < high {
         let middle = low.midpoint(high);
         if fits(middle) {

@@ -86,7 +86,7 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
     let readback = match caps.host {
         Some(host) => {
             let shapes = parts.iter().flat_map(|part| &part.ports).map(|(name, port)| (&**name, port.shape));
-            host.overhead + room::host_bytes(shapes, weight_bytes, largest_weight, activation_bytes)
+            host.overhead + room::host_bytes(shapes, host.threads, largest_weight, activation_bytes)
         }
         // What is read back passes through a copy of the largest port that is ever read.
         None => ports().max().unwrap_or(0),
