@@ -20,6 +20,7 @@ pub fn part(name: &str) -> Option<&'static str> {
     Some(match name {
         "" => "it has a part without a name, or begins at the root",
         "." | ".." => "it leads out of its folder",
+        _ if name.contains('/') => "it has a slash",
         _ if name.contains('\\') => "it has a backslash",
         _ if name.contains(':') => "it has a colon, as drives have",
         _ if name.chars().any(char::is_control) => "it has a control character",
