@@ -87,7 +87,7 @@ fn a_word_without_a_row_is_named() {
     let model = Model::folder(folder.path(), None).unwrap();
     let mut pipeline = Device::cpu().pipeline(model, Precision::F32);
     pipeline.encode_text("a red house").unwrap();
-    let message = pipeline.encode_text("a <toy> house").err().expect("an error").to_string();
+    let message = pipeline.encode_text("a <toy> house").expect_err("an error").to_string();
     for part in ["<toy>", "1452", "vocab_size", "text_encoder"] {
         assert!(message.contains(part), "{message}");
     }
