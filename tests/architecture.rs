@@ -173,7 +173,7 @@ fn errors_say_what_the_system_said_once() {
             // thiserror takes a field of this name for the cause.
             let messages =
                 text.split("#[error(").skip(1).map(|rest| rest.split(")]").next().unwrap_or_default());
-            if messages.into_iter().any(|message| message.contains("{source")) {
+            if messages.any(|message| message.contains("{source")) {
                 wrong.push(format!(
                     "{}: a message holds its source: give the field another name",
                     path.display()

@@ -46,14 +46,12 @@ impl Adapter {
             ("use_rslora", Value::Bool(value)) => self.use_rslora = value,
             ("use_rslora", value) => return wrong(&value, "true or false is needed"),
             ("peft_type", value) if value != "LORA" => return wrong(&value, "only LORA is read"),
-            ("init_lora_weights", Value::String(way)) => {
-                if CHANGES_THE_MODEL.iter().any(|mark| way.starts_with(mark)) {
-                    let value = Value::String(way);
-                    return wrong(
-                        &value,
-                        "it changes the model's own weights too, which is not supported; convert it to a plain LoRA with PEFT (path_initial_model_for_weight_conversion)",
-                    );
-                }
+            ("init_lora_weights", Value::String(way))
+                if CHANGES_THE_MODEL.iter().any(|m| way.starts_with(m)) =>
+            {
+                let why = "it changes the model's own weights too, which is not supported; convert it to a plain LoRA \
+                           with PEFT (path_initial_model_for_weight_conversion)";
+                return wrong(&Value::String(way), why);
             }
             (field, value) if OFF.contains(&field) && !is_off(&value) => {
                 return wrong(&value, "it is not supported: only plain LoRA is");
