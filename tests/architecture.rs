@@ -171,7 +171,7 @@ fn errors_say_what_the_system_said_once() {
             }
             let text = std::fs::read_to_string(path).unwrap();
             // thiserror takes a field of this name for the cause.
-            let messages =
+            let mut messages =
                 text.split("#[error(").skip(1).map(|rest| rest.split(")]").next().unwrap_or_default());
             if messages.any(|message| message.contains("{source")) {
                 wrong.push(format!(
