@@ -183,18 +183,7 @@ fn shapes(gpu: &GpuExecutor) {
             let x = g.input("x", [2, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
-            let op = Conv2d {
-                x,
-                weight,
-                bias: None,
-                image_bias: None,
-                activation: Activation::None,
-                residual: None,
-                kernel: [3, 3],
-                stride: 1,
-                padding: Padding::all(1),
-                upsample: None,
-            };
+            let op = Conv2d { padding: Padding::all(1), ..Conv2d::new(x, weight, [3, 3]) };
             g.push("y", op).expect("shapes fit")
         });
         ready.report(&format!("conv 3x3, 2x{size}x{size}, {c} to {n}"));

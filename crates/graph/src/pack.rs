@@ -1,4 +1,4 @@
-use crate::executor::WeightFetch;
+use crate::source::WeightFetch;
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
 use calotype_tensor::{DType, Shape};
