@@ -125,7 +125,14 @@ impl Lower for Conv2d {
         let storage = [stored.a(), stored.w(self.weight)];
         let rows = stored.shape(out).rows();
         let (along, role) = (stored.shape(self.x).channels(), None);
-        (vector(&[along, columns]) == 4).then_some(Product { stem: "conv2d", storage, role, rows, columns, k })
+        (vector(&[along, columns]) == 4).then_some(Product {
+            stem: "conv2d",
+            storage,
+            role,
+            rows,
+            columns,
+            k,
+        })
     }
 
     fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
@@ -177,7 +184,8 @@ impl Lower for Conv2d {
                 let image = first / out_height;
                 let row = first % out_height;
                 let source = |r: usize| if self.upsample.is_some() { r * height / virtual_height } else { r };
-                let top = source((row * self.stride).saturating_sub(self.padding.top).min(virtual_height - 1));
+                let top =
+                    source((row * self.stride).saturating_sub(self.padding.top).min(virtual_height - 1));
                 let end = (row + rows - 1) * self.stride + self.kernel[0];
                 let bottom = source(end.saturating_sub(self.padding.top + 1).min(virtual_height - 1)) + 1;
                 (image * height + top, image * height + bottom)

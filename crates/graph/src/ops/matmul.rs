@@ -154,7 +154,8 @@ impl Lower for Matmul {
             let rest = first * beside_width..(first + m) * beside_width;
             let beside = self.beside.map(|b| cx.window(b, rest)).transpose()?;
             let y = cx.window(out, first * width..(first + m) * width)?;
-            let residual = self.residual.map(|r| cx.window(r, first * width..(first + m) * width)).transpose()?;
+            let residual =
+                self.residual.map(|r| cx.window(r, first * width..(first + m) * width)).transpose()?;
             let params = matmul::Params {
                 m: m as u32,
                 n: n as u32,
@@ -174,7 +175,9 @@ impl Lower for Matmul {
             let mut results = vec![bias.clone(), residual, y.binding];
             if let Some((product, cut)) = &product {
                 match &self.norm {
-                    Some(norm) => operands.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(self.x)?]),
+                    Some(norm) => {
+                        operands.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(self.x)?])
+                    }
                     None => operands.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),
                 }
                 if self.moments {

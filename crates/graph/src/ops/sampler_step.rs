@@ -85,7 +85,8 @@ impl Lower for SamplerStep {
         let variant = cx.vectored("sampler_step", vector)?;
         let overrides = [("GUIDED", flag(self.guided)), ("RESCALE", flag(self.guided && self.rescale))];
         let params = sampler_step::Params { count: count32, image };
-        let bindings = vec![table, model, cx.bind(self.noise)?, factor, cx.bind(self.registers)?, cx.bind(self.input)?];
+        let bindings =
+            vec![table, model, cx.bind(self.noise)?, factor, cx.bind(self.registers)?, cx.bind(self.input)?];
         let groups = cx.flat(count);
         cx.dispatch(variant, &overrides, params, bindings, groups);
         Ok(())

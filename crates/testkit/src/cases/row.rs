@@ -14,9 +14,5 @@ fn row(name: &str, steps: usize, channels: usize, row: usize) -> Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        row("time", 64, 20160, 19),
-        row("first", 3, 12, 0),
-        row("odd", 3, 7, 2),
-    ]
+    vec![row("time", 64, 20160, 19), row("first", 3, 12, 0), row("odd", 3, 7, 2)]
 }
