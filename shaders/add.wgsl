@@ -1,6 +1,7 @@
 // y = a + b, where b has a's shape or is one row of channels for each image (or for all).
+#variants {vectors}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // vectors of this dispatch
@@ -19,13 +20,7 @@ override ROWS: bool = false; // b holds rows
 @group(0) @binding(2) var<storage, read> b: array<AV>;       // [B, rows, width] or [B or 1, width]
 @group(0) @binding(3) var<storage, read_write> y: array<AV>; // [B, rows, width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let i = params.first + n;
     var at = i + params.b_base;
     if (ROWS) {

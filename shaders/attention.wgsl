@@ -4,30 +4,17 @@
 //   SLICE4  vec4s of the head a thread holds: TEAM · SLICE4 · 4 is the largest head that fits
 //   KEYS    keys staged in workgroup memory at a time
 //   GROUP   keys folded into the running softmax at a time
+#set heads
+TEAM=1 SLICE4=10 KEYS=32 GROUP=8
+TEAM=1 SLICE4=16 KEYS=16 GROUP=8
+TEAM=2 SLICE4=10 KEYS=16 GROUP=8
+TEAM=4 SLICE4=10 KEYS=8 GROUP=8
+TEAM=4 SLICE4=16 KEYS=4 GROUP=4
+TEAM=8 SLICE4=16 KEYS=2 GROUP=2
+#endset
+#variants {A_F32, A_F16, A_H16} {heads}
 #import storage
-
-struct Params {
-    queries: u32, // rows of q
-    keys: u32,    // rows of k and v
-    heads: u32,
-    head4: u32,   // vec4s of a head
-    q_stride: u32, // vec4s from one row to the next
-    k_stride: u32,
-    v_stride: u32,
-    y_stride: u32,
-    q_base: u32,  // added (wrapping) to vec4 indices: the bound windows begin there
-    k_base: u32,
-    v_base: u32,
-    y_base: u32,
-    scale: f32,   // times log2(e), so that the exponentials are powers of two
-    causal: u32,  // 1: a query sees no later key
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<AV>;       // [B, queries, heads, head4]
-@group(0) @binding(2) var<storage, read> k: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(3) var<storage, read> v: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(4) var<storage, read_write> y: array<AV>; // [B, queries, heads, head4]
+#import attention_params
 
 const THREADS: u32 = 64u;
 const ROWS: u32 = THREADS / TEAM;

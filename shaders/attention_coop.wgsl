@@ -6,30 +6,27 @@
 //   WM, FM  subgroups of a workgroup; fragments down that each has
 //   FD      fragments along the head: FD · SIDE is the largest head that fits
 //   FN      fragments along the keys of a block, which are 32
+#set heads
+SIDE=16 LANES=32 WM=4 FM=2 FD=3 FN=2
+SIDE=16 LANES=32 WM=4 FM=1 FD=3 FN=2
+SIDE=16 LANES=32 WM=4 FM=2 FD=4 FN=2
+SIDE=16 LANES=32 WM=4 FM=1 FD=4 FN=2
+SIDE=16 LANES=32 WM=4 FM=1 FD=5 FN=2
+SIDE=16 LANES=32 WM=4 FM=1 FD=10 FN=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=3 FN=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=4 FN=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=5 FN=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=10 FN=2
+SIDE=8 LANES=8 WM=4 FM=1 FD=5 FN=4
+SIDE=8 LANES=8 WM=4 FM=1 FD=8 FN=4
+SIDE=8 LANES=32 WM=4 FM=2 FD=5 FN=4 SCALAR
+SIDE=8 LANES=32 WM=4 FM=2 FD=8 FN=4 SCALAR
+SIDE=8 LANES=32 WM=4 FM=2 FD=10 FN=4 SCALAR
+SIDE=8 LANES=32 WM=4 FM=1 FD=20 FN=4 SCALAR
+#endset
+#variants {A_F16} {COOP} {heads}
 #import storage
-
-struct Params {
-    queries: u32, // as in attention
-    keys: u32,
-    heads: u32,
-    head4: u32,
-    q_stride: u32,
-    k_stride: u32,
-    v_stride: u32,
-    y_stride: u32,
-    q_base: u32,
-    k_base: u32,
-    v_base: u32,
-    y_base: u32,
-    scale: f32,
-    causal: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<AV>;       // [B, queries, heads, head4]
-@group(0) @binding(2) var<storage, read> k: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(3) var<storage, read> v: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(4) var<storage, read_write> y: array<AV>; // [B, queries, heads, head4]
+#import attention_params
 
 const BM: u32 = WM * FM * SIDE;
 const BK: u32 = FN * SIDE;

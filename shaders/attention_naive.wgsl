@@ -1,5 +1,6 @@
 // attention with one thread an output element and no vectors: for heads whose size is no multiple of four, and
 // the plain twin that the tiled kernel is measured against. It walks the keys twice, so it holds no scores.
+#variants {A_F32, A_F16} {VEC1}
 #import storage
 #import flat
 

@@ -5,30 +5,15 @@
 //   HOLD     rows of a thread, so that what is read serves more than one
 //   KEYS     keys staged in workgroup memory, and folded into the running softmax, at a time
 //   THREADS  of a workgroup
+#set heads
+THREADS=64 HOLD=2 KEYS=4 SLICE4=10
+THREADS=64 HOLD=2 KEYS=4 SLICE4=16
+THREADS=64 HOLD=2 KEYS=4 SLICE4=20
+THREADS=32 HOLD=2 KEYS=4 SLICE4=40
+#endset
+#variants {A_F32, A_H16} {heads}
 #import storage
-
-struct Params {
-    queries: u32, // as in attention
-    keys: u32,
-    heads: u32,
-    head4: u32,
-    q_stride: u32,
-    k_stride: u32,
-    v_stride: u32,
-    y_stride: u32,
-    q_base: u32,
-    k_base: u32,
-    v_base: u32,
-    y_base: u32,
-    scale: f32,
-    causal: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<AV>;       // [B, queries, heads, head4]
-@group(0) @binding(2) var<storage, read> k: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(3) var<storage, read> v: array<AV>;       // [B, keys, heads, head4]
-@group(0) @binding(4) var<storage, read_write> y: array<AV>; // [B, queries, heads, head4]
+#import attention_params
 
 const NEVER: f32 = -3.0e38;
 const TILE: u32 = KEYS * SLICE4;

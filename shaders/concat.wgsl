@@ -1,6 +1,7 @@
 // y = a's channels followed by b's, row by row.
+#variants {vectors}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // output vectors of this dispatch
@@ -17,13 +18,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<AV>;       // [rows, b_width]
 @group(0) @binding(3) var<storage, read_write> y: array<AV>; // [rows, a_width + b_width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let i = params.first + n;
     let width = params.a_width + params.b_width;
     let row = i / width;

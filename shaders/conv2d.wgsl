@@ -3,6 +3,11 @@
 // is read as if nearest-neighbour resized to [virtual_height, virtual_width] first.
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
+#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {-, SPLIT}
+#variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, SPLIT}
+#variants {A_F32, A_F16, A_H16} {JOIN}
+#variants {A_F16 W_F16} {COOP} {split_tiles} {SPLIT}
+#variants {A_F16 W_F16} {COOP} {tiles}
 #import storage
 #import activations
 
@@ -150,16 +155,4 @@ fn store(row: u32, column: u32, value: vec4<f32>) {
 }
 #endif
 
-#ifdef JOIN
-#import gemm_join
-#else
-#ifdef ROWS
-#import gemm_rows
-#else
-#ifdef COOP
-#import gemm_coop
-#else
 #import gemm
-#endif
-#endif
-#endif

@@ -1,5 +1,6 @@
 // conv2d with one thread an output and no vectors: for channel counts that are no multiple of four, and the
 // plain twin that the tiled kernel is measured against.
+#variants {A_F32 W_F32, A_F32 W_F16, A_F16 W_F16} {VEC1}
 #import storage
 #import activations
 #import flat

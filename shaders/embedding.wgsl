@@ -1,7 +1,9 @@
 // Rows of a table by id, plus a position's row. A table larger than a binding is bound window by window; a
 // dispatch then writes only the rows whose ids lie in its window.
+#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {VEC4}
+#variants {A_F32 W_F32, A_F32 W_F16, A_F16 W_F16} {VEC1}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,   // output vectors
@@ -19,13 +21,7 @@ override POSITIONS: bool = false;
 @group(0) @binding(3) var<storage, read> positions: array<WV>;  // [tokens or more, width]
 @group(0) @binding(4) var<storage, read_write> y: array<AV>;    // [B, tokens, width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let row = n / params.width;
     let column = n % params.width;
     let id = ids[row];

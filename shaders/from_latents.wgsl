@@ -1,6 +1,7 @@
 // Latents in f32 to a model's input in its own storage type, scaled and shifted, once for each guidance half.
+#variants {vectors}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // vectors written for each copy
@@ -14,13 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> latents: array<FV>; // [count or more]
 @group(0) @binding(2) var<storage, read_write> y: array<AV>; // [copies, count]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let v = to_a(latents[n + params.begin] * params.scale + params.shift);
     for (var copy = 0u; copy < params.copies; copy++) {
         y[n + copy * params.count] = v;

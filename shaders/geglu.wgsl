@@ -1,8 +1,9 @@
 // The gated GELU of Shazeer 2020 (arXiv:2002.05202): the first half of the channels times the activation of
 // the second.
+#variants {vectors}
 #import storage
 #import activations
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // output vectors of this dispatch
@@ -15,13 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<AV>;       // [rows, 2, width]
 @group(0) @binding(2) var<storage, read_write> y: array<AV>; // [rows, width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let at = n / params.width * 2u * params.width + n % params.width + params.x_base;
     y[n + params.y_base] = to_a(from_a(x[at]) * activate(from_a(x[at + params.width])));
 }

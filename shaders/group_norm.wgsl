@@ -1,6 +1,7 @@
 // Group normalisation in one launch: a workgroup takes a group's channels of an image, finds their mean and variance,
 // and writes y = activation(x · scale + shift). For groups that one workgroup reads twice in less time than it takes to
 // launch three kernels. The channels may be those of two values side by side: a skip connection is read where it lies.
+#variants {vectors}
 #import storage
 #import activations
 

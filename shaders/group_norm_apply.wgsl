@@ -1,7 +1,8 @@
 // Group normalisation, third of three: y = activation(x · scale + shift).
+#variants {vectors}
 #import storage
 #import activations
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // vectors of this dispatch
@@ -17,13 +18,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> affine: array<FV>;  // [B, 2, width]
 @group(0) @binding(3) var<storage, read_write> y: array<AV>; // [B, rows, width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let i = params.first + n;
     let at = i / params.image * 2u * params.width + i % params.width;
     let v = fma(from_a(x[i + params.x_base]), affine[at], affine[at + params.width]);

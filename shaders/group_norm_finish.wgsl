@@ -1,5 +1,6 @@
 // Group normalisation, second of three: joins the chunks' channel moments into each group's mean and variance
 // (Chan, Golub and LeVeque 1979), and folds gamma and beta in: y = x · scale + shift, channel by channel.
+#variants {-, SUBGROUPS}
 #import reduce
 
 struct Params {

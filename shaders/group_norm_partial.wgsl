@@ -1,5 +1,6 @@
 // Group normalisation, first of three: mean and squared deviation of each channel over a chunk of rows. Sums
 // are taken about the chunk's first row, so that a mean far from zero costs no precision.
+#variants {vectors}
 #import storage
 
 struct Params {

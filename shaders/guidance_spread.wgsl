@@ -1,6 +1,7 @@
 // How much guidance is to be scaled back (Lin et al. 2023, arXiv:2305.08891, section 3.4; diffusers'
 // rescale_noise_cfg): the ratio of the conditional output's standard deviation to the guided one's, one workgroup
 // an image, mixed with 1 by the rescale weight.
+#variants {vectors} {-, SUBGROUPS}
 #import storage
 #import step
 #import reduce

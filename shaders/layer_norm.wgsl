@@ -1,4 +1,5 @@
 // Layer normalisation (Ba et al. 2016, arXiv:1607.06450), one workgroup a row; mean first, then deviations.
+#variants {vectors} {-, SUBGROUPS}
 #import storage
 #import reduce
 

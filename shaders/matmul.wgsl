@@ -4,6 +4,11 @@
 //   NORM     x is normalised row by row (layer norm) as it is read, by such moments
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
+#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {-, MOMENTS, NORM, SPLIT}
+#variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, MOMENTS, NORM, SPLIT}
+#variants {A_F32, A_F16, A_H16} {JOIN} {-, MOMENTS}
+#variants {A_F16 W_F16} {COOP} {split_tiles} {SPLIT}
+#variants {A_F16 W_F16} {COOP} {tiles} {-, MOMENTS, NORM}
 #import storage
 #import activations
 
@@ -175,16 +180,4 @@ fn finish(row: u32, column: u32, a: vec4<f32>, b: vec4<f32>) {
 }
 #endif
 
-#ifdef JOIN
-#import gemm_join
-#else
-#ifdef ROWS
-#import gemm_rows
-#else
-#ifdef COOP
-#import gemm_coop
-#else
 #import gemm
-#endif
-#endif
-#endif

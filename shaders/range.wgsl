@@ -1,5 +1,6 @@
 // How many elements are not finite, and the least and the greatest of those that are: what tells a broken picture
 // from a good one. Floats are ordered as unsigned integers, so that atomics can compare them.
+#variants {vectors}
 #import storage
 #import flat
 

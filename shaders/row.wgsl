@@ -1,10 +1,11 @@
 // y = the current step's row of x.
+#variants {vectors}
 #import storage
 #import step
-#import flat
+#import elementwise
 
 struct Params {
-    width: u32, // vectors of a row
+    count: u32, // vectors of a row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -12,12 +13,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<AV>;       // [steps, width]
 @group(0) @binding(3) var<storage, read_write> y: array<AV>; // [width]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.width) {
-        return;
-    }
-    y[n] = x[step.row * params.width + n];
+fn element(n: u32) {
+    y[n] = x[step.row * params.count + n];
 }

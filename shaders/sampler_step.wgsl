@@ -1,9 +1,10 @@
 // Guidance and one update of the sampler, for every element of the latents at once. A sampler is a linear map on
 // eight registers of latent size, plus at most one clamp (see `pipeline::samplers`); the registers are updated
 // in place, and the next evaluation's input is written in the model's own storage type.
+#variants {vectors}
 #import storage
 #import step
-#import flat
+#import elementwise
 
 struct Params {
     count: u32, // vectors of the latents
@@ -20,13 +21,7 @@ override RESCALE: bool = false; // `factor` holds each image's rescaling of the 
 @group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count]
 @group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [1 or 2, count]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     var m = from_a(output[n]);
     if (GUIDED) {
         m = m + step.guidance * (from_a(output[n + params.count]) - m);
@@ -34,7 +29,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     if (RESCALE) {
         m *= factor[n / params.image];
     }
-#for r in 0..8
+#for r in 0..REGISTERS
     let r_$r = registers[n + $ru * params.count];
 #endfor
     var z = FV(0.0);
@@ -49,10 +44,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
             + step.clamp[2].x * m + step.clamp[2].z * z;
         c = clamp(c, FV(-step.clamp_range), FV(step.clamp_range));
     }
-#for r in 0..8
-    let w_$r_0 = step.rows[3 * $r];
-    let w_$r_1 = step.rows[3 * $r + 1];
-    let w_$r_2 = step.rows[3 * $r + 2];
+#for r in 0..REGISTERS
+    let w_$r_0 = step.rows[$r][0];
+    let w_$r_1 = step.rows[$r][1];
+    let w_$r_2 = step.rows[$r][2];
     let n_$r = w_$r_0.x * r_0 + w_$r_0.y * r_1 + w_$r_0.z * r_2 + w_$r_0.w * r_3
         + w_$r_1.x * r_4 + w_$r_1.y * r_5 + w_$r_1.z * r_6 + w_$r_1.w * r_7
         + w_$r_2.x * m + w_$r_2.y * c + w_$r_2.z * z;

@@ -1,6 +1,7 @@
 // y = x · scale + shift, with one scale and one shift for all.
+#variants {vectors}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // vectors of this dispatch
@@ -14,12 +15,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<AV>;       // [count]
 @group(0) @binding(2) var<storage, read_write> y: array<AV>; // [count]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     y[n + params.y_base] = to_a(from_a(x[n + params.x_base]) * params.scale + params.shift);
 }

@@ -1,7 +1,8 @@
 // The sinusoidal embeddings of all steps' times (Ho et al. 2020, arXiv:2006.11239; diffusers' get_timestep_embedding).
 // Device sines are good to 5e-4 only and lose more far from zero, so the angle is reduced and the sine computed here.
+#variants {A_F32 VEC1, A_F16 VEC1, A_H16 VEC4}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32, // output vectors
@@ -42,13 +43,7 @@ fn value(i: u32) -> f32 {
     return sine(angle, (second + params.cosine_first) % 2u);
 }
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
 #ifdef VEC1
     y[n] = to_a(value(n));
 #else

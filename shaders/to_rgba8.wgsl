@@ -1,6 +1,7 @@
 // A decoded picture in [-1, 1] to opaque RGBA bytes, rounded half to even as diffusers' VaeImageProcessor does.
+#variants {A_F32 VEC4, A_F16 VEC4, A_H16 VEC4}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // pixels of this dispatch
@@ -12,13 +13,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<AV>;        // [pixels]: red, green, blue, unused
 @group(0) @binding(2) var<storage, read_write> y: array<u32>; // [pixels]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let v = round(clamp(from_a(x[n + params.x_base]) * 0.5 + 0.5, vec4<f32>(0.0), vec4<f32>(1.0)) * 255.0);
     let c = vec4<u32>(v);
     y[n + params.y_base] = c.x | (c.y << 8u) | (c.z << 16u) | (255u << 24u);

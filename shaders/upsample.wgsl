@@ -1,7 +1,8 @@
 // Nearest-neighbour resampling to any size: output pixel i takes input pixel floor(i · in / out), as PyTorch's
 // `interpolate(mode="nearest")` does.
+#variants {vectors}
 #import storage
-#import flat
+#import elementwise
 
 struct Params {
     count: u32,  // output vectors of this dispatch
@@ -19,13 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<AV>;       // [B, height, width, width4]
 @group(0) @binding(2) var<storage, read_write> y: array<AV>; // [B, out_height, out_width, width4]
 
-@compute @workgroup_size(FLAT)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) local: u32) {
-    let n = flat_index(workgroup, workgroups, local);
-    if (n >= params.count) {
-        return;
-    }
+fn element(n: u32) {
     let i = params.first + n;
     let pixel = i / params.width4;
     let ox = pixel % params.out_width;

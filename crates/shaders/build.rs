@@ -1,5 +1,5 @@
-//! Turns `shaders/` into a table: every variant listed in `shaders/permutations` is expanded, parsed and
-//! validated, its bindings and workgroup size are read off, and `struct Params` becomes a Rust struct.
+//! Turns `shaders/` into a table: every variant that a shader lists is expanded, parsed and validated, its bindings and
+//! workgroup size are read off, and `struct Params` becomes a Rust struct, as does the step table's row.
 //! A shader that does not validate fails the build with naga's own excerpt.
 
 #[path = "src/preprocess.rs"]
@@ -15,14 +15,13 @@ fn main() {
     println!("cargo::rerun-if-changed={}", root.display());
     let templates = wgsl_files(&root);
     let shared = wgsl_files(&root.join("shared"));
-    let list = fs::read_to_string(root.join("permutations")).expect("shaders/permutations");
 
     let mut table = String::from("/// Every variant that exists.\npub static VARIANTS: &[Variant] = &[\n");
     let mut params: BTreeMap<String, String> = BTreeMap::new();
-    for (stem, defines) in permutations(&list) {
-        let text = templates
-            .get(&stem)
-            .unwrap_or_else(|| panic!("shaders/permutations names {stem}, which has no file"));
+    let mut step = None;
+    for (stem, text, defines) in templates.iter().flat_map(|(stem, text)| {
+        variants(stem, text, &shared).into_iter().map(move |defines| (stem, text, defines))
+    }) {
         let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
         let what = format!("shaders/{stem}.wgsl with {defines:?}");
         let wgsl = preprocess::expand(text, &defines, &|name| shared.get(name).map(String::as_str))
@@ -32,19 +31,18 @@ fn main() {
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
             .validate(&module)
             .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
-        table.push_str(&variant(&stem, &defines, &module));
-        let rust = params_struct(&stem, &module);
+        table.push_str(&variant(stem, &defines, &module));
+        let rust = twin(stem, "Params", &module)
+            .unwrap_or_else(|| panic!("shaders/{stem}.wgsl has no `struct Params`"));
         let first = params.entry(stem.clone()).or_insert_with(|| rust.clone());
         assert!(*first == rust, "{what}: `struct Params` differs between variants of one shader");
+        step = step.or_else(|| twin(stem, "Step", &module).map(|rust| rust + &constants(&module)));
     }
     table.push_str("];\n");
-    for name in templates.keys() {
-        assert!(params.contains_key(name), "shaders/{name}.wgsl is not listed in shaders/permutations");
-    }
     writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", pairs(&templates)).unwrap();
     writeln!(table, "static SHARED: &[(&str, &str)] = &{:?};", pairs(&shared)).unwrap();
-    let all =
-        [&list].into_iter().chain(templates.iter().chain(&shared).flat_map(|(name, text)| [name, text]));
+    table.push_str(&step.expect("some shader reads the step table"));
+    let all = templates.iter().chain(&shared).flat_map(|(name, text)| [name, text]);
     let hash = all
         .flat_map(|text| text.bytes())
         .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
@@ -72,34 +70,50 @@ fn wgsl_files(dir: &Path) -> BTreeMap<String, String> {
     files
 }
 
-/// Lines such as `matmul {A_F32 W_F32, A_F16 W_F16} {-, SMALL}`: each group gives alternatives.
-fn permutations(list: &str) -> Vec<(String, Vec<String>)> {
+/// The defines of each of a shader's variants, by its lines such as `#variants {A_F32 W_F32, A_F16 W_F16} {-, SMALL}`: each
+/// group gives choices. One that is a single word in small letters is a `#set`, of this file or of a shared one.
+fn variants(stem: &str, text: &str, shared: &BTreeMap<String, String>) -> Vec<Vec<String>> {
     let mut all = Vec::new();
-    for line in
-        list.lines().map(|l| l.split("//").next().unwrap_or_default().trim()).filter(|l| !l.is_empty())
-    {
-        let (stem, mut rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    for line in text.lines().filter_map(|line| line.strip_prefix("#variants")) {
         let mut variants: Vec<Vec<String>> = vec![Vec::new()];
-        while let Some(open) = rest.find('{') {
-            let close = rest.find('}').unwrap_or_else(|| panic!("permutations: unclosed group in `{line}`"));
-            let options: Vec<Vec<String>> = rest[open + 1..close]
-                .split(',')
-                .map(|o| o.split_whitespace().filter(|w| *w != "-").map(str::to_string).collect())
-                .collect();
+        for group in line.split('{').skip(1) {
+            let (group, _) =
+                group.split_once('}').unwrap_or_else(|| panic!("{stem}: unclosed group in `{line}`"));
+            let named = !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let choices: Vec<&str> = if named {
+                let texts = [text].into_iter().chain(shared.values().map(String::as_str));
+                texts
+                    .into_iter()
+                    .find_map(|text| set(text, group))
+                    .unwrap_or_else(|| panic!("{stem}: no #set {group}"))
+            } else {
+                group.split(',').collect()
+            };
+            let words = |choice: &str| -> Vec<String> {
+                choice.split_whitespace().filter(|w| *w != "-").map(str::to_string).collect()
+            };
             variants = variants
                 .iter()
-                .flat_map(|v| options.iter().map(move |o| v.iter().chain(o).cloned().collect()))
+                .flat_map(|v| choices.iter().map(|choice| [v.clone(), words(choice)].concat()))
                 .collect();
-            rest = &rest[close + 1..];
         }
-        for mut defines in variants {
-            if defines.iter().any(|d| d.ends_with("_F16")) {
-                defines.push("ENABLE_F16".into());
-            }
-            all.push((stem.to_string(), defines));
+        all.extend(variants);
+    }
+    assert!(!all.is_empty(), "shaders/{stem}.wgsl has no line `#variants`");
+    for defines in &mut all {
+        if defines.iter().any(|d| d.ends_with("_F16")) {
+            defines.push("ENABLE_F16".into());
         }
     }
     all
+}
+
+/// The lines between `#set name` and `#endset`.
+fn set<'a>(text: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let mut lines =
+        text.lines().skip_while(|line| line.strip_prefix("#set ").is_none_or(|n| n.trim() != name));
+    lines.next()?;
+    Some(lines.take_while(|line| line.trim() != "#endset").collect())
 }
 
 fn variant(stem: &str, defines: &[&str], module: &naga::Module) -> String {
@@ -136,15 +150,16 @@ fn variant(stem: &str, defines: &[&str], module: &naga::Module) -> String {
     )
 }
 
-fn params_struct(stem: &str, module: &naga::Module) -> String {
-    let Some((_, ty)) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")) else {
-        panic!("shaders/{stem}.wgsl has no `struct Params`")
+/// The Rust twin of a shader's struct, if it has that.
+fn twin(stem: &str, name: &str, module: &naga::Module) -> Option<String> {
+    let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name))?;
+    let naga::TypeInner::Struct { members, span } = &ty.inner else {
+        panic!("{stem}: {name} is not a struct")
     };
-    let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("Params is not a struct") };
-    let mut rust = String::from(
-        "    /// The shader's uniform block, generated from its `struct Params`.\n    #[repr(C)]\n    \
+    let mut rust = format!(
+        "    /// Generated from the shaders' `struct {name}`, which says what its members are.\n    #[repr(C)]\n    \
          #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]\n    \
-         #[allow(missing_docs)]\n    pub struct Params {\n",
+         #[allow(missing_docs)]\n    pub struct {name} {{\n",
     );
     let mut at = 0;
     let mut pads = 0;
@@ -156,29 +171,54 @@ fn params_struct(stem: &str, module: &naga::Module) -> String {
     };
     for member in members {
         pad(&mut rust, at, member.offset);
-        let (ty, size) = rust_type(&module.types[member.ty].inner);
+        let (ty, size) = rust_type(module, member.ty);
         let name = member.name.as_deref().unwrap_or_default();
         writeln!(rust, "        pub {name}: {ty},").unwrap();
         at = member.offset + size;
     }
     pad(&mut rust, at, *span);
     rust.push_str("    }\n");
-    rust
+    Some(rust)
 }
 
-fn rust_type(inner: &naga::TypeInner) -> (String, u32) {
+/// What a shader's constants of whole numbers are.
+fn constants(module: &naga::Module) -> String {
+    let number = |(_, c): (_, &naga::Constant)| match (&c.name, &module.global_expressions[c.init]) {
+        (Some(name), naga::Expression::Literal(naga::Literal::U32(value))) => Some((name.clone(), *value)),
+        _ => None,
+    };
+    let found = module.constants.iter().filter_map(number).find(|(name, _)| name == "REGISTERS");
+    let (name, value) = found.expect("shaders/shared/step.wgsl says how many registers there are");
+    format!("/// Registers of latent size that a step works on.\npub const {name}: u32 = {value};\n")
+}
+
+/// A type and its size. An array of vectors is an array of their numbers.
+fn rust_type(module: &naga::Module, ty: naga::Handle<naga::Type>) -> (String, u32) {
+    let refuse = || -> ! { panic!("these structs hold u32, i32, f32, vectors and arrays of vectors only") };
     let scalar = |s: &naga::Scalar| match s.kind {
         naga::ScalarKind::Uint => "u32",
         naga::ScalarKind::Sint => "i32",
         naga::ScalarKind::Float => "f32",
-        _ => panic!("Params holds u32, i32, f32 and vectors of them only"),
+        _ => refuse(),
     };
-    match inner {
+    match &module.types[ty].inner {
         naga::TypeInner::Scalar(s) => (scalar(s).into(), 4),
         naga::TypeInner::Vector { size, scalar: s } => {
             let n = *size as u32;
             (format!("[{}; {n}]", scalar(s)), 4 * n)
         }
-        _ => panic!("Params holds u32, i32, f32 and vectors of them only"),
+        naga::TypeInner::Array { base, size: naga::ArraySize::Constant(count), stride } => {
+            let whole = count.get() * stride;
+            match &module.types[*base].inner {
+                naga::TypeInner::Vector { size: naga::VectorSize::Quad, scalar: s } => {
+                    (format!("[{}; {}]", scalar(s), whole / 4), whole)
+                }
+                naga::TypeInner::Array { .. } => {
+                    (format!("[{}; {count}]", rust_type(module, *base).0), whole)
+                }
+                _ => refuse(),
+            }
+        }
+        _ => refuse(),
     }
 }

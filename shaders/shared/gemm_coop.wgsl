@@ -1,13 +1,32 @@
 // The tile for cooperative matrices (tensor cores): subgroups multiply SIDE x SIDE fragments of f16 into f32 ones.
 // While they work on one slice of k out of workgroup memory, each thread already has its part of the next slice on
 // the way into registers; two halves of workgroup memory in turn leave one barrier a slice. The hooks are those of
-// `gemm`, and x_skip(k), which moves the tap on by k.
+// `gemm_plain`, and x_skip(k), which moves the tap on by k.
 //   SIDE    rows and columns of a fragment, as the device's matrices have them
 //   LANES   threads of a subgroup
 //   FM, FN  fragments that a subgroup holds, down and across
 //   FK      fragments along k in a slice
 //   WM, WN  subgroups of a workgroup, down and across
 //   WL      vec4s of the right operand that a thread brings a slice; of the left one it is 4
+#set tiles
+SIDE=16 LANES=32 FM=4 FN=2 FK=2 WM=2 WN=4 WL=4
+SIDE=16 LANES=32 FM=2 FN=2 FK=2 WM=4 WN=2 WL=2
+SIDE=16 LANES=32 FM=2 FN=2 FK=2 WM=2 WN=2 WL=4
+SIDE=16 LANES=32 FM=1 FN=1 FK=4 WM=2 WN=2 WL=4
+SIDE=16 LANES=64 FM=4 FN=4 FK=2 WM=2 WN=2 WL=4
+SIDE=16 LANES=64 FM=2 FN=4 FK=2 WM=2 WN=1 WL=4
+SIDE=8 LANES=8 FM=1 FN=2 FK=4 WM=4 WN=2 WL=4
+SIDE=8 LANES=32 FM=4 FN=4 FK=4 WM=2 WN=2 WL=4 SCALAR
+#endset
+// Those that sum slices of k.
+#set split_tiles
+SIDE=16 LANES=32 FM=4 FN=2 FK=2 WM=2 WN=4 WL=4
+SIDE=16 LANES=32 FM=2 FN=2 FK=2 WM=2 WN=2 WL=4
+SIDE=16 LANES=64 FM=4 FN=4 FK=2 WM=2 WN=2 WL=4
+SIDE=16 LANES=64 FM=2 FN=4 FK=2 WM=2 WN=1 WL=4
+SIDE=8 LANES=8 FM=1 FN=2 FK=4 WM=4 WN=2 WL=4
+SIDE=8 LANES=32 FM=4 FN=4 FK=4 WM=2 WN=2 WL=4 SCALAR
+#endset
 const BM: u32 = WM * FM * SIDE;
 const BN4: u32 = WN * FN * SIDE / 4u;
 const BK: u32 = FK * SIDE;

@@ -2,7 +2,7 @@
 // by 256 columns, each of 64 threads summing four columns of all rows. Weights are gathered once for 32 rows, in panels
 // that lie in memory as they are read; numbers of the left operand are the same for all threads and so read once for a
 // whole vector of them, from workgroup memory, which costs such a device less than storage does. The same hooks as
-// `gemm`.
+// `gemm_plain`.
 const THREADS: u32 = 64u;
 const BM: u32 = 32u;
 const BN4: u32 = 64u;

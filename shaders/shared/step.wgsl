@@ -1,14 +1,16 @@
-// What changes from one model evaluation to the next: a row of the table that a run uploads before it starts.
-// `graph::ops::sampler_step` writes it.
+// What changes from one model evaluation to the next: a row of the table that a run uploads before it starts. The Rust
+// struct is generated from it.
+const REGISTERS: u32 = 8u; // of latent size, on which a sampler works; register 0 is the sample
+
 struct Step {
-    rows: array<vec4<f32>, 24>, // 8 registers' new values over the basis (8 registers, m, c, noise, -)
+    rows: array<array<vec4<f32>, 3>, REGISTERS>, // new registers over the basis: 8 registers, m, c, noise, unused
     clamp: array<vec4<f32>, 3>, // c before it is clamped, over the same basis
-    clamp_range: f32,           // 0: no clamp
-    guidance: f32,
-    rescale: f32,
-    input_scale: f32, // of the next evaluation
-    timestep: f32,
-    noise: u32,       // which of the run's noise tensors
-    uses_noise: u32,
-    row: u32,         // of the table: this one
+    clamp_range: f32, // c is held within ± this; 0 for no clamp
+    guidance: f32, // m = u + guidance (c − u) of the unconditional and conditional outputs
+    rescale: f32, // how far the guided output's spread is pulled to the conditional one's, 0 to 1
+    input_scale: f32, // multiplies the sample to give the next evaluation's input
+    timestep: f32, // what the model is told of the time at this evaluation
+    noise: u32, // which of the run's noise tensors this step takes
+    uses_noise: u32, // 1 where it takes one
+    row: u32, // which row of the table this is
 }

@@ -1,5 +1,14 @@
 // How activations (A) and weights (W) lie in storage. All arithmetic is in f32; only loads and stores differ.
 // AV and WV hold V consecutive channels, FV the same V channels as f32.
+//   A_, W_  F32; F16, which needs shader-f16; H16, the same bytes as F16 read as pairs packed in u32, on any device
+//   VEC4    four channels at a time; VEC1 for channel counts that are no multiple of four
+#set vectors
+A_F32 VEC4
+A_F16 VEC4
+A_H16 VEC4
+A_F32 VEC1
+A_F16 VEC1
+#endset
 #ifdef VEC1
 const V: u32 = 1u;
 alias FV = f32;

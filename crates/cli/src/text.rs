@@ -7,9 +7,9 @@ use env_logger::{Builder, Env};
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 
-/// What is logged where `RUST_LOG` says nothing. wgpu warns of every driver that it does not like; what the GPU
+/// What is logged where `RUST_LOG` says nothing. wgpu complains of every driver that it does not like; what the GPU
 /// reports comes back as an error anyway.
-const DEFAULT_LOG: &str = "warn,wgpu_core=error,wgpu_hal=error,wgpu=error,naga=error,calotype_gpu=off";
+const DEFAULT_LOG: &str = "warn,wgpu_core=off,wgpu_hal=off,wgpu=off,naga=off,calotype_gpu=off";
 
 /// Sends warnings to stderr as one line each.
 pub fn log_to_stderr() {

@@ -69,20 +69,7 @@ fn cases() -> Vec<Case> {
         all.push(case(&format!("conv2d {side}x{side} {channels} to {out}"), |b| {
             let (x, weight) =
                 (b.x("x", [1, side, side, channels]), b.kernel("weight", out, channels, [3, 3]));
-            let (bias, image_bias, residual, upsample) = (None, None, None, None);
-            let (activation, kernel, stride, padding) = (Activation::None, [3, 3], 1, Padding::all(1));
-            b.op(Conv2d {
-                x,
-                weight,
-                bias,
-                image_bias,
-                activation,
-                residual,
-                kernel,
-                stride,
-                padding,
-                upsample,
-            });
+            b.op(Conv2d { padding: Padding::all(1), ..Conv2d::new(x, weight, [3, 3]) });
         }));
     }
     for (queries, keys, heads, head) in [

@@ -16,20 +16,7 @@ fn activate(b: &mut Builder, x: ValueId, activation: Activation) -> ValueId {
 fn conv(b: &mut Builder, name: &str, x: ValueId, channels: usize, out: usize) -> ValueId {
     let weight = b.kernel(&format!("{name}.weight"), out, channels, [3, 3]);
     let bias = Some(b.vector(&format!("{name}.bias"), out, 0.0));
-    let (image_bias, residual, upsample) = (None, None, None);
-    let (activation, padding) = (Activation::None, Padding::all(1));
-    b.push(Conv2d {
-        x,
-        weight,
-        bias,
-        image_bias,
-        activation,
-        residual,
-        kernel: [3, 3],
-        stride: 1,
-        padding,
-        upsample,
-    })
+    b.push(Conv2d { bias, padding: Padding::all(1), ..Conv2d::new(x, weight, [3, 3]) })
 }
 
 fn linear(b: &mut Builder, name: &str, x: ValueId, k: usize, n: usize) -> ValueId {

@@ -9,7 +9,7 @@
 //! Takes the best GPU; without one it says so and ends with status 3.
 
 use calotype_gpu::{Choice, Error, GpuExecutor, Tier, Tuning};
-use calotype_graph::ops::{Activation, Attention, Conv2d, Matmul, Padding, Scale};
+use calotype_graph::ops::{Attention, Conv2d, Matmul, Padding, Scale};
 use calotype_graph::{
     Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, Program, ProgramSpec, Rate, ValueId,
     WeightFetch,
@@ -183,18 +183,7 @@ fn shapes(gpu: &GpuExecutor) {
             let x = g.input("x", [2, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
-            let op = Conv2d {
-                x,
-                weight,
-                bias: None,
-                image_bias: None,
-                activation: Activation::None,
-                residual: None,
-                kernel: [3, 3],
-                stride: 1,
-                padding: Padding::all(1),
-                upsample: None,
-            };
+            let op = Conv2d { padding: Padding::all(1), ..Conv2d::new(x, weight, [3, 3]) };
             g.push("y", op).expect("shapes fit")
         });
         ready.report(&format!("conv 3x3, 2x{size}x{size}, {c} to {n}"));

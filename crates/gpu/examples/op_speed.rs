@@ -2,7 +2,7 @@
 //! `cargo run --release -p calotype-gpu --example op_speed [f16]`.
 
 use calotype_gpu::{Choice, GpuExecutor};
-use calotype_graph::ops::{Activation, Attention, Conv2d, Matmul, Padding};
+use calotype_graph::ops::{Attention, Conv2d, Matmul, Padding};
 use calotype_graph::{
     Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Rate, ValueId, WeightFetch,
 };
@@ -76,24 +76,8 @@ fn main() {
             let x = g.input("x", [1, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
-            let (bias, image_bias, residual, upsample) = (None, None, None, None);
-            let (activation, padding) = (Activation::None, Padding::all(1));
-            g.push(
-                "y",
-                Conv2d {
-                    x,
-                    weight,
-                    bias,
-                    image_bias,
-                    activation,
-                    residual,
-                    kernel: [3, 3],
-                    stride: 1,
-                    padding,
-                    upsample,
-                },
-            )
-            .unwrap()
+            let conv = Conv2d { padding: Padding::all(1), ..Conv2d::new(x, weight, [3, 3]) };
+            g.push("y", conv).unwrap()
         });
     }
     for (rows, keys, c) in [(1024, 1024, 320), (256, 256, 640), (64, 64, 1280), (1024, 77, 320)] {

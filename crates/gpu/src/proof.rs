@@ -88,18 +88,7 @@ fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
     let bias = g.weight(&["bias"], [out], Layout::Vector, [out]);
     let convolution = g.push(
         OUTPUTS[1],
-        Conv2d {
-            x: image,
-            weight: kernel,
-            bias: Some(bias),
-            image_bias: None,
-            activation: Activation::None,
-            residual: None,
-            kernel: [3, 3],
-            stride: 1,
-            padding: Padding::all(1),
-            upsample: None,
-        },
+        Conv2d { bias: Some(bias), padding: Padding::all(1), ..Conv2d::new(image, kernel, [3, 3]) },
     )?;
     g.output(OUTPUTS[0], product);
     g.output(OUTPUTS[1], convolution);

@@ -1,35 +1,12 @@
-use crate::lower::Caps;
-use crate::{Error, Graph};
+use crate::caps::Caps;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::precision::Precision;
+use crate::source::{LocalFuture, WeightFetch};
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::any::Any;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-
-/// A future that stays on its thread: what reading back from a GPU and fetching weights return. Native code
-/// blocks on it, a browser awaits it.
-pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-/// How activations are stored. Arithmetic is f32 either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32 bits.
-    F32,
-    /// 16 bits.
-    F16,
-}
-
-impl Precision {
-    /// The element type.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-        }
-    }
-}
 
 /// A tensor on the device that outlives a run: an input, an output, or state that stays between runs.
 #[derive(Clone)]
@@ -94,18 +71,6 @@ pub struct Span {
     pub start: f64,
     /// Seconds it took.
     pub seconds: f64,
-}
-
-/// Where weights come from.
-pub trait WeightFetch {
-    /// The element type and shape of a tensor.
-    fn find(&self, name: &str) -> Option<(DType, Shape)>;
-    /// The file a tensor is in, for messages.
-    fn file(&self, name: &str) -> String;
-    /// The message for a tensor that is missing under all of `names`.
-    fn missing(&self, names: &[String]) -> String;
-    /// A tensor's little-endian bytes.
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>>;
 }
 
 /// Device memory an executor holds, in bytes.

@@ -1,7 +1,8 @@
-use crate::executor::WeightFetch;
+use crate::error::Error;
 use crate::ops::{Op, Shapes};
+use crate::precision::Precision;
+use crate::source::WeightFetch;
 use crate::value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};
-use crate::{Error, Precision};
 use calotype_tensor::{DType, HostTensor, Shape};
 use std::collections::HashSet;
 use std::fmt::Write as _;

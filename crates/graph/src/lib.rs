@@ -3,24 +3,37 @@
 //! allocated; [`lower()`] picks a kernel for every node and writes a [`Recording`], which can be printed, diffed and
 //! counted with no GPU present. An [`Executor`] runs it: the CPU interprets the graph, a GPU the recording.
 
+mod caps;
+mod cuts;
 mod error;
 mod executor;
 mod graph;
+mod host;
+mod launch;
 pub mod lower;
 pub mod ops;
 mod pack;
 pub mod passes;
+mod places;
 pub mod plan;
+mod precision;
+mod recording;
+mod source;
+mod splits;
 mod value;
 
+pub use caps::Caps;
 pub use error::Error;
 pub use executor::{
-    Clock, Executor, LocalFuture, MemoryUse, Port, PortId, Ports, Precision, Profile, Program, ProgramSpec,
-    Room, Span, WeightFetch,
+    Clock, Executor, MemoryUse, Port, PortId, Ports, Profile, Program, ProgramSpec, Room, Span,
 };
 pub use graph::{Graph, Node};
-pub use lower::{Caps, Host, Recording, lower};
+pub use host::Host;
+pub use lower::lower;
 pub use ops::{Activation, Op};
 pub use pack::pack_each;
-pub use plan::Plan;
+pub use places::Plan;
+pub use precision::Precision;
+pub use recording::Recording;
+pub use source::{LocalFuture, WeightFetch};
 pub use value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};

@@ -1,5 +1,5 @@
-use crate::executor::WeightFetch;
 use crate::graph::bare;
+use crate::source::WeightFetch;
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
 use calotype_tensor::{DType, Shape};

@@ -1,43 +1,16 @@
 //! The memory plan: where each value lies, before anything is allocated.
 
-use crate::lower::{Caps, Cut, Product, cuts, scratch};
-use crate::ops::{Op, Shapes};
-use crate::{Elem, Error, Graph, Precision, Source, ValueId};
-use calotype_tensor::Shape;
+use crate::caps::Caps;
+use crate::cuts::{Cut, Product};
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::launch::{Lower, bytes_of as bytes_in};
+use crate::ops::Shapes;
+pub use crate::places::{Place, Plan};
+use crate::precision::Precision;
+use crate::splits::cuts;
+use crate::value::ValueId;
 use std::collections::HashMap;
-
-/// A place in one of the activation buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Which buffer.
-    pub buffer: usize,
-    /// The first byte.
-    pub offset: u64,
-    /// How many bytes.
-    pub bytes: u64,
-}
-
-/// Where every value that a graph computes for itself lies. Values whose lifetimes do not overlap share bytes.
-/// No node finds what it reads and what it writes in one buffer of a GPU, since WebGPU forbids binding a buffer for both;
-/// the host's memory is one buffer, in which outputs lie to the end too.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    /// The buffers' sizes, largest first.
-    pub buffers: Vec<u64>,
-    /// Each value's place.
-    pub places: HashMap<ValueId, Place>,
-    /// Each node's scratch places, by the node's index.
-    pub scratch: HashMap<usize, Vec<Place>>,
-    /// How each product is cut up, on a GPU, by the node's index: what slices of k sum needs scratch.
-    pub cuts: HashMap<usize, (Product, Cut)>,
-}
-
-impl Plan {
-    /// All buffers together.
-    pub fn bytes(&self) -> u64 {
-        self.buffers.iter().sum()
-    }
-}
 
 /// Something that needs a place while nodes `from..=to` run.
 struct Item {
@@ -45,6 +18,8 @@ struct Item {
     from: usize,
     to: usize,
     owner: Owner,
+    /// The moments behind a value: their first byte, and how many.
+    moments: [u64; 2],
     /// Items that must lie in another buffer.
     apart: Vec<usize>,
 }
@@ -88,40 +63,46 @@ fn items(
             items[r].to = at;
         }
         let mut apart = if caps.host.is_some() { Vec::new() } else { reads };
-        let mut add = |bytes: u64, owner: Owner, apart: &mut Vec<usize>| -> Result<(), Error> {
-            if bytes > caps.max_buffer {
-                let node = format!("{}: {}", graph.name, node.name);
-                return Err(Error::BufferLimit { node, needed: bytes, limit: caps.max_buffer });
-            }
-            let bytes = bytes.next_multiple_of(if caps.host.is_some() { LINE } else { caps.alignment });
-            let index = items.len();
-            for &other in apart.iter() {
-                items[other].apart.push(index);
-            }
-            items.push(Item { bytes, from: at, to: at, owner, apart: apart.clone() });
-            if caps.host.is_none() {
-                apart.push(index);
-            }
-            Ok(())
+        let mut add =
+            |bytes: u64, moments: [u64; 2], owner: Owner, apart: &mut Vec<usize>| -> Result<(), Error> {
+                if bytes > caps.max_buffer {
+                    let node = format!("{}: {}", graph.name, node.name);
+                    return Err(Error::BufferLimit { node, needed: bytes, limit: caps.max_buffer });
+                }
+                let bytes = bytes.next_multiple_of(if caps.host.is_some() { LINE } else { caps.alignment });
+                let index = items.len();
+                for &other in apart.iter() {
+                    items[other].apart.push(index);
+                }
+                items.push(Item { bytes, from: at, to: at, owner, moments, apart: apart.clone() });
+                if caps.host.is_none() {
+                    apart.push(index);
+                }
+                Ok(())
+            };
+        let scratch = match (caps.host, cuts.get(&at)) {
+            (Some(host), _) => (host.scratch)(&node.op, graph).into_iter().map(words).collect(),
+            (None, Some((product, cut))) => cut.scratch(product).into_iter().collect(),
+            (None, None) => node.op.scratch(graph.shape(node.output)),
         };
-        let own = match caps.host {
-            Some(host) => (host.scratch)(&node.op, graph).into_iter().map(words).collect(),
-            None => scratch(&node.op, graph, node.output, cuts.get(&at)),
-        };
-        for bytes in own {
-            add(bytes, Owner::Scratch(at), &mut apart)?;
+        for bytes in scratch {
+            add(bytes, [0; 2], Owner::Scratch(at), &mut apart)?;
         }
         if caps.host.is_some() {
-            add(words(graph.shape(node.output).numel()), Owner::Value(node.output), &mut apart)?;
+            add(words(graph.shape(node.output).numel()), [0; 2], Owner::Value(node.output), &mut apart)?;
             item_of.insert(node.output, items.len() - 1);
             continue;
         }
-        let mut bytes = bytes_of(graph, node.output, precision);
-        if let tail @ 1.. = moments_of(&node.op, graph.shape(node.output)) {
-            bytes = bytes.next_multiple_of(caps.alignment) + tail;
-        }
+        let own = bytes_of(graph, node.output, precision);
+        let (bytes, moments) = match node.op.moments(graph.shape(node.output)) {
+            0 => (own, [0; 2]),
+            moments => {
+                let from = own.next_multiple_of(caps.alignment);
+                (from + moments, [from, moments])
+            }
+        };
         if bytes > 0 && !outputs.contains(&node.output) {
-            add(bytes, Owner::Value(node.output), &mut apart)?;
+            add(bytes, moments, Owner::Value(node.output), &mut apart)?;
             item_of.insert(node.output, items.len() - 1);
         }
     }
@@ -142,21 +123,7 @@ fn words(count: usize) -> u64 {
 
 /// Bytes a value takes in storage.
 pub fn bytes_of(graph: &Graph, value: ValueId, precision: Precision) -> u64 {
-    let v = graph.value(value);
-    let size = match (v.elem, &v.source) {
-        (_, Source::Weight(id)) => graph.weights()[id.index()].dtype.size(),
-        (Elem::Float, _) => precision.dtype().size(),
-        (Elem::F32 | Elem::U32, _) => 4,
-    };
-    (graph.shape(value).numel() as u64).saturating_mul(size as u64)
-}
-
-/// Bytes of the moments that a node leaves behind its output, from the next aligned offset on.
-pub(crate) fn moments_of(op: &Op, output: Shape) -> u64 {
-    match op {
-        Op::Matmul(op) if op.moments => output.numel() as u64,
-        _ => 0,
-    }
+    bytes_in(graph.value(value), graph.weights(), precision)
 }
 
 /// Gives each item, in `order`, the lowest free place of the buffer that grows least by it.
@@ -224,6 +191,10 @@ fn place(items: &[Item], order: &[usize], caps: &Caps) -> Plan {
         match item.owner {
             Owner::Value(v) => {
                 plan.places.insert(v, place);
+                let [from, bytes] = item.moments;
+                if bytes > 0 {
+                    plan.moments.insert(v, Place { offset: place.offset + from, bytes, ..place });
+                }
             }
             Owner::Scratch(node) => plan.scratch.entry(node).or_default().push(place),
         }

@@ -74,18 +74,8 @@ fn conv(g: &mut Graph, name: &str, x: ValueId, [out, padded]: [usize; 2], stride
         let layout = Layout::Conv { kernel, channels };
         let weight = g.weight(&["weight"], [out, channels, 3, 3], layout, [9 * channels, padded]);
         let bias = g.weight(&["bias"], [out], Layout::Vector, [padded]);
-        let conv = Conv2d {
-            x,
-            weight,
-            bias: Some(bias),
-            image_bias: None,
-            activation: Activation::None,
-            residual: None,
-            kernel,
-            stride,
-            padding: Padding::all(1),
-            upsample: None,
-        };
+        let conv =
+            Conv2d { bias: Some(bias), stride, padding: Padding::all(1), ..Conv2d::new(x, weight, kernel) };
         Ok(g.push("", conv)?)
     })
 }

@@ -1,8 +1,9 @@
 //! The kernels in `shaders/`, as a table: which variants exist, what each binds, and the Rust twin of its
-//! `struct Params`. The build script has parsed and validated every variant with naga; a variant that is not
-//! listed in `shaders/permutations` cannot be asked for.
+//! `struct Params`. The build script has parsed and validated every variant with naga; a variant that a
+//! shader does not list (`#variants`) cannot be asked for.
 
 mod preprocess;
+mod step;
 
 /// How a shader uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

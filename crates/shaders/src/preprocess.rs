@@ -2,10 +2,11 @@
 //! and the library, which expands a variant when a pipeline is made.
 //!
 //! * `#import name` pastes `shaders/shared/name.wgsl` once.
-//! * `#ifdef X`, `#ifndef X`, `#else`, `#endif` choose lines by define.
-//! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers or defines. Registers
+//! * `#ifdef X`, `#ifndef X`, `#elifdef X`, `#else`, `#endif` choose lines by define.
+//! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers, defines or constants. Registers
 //!   stay registers this way: naga emits loops that drivers do not always unroll.
-//!
+//! * `#variants {…} {…}` says which variants a shader has, a choice of defines from each group; `#set name` … `#endset`
+//!   names a group's choices, one a line. Both are the build script's, and leave nothing behind.
 //! * `$next` is 1, then 2, and so on: for numbers of bindings, where defines decide which there are.
 //!
 //! A define with a value is also a WGSL `const NAME: u32`, so the body stays plain WGSL; within names and types, where
@@ -19,8 +20,14 @@ pub fn expand<'a>(
     defines: &[&str],
     shared: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<String, String> {
-    let mut state =
-        State { defines: BTreeMap::new(), imported: Vec::new(), next: 1, out: String::new(), shared };
+    let mut state = State {
+        defines: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        imported: Vec::new(),
+        next: 1,
+        out: String::new(),
+        shared,
+    };
     for define in defines {
         let (name, value) = define.split_once('=').unwrap_or((define, ""));
         state.defines.insert(name.to_string(), value.to_string());
@@ -43,6 +50,8 @@ pub fn expand<'a>(
 
 struct State<'a, 's> {
     defines: BTreeMap<String, String>,
+    /// Constants of the text so far, where they are plain numbers.
+    constants: BTreeMap<String, u32>,
     imported: Vec<String>,
     /// What `$next` is.
     next: u32,
@@ -74,12 +83,18 @@ impl State<'_, '_> {
                     at += 1;
                 }
                 "ifdef" | "ifndef" => {
-                    let (other, end) = branches(lines, at)?;
-                    let taken = self.defines.contains_key(rest) == (word == "ifdef");
-                    let (from, to) = if taken { (at + 1, other) } else { ((other + 1).min(end), end) };
-                    self.block(&lines[from..to], scope)?;
+                    let (parts, end) = branches(lines, at)?;
+                    for (i, &from) in parts.iter().enumerate() {
+                        let to = parts.get(i + 1).copied().unwrap_or(end);
+                        if self.is_taken(lines[from]) {
+                            self.block(&lines[from + 1..to], scope)?;
+                            break;
+                        }
+                    }
                     at = end + 1;
                 }
+                "variants" => at += 1,
+                "set" => at = matching(lines, at, "set", "endset")? + 1,
                 "for" => {
                     let end = matching(lines, at, "for", "endfor")?;
                     let (name, bounds) =
@@ -99,11 +114,25 @@ impl State<'_, '_> {
         Ok(())
     }
 
+    /// Whether the lines below a conditional, `#elifdef` or `#else` are taken where none above them were.
+    fn is_taken(&self, line: &str) -> bool {
+        let (word, define) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        let defined = self.defines.contains_key(define.trim());
+        match word {
+            "#ifdef" | "#elifdef" => defined,
+            "#ifndef" => !defined,
+            _ => true,
+        }
+    }
+
     fn emit(&mut self, line: &str, scope: &[(String, u32)]) {
         // Comments say why to people; the compiler and the page need not carry them.
         let code = line.split("//").next().unwrap_or_default().trim();
         if code.is_empty() {
             return;
+        }
+        if let Some((name, value)) = constant(code) {
+            self.constants.insert(name.to_string(), value);
         }
         let mut text = code.to_string();
         if text.contains("$next") {
@@ -119,24 +148,37 @@ impl State<'_, '_> {
 
     fn number(&self, text: &str) -> Result<u32, String> {
         let text = text.trim();
+        if let Some(constant) = self.constants.get(text) {
+            return Ok(*constant);
+        }
         let text = self.defines.get(text).map_or(text, String::as_str);
-        text.parse().map_err(|_| format!("`{text}` is neither a number nor a define with a value"))
+        text.parse()
+            .map_err(|_| format!("`{text}` is neither a number, a constant nor a define with a value"))
     }
 }
 
-/// Where the `#else` (or else the `#endif`) and the `#endif` of the conditional at `at` stand.
-fn branches(lines: &[&str], at: usize) -> Result<(usize, usize), String> {
-    let (mut depth, mut other) = (0, None);
+/// A line `const NAME: u32 = 8u;`.
+fn constant(code: &str) -> Option<(&str, u32)> {
+    let (name, value) = code.strip_prefix("const ")?.strip_suffix("u;")?.split_once(": u32 = ")?;
+    Some((name, value.parse().ok()?))
+}
+
+/// Where the conditional at `at`, its `#elifdef`s and its `#else` stand, and its `#endif`.
+fn branches(lines: &[&str], at: usize) -> Result<(Vec<usize>, usize), String> {
+    let (mut depth, mut parts) = (0, Vec::new());
     for (i, line) in lines.iter().enumerate().skip(at) {
         let line = line.trim();
         if line.starts_with("#ifdef") || line.starts_with("#ifndef") {
             depth += 1;
-        } else if line == "#else" && depth == 1 {
-            other = Some(i);
+            if depth == 1 {
+                parts.push(i);
+            }
+        } else if (line == "#else" || line.starts_with("#elifdef")) && depth == 1 {
+            parts.push(i);
         } else if line == "#endif" {
             depth -= 1;
             if depth == 0 {
-                return Ok((other.unwrap_or(i), i));
+                return Ok((parts, i));
             }
         }
     }

@@ -144,16 +144,11 @@ impl Torch<'_> {
             b.case.fills.insert("weight".into(), Fill::Given(weight));
             b.case.fills.insert("bias".into(), Fill::Given(bias));
             b.op(Conv2d {
-                x,
-                weight: w,
                 bias: Some(v),
-                image_bias: None,
-                activation: Activation::None,
-                residual: None,
-                kernel: [kh, kw],
                 stride: a.stride,
                 padding: Padding::all(a.padding),
                 upsample: (a.upsample > 1).then(|| size.map(|s| s * a.upsample)),
+                ..Conv2d::new(x, w, [kh, kw])
             });
         }))
     }

@@ -5,9 +5,10 @@ use calotype_graph::ops::Activate;
 use rayon::prelude::*;
 
 /// `activation(x)`.
-pub(super) fn run(op: &Activate, values: &Values<'_>, y: &mut [f32]) {
+pub(super) fn run(op: &Activate, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     y.copy_from_slice(&values.get(op.x).read());
     y.par_chunks_mut(GRAIN).for_each(|y| apply(op.activation, y));
+    Ok(())
 }
 
 /// Applies an activation in place.

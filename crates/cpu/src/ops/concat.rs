@@ -4,10 +4,11 @@ use calotype_graph::ops::{Concat, Shapes};
 use rayon::prelude::*;
 
 /// a's channels followed by b's, row by row.
-pub(super) fn run(op: &Concat, values: &Values<'_>, y: &mut [f32]) {
+pub(super) fn run(op: &Concat, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let (a, b) = (values.get(op.a), values.get(op.b));
     let (a, b) = (a.read(), b.read());
     join(&a, &b, [op.a, op.b].map(|v| values.shape(v).channels()), y);
+    Ok(())
 }
 
 fn join(a: &[f32], b: &[f32], [a_width, b_width]: [usize; 2], y: &mut [f32]) {

@@ -3,10 +3,11 @@ use calotype_graph::ops::LayerNorm;
 use rayon::prelude::*;
 
 /// Layer normalisation over the channels, with f64 sums: mean first, then deviations from it.
-pub(super) fn run(op: &LayerNorm, values: &Values<'_>, y: &mut [f32]) {
+pub(super) fn run(op: &LayerNorm, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let [x, gamma, beta] = [op.x, op.gamma, op.beta].map(|v| values.get(v));
     let [x, gamma, beta] = [&x.read()[..], &gamma.read()[..], &beta.read()[..]];
     normalise(x, gamma, beta, op.eps, y);
+    Ok(())
 }
 
 /// Rows as wide as gamma.

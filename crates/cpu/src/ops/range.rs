@@ -2,7 +2,7 @@ use crate::program::Values;
 use calotype_graph::ops::Range;
 
 /// How many elements are not finite, and the least and the greatest of those that are.
-pub(super) fn run(op: &Range, values: &Values<'_>) {
+pub(super) fn run(op: &Range, values: &Values<'_>, _y: &mut [f32]) -> Result<(), String> {
     let (x, found) = (values.get(op.x), values.get(op.found));
     let mut found = found.write();
     let found: &mut [u32] = &mut bytemuck::cast_slice_mut(&mut found)[4 * op.slot..][..4];
@@ -14,4 +14,5 @@ pub(super) fn run(op: &Range, values: &Values<'_>) {
             found[0] += 1;
         }
     }
+    Ok(())
 }

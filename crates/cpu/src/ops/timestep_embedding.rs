@@ -3,11 +3,11 @@ use calotype_graph::ops::{StepRow, TimestepEmbedding};
 
 /// Sines and cosines of each step's time. The angle is an f32 product, as PyTorch has it; its sine is then exact
 /// to the last bit.
-pub(super) fn run(op: &TimestepEmbedding, values: &Values<'_>, y: &mut [f32]) {
+pub(super) fn run(op: &TimestepEmbedding, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let (table, frequencies) = (values.get(op.table), values.get(op.frequencies));
     let (table, frequencies) = (table.read(), frequencies.read());
     if frequencies.is_empty() {
-        return;
+        return Ok(());
     }
     for (y, step) in y.chunks_exact_mut(2 * frequencies.len()).zip(table.chunks_exact(StepRow::WORDS)) {
         let time = step[StepRow::TIMESTEP];
@@ -19,4 +19,5 @@ pub(super) fn run(op: &TimestepEmbedding, values: &Values<'_>, y: &mut [f32]) {
             *cosine = angle.cos() as f32;
         }
     }
+    Ok(())
 }

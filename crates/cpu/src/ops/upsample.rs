@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 /// Nearest neighbour: output pixel i takes input pixel floor(i · in / out), as PyTorch's
 /// `interpolate(mode="nearest")` does.
-pub(super) fn run(op: &Upsample, values: &Values<'_>, y: &mut [f32]) {
+pub(super) fn run(op: &Upsample, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let (x, shape) = (values.get(op.x), values.shape(op.x));
     let x = &x.read()[..];
     let (height, width, channels) = (shape.dims()[1], shape.dims()[2], shape.channels());
     let [out_height, out_width] = op.size;
     if y.is_empty() {
-        return;
+        return Ok(());
     }
     y.par_chunks_mut(out_width * channels).enumerate().for_each(|(row, y)| {
         let (image, oy) = (row / out_height, row % out_height);
@@ -19,4 +19,5 @@ pub(super) fn run(op: &Upsample, values: &Values<'_>, y: &mut [f32]) {
             y.copy_from_slice(&x[(from + ox * width / out_width) * channels..][..channels]);
         }
     });
+    Ok(())
 }

@@ -1,5 +1,8 @@
 use super::{Operation, Shapes, ensure};
-use crate::{Elem, ValueId};
+use crate::error::Error;
+use crate::launch::{Context, Lower, flag, vector};
+use crate::value::{Elem, ValueId};
+use calotype_shaders::embedding;
 use calotype_tensor::Shape;
 
 /// Rows of a table by id, plus each position's own row.
@@ -32,5 +35,34 @@ impl Operation for Embedding {
             ensure(fits, || format!("has {tokens} tokens, but positions are {p}"))?;
         }
         Ok((Shape::new(&[batch, tokens, channels]), Elem::Float))
+    }
+}
+
+impl Lower for Embedding {
+    fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
+        let (ids, table) = (cx.shape(self.ids), cx.shape(self.table));
+        let [vocabulary, c]: [usize; 2] = table.dims().try_into().expect("checked when added");
+        let vector = vector(&[c]);
+        let (a, w) = (cx.a(), cx.w(self.table));
+        let variant = cx.variant("embedding", &[a, w, if vector == 4 { "VEC4" } else { "VEC1" }])?;
+        let count = ids.numel() * c / vector;
+        let band = cx.rows_that_fit(vocabulary, &[self.table]);
+        for first in (0..vocabulary).step_by(band) {
+            let end = (first + band).min(vocabulary);
+            let rows = cx.window(self.table, first * c..end * c)?;
+            let params = embedding::Params {
+                count: count as u32,
+                width: (c / vector) as u32,
+                tokens: ids.channels() as u32,
+                begin: first as u32,
+                end: end as u32,
+                base: rows.base(vector),
+            };
+            let positions = cx.bind_or(self.positions, &rows.binding)?;
+            let bindings = vec![cx.bind(self.ids)?, rows.binding, positions, cx.bind(out)?];
+            let groups = cx.flat(count);
+            cx.dispatch(variant, &[("POSITIONS", flag(self.positions.is_some()))], params, bindings, groups);
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,9 @@
 use super::{Activation, Op, Operation, Shapes, ensure};
-use crate::{Elem, ValueId};
+use crate::cuts::product::Product;
+use crate::error::Error;
+use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector};
+use crate::value::{Elem, ValueId};
+use calotype_shaders::{matmul, matmul_naive};
 use calotype_tensor::Shape;
 
 /// `activation(x · weight + bias) + residual`. Where it is gated, `values · activation(gates) + residual` of the columns
@@ -107,5 +111,91 @@ impl Matmul {
     /// As an [`Op`].
     pub fn op(self) -> Op {
         self.into()
+    }
+}
+
+impl Lower for Matmul {
+    fn product(&self, stored: &Stored<'_>, out: ValueId) -> Option<Product> {
+        let [k, columns]: [usize; 2] = stored.shape(self.weight).dims().try_into().ok()?;
+        let storage = [stored.a(), stored.w(self.weight)];
+        let rows = stored.shape(out).rows();
+        let role = if self.norm.is_some() { Some("NORM") } else { self.moments.then_some("MOMENTS") };
+        (vector(&[k, columns]) == 4).then_some(Product { stem: "matmul", storage, role, rows, columns, k })
+    }
+
+    fn moments(&self, out: Shape) -> u64 {
+        if self.moments { out.numel() as u64 } else { 0 }
+    }
+
+    fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
+        let x = cx.shape(self.x);
+        let (k, n) = (cx.shape(self.weight).dims()[0], cx.shape(self.weight).channels());
+        let (rows, x_width) = (x.rows(), x.channels());
+        let width = cx.shape(out).channels(); // n, or half of it where gated
+        let vector = vector(&[k, n]);
+        let (a, w) = (cx.a(), cx.w(self.weight));
+        let product = cx.product();
+        let operand_overrides = vec![("BESIDE", flag(self.beside.is_some()))];
+        let result_overrides = vec![
+            ("ACTIVATION", self.activation as u32 as f64),
+            ("BIAS", flag(self.bias.is_some())),
+            ("RESIDUAL", flag(self.residual.is_some())),
+            ("GATED", flag(self.gated)),
+        ];
+        let weight = cx.bind(self.weight)?;
+        let bias = cx.bind_or(self.bias, &weight)?;
+        let mut values = vec![self.x, out];
+        values.extend(self.residual);
+        values.extend(self.beside);
+        let band = cx.rows_that_fit(rows, &values);
+        for first in (0..rows).step_by(band.max(1)) {
+            let m = band.min(rows - first);
+            let x = cx.window(self.x, first * x_width..(first + m) * x_width)?;
+            let beside_width = k - x_width;
+            let rest = first * beside_width..(first + m) * beside_width;
+            let beside = self.beside.map(|b| cx.window(b, rest)).transpose()?;
+            let y = cx.window(out, first * width..(first + m) * width)?;
+            let residual =
+                self.residual.map(|r| cx.window(r, first * width..(first + m) * width)).transpose()?;
+            let params = matmul::Params {
+                m: m as u32,
+                n: n as u32,
+                k: k as u32,
+                k_slice: product.map_or(k, |(_, cut)| cut.slice(k)) as u32,
+                m_base: first as u32,
+                x_base: x.base(vector),
+                residual_base: residual.as_ref().map_or(0, |r| r.base(vector)),
+                y_base: y.base(vector),
+                y_width: (width / vector) as u32,
+                x_width: (x_width / vector) as u32,
+                beside_base: beside.as_ref().map_or(0, |b| b.base(vector)),
+                eps: self.norm.as_ref().map_or(0.0, |n| n.eps),
+            };
+            let residual = residual.map_or_else(|| weight.clone(), |r| r.binding);
+            let mut operands = vec![x.binding, weight.clone()];
+            let mut results = vec![bias.clone(), residual, y.binding];
+            if let Some((product, cut)) = &product {
+                match &self.norm {
+                    Some(norm) => {
+                        operands.extend([cx.bind(norm.gamma)?, cx.bind(norm.beta)?, cx.moments(self.x)?])
+                    }
+                    None => operands.push(beside.map_or_else(|| weight.clone(), |b| b.binding)),
+                }
+                if self.moments {
+                    results.push(cx.moments(out)?);
+                }
+                let halves = [
+                    Half { bindings: operands, overrides: operand_overrides.clone() },
+                    Half { bindings: results, overrides: result_overrides.clone() },
+                ];
+                launch(cx, (product, cut), m, params, halves)?;
+            } else {
+                let variant = cx.variant("matmul_naive", &[a, w, "VEC1"])?;
+                let params: matmul_naive::Params = bytemuck::cast(params);
+                let groups = cx.flat(m * n);
+                cx.dispatch(variant, &result_overrides, params, [operands, results].concat(), groups);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,33 +1,10 @@
-//! The ops. Each file holds one: its operands, its shape rule and its cost; the shader, the CPU function and the
-//! test case of the same stem do the rest.
+//! The ops, one file each: its operands, its shape rule, its cost, and its launches on a device; the shader, the CPU
+//! function and the test cases of the same stem do the rest.
 
-mod add;
-mod attention;
-mod concat;
-mod conv2d;
-mod embedding;
-mod latents;
-mod matmul;
-mod norm;
-mod pointwise;
-mod row;
-mod sampler_step;
-mod timestep_embedding;
-
-pub use add::Add;
-pub use attention::Attention;
-pub use concat::Concat;
-pub use conv2d::{Conv2d, Padding};
-pub use embedding::Embedding;
-pub use latents::{Found, FromLatents, Range, ToRgba8};
-pub use matmul::{Matmul, RowNorm};
-pub use norm::{GroupNorm, LayerNorm};
-pub use pointwise::{Activate, Activation, Geglu, Scale, Upsample};
-pub use row::Row;
-pub use sampler_step::{BASIS, REGISTERS, SamplerStep, StepRow};
-pub use timestep_embedding::TimestepEmbedding;
-
-use crate::{Elem, ValueId};
+use crate::cuts::product::Product;
+use crate::error::Error;
+use crate::launch::{Context, Lower, Stored};
+use crate::value::{Elem, ValueId};
 use calotype_tensor::Shape;
 
 /// What an op needs to know of its operands.
@@ -64,8 +41,39 @@ pub trait Operation: Clone + Into<Op> {
     }
 }
 
+/// The list of ops: calls the macro `$then` with each one's stem and type. The stem is the name of its file here, among
+/// the CPU's functions, the shaders and the test cases.
+#[macro_export]
+macro_rules! each_op {
+    ($then:ident) => {
+        $then! {
+            activation Activate,
+            add Add,
+            attention Attention,
+            concat Concat,
+            conv2d Conv2d,
+            embedding Embedding,
+            from_latents FromLatents,
+            geglu Geglu,
+            group_norm GroupNorm,
+            layer_norm LayerNorm,
+            matmul Matmul,
+            range Range,
+            row Row,
+            sampler_step SamplerStep,
+            scale Scale,
+            timestep_embedding TimestepEmbedding,
+            to_rgba8 ToRgba8,
+            upsample Upsample,
+        }
+    };
+}
+
 macro_rules! ops {
-    ($($name:ident),* $(,)?) => {
+    ($($stem:ident $name:ident,)*) => {
+        $(mod $stem;
+        pub use $stem::*;)*
+
         /// Any op.
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs)]
@@ -103,32 +111,31 @@ macro_rules! ops {
             }
         }
 
+        impl Lower for Op {
+            fn product(&self, stored: &Stored<'_>, out: ValueId) -> Option<Product> {
+                match self { $(Self::$name(op) => op.product(stored, out)),* }
+            }
+
+            fn scratch(&self, out: Shape) -> Vec<u64> {
+                match self { $(Self::$name(op) => op.scratch(out)),* }
+            }
+
+            fn moments(&self, out: Shape) -> u64 {
+                match self { $(Self::$name(op) => op.moments(out)),* }
+            }
+
+            fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
+                match self { $(Self::$name(op) => op.lower(cx, out)),* }
+            }
+        }
+
         $(impl From<$name> for Op {
             fn from(op: $name) -> Self { Self::$name(op) }
         })*
     };
 }
 
-ops!(
-    Embedding,
-    Matmul,
-    Conv2d,
-    GroupNorm,
-    LayerNorm,
-    Attention,
-    Activate,
-    Geglu,
-    Add,
-    Scale,
-    Concat,
-    Upsample,
-    TimestepEmbedding,
-    Row,
-    SamplerStep,
-    FromLatents,
-    ToRgba8,
-    Range,
-);
+each_op!(ops);
 
 impl Op {
     /// The operands, in order.

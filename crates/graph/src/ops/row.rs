@@ -1,5 +1,8 @@
 use super::{Operation, Shapes, StepRow, ensure};
-use crate::{Elem, ValueId};
+use crate::error::Error;
+use crate::launch::{Context, Lower, vector};
+use crate::value::{Elem, ValueId};
+use calotype_shaders::row;
 use calotype_tensor::Shape;
 
 /// The current step's row of what was computed for all steps at once.
@@ -28,5 +31,18 @@ impl Operation for Row {
 
     fn steps(&self) -> bool {
         true
+    }
+}
+
+impl Lower for Row {
+    fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
+        let c = cx.shape(out).channels();
+        let vector = vector(&[c]);
+        let variant = cx.vectored("row", vector)?;
+        let params = row::Params { count: (c / vector) as u32 };
+        let bindings = vec![cx.table(self.table), cx.bind(self.x)?, cx.bind(out)?];
+        let groups = cx.flat(c / vector);
+        cx.dispatch(variant, &[], params, bindings, groups);
+        Ok(())
     }
 }

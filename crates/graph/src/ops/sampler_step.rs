@@ -1,56 +1,17 @@
 use super::{Operation, Shapes, ensure};
-use crate::{Elem, ValueId};
+use crate::error::Error;
+use crate::launch::{Context, Lower, flag, vector};
+use crate::value::{Elem, ValueId};
+pub use calotype_shaders::Step as StepRow;
+use calotype_shaders::{guidance_spread, sampler_step};
 use calotype_tensor::Shape;
 
 /// Registers of latent size that a sampler works on. Register 0 is the sample.
-pub const REGISTERS: usize = 8;
+pub const REGISTERS: usize = calotype_shaders::REGISTERS as usize;
 
 /// What a register's new value is a linear map of: the registers, the guided model output `m`, the clamped value
 /// `c` and fresh noise `n`.
 pub const BASIS: usize = REGISTERS + 3;
-
-/// One model evaluation as the device sees it: a row of the step table, the twin of `shaders/shared/step.wgsl`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct StepRow {
-    /// New registers over the basis (the twelfth column is unused).
-    pub rows: [[f32; 12]; REGISTERS],
-    /// `c` before it is clamped.
-    pub clamp: [f32; 12],
-    /// `c` is held within ± this; 0 for no clamp.
-    pub clamp_range: f32,
-    /// `m = u + guidance (c − u)` of the unconditional and conditional outputs.
-    pub guidance: f32,
-    /// How far the guided output's spread is pulled to the conditional one's, 0 to 1.
-    pub rescale: f32,
-    /// Multiplies the sample to give the *next* evaluation's input.
-    pub input_scale: f32,
-    /// What the model is told of the time at *this* evaluation.
-    pub timestep: f32,
-    /// Which of the run's noise tensors this step takes.
-    pub noise: u32,
-    /// 1 where it takes one.
-    pub uses_noise: u32,
-    /// Which row of the table this is.
-    pub row: u32,
-}
-
-impl StepRow {
-    /// Words of a row of the step table: [`StepRow`] padded to 512 bytes, since a device may ask that dynamic
-    /// offsets be multiples of 256.
-    pub const WORDS: usize = 128;
-
-    /// Which word of a row holds the time.
-    pub const TIMESTEP: usize = std::mem::offset_of!(Self, timestep) / 4;
-
-    /// The row as the table holds it.
-    pub fn words(&self) -> [u32; Self::WORDS] {
-        let mut words = [0; Self::WORDS];
-        let own: &[u32] = bytemuck::cast_slice(std::slice::from_ref(self));
-        words[..own.len()].copy_from_slice(own);
-        words
-    }
-}
 
 /// Guidance, the sampler's update of its registers in place, and the next evaluation's model input.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,5 +63,32 @@ impl Operation for SamplerStep {
 
     fn updates(&self) -> Vec<ValueId> {
         vec![self.registers, self.input]
+    }
+}
+
+impl Lower for SamplerStep {
+    fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error> {
+        let output = cx.shape(self.output);
+        let images = cx.shape(out).numel();
+        let halves = if self.guided { 2 } else { 1 };
+        let vector = vector(&[output.channels()]);
+        let count = output.numel() / halves / vector;
+        let (count32, image) = (count as u32, (count / images) as u32);
+        let (model, table, factor) = (cx.bind(self.output)?, cx.table(self.table), cx.bind(out)?);
+        if self.guided && self.rescale {
+            let storage = [cx.a(), if vector == 4 { "VEC4" } else { "VEC1" }];
+            let variant = cx.variant("guidance_spread", &[&storage, cx.caps.sums()].concat())?;
+            let params = guidance_spread::Params { count: count32, image };
+            let bindings = vec![table.clone(), model.clone(), factor.clone()];
+            cx.dispatch(variant, &[], params, bindings, [images as u32, 1, 1]);
+        }
+        let variant = cx.vectored("sampler_step", vector)?;
+        let overrides = [("GUIDED", flag(self.guided)), ("RESCALE", flag(self.guided && self.rescale))];
+        let params = sampler_step::Params { count: count32, image };
+        let bindings =
+            vec![table, model, cx.bind(self.noise)?, factor, cx.bind(self.registers)?, cx.bind(self.input)?];
+        let groups = cx.flat(count);
+        cx.dispatch(variant, &overrides, params, bindings, groups);
+        Ok(())
     }
 }

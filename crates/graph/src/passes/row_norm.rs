@@ -1,4 +1,4 @@
-use crate::lower::Caps;
+use crate::caps::Caps;
 use crate::ops::{LayerNorm, Op, RowNorm, Shapes};
 use crate::{Graph, Source, ValueId};
 

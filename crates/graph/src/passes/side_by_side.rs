@@ -1,4 +1,4 @@
-use crate::lower::Caps;
+use crate::caps::Caps;
 use crate::ops::{Activation, Matmul, Op, Row, Shapes};
 use crate::{Elem, Graph, Layout, Source, Tensor, Value, ValueId, Weight};
 use std::collections::BTreeMap;

@@ -35,11 +35,9 @@ pub use schedule::alphas_cumprod;
 
 use crate::error::Result;
 
-/// Latent-sized registers a program may use. Register 0 is the sample; the others hold history.
-pub const REGISTERS: usize = 8;
-
-/// Vectors a new register may be made of: the old registers, then [`MODEL`], [`CLAMPED`] and [`NOISE`].
-pub const BASIS: usize = REGISTERS + 3;
+/// The registers of a program, and what a new one may be made of: the old registers, then [`MODEL`], [`CLAMPED`] and
+/// [`NOISE`].
+pub use calotype_graph::ops::{BASIS, REGISTERS};
 
 /// Basis index of the guided model output.
 pub const MODEL: usize = REGISTERS;

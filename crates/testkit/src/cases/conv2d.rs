@@ -47,16 +47,13 @@ impl Conv {
             let bias = self.bias.then(|| b.vector("bias", self.out, 0.0));
             let image_bias = self.image_bias.map(|rows| b.x("image_bias", [rows, self.out]));
             let mut op = Conv2d {
-                x,
-                weight,
                 bias,
                 image_bias,
                 activation: self.activation,
-                residual: None,
-                kernel: self.kernel,
                 stride: self.stride,
                 padding: self.padding,
                 upsample: self.upsample,
+                ..Conv2d::new(x, weight, self.kernel)
             };
             if self.residual {
                 let (shape, _) =
@@ -107,18 +104,8 @@ fn stable_diffusion() -> Vec<Case> {
         let x = b.x("x", [1, 24, 24, 128]);
         let weight = b.padded_kernel("weight", [3, 128], [3, 3], [4, 128]);
         let bias = b.padded_vector("bias", 3, 4, 0.0);
-        b.op(Conv2d {
-            x,
-            weight,
-            bias: Some(bias),
-            image_bias: None,
-            activation: Activation::None,
-            residual: None,
-            kernel: [3, 3],
-            stride: 1,
-            padding: Padding::all(1),
-            upsample: None,
-        });
+        let padding = Padding::all(1);
+        b.op(Conv2d { bias: Some(bias), padding, ..Conv2d::new(x, weight, [3, 3]) });
     }));
     all
 }

@@ -123,22 +123,8 @@ fn times(name: &str, [steps, row, width]: [usize; 3], outs: &[usize]) -> Case {
         for (i, &out) in outs.iter().enumerate() {
             let channels = b.case.graph.value(x).shape.channels();
             let weight = b.kernel(&format!("{i}.conv"), out, channels, [3, 3]);
-            let (bias, image_bias, residual, upsample) = (None, None, None, None);
-            let (activation, padding) = (Activation::None, Padding::all(1));
-            let kernel = [3, 3];
-            let stride = 1;
-            let h = b.push(Conv2d {
-                x,
-                weight,
-                bias,
-                image_bias,
-                activation,
-                residual,
-                kernel,
-                stride,
-                padding,
-                upsample,
-            });
+            let padding = Padding::all(1);
+            let h = b.push(Conv2d { padding, ..Conv2d::new(x, weight, [3, 3]) });
             let rows = linear(b, &format!("{i}.time"), time, out, true);
             let row = b.push(Row { x: rows, table });
             x = b.push(Add { a: h, b: row });

@@ -1,24 +1,144 @@
-use super::cuts::{Cut, Product};
-use super::{Binding, Caps, Dispatch, Operand, Recording};
-use crate::ops::Shapes;
-use crate::plan::{Place, Plan, bytes_of, moments_of};
-use crate::{Elem, Error, Graph, Precision, Source, ValueId};
-use calotype_shaders::Variant;
-use calotype_tensor::{DType, Shape};
-use std::ops::Range;
+//! What an op's lowering is written in: names of kernels, windows on values, the growing list of launches. It knows values
+//! and plans, but neither graphs nor ops, which are built on it.
 
-/// What the ops' lowerings share: names of kernels, windows on values, the growing list of dispatches.
-pub(super) struct Context<'a> {
-    graph: &'a Graph,
-    plan: &'a Plan,
+mod gemm;
+mod pointwise;
+
+use crate::caps::Caps;
+use crate::cuts::product::{Cut, Product};
+use crate::error::Error;
+use crate::places::{Place, Plan};
+use crate::precision::Precision;
+use crate::recording::{Binding, Dispatch, Operand};
+use crate::value::{Elem, Source, Value, ValueId, Weight};
+use calotype_shaders::{Step, Variant};
+use calotype_tensor::{DType, Shape};
+pub(crate) use gemm::{Half, launch};
+pub(crate) use pointwise::Part;
+use std::ops::{Deref, Range};
+
+/// How an op runs on a device.
+pub(crate) trait Lower {
+    /// The op as a product whose kernel can be cut up in more than one way. None where it is no such thing.
+    fn product(&self, _stored: &Stored<'_>, _out: ValueId) -> Option<Product> {
+        None
+    }
+
+    /// Bytes that it needs for itself while it runs, each range in a buffer of its own, by its output's shape. Slices of a
+    /// product's k have theirs besides.
+    fn scratch(&self, _out: Shape) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Bytes of the moments that it leaves behind its output, from the next aligned offset on.
+    fn moments(&self, _out: Shape) -> u64 {
+        0
+    }
+
+    /// Adds its launches, which write `out`.
+    fn lower(&self, cx: &mut Context<'_>, out: ValueId) -> Result<(), Error>;
+}
+
+/// How a graph's values are stored on a device.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    values: &'a [Value],
+    weights: &'a [Weight],
     precision: Precision,
     pub caps: &'a Caps,
+}
+
+impl<'a> Stored<'a> {
+    pub fn new(values: &'a [Value], weights: &'a [Weight], precision: Precision, caps: &'a Caps) -> Self {
+        Self { values, weights, precision, caps }
+    }
+
+    fn value(&self, value: ValueId) -> &'a Value {
+        &self.values[value.index()]
+    }
+
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.value(value).shape
+    }
+
+    /// How activations are stored, as the shaders' define.
+    pub fn a(&self) -> &'static str {
+        match (self.precision, self.caps.f16) {
+            (Precision::F32, _) => "A_F32",
+            (Precision::F16, true) => "A_F16",
+            (Precision::F16, false) => "A_H16",
+        }
+    }
+
+    /// How a weight is stored, as the shaders' define.
+    pub fn w(&self, value: ValueId) -> &'static str {
+        let dtype = match self.value(value).source {
+            Source::Weight(id) => self.weights[id.index()].dtype,
+            _ => self.precision.dtype(),
+        };
+        match (dtype, self.caps.f16) {
+            (DType::F16, true) => "W_F16",
+            (DType::F16, false) => "W_H16",
+            _ => "W_F32",
+        }
+    }
+
+    fn bytes(&self, value: ValueId) -> u64 {
+        bytes_of(self.value(value), self.weights, self.precision)
+    }
+
+    fn element(&self, value: ValueId) -> u64 {
+        element(self.value(value), self.weights, self.precision)
+    }
+
+    /// Where a value's channels lie: in which computed value, from which channel on.
+    fn root(&self, value: ValueId) -> (ValueId, usize) {
+        match self.value(value).source {
+            Source::Columns { of, from } => {
+                let (root, begin) = self.root(of);
+                (root, begin + from)
+            }
+            _ => (value, 0),
+        }
+    }
+}
+
+/// Bytes of a value's element.
+fn element(value: &Value, weights: &[Weight], precision: Precision) -> u64 {
+    let size = match (value.elem, &value.source) {
+        (_, Source::Weight(id)) => weights[id.index()].dtype.size(),
+        (Elem::Float, _) => precision.dtype().size(),
+        (Elem::F32 | Elem::U32, _) => 4,
+    };
+    size as u64
+}
+
+/// Bytes a value takes in storage.
+pub(crate) fn bytes_of(value: &Value, weights: &[Weight], precision: Precision) -> u64 {
+    (value.shape.numel() as u64).saturating_mul(element(value, weights, precision))
+}
+
+/// What the ops' lowerings share.
+pub(crate) struct Context<'a> {
+    stored: Stored<'a>,
+    plan: &'a Plan,
+    outputs: &'a [(String, ValueId)],
+    graph: &'a str,
     node: usize,
+    path: &'a str,
     dispatches: Vec<Dispatch>,
 }
 
+impl<'a> Deref for Context<'a> {
+    type Target = Stored<'a>;
+
+    fn deref(&self) -> &Stored<'a> {
+        &self.stored
+    }
+}
+
 /// A binding on a part of a value, and what a shader adds to indices of the whole to land in it.
-pub(super) struct Window {
+pub(crate) struct Window {
     pub binding: Binding,
     /// In elements; shaders count in vectors, so divide with [`Window::base`].
     begin: u64,
@@ -32,36 +152,18 @@ impl Window {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(graph: &'a Graph, plan: &'a Plan, precision: Precision, caps: &'a Caps) -> Self {
-        Self { graph, plan, precision, caps, node: 0, dispatches: Vec::new() }
+    /// For the graph called `graph`, whose outputs have these names.
+    pub fn new(stored: Stored<'a>, plan: &'a Plan, graph: &'a str, outputs: &'a [(String, ValueId)]) -> Self {
+        Self { stored, plan, outputs, graph, node: 0, path: "", dispatches: Vec::new() }
     }
 
-    pub fn begin(&mut self, node: usize) {
-        self.node = node;
+    /// What is added from here on belongs to the node of this index and path.
+    pub fn begin(&mut self, node: usize, path: &'a str) {
+        (self.node, self.path) = (node, path);
     }
 
-    pub fn finish(self) -> Recording {
-        let nodes = self.graph.nodes().iter().map(|n| n.name.clone()).collect();
-        Recording { name: self.graph.name.clone(), dispatches: self.dispatches, nodes }
-    }
-
-    pub fn shape(&self, value: ValueId) -> Shape {
-        self.graph.shape(value)
-    }
-
-    /// How activations are stored, as the shaders' define.
-    pub fn a(&self) -> &'static str {
-        activations(self.precision, self.caps)
-    }
-
-    /// How a weight is stored, as the shaders' define.
-    pub fn w(&self, value: ValueId) -> &'static str {
-        weights(self.graph, value, self.precision, self.caps)
-    }
-
-    /// See [`vector`].
-    pub fn vector(&self, channels: &[usize]) -> usize {
-        vector(channels)
+    pub fn finish(self) -> Vec<Dispatch> {
+        self.dispatches
     }
 
     /// The current node as a product, and how the plan has it cut up. None where its kernel leaves no choice.
@@ -80,39 +182,29 @@ impl<'a> Context<'a> {
         let software: Option<Vec<&str>> = self.caps.software.then(|| defines.iter().map(packed).collect());
         let found = software.and_then(|defines| Variant::find(stem, &defines));
         found.or_else(|| Variant::find(stem, defines)).ok_or_else(|| {
-            let node = &self.graph.nodes()[self.node].name;
             Error::Device(format!(
-                "{}: {node}: there is no kernel {stem} {defines:?} (channel counts that are no multiple of four \
+                "{}: {}: there is no kernel {stem} {defines:?} (channel counts that are no multiple of four \
                  need --dtype f32 or a device with shader-f16)",
-                self.graph.name
+                self.graph, self.path
             ))
         })
     }
 
-    /// The elementwise kernel `stem` for vectors of `vector` elements.
-    pub fn pointwise(&self, stem: &str, vector: usize) -> Result<&'static Variant, Error> {
+    /// The kernel `stem` for vectors of `vector` elements.
+    pub fn vectored(&self, stem: &str, vector: usize) -> Result<&'static Variant, Error> {
         self.variant(stem, &[self.a(), if vector == 4 { "VEC4" } else { "VEC1" }])
     }
 
-    fn element(&self, value: ValueId) -> u64 {
-        let v = self.graph.value(value);
-        match (v.elem, &v.source) {
-            (_, Source::Weight(_)) => weight_dtype(self.graph, value, self.precision).size() as u64,
-            (Elem::Float, _) => self.precision.dtype().size() as u64,
-            _ => 4,
-        }
-    }
-
     fn whole(&self, value: ValueId) -> Binding {
-        let bytes = bytes_of(self.graph, value, self.precision);
+        let bytes = self.bytes(value);
         if let Some(place) = self.plan.places.get(&value) {
             return Binding { operand: Operand::Arena(place.buffer), offset: place.offset, bytes };
         }
-        let operand = match &self.graph.value(value).source {
+        let operand = match &self.value(value).source {
             Source::Weight(id) => Operand::Weight(*id),
             Source::Input { name, .. } => Operand::Port(name.clone()),
             Source::Node(_) | Source::Columns { .. } => {
-                let name = self.graph.outputs().iter().find(|(_, v)| *v == value).map(|(n, _)| n.clone());
+                let name = self.outputs.iter().find(|(_, v)| *v == value).map(|(n, _)| n.clone());
                 Operand::Port(
                     name.unwrap_or_else(|| unreachable!("a value is planned, an input or an output")),
                 )
@@ -125,7 +217,7 @@ impl<'a> Context<'a> {
     pub fn bind(&self, value: ValueId) -> Result<Binding, Error> {
         let binding = self.whole(value);
         if binding.bytes > self.caps.max_binding {
-            let node = format!("{}: {}", self.graph.name, self.graph.nodes()[self.node].name);
+            let node = format!("{}: {}", self.graph, self.path);
             return Err(Error::BufferLimit { node, needed: binding.bytes, limit: self.caps.max_binding });
         }
         Ok(binding)
@@ -134,30 +226,16 @@ impl<'a> Context<'a> {
     /// A value, or the channels of one, for a kernel that reads by strides: what to bind, the elements from one row to
     /// the next, and the first element.
     pub fn columns(&self, value: ValueId) -> Result<(Binding, usize, usize), Error> {
-        let (root, from) = self.graph.columns(value);
+        let (root, from) = self.root(value);
         Ok((self.bind(root)?, self.shape(root).channels(), from))
     }
 
     /// The moments of a value's rows, which the product that yields it leaves behind it.
     pub fn moments(&self, value: ValueId) -> Result<Binding, Error> {
-        let op = match self.graph.value(value).source {
-            Source::Node(at) => Some(&self.graph.nodes()[at].op),
-            _ => None,
-        };
-        let bytes = op.map_or(0, |op| moments_of(op, self.shape(value)));
-        match self.plan.places.get(&value) {
-            Some(place) if bytes > 0 => {
-                let own = bytes_of(self.graph, value, self.precision).next_multiple_of(self.caps.alignment);
-                Ok(Binding { operand: Operand::Arena(place.buffer), offset: place.offset + own, bytes })
-            }
-            _ => {
-                let node = &self.graph.nodes()[self.node].name;
-                Err(Error::Device(format!(
-                    "{}: {node}: the operand's moments are not there",
-                    self.graph.name
-                )))
-            }
-        }
+        let missing =
+            || Error::Device(format!("{}: {}: the operand's moments are not there", self.graph, self.path));
+        let Place { buffer, offset, bytes } = *self.plan.moments.get(&value).ok_or_else(missing)?;
+        Ok(Binding { operand: Operand::Arena(buffer), offset, bytes })
     }
 
     /// A value where there is one; else any bytes, since a binding that a kernel never reads must still exist.
@@ -182,7 +260,7 @@ impl<'a> Context<'a> {
     pub fn rows_that_fit(&self, rows: usize, values: &[ValueId]) -> usize {
         let mut fit = rows;
         for &v in values {
-            let bytes = bytes_of(self.graph, v, self.precision);
+            let bytes = self.bytes(v);
             if bytes > self.caps.max_binding && rows > 0 {
                 let row = bytes.div_ceil(rows as u64);
                 // One alignment's worth is kept back, since a window may begin before its first row.
@@ -203,7 +281,7 @@ impl<'a> Context<'a> {
         let Operand::Port(name) = self.whole(value).operand else {
             unreachable!("the step table is an input")
         };
-        Binding { operand: Operand::Table(name), offset: 0, bytes: 4 * crate::ops::StepRow::WORDS as u64 }
+        Binding { operand: Operand::Table(name), offset: 0, bytes: 4 * Step::WORDS as u64 }
     }
 
     /// Adds a dispatch.
@@ -234,37 +312,12 @@ impl<'a> Context<'a> {
     }
 }
 
-/// How activations are stored on a device, as the shaders' define.
-pub(super) fn activations(precision: Precision, caps: &Caps) -> &'static str {
-    match (precision, caps.f16) {
-        (Precision::F32, _) => "A_F32",
-        (Precision::F16, true) => "A_F16",
-        (Precision::F16, false) => "A_H16",
-    }
-}
-
-/// How a weight is stored on a device, as the shaders' define.
-pub(super) fn weights(graph: &Graph, value: ValueId, precision: Precision, caps: &Caps) -> &'static str {
-    match (weight_dtype(graph, value, precision), caps.f16) {
-        (DType::F16, true) => "W_F16",
-        (DType::F16, false) => "W_H16",
-        _ => "W_F32",
-    }
-}
-
-fn weight_dtype(graph: &Graph, value: ValueId, precision: Precision) -> DType {
-    match graph.value(value).source {
-        Source::Weight(id) => graph.weights()[id.index()].dtype,
-        _ => precision.dtype(),
-    }
-}
-
 /// Four where all these channel counts are multiples of four, else one.
-pub(super) fn vector(channels: &[usize]) -> usize {
+pub(crate) fn vector(channels: &[usize]) -> usize {
     if channels.iter().all(|c| c.is_multiple_of(4)) { 4 } else { 1 }
 }
 
 /// A flag as an `override` sees it.
-pub(super) fn flag(on: bool) -> f64 {
+pub(crate) fn flag(on: bool) -> f64 {
     if on { 1.0 } else { 0.0 }
 }

@@ -1,62 +1,9 @@
 use super::{Operation, Shapes, ensure};
-use crate::{Elem, ValueId};
+use crate::error::Error;
+use crate::launch::{Context, Lower, vector};
+use crate::value::{Elem, ValueId};
+use calotype_shaders::range;
 use calotype_tensor::Shape;
-
-/// Latents in f32 to a model's input: scaled, shifted, converted, once for each guidance half.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FromLatents {
-    /// f32 of any shape whose elements begin with those that are read: the registers, or latents.
-    pub latents: ValueId,
-    /// The shape of one copy, `[B, H, W, C]`.
-    pub shape: Shape,
-    /// The first element that is read.
-    pub from: usize,
-    /// How many times it is written along the batch axis.
-    pub copies: usize,
-    /// The factor.
-    pub scale: f32,
-    /// Added after.
-    pub shift: f32,
-}
-
-impl Operation for FromLatents {
-    const NAME: &'static str = "from_latents";
-
-    fn operands(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
-        visit(&mut self.latents);
-    }
-
-    fn infer(&self, shapes: &dyn Shapes) -> Result<(Shape, Elem), String> {
-        let latents = shapes.shape(self.latents);
-        let &[batch, h, w, c] = self.shape.dims() else {
-            return Err(format!("makes [B, H, W, C], not {}", self.shape));
-        };
-        let fits = self.from.saturating_add(self.shape.numel()) <= latents.numel();
-        ensure(fits, || format!("cannot take {} from {latents} at {}", self.shape, self.from))?;
-        Ok((Shape::new(&[self.copies.saturating_mul(batch), h, w, c]), Elem::Float))
-    }
-}
-
-/// A decoded picture in [-1, 1] to opaque RGBA bytes, one u32 a pixel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ToRgba8 {
-    /// `[B, H, W, 4]`: red, green, blue and an unused channel.
-    pub x: ValueId,
-}
-
-impl Operation for ToRgba8 {
-    const NAME: &'static str = "to_rgba8";
-
-    fn operands(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
-        visit(&mut self.x);
-    }
-
-    fn infer(&self, shapes: &dyn Shapes) -> Result<(Shape, Elem), String> {
-        let x = shapes.shape(self.x);
-        let &[batch, h, w, 4] = x.dims() else { return Err(format!("takes [B, H, W, 4], not {x}")) };
-        Ok((Shape::new(&[batch, h, w]), Elem::U32))
-    }
-}
 
 /// Looks at a value for what would spoil a picture: counts elements that are not finite, and finds the least and
 /// the greatest. The counts gather in a row of `found` until it is cleared.
@@ -115,5 +62,30 @@ impl Operation for Range {
 
     fn updates(&self) -> Vec<ValueId> {
         vec![self.found]
+    }
+}
+
+impl Lower for Range {
+    fn lower(&self, cx: &mut Context<'_>, _out: ValueId) -> Result<(), Error> {
+        let x = cx.shape(self.x);
+        let c = x.channels();
+        let vector = vector(&[c]);
+        let variant = cx.vectored("range", vector)?;
+        let found = cx.bind(self.found)?;
+        let band = cx.rows_that_fit(x.rows(), &[self.x]);
+        for first in (0..x.rows()).step_by(band) {
+            let rows = band.min(x.rows() - first);
+            let window = cx.window(self.x, first * c..(first + rows) * c)?;
+            let count = rows * c / vector;
+            let params = range::Params {
+                count: count as u32,
+                x_base: ((first * c / vector) as u32).wrapping_add(window.base(vector)),
+                slot: self.slot as u32,
+            };
+            // Each thread looks at many elements, so that few workgroups meet at the counters.
+            let groups = [count.div_ceil(64).clamp(1, 256) as u32, 1, 1];
+            cx.dispatch(variant, &[], params, vec![window.binding, found.clone()], groups);
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! The launches of a product in tiles: one, or one that sums slices of k and one that adds them up.
 
-use super::Binding;
-use super::bind::Context;
-use super::cuts::{Cut, Product};
-use crate::Error;
+use super::Context;
+use crate::cuts::product::{Cut, Product};
+use crate::error::Error;
+use crate::recording::Binding;
 
 /// One half of a product: its operands, or what becomes of its sums.
-pub(super) struct Half {
+pub(crate) struct Half {
     /// In the order of the kernel's bindings.
     pub bindings: Vec<Binding>,
     /// The switches that it reads.
@@ -14,8 +14,8 @@ pub(super) struct Half {
 }
 
 /// Launches `rows` rows of a product. `params` says in `k_slice` what [`Cut::slice`] does.
-pub(super) fn launch<P: bytemuck::Pod>(
-    cx: &mut Context,
+pub(crate) fn launch<P: bytemuck::Pod>(
+    cx: &mut Context<'_>,
     (product, cut): (&Product, &Cut),
     rows: usize,
     params: P,

@@ -1,7 +1,6 @@
 //! What products and convolutions can be cut into: tiers of kernels, matrices of devices, tiles. All data;
-//! `shaders/shared/gemm*.wgsl` are what the numbers mean, and `cuts.rs` chooses among them.
+//! `shaders/shared/gemm*.wgsl` are what the numbers mean, and `cuts` chooses among them.
 
-use super::Caps;
 use std::fmt;
 
 /// Groups of kernels, each with more of the device than the one before. `calotype-gpu` proves each on the adapter
@@ -65,7 +64,7 @@ impl fmt::Display for Matrices {
 
 /// A tile: the defines that make it, and the part of the result that a workgroup computes.
 #[derive(Debug, PartialEq)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
     /// Beyond those of storage.
     pub defines: &'static [&'static str],
     /// Rows of the result.
@@ -122,12 +121,13 @@ const COOP: [&[Tile]; 4] = [
     ],
 ];
 
-/// The tiles of a device for products whose operands are halves, or for others: largest first.
-pub(super) fn tiles(caps: &Caps, halves: bool) -> &'static [Tile] {
+/// The tiles of a device with such matrices, or one that runs shaders in software, for products whose operands are halves,
+/// or for others: largest first.
+pub(super) fn tiles(matrices: Option<Matrices>, halves: bool, software: bool) -> &'static [Tile] {
     let of = |matrices| Matrices::ALL.iter().position(|m| *m == matrices).map_or(&[][..], |at| COOP[at]);
-    match caps.matrices.filter(|_| halves).map(of) {
+    match matrices.filter(|_| halves).map(of) {
         Some(tiles) if !tiles.is_empty() => tiles,
-        _ if caps.software => &[ROWS],
+        _ if software => &[ROWS],
         _ => &[PLAIN],
     }
 }
@@ -144,11 +144,6 @@ pub fn at_once(vendor: u32, own_memory: bool) -> usize {
         (_, false) => 16,
         _ => 128,
     }
-}
-
-/// What kernels that sum over a workgroup are defined by, besides their storage.
-pub(super) fn sums(caps: &Caps) -> &'static [&'static str] {
-    if caps.subgroups { &["SUBGROUPS"] } else { &[] }
 }
 
 #[cfg(test)]

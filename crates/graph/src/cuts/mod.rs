@@ -1,149 +1,20 @@
 //! How a product is cut up among workgroups, and who decides: whoever forces one, else what was measured on this
 //! device, else an estimate by the table of tiles.
 
-use super::Caps;
-use super::bind::{activations, vector, weights};
-use super::tiles::{Tile, tiles};
-use crate::graph::Node;
-use crate::ops::{Op, Shapes};
-use crate::{Graph, Precision, ValueId};
+pub(crate) mod product;
+pub(crate) mod tiles;
+
+use crate::caps::Caps;
 use calotype_shaders::Variant;
-use std::collections::HashMap;
-use std::fmt;
-
-/// What the best cut of a product depends on. A convolution is a product too: of its pixels' neighbourhoods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Product {
-    /// The kernel: `matmul` or `conv2d`.
-    pub stem: &'static str,
-    /// How activations and weights are stored, as the kernel's defines.
-    pub storage: [&'static str; 2],
-    /// What the kernel does besides, as its define.
-    pub role: Option<&'static str>,
-    /// Rows of the result: tokens, or pixels of all images.
-    pub rows: usize,
-    /// Columns of the result.
-    pub columns: usize,
-    /// The numbers that are multiplied and summed for each result.
-    pub k: usize,
-}
-
-/// A way to cut up a product.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cut {
-    pub(super) tile: &'static Tile,
-    /// Parts of k that workgroups of their own sum up; 1 where k is left whole.
-    pub splits: usize,
-}
-
-/// What slices of k are multiples of: what every tile takes at a time.
-const SLICE: usize = 64;
-
-/// What was found best on a device, by measuring.
-pub type Tuned = HashMap<Product, Cut>;
-
-impl Product {
-    /// The product that a node is. None where it is none, or one of channel counts that are no multiple of four, whose
-    /// kernel has nothing to choose.
-    pub fn of(graph: &Graph, node: &Node, precision: Precision, caps: &Caps) -> Option<Self> {
-        let shape = |v: ValueId| graph.shape(v);
-        let (stem, weight, role) = match &node.op {
-            Op::Matmul(op) if op.norm.is_some() => ("matmul", op.weight, Some("NORM")),
-            Op::Matmul(op) => ("matmul", op.weight, op.moments.then_some("MOMENTS")),
-            Op::Conv2d(op) => ("conv2d", op.weight, None),
-            _ => return None,
-        };
-        let (k, columns) = (shape(weight).dims()[0], shape(weight).channels());
-        let along = match &node.op {
-            Op::Conv2d(op) => shape(op.x).channels(),
-            _ => k,
-        };
-        let storage = [activations(precision, caps), weights(graph, weight, precision, caps)];
-        let rows = shape(node.output).rows();
-        (vector(&[along, columns]) == 4).then_some(Self { stem, storage, role, rows, columns, k })
-    }
-
-    /// What [`Display`](fmt::Display) wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        const WORDS: [&str; 10] =
-            ["matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_H16", "MOMENTS", "NORM"];
-        let words: Vec<&str> = text.split(' ').collect();
-        let (sizes, named) = words.split_last()?;
-        let known = |word: &&str| WORDS.into_iter().find(|known| known == word);
-        let (stem, storage, role) = match *named.iter().map(known).collect::<Option<Vec<_>>>()? {
-            [stem, a, w] => (stem, [a, w], None),
-            [stem, a, w, role] => (stem, [a, w], Some(role)),
-            _ => return None,
-        };
-        let sizes: Vec<usize> = sizes.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
-        let [rows, columns, k] = sizes[..] else { return None };
-        Some(Self { stem, storage, role, rows, columns, k })
-    }
-
-    /// The defines of the kernel that does it in tiles of one kind.
-    pub(super) fn whole(&self, tile: &Tile) -> Vec<&'static str> {
-        self.storage.iter().chain(tile.defines).copied().chain(self.role).collect()
-    }
-
-    /// The defines of the kernel that sums slices of k. What is done to the operands happens there; there is none that
-    /// normalises them.
-    pub(super) fn split(&self, tile: &Tile) -> Vec<&'static str> {
-        let role = self.role.filter(|role| *role != "MOMENTS");
-        self.storage.iter().chain(tile.defines).copied().chain(role).chain(["SPLIT"]).collect()
-    }
-
-    /// The defines of the kernel that adds those up. What is done to the results happens here.
-    pub(super) fn join(&self) -> Vec<&'static str> {
-        let role = self.role.filter(|role| *role == "MOMENTS");
-        [self.storage[0], "JOIN"].into_iter().chain(role).collect()
-    }
-}
-
-impl Cut {
-    fn whole(tile: &'static Tile) -> Self {
-        Self { tile, splits: 1 }
-    }
-
-    /// About `splits` slices of a product's `k`. None where that is no more than one.
-    fn split(tile: &'static Tile, k: usize, splits: usize) -> Option<Self> {
-        let cut = Self { tile, splits };
-        let splits = k.div_ceil(cut.slice(k));
-        (splits > 1).then_some(Self { splits, ..cut })
-    }
-
-    /// How much of `k` a workgroup sums.
-    pub(super) fn slice(&self, k: usize) -> usize {
-        k.div_ceil(self.splits).next_multiple_of(SLICE)
-    }
-
-    /// Bytes of the slices' sums, which are f32.
-    pub(super) fn scratch(&self, product: &Product) -> Option<u64> {
-        (self.splits > 1).then_some((4 * self.splits * product.rows * product.columns) as u64)
-    }
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stem, storage: [a, w], role, rows, columns, k } = self;
-        write!(f, "{stem} {a} {w} {}", role.map_or(String::new(), |role| format!("{role} ")))?;
-        write!(f, "{rows}x{columns}x{k}")
-    }
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.splits {
-            1 => self.tile.fmt(f),
-            splits => write!(f, "{} k/{splits}", self.tile),
-        }
-    }
-}
+pub use product::{Cut, Product, Tuned};
+pub use tiles::{Matrices, Tier, at_once};
+use tiles::{Tile, tiles};
 
 /// The ways to cut a product up on a device, those whose kernels have the workgroup memory they need. There is always
 /// one, and no two have the same name. Those that leave k whole come first; the others have two slices, or as many as
 /// the device has workgroups to spare (three at least), or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
-    let tiles = tiles(caps, product.storage == ["A_F16", "W_F16"]);
+    let tiles = tiles(caps.matrices, product.storage == ["A_F16", "W_F16"], caps.software);
     let fits = |defines: &[&str]| {
         Variant::find(product.stem, defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
     };
@@ -164,30 +35,6 @@ pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
 /// Tiles of a product.
 fn groups(product: &Product, tile: &Tile) -> usize {
     product.rows.div_ceil(tile.rows) * product.columns.div_ceil(tile.columns)
-}
-
-/// Products of one graph whose k is split, at most: those that gain most. Each is a launch more, and an evaluation of
-/// Stable Diffusion 1.5 at 512x512, which takes 289 without, is held to 300.
-const MOST_SPLIT: usize = 11;
-
-/// How each product of a graph is cut up, by its node.
-pub(crate) fn cuts(graph: &Graph, precision: Precision, caps: &Caps) -> HashMap<usize, (Product, Cut)> {
-    let nodes = graph.nodes().iter().enumerate();
-    let products = nodes.filter_map(|(at, n)| Some((at, Product::of(graph, n, precision, caps)?)));
-    let mut cuts: HashMap<_, _> = products.map(|(at, p)| (at, (p, cut(caps, &p)))).collect();
-    let mut split: Vec<(f64, usize, Cut)> = Vec::new();
-    // What was measured to gain is worth its launch, and is not counted.
-    let estimated_split = |p: &Product, cut: &Cut| cut.splits > 1 && caps.tuned.get(p) != Some(cut);
-    for (at, (product, cut)) in cuts.iter().filter(|(_, (p, cut))| estimated_split(p, cut)) {
-        let whole = estimated(caps, product, |cut| cut.splits == 1);
-        split.push((time(caps, product, cut) - time(caps, product, &whole), *at, whole));
-    }
-    split.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let most = if caps.only_cut.is_some() { split.len() } else { MOST_SPLIT };
-    for (_, at, whole) in split.into_iter().skip(most) {
-        cuts.entry(at).and_modify(|(_, cut)| *cut = whole);
-    }
-    cuts
 }
 
 /// The cut of a product on a device.
@@ -235,10 +82,8 @@ pub fn time(caps: &Caps, product: &Product, cut: &Cut) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::product::SLICE;
     use super::*;
-    use crate::lower::Matrices;
-    use crate::ops::Matmul;
-    use crate::{Elem, Layout, Rate};
     use std::sync::Arc;
 
     fn nvidia() -> Caps {
@@ -307,27 +152,6 @@ mod tests {
         }
         let shallow = candidates(&nvidia(), &Product { k: 64, ..conv(128, 128) });
         assert!(shallow.iter().all(|cut| cut.splits == 1));
-    }
-
-    #[test]
-    fn of_a_graph_the_products_that_gain_most_are_split() {
-        let mut graph = Graph::new("products");
-        let depths: Vec<usize> = (0..2 * MOST_SPLIT).map(|i| if i % 4 == 3 { 10240 } else { 5120 }).collect();
-        for (i, &k) in depths.iter().enumerate() {
-            let x = graph.input(&format!("x{i}"), [128, k], Elem::Float, Rate::Step);
-            let weight = graph.weight(&[&format!("w{i}")], [1280, k], Layout::Matrix, [k, 1280]);
-            graph.push(&format!("y{i}"), Matmul::new(x, weight, None)).unwrap();
-        }
-        let split = |caps: &Caps| -> Vec<usize> {
-            let all = cuts(&graph, Precision::F32, caps);
-            (0..depths.len()).filter(|at| all[at].1.splits > 1).collect()
-        };
-        let caps = Caps::default();
-        let found = split(&caps);
-        assert_eq!(found.len(), MOST_SPLIT, "{found:?}");
-        assert!((0..depths.len()).all(|at| depths[at] == 5120 || found.contains(&at)), "{found:?}");
-        // What is forced is so everywhere.
-        assert_eq!(split(&Caps { only_cut: Some(1), ..caps }).len(), depths.len());
     }
 
     #[test]

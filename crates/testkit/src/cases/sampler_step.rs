@@ -1,0 +1,85 @@
+use crate::{Builder, Case, Fill, Tolerance};
+use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, StepRow};
+use calotype_graph::{Elem, ValueId};
+
+/// A step whose every coefficient is something else, between -1 and 1.
+pub(super) fn step(timestep: f32) -> StepRow {
+    let coefficient =
+        |r: usize, i: usize| if i < BASIS { ((r * 12 + i) as f32 * 1.7 + 0.3).sin() } else { 0.0 };
+    let row = |r: usize| std::array::from_fn(|i| coefficient(r, i));
+    StepRow {
+        rows: std::array::from_fn(row),
+        clamp: std::array::from_fn(|i| if i == REGISTERS + 1 { 0.0 } else { coefficient(9, i) }),
+        clamp_range: 0.0,
+        guidance: 7.5,
+        rescale: 0.7,
+        input_scale: 0.75,
+        timestep,
+        noise: 0,
+        uses_noise: 0,
+        row: 0,
+    }
+}
+
+pub(super) fn table(b: &mut Builder, rows: Vec<StepRow>) -> ValueId {
+    b.input("table", [rows.len(), StepRow::WORDS], Elem::U32, Fill::Steps(rows))
+}
+
+/// A sampler step's variations.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    guided: bool,
+    rescale: bool,
+    clamp: f32,
+    noise: bool,
+}
+
+fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step) -> Case {
+    // Eleven products with coefficients up to 1 and a guidance of 7.5; f16 rounds the model's input only.
+    let mut case = Case::new(&format!("sampler_step.{name}"), Tolerance { f32: 3e-6, f16: 1e-3 }, |b| {
+        let images = if with.guided { 2 * batch } else { batch };
+        let image = height * width * channels;
+        let wide = Fill::Spread { mean: 0.0, spread: 1.0 };
+        let output = b.x("output", [images, height, width, channels]);
+        let registers = b.input("registers", [REGISTERS, batch, image], Elem::F32, wide.clone());
+        let input = b.x("input", [images, height, width, channels]);
+        let noise = b.input("noise", [2, batch * image], Elem::F32, wide);
+        let uses =
+            StepRow { noise: 1, uses_noise: with.noise.into(), clamp_range: with.clamp, ..step(500.0) };
+        let table = table(b, vec![step(999.0), step(750.0), uses]);
+        let op = SamplerStep {
+            output,
+            registers,
+            input,
+            noise,
+            table,
+            guided: with.guided,
+            rescale: with.rescale,
+        };
+        // What it yields means something only where the guided output is rescaled.
+        if with.rescale {
+            b.op(op);
+        } else {
+            b.push(op);
+        }
+    });
+    case.row = 2;
+    case
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let plain = Step::default();
+    let guided = Step { guided: true, ..plain };
+    let all = Step { guided: true, rescale: true, clamp: 0.5, noise: true };
+    vec![
+        sampler("plain", [1, 8, 8, 4], plain),
+        sampler("guided", [1, 64, 64, 4], guided),
+        sampler("guided_batch", [3, 9, 25, 4], guided),
+        sampler("noise", [2, 5, 7, 4], Step { noise: true, ..plain }),
+        sampler("clamp", [2, 5, 7, 4], Step { clamp: 0.5, ..plain }),
+        sampler("rescale", [2, 16, 16, 4], Step { rescale: true, ..guided }),
+        sampler("all", [3, 9, 7, 4], all),
+        sampler("all_odd_channels", [3, 9, 7, 3], all),
+        sampler("one_pixel", [1, 1, 1, 4], Step { noise: true, ..guided }),
+    ]
+}
