@@ -40,9 +40,9 @@ pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
-    Component, Components, Contents, Defaults, Denoising, FewSteps, Form, GivenNoise, Lora, MemoryPlan,
-    Model, Output, Picture, Progress, Request, Stage, StagePlan, Timings, Wishes, bytes, fits, image,
-    lora_name, measure, noise, plan, samplers, tokenizer,
+    Component, Components, Contents, Defaults, Denoising, FewSteps, GivenNoise, Lora, MemoryPlan, Model,
+    Order, Output, Picture, Progress, Request, Stage, StagePlan, Timings, bytes, fits, image, lora_name,
+    measure, noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
 #[cfg(feature = "cpu")]

@@ -1,5 +1,5 @@
 use crate::{
-    Device, Error, HostTensor, MemoryPlan, Model, Opened, Output, Picture, Place, Precision, Progress,
+    Device, Error, HostTensor, MemoryPlan, Model, Opened, Order, Output, Picture, Place, Precision, Progress,
     Request, Search,
 };
 use calotype_graph::Executor;
@@ -65,9 +65,14 @@ impl Pipeline {
         self.inner.on_tuning(told);
     }
 
+    /// The request as this model draws it.
+    pub fn settle(&self, request: &Request) -> Result<Order, Error> {
+        Ok(request.settle(self.model())?)
+    }
+
     /// What a request takes on this device, before anything is allocated.
     pub fn plan(&self, request: &Request) -> Result<MemoryPlan, Error> {
-        Ok(self.inner.plan(request)?)
+        Ok(self.inner.plan(&self.settle(request)?)?)
     }
 
     /// A request to its pictures.
@@ -80,14 +85,25 @@ impl Pipeline {
     pub fn text_to_image_with(
         &mut self,
         request: &Request,
+        each_step: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Output, Error> {
+        let order = self.settle(request)?;
+        self.draw(&order, each_step)
+    }
+
+    /// An order to its pictures, telling `each_step` of every step; it may stop the run.
+    pub fn draw(
+        &mut self,
+        order: &Order,
         mut each_step: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Output, Error> {
-        Ok(block_on(self.inner.text_to_image(request, async |at, _| Ok(each_step(at))))?)
+        Ok(block_on(self.inner.text_to_image(order, async |at, _| Ok(each_step(at))))?)
     }
 
     /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise.
     pub fn load(&mut self, request: &Request) -> Result<LoadTimes, Error> {
-        Ok(block_on(self.inner.load(request))?)
+        let order = self.settle(request)?;
+        Ok(block_on(self.inner.load(&order))?)
     }
 
     /// Forgets the prompts' states, so that the next run encodes them again, as the first did.
@@ -97,7 +113,8 @@ impl Pipeline {
 
     /// Runs each stage of a request, which has been drawn before, `runs` times with every launch timed by itself.
     pub fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>, Error> {
-        Ok(block_on(self.inner.profile(request, runs))?)
+        let order = self.settle(request)?;
+        Ok(block_on(self.inner.profile(&order, runs))?)
     }
 
     /// The device's best rates at what this pipeline does, measured.
@@ -120,8 +137,9 @@ impl Pipeline {
         positive: &[HostTensor],
         mut each_step: impl FnMut(&Progress, &dyn Fn() -> Result<HostTensor, Error>) -> ControlFlow<()>,
     ) -> Result<HostTensor, Error> {
+        let order = self.settle(request)?;
         block_on(async {
-            let mut run = self.inner.denoise(request, negative, positive).await?;
+            let mut run = self.inner.denoise(&order, negative, positive).await?;
             while let Some(progress) = run.step().await? {
                 let latents = || Ok(block_on(run.latents())?);
                 if each_step(&progress, &latents).is_break() {

@@ -2,7 +2,7 @@
 
 use crate::end_to_end::{apart, read_png};
 use crate::support::{Device, Report};
-use calotype::{Precision, Request, Wishes, builtin};
+use calotype::{Precision, Request, builtin};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -58,20 +58,22 @@ fn the_built_in_model_draws_what_diffusers_draws_with_it() {
         for case in goldens["pictures"].as_array().unwrap() {
             let number = |field: &str| case[field].as_f64().unwrap();
             let text = |field: &str| case[field].as_str().unwrap().to_string();
-            let mut model = builtin::model().unwrap();
+            let model = builtin::model().unwrap();
             let few_steps = case["few_steps"].as_bool().unwrap();
-            let form = model.form(&Wishes { no_few_steps: !few_steps, ..Wishes::default() }).unwrap();
             let (steps, cfg_scale) = (number("steps") as usize, number("guidance") as f32);
+            let mut request = Request { seed: number("seed") as u64, ..Request::new(text("prompt")) };
             if few_steps {
-                assert_eq!((form.few_steps, form.steps, form.cfg_scale), (true, steps, cfg_scale));
+                // What the model draws with where nothing is said.
+                let order = request.settle(&model).unwrap();
+                assert_eq!(
+                    (order.few_steps.is_some(), order.steps, order.cfg_scale),
+                    (true, steps, cfg_scale)
+                );
+            } else {
+                request.negative_prompts = vec![text("negative_prompt")];
+                (request.steps, request.cfg_scale) = (Some(steps), Some(cfg_scale));
+                request.few_steps = Some(false);
             }
-            let request = Request {
-                negative_prompts: vec![text("negative_prompt")],
-                seed: number("seed") as u64,
-                steps,
-                cfg_scale,
-                ..Request::new(text("prompt"))
-            };
             let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
             let picture = &output.pictures[0];
             let size = (number("width") as usize, number("height") as usize);

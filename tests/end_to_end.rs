@@ -46,8 +46,8 @@ fn check(device: &dyn Fn() -> Option<Device>) {
                 negative_prompts: strings(&case["negative_prompts"]),
                 width: Some(number("width") as usize),
                 height: Some(number("height") as usize),
-                steps: number("steps") as usize,
-                cfg_scale: number("guidance") as f32,
+                steps: Some(number("steps") as usize),
+                cfg_scale: Some(number("guidance") as f32),
                 cfg_rescale: number("guidance_rescale") as f32,
                 noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
                 ..Request::new("")
@@ -81,7 +81,14 @@ fn pictures_are_those_of_diffusers_on_a_gpu() {
 
 /// A small request of the tiny models.
 fn small(seed: u64, batch_size: usize) -> Request {
-    Request { width: Some(64), height: Some(48), steps: 3, seed, batch_size, ..Request::new("a lighthouse") }
+    Request {
+        width: Some(64),
+        height: Some(48),
+        steps: Some(3),
+        seed,
+        batch_size,
+        ..Request::new("a lighthouse")
+    }
 }
 
 fn draw(pipeline: &mut Pipeline, request: &Request) -> Output {
@@ -124,9 +131,9 @@ fn what_a_request_says_is_seen() {
     for (what, request) in [
         ("prompt", Request { prompts: vec!["a bowl of fruit".into()], ..small(1, 1) }),
         ("negative prompt", Request { negative_prompts: vec!["blurry".into()], ..small(1, 1) }),
-        ("steps", Request { steps: 4, ..small(1, 1) }),
-        ("cfg scale", Request { cfg_scale: 3.0, ..small(1, 1) }),
-        ("no guidance", Request { cfg_scale: 1.0, ..small(1, 1) }),
+        ("steps", Request { steps: Some(4), ..small(1, 1) }),
+        ("cfg scale", Request { cfg_scale: Some(3.0), ..small(1, 1) }),
+        ("no guidance", Request { cfg_scale: Some(1.0), ..small(1, 1) }),
         ("cfg rescale", Request { cfg_rescale: 0.7, ..small(1, 1) }),
         ("sampler", Request { sampler: Some(Sampler::Euler), ..small(1, 1) }),
     ] {
@@ -135,7 +142,7 @@ fn what_a_request_says_is_seen() {
     }
     // Below 1 as at 1 there is no guidance, and no negative prompt.
     let bare = |cfg_scale, negative: &str| Request {
-        cfg_scale,
+        cfg_scale: Some(cfg_scale),
         negative_prompts: vec![negative.into()],
         ..small(1, 1)
     };

@@ -14,7 +14,7 @@ fn model() -> Model {
 }
 
 fn request() -> Request {
-    Request { width: Some(64), height: Some(64), steps: 3, ..Request::new("a lighthouse") }
+    Request { width: Some(64), height: Some(64), steps: Some(3), ..Request::new("a lighthouse") }
 }
 
 /// The message of a run that must fail, one line.
@@ -259,13 +259,13 @@ fn requests_that_cannot_be_are_refused() {
     for (request, part) in [
         (Request { width: Some(500), ..request() }, "--width 500 is not a multiple of 8"),
         (Request { height: Some(0), ..request() }, "--height 0"),
-        (Request { steps: 0, ..request() }, "--steps 0"),
+        (Request { steps: Some(0), ..request() }, "--steps 0"),
         (Request { batch_size: 0, ..request() }, "--batch-size 0"),
         (Request { prompts: vec!["a".into(), "b".into()], batch_size: 3, ..request() }, "2 prompts"),
-        (Request { cfg_scale: f32::NAN, ..request() }, "--cfg-scale NaN"),
+        (Request { cfg_scale: Some(f32::NAN), ..request() }, "--cfg-scale NaN"),
         (Request { cfg_rescale: 1.5, ..request() }, "--cfg-rescale 1.5"),
         (Request { eta: -1.0, ..request() }, "--eta -1"),
-        (Request { steps: 5000, ..request() }, "5000"),
+        (Request { steps: Some(5000), ..request() }, "5000"),
     ] {
         holds(&message(pipeline.text_to_image(&request)), &[part]);
     }

@@ -35,10 +35,10 @@ fn request() -> impl Strategy<Value = Request> {
             width,
             height,
             batch_size,
-            steps,
+            steps: Some(steps),
             seed,
             sampler: Some(sampler),
-            cfg_scale: if seed % 2 == 0 { 7.5 } else { cfg_scale },
+            cfg_scale: Some(if seed % 2 == 0 { 7.5 } else { cfg_scale }),
             eta: if seed % 3 > 0 { 0.5 } else { eta },
             ..Request::new("a lighthouse")
         },
@@ -60,7 +60,9 @@ fn any_request_is_planned_or_refused_in_a_sentence() {
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(request in request(), device in 0usize..3)| {
         let start = Instant::now();
-        match plan(&model, &request, Precision::F32, &devices[device]) {
+        let planned =
+            request.settle(&model).and_then(|order| plan(&model, &order, Precision::F32, &devices[device]));
+        match planned {
             Ok(plan) => {
                 let parts = [plan.weight_bytes, plan.activation_bytes, plan.state_bytes];
                 prop_assert_eq!(parts.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)), Some(plan.peak_bytes));
@@ -86,13 +88,13 @@ fn what_no_device_could_draw_names_the_argument_and_its_limit() {
             (Request { width: Some(n), ..usual.clone() }, "--width", "65536"),
             (Request { height: Some(n), ..usual.clone() }, "--height", "65536"),
             (Request { batch_size: n, ..usual.clone() }, "--batch-size", "65536"),
-            (Request { steps: n, ..usual.clone() }, "--steps", "10000"),
+            (Request { steps: Some(n), ..usual.clone() }, "--steps", "10000"),
         ] {
             let said = request.check().unwrap_err();
             let text = said.to_string();
             assert!([flag, limit, &n.to_string()].iter().all(|part| text.contains(part)), "{text}");
             assert!(Error::from(said).is_usage(), "{text}");
-            assert!(plan(&model, &request, Precision::F32, &Caps::default()).is_err());
+            assert!(request.settle(&model).is_err());
         }
     }
 }

@@ -26,8 +26,8 @@ fn pictures_with_loras_are_those_of_diffusers() {
                 negative_prompts: vec![text("negative_prompt")],
                 width: Some(number("width") as usize),
                 height: Some(number("height") as usize),
-                steps: number("steps") as usize,
-                cfg_scale: number("guidance") as f32,
+                steps: Some(number("steps") as usize),
+                cfg_scale: Some(number("guidance") as f32),
                 noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
                 ..Request::new(text("prompt"))
             };

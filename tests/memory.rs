@@ -20,7 +20,13 @@ fn tiny(executor: &Rc<dyn Executor>, precision: Precision) -> Pipeline {
 }
 
 fn request(width: usize, height: usize, batch_size: usize) -> Request {
-    Request { width: Some(width), height: Some(height), batch_size, steps: 3, ..Request::new("a lighthouse") }
+    Request {
+        width: Some(width),
+        height: Some(height),
+        batch_size,
+        steps: Some(3),
+        ..Request::new("a lighthouse")
+    }
 }
 
 #[test]
@@ -28,12 +34,12 @@ fn a_run_keeps_to_its_plan() {
     for choice in [Choice::default(), plain()] {
         for (precision, request) in [
             (Precision::F32, request(64, 64, 1)),
-            (Precision::F32, Request { cfg_scale: 1.0, ..request(72, 200, 1) }),
+            (Precision::F32, Request { cfg_scale: Some(1.0), ..request(72, 200, 1) }),
             (Precision::F32, Request { cfg_rescale: 0.7, ..request(64, 64, 3) }),
             (Precision::F16, request(128, 64, 1)),
             (Precision::F16, request(256, 256, 2)),
             (Precision::F32, Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) }),
-            (Precision::F32, Request { sampler: Some(Sampler::Heun), steps: 40, ..request(64, 64, 1) }),
+            (Precision::F32, Request { sampler: Some(Sampler::Heun), steps: Some(40), ..request(64, 64, 1) }),
             (Precision::F16, Request { sampler: Some(Sampler::Lcm), ..request(8, 8, 1) }),
         ] {
             // A device of its own: its peak is this run's.
@@ -59,11 +65,11 @@ fn a_run_keeps_to_its_plan() {
 fn on_the_cpu_a_run_keeps_to_its_plan() {
     for request in [
         request(64, 64, 1),
-        Request { cfg_scale: 1.0, ..request(72, 200, 1) },
+        Request { cfg_scale: Some(1.0), ..request(72, 200, 1) },
         Request { cfg_rescale: 0.7, ..request(64, 64, 3) },
         request(256, 256, 2),
         Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) },
-        Request { sampler: Some(Sampler::Heun), steps: 40, ..request(64, 64, 1) },
+        Request { sampler: Some(Sampler::Heun), steps: Some(40), ..request(64, 64, 1) },
     ] {
         for precision in [Precision::F32, Precision::F16] {
             let executor: Rc<dyn Executor> = Rc::new(CpuExecutor::new());
@@ -90,7 +96,8 @@ fn on_the_cpu_a_run_keeps_to_its_plan() {
 fn the_hosts_arena_is_tight() {
     let model = Model::open("synthetic:sd15", None).unwrap();
     let request = Request { width: Some(512), height: Some(512), ..Request::new("a lighthouse") };
-    let planned = plan(&model, &request, Precision::F32, &CpuExecutor::new().caps()).unwrap();
+    let planned =
+        plan(&model, &request.settle(&model).unwrap(), Precision::F32, &CpuExecutor::new().caps()).unwrap();
     for stage in &planned.stages {
         println!("{}: {} MiB", stage.stage, stage.activation_bytes / MIB);
     }
@@ -152,7 +159,7 @@ fn no_step_allocates() {
     let Some(gpu) = gpu(&Choice::default()) else { return };
     let executor: Rc<dyn Executor> = Rc::new(gpu);
     let mut pipeline = tiny(&executor, Precision::F32);
-    let request = Request { steps: 6, sampler: Some(Sampler::EulerAncestral), ..request(64, 64, 1) };
+    let request = Request { steps: Some(6), sampler: Some(Sampler::EulerAncestral), ..request(64, 64, 1) };
     let states = [pipeline.encode_text("a lighthouse").unwrap()];
     let negative = [pipeline.encode_text("").unwrap()];
     let mut counts = Vec::new();
@@ -183,7 +190,8 @@ fn usual() -> Caps {
 fn stable_diffusion_fits() {
     let model = Model::open("synthetic:sd15", None).unwrap();
     let request = Request { width: Some(512), height: Some(512), ..Request::new("a lighthouse") };
-    let of = |caps: &Caps, precision| plan(&model, &request, precision, caps).unwrap();
+    let of =
+        |caps: &Caps, precision| plan(&model, &request.settle(&model).unwrap(), precision, caps).unwrap();
     for (what, caps) in [("a usual GPU", usual()), ("a browser", Caps::default())] {
         let planned = of(&caps, Precision::F16);
         let above = planned.peak_bytes - planned.weight_bytes;

@@ -8,7 +8,7 @@ fn every_launch_is_timed_and_later_pictures_are_the_same() {
     for device in Device::all() {
         let model = Golden::open("sd1-tiny", "stages").model();
         let mut pipeline = device.pipeline(model, Precision::F32);
-        let request = Request { steps: 2, ..Request::new("a cat") };
+        let request = Request { steps: Some(2), ..Request::new("a cat") };
         let before = pipeline.text_to_image(&request).unwrap();
         let plan = pipeline.plan(&request).unwrap();
         let stages = pipeline.profile(&request, 2).unwrap();

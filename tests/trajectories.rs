@@ -27,8 +27,8 @@ fn request(golden: &Golden, case: &Json) -> Request {
     Request {
         width: Some(8 * width),
         height: Some(8 * height),
-        steps: number("steps") as usize,
-        cfg_scale: number("guidance") as f32,
+        steps: Some(number("steps") as usize),
+        cfg_scale: Some(number("guidance") as f32),
         cfg_rescale: number("guidance_rescale") as f32,
         eta: number("eta"),
         batch_size: batch,
@@ -65,7 +65,7 @@ fn check(device: &dyn Fn() -> Option<Device>) {
                     continue;
                 }
             };
-            let steps = opened.scheduler.own().unwrap().program(request.steps, request.eta).unwrap().steps;
+            let steps = request.settle(&opened).unwrap().program.steps;
 
             // Which training times the UNet is asked about; per_step has an entry for each.
             let times: Vec<f64> = steps.iter().map(|s| f64::from(s.timestep)).collect();
@@ -84,20 +84,16 @@ fn check(device: &dyn Fn() -> Option<Device>) {
 
             let positive = images(&golden.tensor(&case["prompt_embeds"]));
             let negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
+            let guided = request.settle(&opened).unwrap().guided();
             let mut pipeline: Pipeline = device.pipeline(opened, Precision::F32);
-            let found = pipeline.denoise(
-                &request,
-                request.guided().then_some(&negative),
-                &positive,
-                |at, latents| {
-                    let evaluation = ends.next().unwrap();
-                    if let Some(expected) = per_step.get(evaluation) {
-                        let off = error(&latents().unwrap(), expected);
-                        report.check(off <= BOUND, || format!("{name}, after step {}: {off:.2e}", at.step));
-                    }
-                    ControlFlow::Continue(())
-                },
-            );
+            let found = pipeline.denoise(&request, guided.then_some(&negative), &positive, |at, latents| {
+                let evaluation = ends.next().unwrap();
+                if let Some(expected) = per_step.get(evaluation) {
+                    let off = error(&latents().unwrap(), expected);
+                    report.check(off <= BOUND, || format!("{name}, after step {}: {off:.2e}", at.step));
+                }
+                ControlFlow::Continue(())
+            });
             report.case(&name, error(&found.unwrap(), &golden.tensor(&case["final"])), BOUND);
             report.check(ends.next().is_none(), || format!("{name}: fewer steps than planned"));
         }

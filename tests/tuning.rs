@@ -217,7 +217,7 @@ fn every_candidate_that_may_be_chosen_computes_the_same() {
 #[test]
 fn a_tuned_model_draws_the_same_picture_within_its_planned_memory() {
     let folder = tempfile::TempDir::new().unwrap();
-    let request = Request { steps: 2, seed: 3, ..Request::new("a cat") };
+    let request = Request { steps: Some(2), seed: 3, ..Request::new("a cat") };
     let draw = |tuning| {
         // The kernels of GPUs without tensor cores: they too may split k, and are quick to compile.
         let (tier, cache_dir) = (Some(Tier::F16), Some(folder.path().into()));

@@ -5,7 +5,7 @@ use crate::download::Download;
 use crate::exit::Usage;
 use crate::text;
 use calotype::{
-    Backend, Choice, Device, Lora, Model, Opened, Pipeline, Place, Precision, Request, Tuning, Wishes,
+    Backend, Choice, Device, Lora, Model, Opened, Order, Pipeline, Place, Precision, Request, Tuning,
     lora_name,
 };
 
@@ -65,22 +65,21 @@ pub fn find(
     place
 }
 
-/// Opens a model, adds the LoRAs, and settles the request's steps and guidance.
-pub fn model(
-    place: &Place,
-    precision: Precision,
-    args: &PictureArgs,
-    wishes: &Wishes,
-    request: &mut Request,
-) -> Result<Model, calotype::Error> {
+/// Opens a model and adds the LoRAs.
+pub fn model(place: &Place, precision: Precision, args: &PictureArgs) -> Result<Model, calotype::Error> {
     let mut model = place.open(precision)?;
     for lora in &args.lora {
         let opened = Lora::open(&lora.file)?;
         model.add_lora(lora_name(&lora.file), opened, lora.scale)?;
     }
-    let form = model.form(wishes)?;
-    (request.steps, request.cfg_scale) = (form.steps, form.cfg_scale);
     Ok(model)
+}
+
+/// Settles a request, and has the model in the form that it takes.
+pub fn settle(request: &Request, model: &mut Model) -> Result<Order, calotype::Error> {
+    let order = request.settle(model)?;
+    model.take_form(order.few_steps.is_some())?;
+    Ok(order)
 }
 
 /// `f16` or `f32`.

@@ -6,7 +6,7 @@ use crate::latents;
 use crate::output::{Series, apart, is_stdout};
 use crate::report::Report;
 use crate::text;
-use calotype::{Model, Output, Picture, Pipeline, Request};
+use calotype::{Order, Output, Picture};
 use std::path::Path;
 
 /// All files that a command writes.
@@ -41,19 +41,12 @@ impl Files {
         Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
     }
 
-    fn parameters(&self, request: &Request, model: &Model, i: usize) -> anyhow::Result<Option<String>> {
-        let settings = || Ok(request.settings(model, i).map_err(calotype::Error::from)?.to_string());
-        self.metadata.then(settings).transpose()
+    fn parameters(&self, order: &Order, i: usize) -> Option<String> {
+        self.metadata.then(|| order.settings(i).to_string())
     }
 
     /// Writes what a run drew. Where a file fails the others are written all the same.
-    pub fn write(
-        &mut self,
-        request: &Request,
-        pipeline: &Pipeline,
-        output: &Output,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    pub fn write(&mut self, order: &Order, output: &Output, report: &mut Report) -> anyhow::Result<()> {
         let mut failed = None;
         let mut note = |e: anyhow::Error| {
             if let Some(earlier) = failed.replace(e) {
@@ -61,7 +54,7 @@ impl Files {
             }
         };
         for (i, picture) in output.pictures.iter().enumerate() {
-            let parameters = self.parameters(request, pipeline.model(), i)?;
+            let parameters = self.parameters(order, i);
             let png = picture.png(parameters.as_deref()).map_err(calotype::Error::from)?;
             self.pictures.write(&png).map_or_else(&mut note, |path| report.files.push(path));
         }
@@ -76,13 +69,8 @@ impl Files {
     }
 
     /// Writes the grid of all that was drawn, where one is wanted.
-    pub fn write_grid(
-        &mut self,
-        request: &Request,
-        pipeline: &Pipeline,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        let parameters = self.parameters(request, pipeline.model(), 0)?;
+    pub fn write_grid(&mut self, order: &Order, report: &mut Report) -> anyhow::Result<()> {
+        let parameters = self.parameters(order, 0);
         if let Some(series) = &mut self.grid {
             let grid = Picture::grid(&self.kept, None).and_then(|grid| grid.png(parameters.as_deref()));
             report.grid = Some(series.write(&grid.map_err(calotype::Error::from)?)?);

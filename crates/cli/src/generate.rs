@@ -8,7 +8,7 @@ use crate::report::{Report, Seconds};
 use crate::text::Lines;
 use crate::{device, interrupt, latents, memory};
 use anyhow::{Context, bail};
-use calotype::{BatchSeeds, Model, Output, Pipeline, Precision, Request, builtin};
+use calotype::{BatchSeeds, Model, Order, Output, Pipeline, Precision, Request, builtin};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -23,58 +23,57 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let name = args.picture.model.as_deref();
     let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
     interrupt::install()?;
-    let wishes = args.picture.wishes(&args.negative_prompt);
-    let open =
-        |precision, request: &mut Request| device::model(&place, precision, &args.picture, &wishes, request);
+    let open = |precision| device::model(&place, precision, &args.picture);
     let guess = args.device.likely_precision();
-    let mut model = open(guess, &mut request)?;
+    let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;
+    let mut order = device::settle(&request, &mut model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
-        model = open(precision, &mut request)?;
+        model = open(precision)?;
+        device::settle(&request, &mut model)?;
     }
-    let plan = memory::check(&opened, &model, &request, precision)?;
+    let plan = memory::check(&opened, &model, &order, precision)?;
     if args.grid {
-        memory::check_grid(runs, &model, &request, calotype::host_room().as_ref())?;
+        memory::check_grid(runs, &order, calotype::host_room().as_ref())?;
     }
     if precision == Precision::F16 && opened.adapter.is_none() {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
     }
 
     let mut pipeline = device::pipeline(&opened, model, precision);
-    let first_seed = request.seed;
     let mut lines = Lines::default();
     let mut done = 0;
     for prompt in &prompts {
-        request.prompts = vec![prompt.clone()];
-        request.seed = first_seed;
+        order.prompts = vec![prompt.clone()];
+        order.seed = request.seed;
         for _ in 0..args.batch_count {
             interrupt::check()?;
             done += 1;
             let label = if runs > 1 { format!("[{done}/{runs}] ") } else { String::new() };
             let start = Instant::now();
-            let output = draw(&mut pipeline, &request, Progress::new(label, args.json))?;
+            let output = draw(&mut pipeline, &order, Progress::new(label, args.json))?;
             let elapsed = start.elapsed();
-            let mut report = report(args, &request, &pipeline, &output, plan.peak_bytes)?;
-            files.write(&request, &pipeline, &output, &mut report)?;
+            let mut report = report(args, &order, &pipeline, &output, plan.peak_bytes);
+            files.write(&order, &output, &mut report)?;
             if done == runs {
-                files.write_grid(&request, &pipeline, &mut report)?;
+                files.write_grid(&order, &mut report)?;
             }
             let write = start.elapsed() - elapsed;
             report.timings = Seconds::new(&output.timings, write, start.elapsed());
-            report.print(&mut lines, args.json, request.noise.is_none())?;
+            report.print(&mut lines, args.json, order.noise.is_none())?;
             // The seeds go on where this batch ended.
-            let taken = if request.batch_seeds == BatchSeeds::Each { request.batch_size as u64 } else { 1 };
-            request.seed = request.seed.wrapping_add(taken);
+            let taken = if order.batch_seeds == BatchSeeds::Each { order.batch_size as u64 } else { 1 };
+            order.seed = order.seed.wrapping_add(taken);
         }
     }
     Ok(lines.end()?)
 }
 
 /// One run, unless Ctrl-C ends it.
-fn draw(pipeline: &mut Pipeline, request: &Request, mut progress: Progress) -> anyhow::Result<Output> {
-    let output = pipeline.text_to_image_with(request, |at| {
+fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: Progress) -> anyhow::Result<Output> {
+    let output = pipeline.draw(order, |at| {
         progress.step(at);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -149,43 +148,38 @@ fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
             ))
             .into());
         }
-    } else {
-        request.size(model).map_err(calotype::Error::from)?;
     }
     Ok(())
 }
 
 fn report(
     args: &GenerateArgs,
-    request: &Request,
+    order: &Order,
     pipeline: &Pipeline,
     output: &Output,
     planned_bytes: u64,
-) -> anyhow::Result<Report> {
-    let model = pipeline.model();
-    let [height, width] = request.size(model).map_err(calotype::Error::from)?;
-    let scheduler = request.scheduler(model).map_err(calotype::Error::from)?;
-    Ok(Report {
+) -> Report {
+    Report {
         files: Vec::new(),
         grid: None,
         latents: None,
-        prompt: request.prompts[0].clone(),
+        prompt: order.prompts[0].clone(),
         negative_prompt: args.negative_prompt.clone(),
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
-        sampler: scheduler.sampler.to_string(),
-        scheduler: scheduler.schedule.to_string(),
-        few_steps: model.few_steps.clone(),
-        loras: model.loras.clone(),
-        steps: request.steps,
-        cfg_scale: request.cfg_scale,
-        width,
-        height,
-        seed: request.seed,
+        sampler: order.scheduler.sampler.to_string(),
+        scheduler: order.scheduler.schedule.to_string(),
+        few_steps: order.few_steps.clone(),
+        loras: order.loras.clone(),
+        steps: order.steps,
+        cfg_scale: order.cfg_scale,
+        width: order.width,
+        height: order.height,
+        seed: order.seed,
         seeds: output.seeds.clone(),
         device: pipeline.executor().describe(),
         dtype: device::name(pipeline.precision()),
         timings: Seconds::new(&output.timings, Duration::ZERO, Duration::ZERO),
         peak_bytes: output.memory.peak,
         planned_bytes,
-    })
+    }
 }

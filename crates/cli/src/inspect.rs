@@ -3,7 +3,7 @@
 use crate::args::InspectArgs;
 use crate::device;
 use crate::text::{self, bytes, table};
-use calotype::{Contents, Model, Precision, Wishes};
+use calotype::{Contents, Model, Precision};
 use serde_json::json;
 
 /// Prints what a model holds.
@@ -94,8 +94,8 @@ fn print(model: &Model) -> anyhow::Result<()> {
     text::result(&format!("{}: {}\n\n{}\n", model.name, config.index.class, table(&rows, &[2, 3])))?;
 
     let native = config.default_size().map_or("not said".into(), |[h, w]| format!("{w}x{h}"));
-    let form = model.defaults.form(&Wishes { no_few_steps: true, ..Wishes::default() });
-    let mut drawn = format!("{} steps, cfg scale {}", form.steps, form.cfg_scale);
+    let own = &model.defaults;
+    let mut drawn = format!("{} steps, cfg scale {}", own.steps, own.cfg_scale);
     if let Some(few) = &model.defaults.few_steps {
         drawn = format!("{} steps, cfg scale {} ({}); else {drawn}", few.steps, few.cfg_scale, few.lora);
     }

@@ -1,7 +1,7 @@
 //! Whether a run fits, before it starts.
 
 use crate::exit::Usage;
-use calotype::{Error, MemoryPlan, Model, Opened, Precision, Request, Room, bytes};
+use calotype::{Error, MemoryPlan, Model, Opened, Order, Precision, Room, bytes};
 
 /// What a run may take on a device, where that is known: an adapter's own memory, or what the host has to spare.
 pub fn room(opened: &Opened) -> Option<Room> {
@@ -15,19 +15,19 @@ pub fn room(opened: &Opened) -> Option<Room> {
 pub fn check(
     opened: &Opened,
     model: &Model,
-    request: &Request,
+    order: &Order,
     precision: Precision,
 ) -> Result<MemoryPlan, Error> {
     let caps = opened.executor.caps();
-    let plan = calotype::plan(model, request, precision, &caps)?;
-    calotype::fits(&plan, room(opened).as_ref(), (model, request), precision, &caps)?;
+    let plan = calotype::plan(model, order, precision, &caps)?;
+    calotype::fits(&plan, room(opened).as_ref(), (model, order), precision, &caps)?;
     Ok(plan)
 }
 
 /// Sees that the host can keep the pictures of so many runs for a grid, and that a PNG can be so large.
-pub fn check_grid(runs: u64, model: &Model, request: &Request, room: Option<&Room>) -> anyhow::Result<()> {
-    let [height, width] = request.size(model).map_err(Error::from)?.map(|side| side as u128);
-    let pictures = u128::from(runs) * request.batch_size as u128;
+pub fn check_grid(runs: u64, order: &Order, room: Option<&Room>) -> anyhow::Result<()> {
+    let [height, width] = [order.height, order.width].map(|side| side as u128);
+    let pictures = u128::from(runs) * order.batch_size as u128;
     let columns = pictures.isqrt() + 1;
     let side = columns * height.max(width);
     if side > u128::from(u32::MAX >> 1) {
@@ -52,15 +52,16 @@ pub fn check_grid(runs: u64, model: &Model, request: &Request, room: Option<&Roo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use calotype::Request;
 
     #[test]
     fn a_grid_that_cannot_be_kept_or_written_is_refused() {
         let model = Model::open("synthetic:sd15", None).unwrap();
-        let request = Request { batch_size: 4, ..Request::new("") };
+        let order = Request { batch_size: 4, ..Request::new("") }.settle(&model).unwrap();
         let room = Room { owner: "this computer's free memory".into(), bytes: 1 << 30 };
-        let told = |runs| check_grid(runs, &model, &request, Some(&room)).unwrap_err().to_string();
-        assert!(check_grid(4, &model, &request, Some(&room)).is_ok());
-        assert!(check_grid(1 << 20, &model, &request, None).is_ok());
+        let told = |runs| check_grid(runs, &order, Some(&room)).unwrap_err().to_string();
+        assert!(check_grid(4, &order, Some(&room)).is_ok());
+        assert!(check_grid(1 << 20, &order, None).is_ok());
         for part in ["not enough memory", "--grid", "4000 pictures", "1.00 GiB"] {
             assert!(told(1000).contains(part), "{}", told(1000));
         }

@@ -4,7 +4,7 @@ use crate::args::{BackendName, PlanArgs};
 use crate::device;
 use crate::memory;
 use crate::text::{self, bytes, table};
-use calotype::{Backend, Caps, MemoryPlan, Model, Opened, Precision, Request, Room};
+use calotype::{Backend, Caps, MemoryPlan, Model, Opened, Order, Precision, Room};
 use serde_json::json;
 
 /// What a plan is made for.
@@ -32,9 +32,8 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     request.check().map_err(calotype::Error::from)?;
     let name = args.picture.model.as_deref();
     let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
-    let wishes = args.picture.wishes("");
     let guess = args.device.likely_precision();
-    let mut model = device::model(&place, guess, &args.picture, &wishes, &mut request)?;
+    let mut model = device::model(&place, guess, &args.picture)?;
     request.size(&model).map_err(calotype::Error::from)?;
     if request.scheduler(&model).is_err() && request.sampler.is_none() {
         // What a run takes is next to the same with any sampler.
@@ -47,15 +46,12 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     }
     let target = target(args)?;
     if target.precision != guess {
-        model = device::model(&place, target.precision, &args.picture, &wishes, &mut request)?;
+        model = device::model(&place, target.precision, &args.picture)?;
     }
-    let plan = calotype::plan(&model, &request, target.precision, &target.caps);
+    let order = device::settle(&request, &mut model)?;
+    let plan = calotype::plan(&model, &order, target.precision, &target.caps);
     let plan = plan.map_err(calotype::Error::from)?;
-    if args.json {
-        print_json(&plan, &target, &model, &request)
-    } else {
-        print(&plan, &target, &model, &request)
-    }
+    if args.json { print_json(&plan, &target, &order) } else { print(&plan, &target, &model, &order) }
 }
 
 /// The device that `generate` would take; without a GPU, one such as most people have.
@@ -85,21 +81,20 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
     })
 }
 
-fn print_json(plan: &MemoryPlan, target: &Target, model: &Model, request: &Request) -> anyhow::Result<()> {
+fn print_json(plan: &MemoryPlan, target: &Target, order: &Order) -> anyhow::Result<()> {
     let mut object = serde_json::to_value(plan)?;
-    let [height, width] = request.size(model).map_err(calotype::Error::from)?;
     let more = json!({
         "fits": target.room.as_ref().map(|room| plan.peak_bytes <= room.bytes),
         "adapter": target.is_adapter().then_some(&target.name),
         "adapter_memory": target.room.as_ref().map(|room| room.bytes),
         "target": target.name,
-        "model": model.name,
-        "width": width,
-        "height": height,
-        "batch_size": request.batch_size,
-        "steps": request.steps,
-        "sampler": request.scheduler(model).map_err(calotype::Error::from)?.sampler.to_string(),
-        "guided": request.guided(),
+        "model": order.model,
+        "width": order.width,
+        "height": order.height,
+        "batch_size": order.batch_size,
+        "steps": order.steps,
+        "sampler": order.scheduler.sampler.to_string(),
+        "guided": order.guided(),
         "dtype": device::name(target.precision),
     });
     if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more) {
@@ -108,15 +103,14 @@ fn print_json(plan: &MemoryPlan, target: &Target, model: &Model, request: &Reque
     text::json(&object)
 }
 
-fn print(plan: &MemoryPlan, target: &Target, model: &Model, request: &Request) -> anyhow::Result<()> {
-    let [height, width] = request.size(model).map_err(calotype::Error::from)?;
-    let sampler = request.scheduler(model).map_err(calotype::Error::from)?.sampler;
+fn print(plan: &MemoryPlan, target: &Target, model: &Model, order: &Order) -> anyhow::Result<()> {
+    let (Order { width, height, .. }, sampler) = (order, order.scheduler.sampler);
     text::result(&format!(
         "{}: {width}x{height}, batch {}, {} guidance, {} steps of {sampler}, {}\non {}\n",
-        model.name,
-        request.batch_size,
-        if request.guided() { "with" } else { "without" },
-        request.steps,
+        order.model,
+        order.batch_size,
+        if order.guided() { "with" } else { "without" },
+        order.steps,
         device::name(target.precision),
         target.name
     ))?;
@@ -134,14 +128,14 @@ fn print(plan: &MemoryPlan, target: &Target, model: &Model, request: &Request) -
     text::result(&table(&rows, &[1, 2, 3, 4]))?;
     let total = [
         ("weights", plan.weight_bytes, ""),
-        ("activations", plan.activation_bytes, "stages after the text encoder share theirs"),
+        ("activations", plan.activation_bytes, "one set for all stages"),
         ("states", plan.state_bytes, "latents, text states, tables, readback"),
         ("peak", plan.peak_bytes, ""),
     ];
     let rows: Vec<Vec<String>> =
         total.map(|(what, n, note)| vec![what.to_string(), bytes(n), note.to_string()]).to_vec();
     text::result(&format!("\n{}", table(&rows, &[1])))?;
-    let fits = calotype::fits(plan, target.room.as_ref(), (model, request), target.precision, &target.caps);
+    let fits = calotype::fits(plan, target.room.as_ref(), (model, order), target.precision, &target.caps);
     text::result(&match (&target.room, fits) {
         (None, _) => "whether it fits is not known: no device here tells its memory".to_string(),
         (Some(room), Ok(())) => format!("fits: {} is {}", room.owner, bytes(room.bytes)),

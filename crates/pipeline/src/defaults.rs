@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::request::Request;
 use calotype_weights::Lora;
 use serde::Deserialize;
 use std::path::Path;
@@ -52,28 +53,15 @@ fn one() -> f32 {
     1.0
 }
 
-/// What a user says of steps and guidance.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Wishes {
-    /// Denoising steps.
-    pub steps: Option<usize>,
-    /// Guidance.
-    pub cfg_scale: Option<f32>,
-    /// Whether there is a negative prompt: it takes guidance to be heard.
-    pub negative_prompt: bool,
-    /// Whether the few-steps form is refused.
-    pub no_few_steps: bool,
-}
-
 /// Steps and guidance, settled.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Form {
+pub(crate) struct Form<'a> {
     /// Denoising steps.
     pub steps: usize,
     /// Guidance.
     pub cfg_scale: f32,
-    /// Whether the model draws in its few-steps form.
-    pub few_steps: bool,
+    /// The few-steps form, where the model draws in it.
+    pub few_steps: Option<&'a FewSteps>,
 }
 
 impl Default for Defaults {
@@ -108,22 +96,22 @@ impl Defaults {
         Ok(own)
     }
 
-    /// What is drawn with. The few-steps form is taken unless the user asks for what it cannot do: guidance, a negative
+    /// What is drawn with. The few-steps form is taken unless the request asks for what it cannot do: guidance, a negative
     /// prompt, many steps.
-    pub fn form(&self, wishes: &Wishes) -> Form {
-        let Wishes { steps, cfg_scale, negative_prompt, no_few_steps } = *wishes;
+    pub(crate) fn form(&self, request: &Request) -> Form<'_> {
         let fits = |few: &&FewSteps| {
-            let guided = cfg_scale.is_some_and(|scale| scale > few.cfg_scale.max(1.0));
-            let many = steps.is_some_and(|steps| few.most_steps.is_some_and(|most| steps > most));
-            !(no_few_steps || negative_prompt || guided || many)
+            let guided = request.cfg_scale.is_some_and(|scale| scale > few.cfg_scale.max(1.0));
+            let many = request.steps.is_some_and(|steps| few.most_steps.is_some_and(|most| steps > most));
+            let negative = request.negative_prompts.iter().any(|text| !text.is_empty());
+            request.few_steps.unwrap_or(!(negative || guided || many))
         };
-        let few = self.few_steps.as_ref().filter(fits);
-        let (own_steps, own_scale) =
-            few.map_or((self.steps, self.cfg_scale), |few| (few.steps, few.cfg_scale));
+        let few_steps = self.few_steps.as_ref().filter(fits);
+        let (steps, cfg_scale) =
+            few_steps.map_or((self.steps, self.cfg_scale), |few| (few.steps, few.cfg_scale));
         Form {
-            steps: steps.unwrap_or(own_steps),
-            cfg_scale: cfg_scale.unwrap_or(own_scale),
-            few_steps: few.is_some(),
+            steps: request.steps.unwrap_or(steps),
+            cfg_scale: request.cfg_scale.unwrap_or(cfg_scale),
+            few_steps,
         }
     }
 }
@@ -154,20 +142,21 @@ mod tests {
     #[test]
     fn what_the_user_does_not_say_is_the_models_to_choose() {
         let own = Defaults::parse("calotype.json", TEXT.as_bytes()).unwrap();
-        let form = |wishes: Wishes| {
-            let Form { steps, cfg_scale, few_steps } = own.form(&wishes);
-            (steps, cfg_scale, few_steps)
+        let form = |request: Request| {
+            let Form { steps, cfg_scale, few_steps } = own.form(&request);
+            (steps, cfg_scale, few_steps.is_some())
         };
-        let none = Wishes::default();
-        assert_eq!(form(none), (4, 1.0, true));
-        assert_eq!(form(Wishes { steps: Some(8), ..none }), (8, 1.0, true));
-        assert_eq!(form(Wishes { steps: Some(9), ..none }), (9, 5.0, false));
-        assert_eq!(form(Wishes { cfg_scale: Some(3.0), ..none }), (24, 3.0, false));
-        assert_eq!(form(Wishes { cfg_scale: Some(1.0), ..none }), (4, 1.0, true));
-        assert_eq!(form(Wishes { negative_prompt: true, ..none }), (24, 5.0, false));
-        assert_eq!(form(Wishes { no_few_steps: true, steps: Some(4), ..none }), (4, 5.0, false));
+        let none = Request::default();
+        assert_eq!(form(none.clone()), (4, 1.0, true));
+        assert_eq!(form(Request { steps: Some(8), ..none.clone() }), (8, 1.0, true));
+        assert_eq!(form(Request { steps: Some(9), ..none.clone() }), (9, 5.0, false));
+        assert_eq!(form(Request { cfg_scale: Some(3.0), ..none.clone() }), (24, 3.0, false));
+        assert_eq!(form(Request { cfg_scale: Some(1.0), ..none.clone() }), (4, 1.0, true));
+        let negative_prompts = vec!["blurry".into()];
+        assert_eq!(form(Request { negative_prompts, ..none.clone() }), (24, 5.0, false));
+        assert_eq!(form(Request { few_steps: Some(false), steps: Some(4), ..none.clone() }), (4, 5.0, false));
         let plain = Defaults::parse("calotype.json", b"{}").unwrap();
-        assert_eq!(plain.form(&none), Form { steps: 20, cfg_scale: 7.5, few_steps: false });
+        assert_eq!(plain.form(&none), Form { steps: 20, cfg_scale: 7.5, few_steps: None });
         assert_eq!(own.few_steps.unwrap().name(), "few_steps");
         assert_eq!(lora_name(Path::new("styles/ink.safetensors")), "ink");
     }

@@ -1,9 +1,9 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::{Latents, nchw_to_nhwc};
+use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::pipeline::{ROW_BYTES, to_torch};
-use crate::request::Request;
 use crate::samplers;
 use crate::session::Ready;
 use calotype_graph::Executor;
@@ -44,17 +44,16 @@ impl<'a> Denoising<'a> {
     pub(crate) fn begin(
         exec: &'a dyn Executor,
         (part, canvas): (&'a Ready, Canvas),
-        request: &Request,
-        sampler: samplers::Program,
+        order: &Order,
         model: &Model,
     ) -> Result<Self> {
-        let size = canvas;
+        let (size, sampler) = (canvas, &order.program);
         let factor = model.config.vae.factor();
         let [c, h, w] = [model.config.vae.latent_channels, size.height / factor, size.width / factor];
         let numel = size.batch * c * h * w;
 
         // 1. The starting sample: unit noise times the sampler's first sigma.
-        let mut drawn = Latents::new(request.batch_seeds, request.seed, size.batch, [c, h, w]);
+        let mut drawn = Latents::new(order.batch_seeds, order.seed, size.batch, [c, h, w]);
         let mut noise = |given: Option<&HostTensor>, name: &str| -> Result<Vec<f32>> {
             let values = match given {
                 None => drawn.draw(),
@@ -69,7 +68,7 @@ impl<'a> Denoising<'a> {
             };
             Ok(nchw_to_nhwc(&values, [c, h, w]))
         };
-        let given = request.noise.as_ref();
+        let given = order.noise.as_ref();
         let mut sample = noise(given.map(|g| &g.latents), "latents")?;
         sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
         let mut registers = sample.clone();
@@ -96,7 +95,7 @@ impl<'a> Denoising<'a> {
         let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
         for (i, step) in sampler.steps.iter().enumerate() {
             let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
-            let row = StepRow { row: i as u32, ..row(step, next, request) };
+            let row = StepRow { row: i as u32, ..row(step, next, order) };
             words.extend_from_slice(&row.words());
         }
         debug_assert!(words.len() * 4 <= size.rows * ROW_BYTES);
@@ -113,7 +112,7 @@ impl<'a> Denoising<'a> {
         exec.write(input, 0, first.bytes())?;
 
         let total = sampler.steps.iter().filter(|s| s.ends_step).count();
-        let (steps, started) = (sampler.steps, Instant::now());
+        let (steps, started) = (sampler.steps.clone(), Instant::now());
         Ok(Self { exec, part, canvas, steps, evaluation: 0, step: 0, total, channels: c, factor, started })
     }
 
@@ -157,7 +156,7 @@ impl<'a> Denoising<'a> {
 }
 
 /// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
-fn row(step: &samplers::Step, next_scale: f32, request: &Request) -> StepRow {
+fn row(step: &samplers::Step, next_scale: f32, order: &Order) -> StepRow {
     let wide = |row: &[f32; BASIS]| {
         let mut out = [0.0; 12];
         out[..BASIS].copy_from_slice(row);
@@ -167,8 +166,8 @@ fn row(step: &samplers::Step, next_scale: f32, request: &Request) -> StepRow {
         rows: std::array::from_fn(|r| wide(&step.rows[r])),
         clamp: step.clamp.as_ref().map_or([0.0; 12], |c| wide(&c.row)),
         clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
-        guidance: request.cfg_scale,
-        rescale: request.cfg_rescale,
+        guidance: order.cfg_scale,
+        rescale: order.cfg_rescale,
         input_scale: next_scale,
         timestep: step.timestep,
         noise: step.noise.unwrap_or(0) as u32,

@@ -1,6 +1,6 @@
 use crate::components::{Component, Components};
 use crate::contents::Contents;
-use crate::defaults::{Defaults, FewSteps, Form, Wishes};
+use crate::defaults::{Defaults, FewSteps};
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerFile;
 use crate::tokenizer::{Encoded, Files, Tokenizer};
@@ -28,8 +28,8 @@ pub struct Model {
     pub defaults: Defaults,
     /// LoRAs that were added, by name, with their scale, in order.
     pub loras: Vec<(String, f32)>,
-    /// The name of the few-steps form, where the model draws in it.
-    pub few_steps: Option<String>,
+    /// Whether its weights are those of its few-steps form.
+    few_steps: bool,
     /// What was added to its components.
     added: Vec<(Rc<Lora>, f32)>,
     /// What makes the few-steps form of it.
@@ -48,7 +48,7 @@ type Own = (Defaults, Option<Rc<Lora>>);
 const WEIGHTS: [&str; 2] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 
 /// The components that a LoRA may change.
-const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
+pub(crate) const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
 
 /// The seed of `synthetic:` models' weights.
 const SYNTHETIC_SEED: u64 = 0x0ca1_07b9;
@@ -183,7 +183,7 @@ impl Model {
         components: Components,
         (defaults, few_steps_lora): Own,
     ) -> Result<Self> {
-        let model = Self {
+        let mut model = Self {
             name,
             config,
             scheduler,
@@ -191,10 +191,12 @@ impl Model {
             components,
             defaults,
             loras: Vec::new(),
-            few_steps: None,
+            few_steps: false,
             added: Vec::new(),
             few_steps_lora,
         };
+        // What a request that says nothing draws with.
+        model.take_form(true)?;
         model.checked()
     }
 
@@ -206,35 +208,39 @@ impl Model {
     /// Adds a LoRA, times `scale`, to the text encoder and the UNet. `name` is what pictures' settings call it.
     /// Fails, leaving the model as it is, where the LoRA has a layer that the model has not.
     pub fn add_lora(&mut self, name: impl Into<String>, lora: Lora, scale: f32) -> Result<()> {
-        self.merge(Rc::new(lora), scale)?;
+        self.added.push((Rc::new(lora), scale));
+        if let Err(error) = self.merge(self.few_steps) {
+            self.added.pop();
+            return Err(error);
+        }
         self.loras.push((name.into(), scale));
         Ok(())
     }
 
-    /// Settles steps and guidance, and turns the model into its few-steps form where it has one and the wishes allow
-    /// it. Before the model is given to a pipeline.
-    pub fn form(&mut self, wishes: &Wishes) -> Result<Form> {
-        let form = self.defaults.form(wishes);
-        if let (true, None, Some(lora)) = (form.few_steps, &self.few_steps, &self.few_steps_lora) {
-            let few = self.defaults.few_steps.as_ref().expect("there is its LoRA");
-            let (name, scale) = (few.name(), few.scale);
-            self.merge(Rc::clone(lora), scale)?;
-            self.few_steps = Some(name);
+    /// Has the model draw in its few-steps form, or not, where it has one. Says whether its weights are others now.
+    pub fn take_form(&mut self, few_steps: bool) -> Result<bool> {
+        let changes = self.few_steps_lora.is_some() && few_steps != self.few_steps;
+        if changes {
+            self.merge(few_steps)?;
         }
-        Ok(form)
+        Ok(changes)
     }
 
-    fn merge(&mut self, lora: Rc<Lora>, scale: f32) -> Result<()> {
+    /// The components' weights with all that is added to them.
+    fn merge(&mut self, few_steps: bool) -> Result<()> {
         let mut added = self.added.clone();
-        added.push((lora, scale));
+        if let (true, Some(lora), Some(few)) = (few_steps, &self.few_steps_lora, &self.defaults.few_steps) {
+            added.push((Rc::clone(lora), few.scale));
+        }
         let mut merged = Vec::new();
-        for (role, component) in self.components.iter().filter(|(role, _)| LORA.contains(role)) {
-            merged.push((role, component.merged(role, &added)?));
+        for role in LORA {
+            let component = self.components.get(role);
+            merged.extend(component.map(|c| Ok::<_, Error>((role, c.merged(role, &added)?))).transpose()?);
         }
         for (role, weights) in merged {
             self.components.get_mut(role).expect("it was just there").weights = weights;
         }
-        self.added = added;
+        self.few_steps = few_steps;
         Ok(())
     }
 

@@ -168,7 +168,8 @@ fn sin_cos(x: f32) -> (f32, f32) {
 }
 
 /// Which generators a batch draws from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BatchSeeds {
     /// Image i has its own, seeded with seed + i, as a list of generators in diffusers: a picture does not depend
     /// on the batch it was made in.

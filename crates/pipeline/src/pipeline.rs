@@ -1,10 +1,10 @@
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::Model;
+use crate::model::{LORA, Model};
 use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
+use crate::order::Order;
 use crate::parts::{self, Canvas, Key, MemoryPlan, Part, Stage};
-use crate::request::Request;
 use crate::room::fits;
 use crate::session::Session;
 use calotype_graph::ops::{Range, StepRow};
@@ -92,41 +92,46 @@ impl Pipeline {
         self.precision
     }
 
-    /// What a request takes on this device, before anything is allocated.
-    pub fn plan(&self, request: &Request) -> Result<MemoryPlan> {
-        plan(&self.model, request, self.precision, &self.session.exec.caps())
+    /// What an order takes on this device, before anything is allocated.
+    pub fn plan(&self, order: &Order) -> Result<MemoryPlan> {
+        plan(&self.model, order, self.precision, &self.session.exec.caps())
     }
 
-    /// Fails at once where the device has not the memory that a request takes, as far as the executor knows.
-    fn check_room(&self, request: &Request) -> Result<()> {
-        let parts = self.parts(request)?;
+    /// Fails at once where the device has not the memory that an order takes, as far as the executor knows.
+    fn check_room(&self, order: &Order) -> Result<()> {
+        let parts = self.parts(order);
         let Some(room) = self.session.exec.room() else { return Ok(()) };
         // What is there already fits.
         if parts.iter().all(|key| self.session.has(*key)) {
             return Ok(());
         }
         let caps = self.session.exec.caps();
-        fits(&self.plan(request)?, Some(&room), (&self.model, request), self.precision, &caps)
+        fits(&self.plan(order)?, Some(&room), (&self.model, order), self.precision, &caps)
     }
 
-    /// Brings to the device what a request takes, weights and kernels, as its run would otherwise do first. Kernels may
+    /// Brings to the device what an order takes, weights and kernels, as its run would otherwise do first. Kernels may
     /// still be compiling when this is done.
-    pub async fn prepare_for(&mut self, request: &Request) -> Result<()> {
-        self.check_room(request)?;
-        self.prepare(request).await
+    pub async fn prepare_for(&mut self, order: &Order) -> Result<()> {
+        self.take_form(order)?;
+        self.check_room(order)?;
+        self.session.prepare(&self.model, &self.parts(order)).await
     }
 
-    async fn prepare(&mut self, request: &Request) -> Result<()> {
-        let parts = self.parts(request)?;
-        self.session.prepare(&self.model, &parts).await
-    }
-
-    /// The parts that a request's run takes.
-    pub(crate) fn parts(&self, request: &Request) -> Result<[Key; 3]> {
-        let mut parts = run(&self.model, request, self.precision)?;
+    /// The parts that an order's run takes.
+    pub(crate) fn parts(&self, order: &Order) -> [Key; 3] {
+        let mut parts = run(order, self.precision);
         let decoders = parts.iter_mut().filter(|key| matches!(key.part, Part::Decoder { .. }));
         decoders.for_each(|key| key.precision = self.decoder);
-        Ok(parts)
+        parts
+    }
+
+    /// Has the model in the form that an order asks for. What another form left on the device goes.
+    fn take_form(&mut self, order: &Order) -> Result<()> {
+        if self.model.take_form(order.few_steps.is_some())? {
+            self.session.forget(&LORA);
+            self.states.borrow_mut().clear();
+        }
+        Ok(())
     }
 
     fn key(&self, part: Part) -> Key {
@@ -165,21 +170,20 @@ impl Pipeline {
     /// negative prompts first where the request is guided.
     pub async fn denoise(
         &mut self,
-        request: &Request,
+        order: &Order,
         negative: Option<&[HostTensor]>,
         positive: &[HostTensor],
     ) -> Result<Denoising<'_>> {
-        request.check()?;
+        self.take_form(order)?;
         for half in negative.into_iter().chain([positive]) {
-            if half.len() != 1 && half.len() != request.batch_size {
-                let (has, batch) = (half.len(), request.batch_size);
+            if half.len() != 1 && half.len() != order.batch_size {
+                let (has, batch) = (half.len(), order.batch_size);
                 return Err(Error::Request(format!(
                     "{has} text states do not go with {batch} images: give one, or one an image"
                 )));
             }
         }
-        let program = request.scheduler(&self.model)?.program(request.steps, request.eta)?;
-        let canvas = Canvas::of(request, &self.model, &program, negative.is_some())?;
+        let canvas = Canvas::of(order, negative.is_some());
         let key = self.key(Part::Denoiser(canvas));
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&*self.session.exec, self.session.get(key));
@@ -201,7 +205,7 @@ impl Pipeline {
         }
         let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
         exec.write(port, 0, states.bytes())?;
-        let run = Denoising::begin(exec, (part, canvas), request, program, &self.model)?;
+        let run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
         // The states and the steps' times are there now, and all that follows from them alone.
         exec.run(part.program(Stage::Context), 0)?;
         Ok(run)
@@ -272,25 +276,26 @@ impl Pipeline {
         Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
 
-    /// A request to its pictures. `each_step` is told of every step; it may read the latents and stop the run.
+    /// An order to its pictures. `each_step` is told of every step; it may read the latents and stop the run.
     pub async fn text_to_image(
         &mut self,
-        request: &Request,
+        order: &Order,
         mut each_step: impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Output> {
-        self.check_room(request)?;
+        self.take_form(order)?;
+        self.check_room(order)?;
         let mut timings = Timings::default();
         let loading = self.session.spent.total();
 
         // 1. Words to states.
         let start = Instant::now();
         let mut positive = Vec::new();
-        for prompt in &request.prompts {
+        for prompt in &order.prompts {
             positive.push(self.encode_text(prompt).await?);
         }
         let mut negative = Vec::new();
-        if request.guided() {
-            for prompt in &request.negative_prompts {
+        if order.guided() {
+            for prompt in &order.negative_prompts {
                 negative.push(self.encode_text(prompt).await?);
             }
         }
@@ -299,8 +304,8 @@ impl Pipeline {
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
-        self.prepare(request).await?;
-        let mut run = self.denoise(request, request.guided().then_some(&negative), &positive).await?;
+        self.session.prepare(&self.model, &self.parts(order)).await?;
+        let mut run = self.denoise(order, order.guided().then_some(&negative), &positive).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {
                 return Err(Error::Stopped { step: progress.step, steps: progress.steps });
@@ -309,7 +314,7 @@ impl Pipeline {
         let latents = run.latents().await?;
         timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
         if not_finite(&latents.to_f32()).is_some() {
-            return Err(self.find_broken_step(request, &negative, &positive).await?);
+            return Err(self.find_broken_step(order, &negative, &positive).await?);
         }
 
         // 3. Latents to pixels.
@@ -317,26 +322,26 @@ impl Pipeline {
         let pictures = self.decode_latents(&latents).await?;
         timings.decode = start.elapsed();
         timings.load = self.session.spent.total() - loading;
-        let seeds = request.seeds();
+        let seeds = order.seeds();
         Ok(Output { pictures, seeds, latents, timings, memory: self.session.exec.memory() })
     }
 
     /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
     async fn find_broken_step(
         &mut self,
-        request: &Request,
+        order: &Order,
         negative: &[HostTensor],
         positive: &[HostTensor],
     ) -> Result<Error> {
-        let mut run = self.denoise(request, request.guided().then_some(negative), positive).await?;
-        let mut at = (request.steps, "produced values that are not finite".to_string());
+        let mut run = self.denoise(order, order.guided().then_some(negative), positive).await?;
+        let mut at = (order.steps, "produced values that are not finite".to_string());
         while let Some(progress) = run.step().await? {
             if let Some(what) = not_finite(&run.latents().await?.to_f32()) {
                 at = (progress.step, what);
                 break;
             }
         }
-        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, request.steps), at.1))
+        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, order.steps), at.1))
     }
 
     fn broken(&self, stage: String, what: String) -> Error {
@@ -361,24 +366,22 @@ enum Decoded {
     Flat,
 }
 
-/// The parts that a request's run takes, in their order.
-pub(crate) fn run(model: &Model, request: &Request, precision: Precision) -> Result<[Key; 3]> {
-    request.check()?;
-    let program = request.scheduler(model)?.program(request.steps, request.eta)?;
-    let canvas = Canvas::of(request, model, &program, request.guided())?;
+/// The parts that an order's run takes, as they follow each other.
+fn run(order: &Order, precision: Precision) -> [Key; 3] {
+    let canvas = Canvas::of(order, order.guided());
     let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
-    Ok([Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision }))
+    [Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision })
 }
 
-/// What a request takes on a device, before anything is allocated.
+/// What an order takes on a device, before anything is allocated.
 pub fn plan(
     model: &Model,
-    request: &Request,
+    order: &Order,
     precision: Precision,
     caps: &calotype_graph::Caps,
 ) -> Result<MemoryPlan> {
-    let parts = run(model, request, precision)?;
-    parts::memory(&parts.iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?, caps)
+    let drawn = run(order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
+    parts::memory(&drawn, caps)
 }
 
 /// Says how many values are NaN or infinite, if any are.

@@ -1,11 +1,14 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::BatchSeeds;
+use crate::order::Order;
 use crate::samplers::{Sampler, Schedule, SchedulerConfig};
 use calotype_tensor::HostTensor;
+use serde::{Deserialize, Serialize};
 
-/// What to draw, in the words of the command line.
-#[derive(Clone, Debug)]
+/// What to draw, as it is wished for: what is left open the model settles ([`Request::settle`]).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// One for all images of the batch, or one for each.
     pub prompts: Vec<String>,
@@ -15,11 +18,14 @@ pub struct Request {
     pub width: Option<usize>,
     /// Pixels; the model's own size where there is none.
     pub height: Option<usize>,
-    /// Denoising steps.
-    pub steps: usize,
+    /// Denoising steps; the model's own number where there is none.
+    pub steps: Option<usize>,
     /// How far to follow the prompt (classifier-free guidance: Ho and Salimans 2022, arXiv:2207.12598). At 1 or below
-    /// the unconditional pass is skipped.
-    pub cfg_scale: f32,
+    /// the unconditional pass is skipped. The model's own where there is none.
+    pub cfg_scale: Option<f32>,
+    /// Whether to draw in the few-steps form of a model that has one; where nothing is said, unless the request asks for
+    /// what it cannot do: guidance, a negative prompt, many steps.
+    pub few_steps: Option<bool>,
     /// How far to pull the guided output's spread back to the conditional one's, 0 to 1 (Lin et al. 2023,
     /// arXiv:2305.08891).
     pub cfg_rescale: f32,
@@ -36,7 +42,14 @@ pub struct Request {
     /// DDIM's noise: 0 for none, 1 for as much as DDPM.
     pub eta: f64,
     /// Noise to use in place of the seed's.
+    #[serde(skip)]
     pub noise: Option<GivenNoise>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::new("")
+    }
 }
 
 /// Noise from a file, for exact comparison.
@@ -65,8 +78,9 @@ impl Request {
             negative_prompts: vec![String::new()],
             width: None,
             height: None,
-            steps: 20,
-            cfg_scale: 7.5,
+            steps: None,
+            cfg_scale: None,
+            few_steps: None,
             cfg_rescale: 0.0,
             seed: 0,
             batch_seeds: BatchSeeds::Each,
@@ -78,20 +92,32 @@ impl Request {
         }
     }
 
-    /// Whether the model sees the unconditional batch too.
-    pub fn guided(&self) -> bool {
-        self.cfg_scale > 1.0
-    }
-
-    /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
-    /// but the first's.
-    pub fn seeds(&self) -> Vec<u64> {
-        (0..self.batch_size).map(|i| self.seed_of(i)).collect()
-    }
-
-    /// The one of picture `i`. After the largest comes 0.
-    pub(crate) fn seed_of(&self, i: usize) -> u64 {
-        self.seed.wrapping_add(if self.batch_seeds == BatchSeeds::Each { i as u64 } else { 0 })
+    /// The request as a model draws it: what was left open is the model's own, and everything is checked.
+    pub fn settle(&self, model: &Model) -> Result<Order> {
+        self.check()?;
+        let [height, width] = self.size(model)?;
+        let form = model.defaults.form(self);
+        let scheduler = self.scheduler(model)?;
+        let program = scheduler.program(form.steps, self.eta)?;
+        Ok(Order {
+            prompts: self.prompts.clone(),
+            negative_prompts: self.negative_prompts.clone(),
+            width,
+            height,
+            batch_size: self.batch_size,
+            steps: form.steps,
+            cfg_scale: form.cfg_scale,
+            cfg_rescale: self.cfg_rescale,
+            eta: self.eta,
+            seed: self.seed,
+            batch_seeds: self.batch_seeds,
+            few_steps: form.few_steps.map(|few| few.name()),
+            model: model.name.clone(),
+            loras: model.loras.clone(),
+            scheduler,
+            program,
+            noise: self.noise.clone(),
+        })
     }
 
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.
@@ -147,14 +173,14 @@ impl Request {
             ));
         }
         let most = Self::MOST_STEPS;
-        if self.steps > most {
-            return bad(format!("--steps {} is too large: use at most {most}", self.steps));
+        if let Some(steps) = self.steps.filter(|steps| *steps > most) {
+            return bad(format!("--steps {steps} is too large: use at most {most}"));
         }
         let count = |n: usize| n == 1 || n == self.batch_size;
         if self.batch_size == 0 {
             return bad("--batch-size 0 makes no picture: use 1 or more".into());
         }
-        if self.steps == 0 {
+        if self.steps == Some(0) {
             return bad("--steps 0 makes no picture: use 1 or more".into());
         }
         if !count(self.prompts.len()) || !count(self.negative_prompts.len()) {
@@ -165,8 +191,8 @@ impl Request {
                 self.batch_size
             ));
         }
-        if !self.cfg_scale.is_finite() {
-            return bad(format!("--cfg-scale {} is not a number to multiply with", self.cfg_scale));
+        if let Some(scale) = self.cfg_scale.filter(|scale| !scale.is_finite()) {
+            return bad(format!("--cfg-scale {scale} is not a number to multiply with"));
         }
         if !(0.0..=1.0).contains(&self.cfg_rescale) {
             return bad(format!("--cfg-rescale {} is not between 0 and 1", self.cfg_rescale));

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::order::Order;
 use crate::parts::MemoryPlan;
 use crate::pipeline::plan;
-use crate::request::Request;
 use calotype_graph::{Caps, Error as GraphError, Precision, Room};
 use calotype_tensor::{DType, Shape};
 
@@ -51,16 +51,16 @@ pub(crate) fn host_bytes<'a>(
 pub fn fits(
     plan: &MemoryPlan,
     room: Option<&Room>,
-    (model, request): (&Model, &Request),
+    (model, order): (&Model, &Order),
     precision: Precision,
     caps: &Caps,
 ) -> Result<()> {
     let Some(room) = room.filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
-    let size = |request: &Request| largest(room, model, request, precision, caps);
+    let size = |order: &Order| largest(room, model, order, precision, caps);
     let f16 = if caps.host.is_none() && precision == Precision::F32 { ", or --dtype f16" } else { "" };
-    let one = Request { batch_size: 1, ..plain(request) };
-    let remedy = if let Some(size) = size(request)? {
-        let fewer = if request.batch_size > 1 { ", or a smaller --batch-size" } else { "" };
+    let one = Order { batch_size: 1, ..plain(order) };
+    let remedy = if let Some(size) = size(order)? {
+        let fewer = if order.batch_size > 1 { ", or a smaller --batch-size" } else { "" };
         format!("choose a smaller --width and --height (of this shape at most {size} fits){fewer}{f16}")
     } else if let Some(size) = size(&one)? {
         format!("choose a smaller --batch-size (of this shape at most {size} fits at 1){f16}")
@@ -76,27 +76,27 @@ pub fn fits(
     })
 }
 
-/// A request whose memory is another's, for any batch.
-fn plain(request: &Request) -> Request {
+/// An order whose memory is another's, for any batch.
+fn plain(order: &Order) -> Order {
     let [prompts, negative_prompts] = [(); 2].map(|()| vec![String::new()]);
-    Request { prompts, negative_prompts, noise: None, ..request.clone() }
+    Order { prompts, negative_prompts, noise: None, ..order.clone() }
 }
 
-/// The largest size of a request's shape that fits, as `width x height`.
+/// The largest size of an order's shape that fits, as `width x height`.
 fn largest(
     room: &Room,
     model: &Model,
-    request: &Request,
+    order: &Order,
     precision: Precision,
     caps: &Caps,
 ) -> Result<Option<String>> {
     let factor = model.config.vae.factor();
-    let [height, width] = request.size(model)?.map(|side| side / factor);
+    let [height, width] = [order.height, order.width].map(|side| side / factor);
     let steps = height.min(width);
     let side = |of: usize, step: usize| (of * step / steps).max(1) * factor;
     let fits = |step: usize| {
-        let [width, height] = [width, height].map(|of| Some(side(of, step)));
-        let smaller = Request { width, height, ..plain(request) };
+        let [width, height] = [width, height].map(|of| side(of, step));
+        let smaller = Order { width, height, ..plain(order) };
         plan(model, &smaller, precision, caps).is_ok_and(|plan| plan.peak_bytes <= room.bytes)
     };
     // Of the steps up to `low` all fit, from `high` on none.

@@ -5,6 +5,7 @@ use crate::measure::LoadTimes;
 use crate::model::Model;
 use crate::parts::{Drawn, Key, PortSpec, Stage};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
+use calotype_models::Role;
 use std::collections::BTreeMap;
 use std::mem::discriminant;
 use std::rc::Rc;
@@ -55,6 +56,12 @@ impl Session {
             spent: LoadTimes::default(),
             on_tuning: None,
         }
+    }
+
+    /// Forgets the weights of components, which are others now, and the parts that hold them.
+    pub fn forget(&mut self, roles: &[Role]) {
+        self.parts.retain(|(key, _)| !roles.contains(&key.part.role()));
+        roles.iter().for_each(|role| self.exec.unload(self.checkpoint, role.folder()));
     }
 
     /// A part that was prepared.

@@ -1,21 +1,18 @@
 //! What a picture's file says about how it was made.
 
-use crate::error::Result;
 use crate::image::Settings;
-use crate::model::Model;
 use crate::noise::BatchSeeds;
-use crate::request::Request;
+use crate::order::Order;
 use crate::samplers::{Sampler, Schedule};
 
-impl Request {
+impl Order {
     /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
-    pub fn settings(&self, model: &Model, i: usize) -> Result<Settings> {
+    pub fn settings(&self, i: usize) -> Settings {
         let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
-        let scheduler = self.scheduler(model)?;
-        let [height, width] = self.size(model)?;
+        let Self { width, height, scheduler, .. } = self;
         // A1111 adds LoRAs by a mention at the prompt's end.
         let loras: String =
-            model.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
+            self.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
         let mut settings = Settings {
             prompt: of(&self.prompts) + &loras,
             negative_prompt: if self.guided() { of(&self.negative_prompts) } else { String::new() },
@@ -32,8 +29,8 @@ impl Request {
             settings.push("Seed", self.seed_of(i));
         }
         settings.push("Size", format!("{width}x{height}"));
-        settings.push("Model", &model.name);
-        if let Some(name) = &model.few_steps {
+        settings.push("Model", &self.model);
+        if let Some(name) = &self.few_steps {
             settings.push("Few steps", name);
         }
         if self.guided() && self.cfg_rescale > 0.0 {
@@ -48,7 +45,7 @@ impl Request {
             settings.push("Batch pos", i);
         }
         settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
-        Ok(settings)
+        settings
     }
 }
 

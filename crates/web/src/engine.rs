@@ -5,7 +5,7 @@ use crate::preview::{Colours, Preview};
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Error as GraphError, Executor, Precision};
-use calotype_pipeline::{Denoising, Error, Form, Pipeline, Progress, Wishes};
+use calotype_pipeline::{Denoising, Error, Pipeline, Progress, Request};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,8 +25,8 @@ pub struct Engine {
 struct Loaded {
     opened: Opened,
     pipeline: Pipeline,
-    /// Steps and guidance where a request says nothing.
-    form: Form,
+    /// Whether it draws in its few-steps form, where it has one.
+    few_steps: bool,
     /// What its previews are made with, once there was one.
     colours: Option<Colours>,
 }
@@ -96,11 +96,11 @@ impl Engine {
     async fn start(&mut self, opened: Opened, Options { dtype, few_steps }: Options) -> Result<JsValue> {
         notes::take();
         let mut model = opened.model()?;
-        let form = model.form(&Wishes { no_few_steps: few_steps == Some(false), ..Wishes::default() })?;
         let precision = self.precision(dtype.as_deref().unwrap_or_default())?;
-        let request = request::with_form("", &form);
-        let plan = calotype_pipeline::plan(&model, &request, precision, &self.gpu.caps())?;
-        let size = request.size(&model)?;
+        let few_steps = few_steps != Some(false) && model.defaults.few_steps.is_some();
+        let order = Request { few_steps: Some(few_steps), ..Request::default() }.settle(&model)?;
+        model.take_form(few_steps)?;
+        let plan = calotype_pipeline::plan(&model, &order, precision, &self.gpu.caps())?;
 
         // Every model gets a device of its own: what the one before it broke or left is no concern of this one's.
         self.model = None;
@@ -111,17 +111,17 @@ impl Engine {
         let executor: Rc<dyn Executor> = self.gpu.clone();
         let mut pipeline = Pipeline::new(executor, model, precision);
         let start = Instant::now();
-        pipeline.prepare_for(&request).await?;
+        pipeline.prepare_for(&order).await?;
         let model = pipeline.model();
         let told = json!({
-            "name": model.name, "replaced": opened.replaced(), "width": size[1], "height": size[0], "sampler": request.scheduler(model)?.sampler.to_string(),
+            "name": model.name, "replaced": opened.replaced(), "width": order.width, "height": order.height, "sampler": order.scheduler.sampler.to_string(),
             "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
             "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
-            "steps": form.steps, "cfgScale": form.cfg_scale,
-            "fewSteps": model.defaults.few_steps.as_ref().map(|_| form.few_steps),
+            "steps": order.steps, "cfgScale": order.cfg_scale,
+            "fewSteps": model.defaults.few_steps.as_ref().map(|_| few_steps),
             "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
         });
-        self.model = Some(Loaded { opened, pipeline, form, colours: None });
+        self.model = Some(Loaded { opened, pipeline, few_steps, colours: None });
         object(&told)
     }
 
@@ -138,9 +138,9 @@ impl Engine {
 
     /// What a request takes on this device, in bytes, before anything is allocated.
     pub fn plan(&self, words: &str) -> Result<f64> {
-        let Loaded { pipeline, form, .. } = self.model.as_ref().ok_or_else(no_model)?;
-        let request = request::parse(words, None, form, pipeline.model())?;
-        Ok(pipeline.plan(&request)?.peak_bytes as f64)
+        let Loaded { pipeline, few_steps, .. } = self.model.as_ref().ok_or_else(no_model)?;
+        let order = request::parse(words, None, Some(*few_steps), pipeline.model())?;
+        Ok(pipeline.plan(&order)?.peak_bytes as f64)
     }
 
     /// A prompt as the UNet attends to it: `[T, hidden]`, row by row.
@@ -153,10 +153,10 @@ impl Engine {
     /// Brings what a request takes to the device and has its kernels compiled, which may go on after this. A request that
     /// is refused is refused before anything is allocated for it.
     pub async fn prepare(&mut self, words: String, latents: Option<Vec<f32>>) -> Result<()> {
-        let Loaded { pipeline, form, .. } = self.model.as_mut().ok_or_else(no_model)?;
-        let request = request::parse(&words, latents, form, pipeline.model())?;
-        pipeline.plan(&request)?;
-        let prepared = pipeline.prepare_for(&request).await;
+        let Loaded { pipeline, few_steps, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        let order = request::parse(&words, latents, Some(*few_steps), pipeline.model())?;
+        pipeline.plan(&order)?;
+        let prepared = pipeline.prepare_for(&order).await;
         Ok(self.after(prepared)?)
     }
 
@@ -178,14 +178,13 @@ impl Engine {
         each_step: Function,
     ) -> Result<JsValue> {
         notes::take();
-        let Loaded { pipeline, form, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
-        let request = request::parse(&words, latents, form, pipeline.model())?;
-        let size = request.size(pipeline.model())?;
+        let Loaded { pipeline, few_steps, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        let order = request::parse(&words, latents, Some(*few_steps), pipeline.model())?;
         let (mut thrown, mut fitting) = (None, Duration::ZERO);
         let output = async {
             if every > 0 && colours.is_none() {
                 let start = Instant::now();
-                *colours = Some(Colours::of(pipeline, size).await?);
+                *colours = Some(Colours::of(pipeline, [order.height, order.width]).await?);
                 fitting = start.elapsed();
             }
             let each_step = async |at: &Progress, run: &Denoising<'_>| {
@@ -200,7 +199,7 @@ impl Engine {
                 });
                 Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             };
-            pipeline.text_to_image(&request, each_step).await
+            pipeline.text_to_image(&order, each_step).await
         }
         .await;
         if let Some(fault) = thrown {
@@ -210,7 +209,7 @@ impl Engine {
         let pipeline = &self.model.as_ref().ok_or_else(no_model)?.pipeline;
         let pictures = Array::new();
         for (i, picture) in output.pictures.iter().enumerate() {
-            let settings = request.settings(pipeline.model(), i)?.to_string();
+            let settings = order.settings(i).to_string();
             let png = picture.png(Some(&settings))?;
             let told = object(&json!({
                 "width": picture.width, "height": picture.height, "seed": output.seeds[i].to_string(),

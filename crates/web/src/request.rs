@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Result};
 use calotype_pipeline::samplers::{Sampler, Schedule};
-use calotype_pipeline::{Form, GivenNoise, Model, Request};
+use calotype_pipeline::{GivenNoise, Model, Order, Request};
 use calotype_tensor::HostTensor;
 use serde::Deserialize;
 
@@ -43,23 +43,19 @@ struct Words {
     eta: Option<f64>,
 }
 
-/// A request as a model is asked where nothing else is said.
-pub fn with_form(prompt: &str, form: &Form) -> Request {
-    Request { steps: form.steps, cfg_scale: form.cfg_scale, ..Request::new(prompt) }
-}
-
-/// Reads a request; `form` is the model's own steps and guidance, `latents` the the unscaled starting noise, `[B, C, H/f, W/f]`, where it is given.
-pub fn parse(json: &str, latents: Option<Vec<f32>>, form: &Form, model: &Model) -> Result<Request> {
+/// Reads a request as a model draws it; `few_steps` is whether in its few-steps form, `latents` the unscaled starting noise,
+/// `[B, C, H/f, W/f]`, where it is given.
+pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, model: &Model) -> Result<Order> {
     let words: Words = serde_json::from_str(json)?;
-    let mut request = with_form("", form);
+    let mut request = Request { few_steps, ..Request::default() };
     request.prompts = words.prompt.into();
     if let Some(texts) = words.negative_prompt {
         request.negative_prompts = texts.into();
     }
     request.width = words.width;
     request.height = words.height;
-    request.steps = words.steps.unwrap_or(request.steps);
-    request.cfg_scale = words.cfg_scale.unwrap_or(request.cfg_scale);
+    request.steps = words.steps;
+    request.cfg_scale = words.cfg_scale;
     request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);
     request.eta = words.eta.unwrap_or(request.eta);
     request.batch_size = words.batch_size.unwrap_or(request.prompts.len());
@@ -86,5 +82,5 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, form: &Form, model: &Model) 
         }
         request.noise = Some(GivenNoise { latents: HostTensor::from_f32(shape, &values), added: Vec::new() });
     }
-    Ok(request)
+    Ok(request.settle(model)?)
 }

@@ -8,7 +8,7 @@ pub use device::{BackendName, DeviceArgs, Dtype};
 pub use told::parse;
 
 use crate::bench::BenchArgs;
-use calotype::{BatchSeeds, Request, Sampler, Schedule, Search, Wishes};
+use calotype::{BatchSeeds, Request, Sampler, Schedule, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -318,30 +318,20 @@ impl HubArgs {
 }
 
 impl PictureArgs {
-    /// What is said of steps and guidance; the model settles the rest.
-    pub fn wishes(&self, negative_prompt: &str) -> Wishes {
-        Wishes {
-            steps: self.steps,
-            cfg_scale: self.cfg_scale,
-            negative_prompt: !negative_prompt.is_empty(),
-            no_few_steps: self.no_few_steps,
-        }
-    }
-
-    /// The request, without its words and its noise, and before the model settles what was left open.
+    /// The request, without its words and its noise.
     pub fn request(&self, prompt: &str) -> Request {
-        let usual = Request::new(prompt);
         Request {
             width: self.width,
             height: self.height,
             batch_size: self.batch_size.unwrap_or(1),
-            steps: self.steps.unwrap_or(usual.steps),
-            cfg_scale: self.cfg_scale.unwrap_or(usual.cfg_scale),
+            steps: self.steps,
+            cfg_scale: self.cfg_scale,
+            few_steps: self.no_few_steps.then_some(false),
             cfg_rescale: self.cfg_rescale,
             sampler: self.sampler,
             schedule: self.scheduler,
             eta: self.eta,
-            ..usual
+            ..Request::new(prompt)
         }
     }
 }

@@ -72,7 +72,8 @@ impl Bench {
     /// What a request takes; an error where that is more than there is.
     pub fn check(&self, request: &Request) -> anyhow::Result<MemoryPlan> {
         let precision = self.pipeline.precision();
-        Ok(memory::check(&self.opened, self.pipeline.model(), request, precision)?)
+        let order = self.pipeline.settle(request)?;
+        Ok(memory::check(&self.opened, self.pipeline.model(), &order, precision)?)
     }
 
     /// The device, for the record.
@@ -100,15 +101,15 @@ impl Bench {
 
     /// How often a request evaluates the UNet.
     pub fn evaluations(&self, request: &Request) -> anyhow::Result<usize> {
-        let scheduler = request.scheduler(self.pipeline.model()).map_err(calotype::Error::from)?;
-        Ok(scheduler.program(request.steps, request.eta).map_err(calotype::Error::from)?.steps.len())
+        Ok(self.pipeline.settle(request)?.program.steps.len())
     }
 
     /// The prompts' states: the negative one's where the request is guided, and the other.
     fn encode(&mut self, request: &Request) -> anyhow::Result<(Option<Vec<HostTensor>>, Vec<HostTensor>)> {
         let positive = vec![self.pipeline.encode_text(&request.prompts[0])?];
         let negative = &request.negative_prompts[0];
-        let negative = request.guided().then(|| self.pipeline.encode_text(negative)).transpose()?;
+        let guided = self.pipeline.settle(request)?.guided();
+        let negative = guided.then(|| self.pipeline.encode_text(negative)).transpose()?;
         Ok((negative.map(|n| vec![n]), positive))
     }
 
@@ -179,8 +180,9 @@ pub fn request(args: &BenchArgs, preset: Option<&Preset>) -> Request {
         width: args.width.or(side),
         height: args.height.or(side),
         batch_size: args.batch_size.or(preset.map(|p| p.batch_size)).unwrap_or(1),
-        steps: args.steps.or(preset.map(|p| p.steps)).unwrap_or(20),
-        cfg_scale: args.cfg_scale,
+        steps: Some(args.steps.or(preset.map(|p| p.steps)).unwrap_or(20)),
+        cfg_scale: Some(args.cfg_scale),
+        few_steps: Some(false),
         sampler: args.sampler.or(preset.map(|p| p.sampler)),
         seed: args.seed,
         ..Request::new(PROMPT)
@@ -251,7 +253,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         traced = args.trace.is_some().then(|| trace(&device.name, &stages));
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
-            Stage::Text => 1 + usize::from(request.guided()),
+            Stage::Text => 1 + usize::from(settings.cfg_scale > 1.0),
             Stage::Context => 1,
             Stage::Step => evaluations,
             Stage::Decoder => request.batch_size,
@@ -277,20 +279,18 @@ fn settings(
     request: &Request,
     evaluations: usize,
 ) -> anyhow::Result<Settings> {
-    let model = bench.pipeline.model();
-    let [height, width] = request.size(model).map_err(calotype::Error::from)?;
-    let scheduler = request.scheduler(model).map_err(calotype::Error::from)?;
+    let order = bench.pipeline.settle(request)?;
     Ok(Settings {
         model: place(args, preset).unwrap_or(builtin::NAME).into(),
-        width,
-        height,
-        batch_size: request.batch_size,
-        steps: request.steps,
+        width: order.width,
+        height: order.height,
+        batch_size: order.batch_size,
+        steps: order.steps,
         evaluations,
-        sampler: scheduler.sampler.to_string(),
-        scheduler: scheduler.schedule.to_string(),
-        cfg_scale: request.cfg_scale,
-        seed: request.seed,
+        sampler: order.scheduler.sampler.to_string(),
+        scheduler: order.scheduler.schedule.to_string(),
+        cfg_scale: order.cfg_scale,
+        seed: order.seed,
         dtype: device::name(bench.pipeline.precision()).into(),
         repeats: args.repeats as usize,
     })

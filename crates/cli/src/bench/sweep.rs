@@ -29,7 +29,7 @@ pub fn sweep(args: &BenchArgs, preset: Option<&Preset>) -> anyhow::Result<(Bench
         width: Some(side),
         height: Some(side),
         batch_size,
-        steps: 1,
+        steps: Some(1),
         ..request(args, preset)
     };
     let smallest = sides.first().copied().unwrap_or(0);
@@ -93,7 +93,7 @@ fn point(
     let first = bench.steps(request)? / evaluations;
     // Steps a sample, and samples.
     let steps = ((SAMPLE / first.max(1e-6)).ceil() as usize).clamp(1, 20);
-    let request = Request { steps, ..request.clone() };
+    let request = Request { steps: Some(steps), ..request.clone() };
     let evaluations = bench.evaluations(&request)? as f64;
     let affordable = (WORTH / (first * evaluations)) as usize;
     let repeats = affordable.clamp(2, (args.repeats as usize).max(2));

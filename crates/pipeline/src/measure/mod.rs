@@ -8,8 +8,8 @@ pub use ceilings::{Ceiling, Ceilings, ceilings};
 pub use profile::{StageProfile, Work};
 
 use crate::error::Result;
+use crate::order::Order;
 use crate::pipeline::Pipeline;
-use crate::request::Request;
 use web_time::Duration;
 
 /// What [`Pipeline::load`] took.
@@ -40,11 +40,11 @@ impl LoadTimes {
 }
 
 impl Pipeline {
-    /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise. What is
+    /// Brings an order's weights to the device and compiles its kernels: what the first run does otherwise. What is
     /// there already costs nothing.
-    pub async fn load(&mut self, request: &Request) -> Result<LoadTimes> {
+    pub async fn load(&mut self, order: &Order) -> Result<LoadTimes> {
         let before = self.session.spent;
-        self.prepare_for(request).await?;
+        self.prepare_for(order).await?;
         self.session.exec.wait().await?;
         Ok(LoadTimes {
             weights: self.session.spent.weights - before.weights,
@@ -59,12 +59,12 @@ impl Pipeline {
         self.states.borrow_mut().clear();
     }
 
-    /// Runs each stage of a request `runs` times with every launch timed by itself. Draw the request first: what the
+    /// Runs each stage of an order `runs` times with every launch timed by itself. Draw the order first: what the
     /// stages read is what the last run left.
-    pub async fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>> {
-        self.load(request).await?;
+    pub async fn profile(&mut self, order: &Order, runs: usize) -> Result<Vec<StageProfile>> {
+        self.load(order).await?;
         let mut stages = Vec::new();
-        for key in self.parts(request)? {
+        for key in self.parts(order) {
             let ready = self.session.get(key);
             for (stage, graph) in &key.draw(&self.model)?.graphs {
                 let program = (ready.program(*stage), key.precision);

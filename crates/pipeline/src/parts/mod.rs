@@ -10,8 +10,7 @@ pub use memory::{MemoryPlan, StagePlan};
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::request::Request;
-use crate::samplers;
+use crate::order::Order;
 use calotype_graph::{Elem, Graph, Precision};
 use calotype_models::Role;
 use calotype_tensor::{DType, Shape};
@@ -38,18 +37,17 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// What a request's run decides, under its sampler's program.
-    pub fn of(request: &Request, model: &Model, program: &samplers::Program, guided: bool) -> Result<Self> {
-        let [height, width] = request.size(model)?;
-        Ok(Self {
-            batch: request.batch_size,
-            height,
-            width,
+    /// What an order's run decides.
+    pub fn of(order: &Order, guided: bool) -> Self {
+        Self {
+            batch: order.batch_size,
+            height: order.height,
+            width: order.width,
             guided,
-            rescale: guided && request.cfg_rescale > 0.0,
-            rows: program.steps.len().next_multiple_of(64),
-            noises: program.noises,
-        })
+            rescale: guided && order.cfg_rescale > 0.0,
+            rows: order.program.steps.len().next_multiple_of(64),
+            noises: order.program.noises,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use super::Sampler;
 use super::fields::Fields;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -53,7 +54,8 @@ pub enum FinalSigma {
 }
 
 /// The noise schedule: how the sigmas of a run are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Schedule {
     /// At the visited training timesteps.
     #[default]
@@ -80,6 +82,20 @@ impl FromStr for Schedule {
                 "no scheduler is called \"{name}\": choose discrete, karras, exponential or beta"
             ))),
         }
+    }
+}
+
+impl TryFrom<String> for Schedule {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<Schedule> for String {
+    fn from(schedule: Schedule) -> Self {
+        schedule.to_string()
     }
 }
 

@@ -1,11 +1,13 @@
 //! The samplers by name.
 
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// A sampler: one per implemented diffusers scheduler class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Sampler {
     /// Song et al. 2021, arXiv 2010.02502.
     Ddim,
@@ -91,5 +93,19 @@ impl FromStr for Sampler {
             let names = Sampler::ALL.map(|s| s.to_string()).join(", ");
             Error::Sampler(format!("no sampler is called \"{name}\": choose one of {names}"))
         })
+    }
+}
+
+impl TryFrom<String> for Sampler {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<Sampler> for String {
+    fn from(sampler: Sampler) -> Self {
+        sampler.to_string()
     }
 }

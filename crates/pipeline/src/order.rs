@@ -1,0 +1,61 @@
+use crate::noise::BatchSeeds;
+use crate::request::GivenNoise;
+use crate::samplers::{Program, SchedulerConfig};
+
+/// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
+/// done. Everything that draws takes it.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// One for all images of the batch, or one for each.
+    pub prompts: Vec<String>,
+    /// What to keep away from: one for all images, or one for each.
+    pub negative_prompts: Vec<String>,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Images made at once.
+    pub batch_size: usize,
+    /// Denoising steps.
+    pub steps: usize,
+    /// How far to follow the prompt.
+    pub cfg_scale: f32,
+    /// How far to pull the guided output's spread back to the conditional one's, 0 to 1.
+    pub cfg_rescale: f32,
+    /// DDIM's noise.
+    pub eta: f64,
+    /// Where noise begins.
+    pub seed: u64,
+    /// Whether image i has its own generator with seed + i, or one serves all.
+    pub batch_seeds: BatchSeeds,
+    /// The LoRA of the model's few-steps form, where that is what draws.
+    pub few_steps: Option<String>,
+    /// What the model is called.
+    pub model: String,
+    /// LoRAs that were added to it, with their scale, in order.
+    pub loras: Vec<(String, f32)>,
+    /// The sampler's configuration.
+    pub scheduler: SchedulerConfig,
+    /// What the sampler does, evaluation by evaluation.
+    pub program: Program,
+    /// Noise to use in place of the seed's.
+    pub noise: Option<GivenNoise>,
+}
+
+impl Order {
+    /// Whether the model sees the unconditional batch too.
+    pub fn guided(&self) -> bool {
+        self.cfg_scale > 1.0
+    }
+
+    /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
+    /// but the first's.
+    pub fn seeds(&self) -> Vec<u64> {
+        (0..self.batch_size).map(|i| self.seed_of(i)).collect()
+    }
+
+    /// The one of picture `i`. After the largest comes 0.
+    pub(crate) fn seed_of(&self, i: usize) -> u64 {
+        self.seed.wrapping_add(if self.batch_seeds == BatchSeeds::Each { i as u64 } else { 0 })
+    }
+}
