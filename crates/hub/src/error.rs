@@ -116,13 +116,13 @@ pub enum Error {
         place: String,
     },
     /// A token's file that cannot be read.
-    #[error("{}: {source}: the token for the hub is looked for there; make the file readable, set HF_TOKEN or \
+    #[error("{}: {error}: the token for the hub is looked for there; make the file readable, set HF_TOKEN or \
         HF_TOKEN_PATH, or set HF_HUB_DISABLE_IMPLICIT_TOKEN=1 to go without", path.display())]
     TokenFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// No answer at all.
     #[error(

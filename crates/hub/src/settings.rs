@@ -81,7 +81,7 @@ impl Settings {
             Token::File(path) => match fs::read_to_string(path) {
                 Ok(text) => (clean(text), path.display().to_string()),
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(source) => return Err(Error::TokenFile { path: path.clone(), source }),
+                Err(error) => return Err(Error::TokenFile { path: path.clone(), error }),
             },
         };
         match token.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
