@@ -204,7 +204,7 @@ fn a_token_is_shown_to_the_hub_and_to_nobody_else() {
 fn a_folder_of_the_same_name_wins() {
     let at = Setting::new();
     fs::create_dir_all(at.folder.path().join("owner/tiny")).unwrap();
-    at.fails(&["owner/tiny/model_index.json"]);
+    at.fails(&["owner/tiny: an empty folder", "model_index.json"]);
     assert!(at.server.asked().is_empty());
     calotype(at.folder.path()).args(["inspect", "owner/tiny"]).assert().code(1);
 }

@@ -75,7 +75,7 @@ fn a_grid_of_more_than_memory_holds_is_told_before_the_work() {
     let folder = Folder::new();
     let args = ["generate", "a cat", "--backend", "cpu", "--grid", "--batch-count", "4294967295"];
     if cfg!(target_os = "linux") {
-        folder.fails(1, &args, &["--grid: 4294967295 pictures", "free memory"]);
+        folder.fails(1, &args, &["--grid keeps all 4294967295 pictures", "free memory"]);
     }
 }
 
