@@ -32,7 +32,9 @@ pub enum Error {
         reason: String,
     },
     /// An adapter whose plain kernels do not compute what the host does.
-    #[error("{adapter} (driver {driver}) cannot be used: {reason}; try another --adapter or driver, or --backend cpu")]
+    #[error(
+        "{adapter} (driver {driver}) cannot be used: {reason}; try another --adapter or driver, or --backend cpu"
+    )]
     Wrong {
         /// The adapter's name.
         adapter: String,

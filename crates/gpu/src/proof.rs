@@ -44,7 +44,9 @@ fn held(found: &[HostTensor]) -> Result<(), String> {
     }
     let apart = apart(&values[0], &host_product());
     if apart.is_nan() || apart > BOUND {
-        return Err(format!("its plain kernels' product is off by {apart:.1e} of the largest that the host finds"));
+        return Err(format!(
+            "its plain kernels' product is off by {apart:.1e} of the largest that the host finds"
+        ));
     }
     Ok(())
 }
@@ -246,9 +248,7 @@ impl WeightFetch for Random {
     }
 
     fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        let made = self.find(name).map(|(dtype, shape)| {
-            made(name, shape).cast(dtype).bytes().to_vec()
-        });
+        let made = self.find(name).map(|(dtype, shape)| made(name, shape).cast(dtype).bytes().to_vec());
         Box::pin(std::future::ready(made.map(Cow::Owned).ok_or_else(|| self.missing(&[name.into()]))))
     }
 }
