@@ -42,7 +42,6 @@ class Card:
         self.env = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=str(made / "site"))
         # Kernels that an earlier start left would hide what a first one takes.
         self.env |= {"__GL_SHADER_DISK_CACHE": "0", "MESA_SHADER_CACHE_DISABLE": "true"}
-        self.env["CALOTYPE_TEST_ROOT"] = str(root)
         loader = subprocess.run(["ldconfig", "-p"], stdout=subprocess.PIPE, text=True).stdout
         if "libvulkan.so.1" not in loader and not args.runner:
             self.env["LD_LIBRARY_PATH"] = f"{made / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")
