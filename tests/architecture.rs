@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Thin shells. A page has no files and never blocks, so it awaits the pipeline itself.
-    ("calotype-cli", &["calotype", "calotype-weights"]),
+    ("calotype-cli", &["calotype", "calotype-weights", "calotype-testkit"]),
     (
         "calotype-web",
         &[

@@ -9,6 +9,9 @@ mod support;
 /// Single ops: each GPU, in each precision, against the CPU.
 mod ops;
 
+/// What `calotype check` finds, and that a damaged executor is found out.
+mod check;
+
 /// Tiers of kernels, each forced in turn: ops, stages, and the same numbers every time.
 mod tiers;
 

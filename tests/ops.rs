@@ -4,10 +4,8 @@ use crate::support::{Device, Report, plain};
 use calotype::{Choice, DType, HostTensor, Precision};
 use calotype_cpu::CpuExecutor;
 use calotype_graph::plan::plan;
+use calotype_testkit::check::REFUSAL;
 use calotype_testkit::{Case, cases, error, run_case};
-
-/// What kernels of packed halves refuse, in words that tell the way out.
-const REFUSAL: &str = "need --dtype f32 or a device with shader-f16";
 
 const BOTH: &[Precision] = &[Precision::F32, Precision::F16];
 

@@ -4,18 +4,19 @@
 use crate::support::{Device, Report};
 use calotype::{Choice, HostTensor, Precision, Tier};
 use calotype_cpu::CpuExecutor;
+use calotype_testkit::check::in_its_own_way;
 use calotype_testkit::{Case, cases, error, run_case};
 
 /// The ops that a tier computes in its own way.
 fn is_special(tier: &str, case: &Case) -> bool {
-    let stems: &[&str] = match tier {
-        "subgroups" => &["layer_norm", "group_norm", "sampler_step"],
-        "coop, split" => &["matmul", "conv2d"],
-        _ => &["matmul", "conv2d", "attention"],
-    };
     // Each takes seconds to compile in software: activations are no tile's business, and odd channels not matrices'.
     let others = [".gelu", ".quick_gelu", ".relu", ".mish", "odd"];
-    stems.contains(&case.stem()) && !others.iter().any(|other| case.name.contains(other))
+    let own = match tier {
+        "subgroups" => in_its_own_way(Tier::Subgroups, case),
+        "coop, split" => in_its_own_way(Tier::Coop, case) && case.stem() != "attention",
+        _ => in_its_own_way(Tier::Coop, case),
+    };
+    own && !others.iter().any(|other| case.name.contains(other))
 }
 
 fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {

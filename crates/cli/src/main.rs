@@ -3,6 +3,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod check;
 mod device;
 mod download;
 mod exit;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args, started),
+        Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -1,10 +1,11 @@
 //! What must be known of a GPU before anything else, tier by tier of kernels:
-//! `cargo run --release -p calotype-gpu --example gpu_proof [SIDE [RUNS]]`.
+//! `cargo run --release -p calotype-gpu --example gpu_proof [SIDE [RUNS [SHRINK]]]`.
 //!
 //! 1. a product of SIDE³ (4096): numbers against double-precision sums on the host, the same bits RUNS times (1000),
 //!    TFLOP/s
 //! 2. a chain of 300 small launches, each of which needs the one before: µs a launch, on the GPU and on the host
-//! 3. convolutions, linear layers and attention of Stable Diffusion 1.5 at 512x512 with guidance: ms, TFLOP/s
+//! 3. convolutions, linear layers and attention of Stable Diffusion 1.5 at 512x512 with guidance: ms, TFLOP/s; SHRINK divides
+//!    their sides and rows, for trying this out in software
 //!
 //! Takes the best GPU; without one it says so and ends with status 3.
 
@@ -155,7 +156,7 @@ fn gemm(gpu: &GpuExecutor, side: usize, runs: usize) {
         "  product of {side}³: off by {:.1e} of the largest (f16 stores 4.9e-4)",
         apart(&first.to_f32(), size)
     );
-    ready.report("");
+    ready.report(&format!("linear {side}, {side} to {side}"));
     // Every tenth result is looked at.
     let differ = (0..runs / 10).filter(|_| {
         (0..10).for_each(|_| gpu.run(&ready.program, 0).expect("a device"));
@@ -176,9 +177,10 @@ fn chain(gpu: &GpuExecutor) {
     println!("  chain of {LENGTH} launches: {all:.2} µs a launch, of which the host {host:.2}");
 }
 
-fn shapes(gpu: &GpuExecutor) {
+fn shapes(gpu: &GpuExecutor, shrink: usize) {
     for (size, c, n) in [(64, 320, 320), (32, 640, 640), (16, 1280, 1280), (8, 1280, 1280), (16, 2560, 1280)]
     {
+        let size = size / shrink.min(size);
         let ready = Ready::new(gpu, Shape::new(&[n, c, 3, 3]), |g| {
             let x = g.input("x", [2, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
@@ -191,9 +193,11 @@ fn shapes(gpu: &GpuExecutor) {
     for [m, k, n] in
         [[8192, 320, 320], [8192, 320, 2560], [2048, 640, 5120], [512, 1280, 10240], [128, 1280, 1280]]
     {
+        let m = m / shrink;
         product(gpu, [m, k, n]).report(&format!("linear {m}, {k} to {n}"));
     }
     for (rows, keys, head) in [(4096, 4096, 40), (1024, 1024, 80), (256, 256, 160), (4096, 77, 40)] {
+        let (rows, keys) = (rows / shrink, keys / shrink);
         let ready = Ready::new(gpu, Shape::new(&[1]), |g| {
             let mut input = |name: &str, rows| g.input(name, [2, rows, 8 * head], Elem::Float, Rate::Step);
             let (q, k, v) = (input("q", rows), input("k", keys), input("v", keys));
@@ -206,8 +210,9 @@ fn shapes(gpu: &GpuExecutor) {
 
 fn main() {
     let mut numbers =
-        std::env::args().skip(1).map(|a| a.parse::<usize>().expect("SIDE and RUNS are numbers"));
+        std::env::args().skip(1).map(|a| a.parse::<usize>().expect("SIDE, RUNS and SHRINK are numbers"));
     let (side, runs) = (numbers.next().unwrap_or(4096), numbers.next().unwrap_or(1000));
+    let shrink = numbers.next().unwrap_or(1).max(1);
     for tier in Tier::ALL {
         let choice = Choice { tier: Some(tier), tuning: Tuning::Off, ..Choice::default() };
         let gpu = match pollster::block_on(GpuExecutor::new(&choice)) {
@@ -230,6 +235,6 @@ fn main() {
         }
         gemm(&gpu, side, if tier == Tier::Coop { runs } else { 10 });
         chain(&gpu);
-        shapes(&gpu);
+        shapes(&gpu, shrink);
     }
 }

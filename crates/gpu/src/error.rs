@@ -31,6 +31,18 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// An adapter whose plain kernels do not compute what the host does.
+    #[error(
+        "{adapter} (driver {driver}) cannot be used: {reason}; try another --adapter or driver, or --backend cpu"
+    )]
+    Wrong {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver and its version.
+        driver: String,
+        /// What it did.
+        reason: String,
+    },
     /// A device could not be opened.
     #[error("{adapter} could not be opened: {reason}; try another --adapter or --backend cpu")]
     Device {

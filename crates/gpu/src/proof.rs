@@ -18,9 +18,58 @@ const BOUND: f32 = 4e-3;
 /// Runs of a tier, which must agree in every bit.
 const RUNS: usize = 3;
 
-/// What the plain kernels find.
-pub(crate) async fn reference(gpu: &mut GpuExecutor, plain: &Caps) -> Result<Vec<HostTensor>, Error> {
-    Ok(run(gpu, plain, 1).await?.remove(0))
+/// What the plain kernels find: held to the host's sums, since a device that computes nothing agrees with itself.
+pub(crate) async fn reference(gpu: &mut GpuExecutor, plain: &Caps) -> Result<Vec<HostTensor>, String> {
+    let found = run(gpu, plain, &OUTPUTS, 1).await.map_err(|e| e.to_string())?.remove(0);
+    held(&found)?;
+    Ok(found)
+}
+
+/// Whether the device computes at all: one product of its plain kernels against the host's sums; if not, what it does.
+pub(crate) async fn computes(gpu: &mut GpuExecutor, plain: &Caps) -> Result<(), String> {
+    let runs = run(gpu, plain, &OUTPUTS[..1], 1).await.map_err(|e| e.to_string())?;
+    held(&runs[0])
+}
+
+/// Whether results, in the order of [`OUTPUTS`], can be a reference.
+fn held(found: &[HostTensor]) -> Result<(), String> {
+    let values: Vec<Vec<f32>> = found.iter().map(HostTensor::to_f32).collect();
+    if values.iter().flatten().all(|v| *v == 0.0) {
+        return Err("it computes nothing: its plain kernels leave zeros".into());
+    }
+    for (name, values) in OUTPUTS.iter().zip(&values) {
+        if values.iter().all(|v| *v == values[0]) {
+            return Err(format!("its plain kernels' {name} is {} throughout", values[0]));
+        }
+    }
+    let apart = apart(&values[0], &host_product());
+    if apart.is_nan() || apart > BOUND {
+        return Err(format!(
+            "its plain kernels' product is off by {apart:.1e} of the largest that the host finds"
+        ));
+    }
+    Ok(())
+}
+
+/// The product by the host, in double precision: four million terms.
+fn host_product() -> Vec<f32> {
+    let [m, k, n] = PRODUCT;
+    let values = |tensor: HostTensor| -> Vec<f64> {
+        tensor.cast(DType::F16).to_f32().into_iter().map(f64::from).collect()
+    };
+    let x = values(numbers("x", [1, m, k].into(), 1.0));
+    let weight = values(made("weight", [n, k].into()));
+    let sum = |i: usize| -> f64 {
+        let (row, column) = (&x[i / n * k..][..k], &weight[i % n * k..][..k]);
+        row.iter().zip(column).map(|(a, b)| a * b).sum()
+    };
+    (0..m * n).map(|i| sum(i) as f32).collect()
+}
+
+/// The largest difference, of the largest magnitude expected.
+fn apart(found: &[f32], expected: &[f32]) -> f32 {
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max) / largest
 }
 
 /// Whether kernels chosen for `caps` agree with the plain ones and with themselves; if not, how they differ.
@@ -29,13 +78,12 @@ pub(crate) async fn prove(
     caps: &Caps,
     reference: &[HostTensor],
 ) -> Result<(), String> {
-    let runs = run(gpu, caps, RUNS).await.map_err(|e| e.to_string())?;
+    let runs = run(gpu, caps, outputs(caps), RUNS).await.map_err(|e| e.to_string())?;
     for (at, name) in outputs(caps).iter().enumerate() {
-        let (found, expected) = (runs[0][at].to_f32(), reference[at].to_f32());
-        let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max);
-        if apart.is_nan() || apart > BOUND * largest {
-            return Err(format!("its {name} is off by {:.1e} of the largest", apart / largest));
+        let apart = apart(&runs[0][at].to_f32(), &reference[at].to_f32());
+        // No number where the reference is zero throughout.
+        if apart.is_nan() || apart > BOUND {
+            return Err(format!("its {name} is off by {apart:.1e} of the largest"));
         }
         if runs.iter().any(|run| run[at].bytes() != runs[0][at].bytes()) {
             return Err(format!("its {name} differs from run to run"));
@@ -74,15 +122,22 @@ fn outputs(caps: &Caps) -> &'static [&'static str] {
     if caps.only_cut.is_some_and(|at| at > 0) { &OUTPUTS[..PRODUCTS] } else { &OUTPUTS }
 }
 
+/// The product's m, k and n.
+const PRODUCT: [usize; 3] = [150, 200, 136];
+
 /// No size is a multiple of a tile's, and the product takes more than one of each.
 fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
     let mut g = Graph::new("proof of a tier");
-    let [m, k, n] = [150, 200, 136];
+    let [m, k, n] = PRODUCT;
     let (size, channels, out) = (9, 36, 72);
     let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
-    let image = g.input("image", [1, size, size, channels], Elem::Float, Rate::Step);
     let weight = g.weight(&["weight"], [n, k], Layout::Matrix, [k, n]);
     let product = g.push(OUTPUTS[0], Matmul::new(x, weight, None))?;
+    g.output(OUTPUTS[0], product);
+    if outputs.len() == 1 {
+        return Ok(g);
+    }
+    let image = g.input("image", [1, size, size, channels], Elem::Float, Rate::Step);
     let layout = Layout::Conv { kernel: [3, 3], channels };
     let kernel = g.weight(&["kernel"], [out, channels, 3, 3], layout, [9 * channels, out]);
     let bias = g.weight(&["bias"], [out], Layout::Vector, [out]);
@@ -90,7 +145,6 @@ fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
         OUTPUTS[1],
         Conv2d { bias: Some(bias), padding: Padding::all(1), ..Conv2d::new(image, kernel, [3, 3]) },
     )?;
-    g.output(OUTPUTS[0], product);
     g.output(OUTPUTS[1], convolution);
     if outputs.len() == PRODUCTS {
         return Ok(g);
@@ -119,9 +173,13 @@ fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
 }
 
 /// The outputs of each of several runs.
-async fn run(gpu: &mut GpuExecutor, caps: &Caps, runs: usize) -> Result<Vec<Vec<HostTensor>>, Error> {
+async fn run(
+    gpu: &mut GpuExecutor,
+    caps: &Caps,
+    outputs: &[&str],
+    runs: usize,
+) -> Result<Vec<Vec<HostTensor>>, Error> {
     gpu.set_caps(caps.clone());
-    let outputs = outputs(caps);
     let mut graph = experiment(gpu.report().kind == "cpu", outputs)?;
     graph.checkpoint = u64::MAX;
     let source = Random::of(&graph);
@@ -179,13 +237,14 @@ impl WeightFetch for Random {
     }
 
     fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        let made = self.find(name).map(|(dtype, shape)| {
-            // So that products are about as large as what goes into them.
-            let spread = (shape.dims()[0] as f32 / shape.numel() as f32).sqrt();
-            numbers(name, shape, spread).cast(dtype).bytes().to_vec()
-        });
+        let made = self.find(name).map(|(dtype, shape)| made(name, shape).cast(dtype).bytes().to_vec());
         Box::pin(std::future::ready(made.map(Cow::Owned).ok_or_else(|| self.missing(&[name.into()]))))
     }
+}
+
+/// A weight, spread so that products are about as large as what goes into them.
+fn made(name: &str, shape: Shape) -> HostTensor {
+    numbers(name, shape, (shape.dims()[0] as f32 / shape.numel() as f32).sqrt())
 }
 
 /// Evenly spread over ±√3 `spread`, by Knuth's linear congruence (MMIX) from a seed made of the name.
@@ -197,4 +256,43 @@ fn numbers(name: &str, shape: Shape, spread: f32) -> HostTensor {
     };
     let values: Vec<f32> = (0..shape.numel()).map(|_| next()).collect();
     HostTensor::from_f32(shape, &values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers for every output, the product's the host's.
+    fn results(product: &[f32]) -> Vec<HostTensor> {
+        let [m, _, n] = PRODUCT;
+        let others = OUTPUTS[1..].iter().map(|name| numbers(name, [8, 8].into(), 1.0));
+        std::iter::once(HostTensor::from_f32([1, m, n], product)).chain(others).collect()
+    }
+
+    #[test]
+    fn a_reference_is_what_the_host_finds() {
+        assert_eq!(held(&results(&host_product())), Ok(()));
+    }
+
+    #[test]
+    fn a_device_that_computes_nothing_is_found_out() {
+        let zeros: Vec<_> = results(&host_product())
+            .iter()
+            .map(|t| HostTensor::from_f32(t.shape(), &vec![0.0; t.shape().numel()]))
+            .collect();
+        assert!(held(&zeros).unwrap_err().contains("computes nothing"));
+        assert!(held(&zeros[..1]).unwrap_err().contains("computes nothing"));
+    }
+
+    #[test]
+    fn a_constant_or_a_wrong_product_is_no_reference() {
+        let mut found = results(&host_product());
+        found[4] = HostTensor::from_f32([8, 8], &[0.5; 64]);
+        assert_eq!(held(&found).unwrap_err(), "its plain kernels' attention is 0.5 throughout");
+        for wrong in [1.0, f32::NAN, f32::INFINITY] {
+            let mut product = host_product();
+            product[7] += wrong;
+            assert!(held(&results(&product)).unwrap_err().contains("product is off"), "{wrong}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::adapter::Choice;
 use crate::executor::GpuExecutor;
-use crate::proof::{cuts, prove, reference};
+use crate::proof::{computes, cuts, prove, reference};
 use calotype_graph::lower::{Matrices, Tier};
 use calotype_graph::{Caps, Executor};
 use calotype_tensor::HostTensor;
@@ -91,6 +91,7 @@ fn usable(adapter: &wgpu::Adapter) -> Vec<Matrices> {
 /// for that does not hold.
 pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec<TierReport>, crate::Error> {
     let (offer, plain) = (gpu.offer().clone(), gpu.caps());
+    begin(gpu, &plain).await?;
     let software = gpu.report().kind == "cpu";
     let asked = choice.tier.unwrap_or(Tier::Coop);
     let mut best = plain.clone();
@@ -142,8 +143,39 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
     }
 }
 
+/// Fails where not even the plain kernels compute. In a tab every kernel takes long to compile, and the browser vouches
+/// for its adapters.
+async fn begin(gpu: &mut GpuExecutor, plain: &Caps) -> Result<(), crate::Error> {
+    if cfg!(target_arch = "wasm32") {
+        return Ok(());
+    }
+    let report = gpu.report();
+    let key = format!("begin {plain:?} {} {} {}", report.name, report.driver, gpu.is_checked());
+    let verdict = match known(&key) {
+        Some(verdict) => verdict,
+        None => {
+            let verdict = computes(gpu, plain).await;
+            remember(key, &verdict);
+            verdict
+        }
+    };
+    verdict.map_err(|reason| {
+        let report = gpu.report();
+        crate::Error::Wrong { adapter: report.name.clone(), driver: report.driver.clone(), reason }
+    })
+}
+
 /// Verdicts of this process: a second device on the same adapter need not be tried again.
 static VERDICTS: Mutex<Vec<(String, Result<(), String>)>> = Mutex::new(Vec::new());
+
+fn known(key: &str) -> Option<Result<(), String>> {
+    let verdicts = VERDICTS.lock().unwrap_or_else(|e| e.into_inner());
+    verdicts.iter().find(|(k, _)| k == key).map(|(_, verdict)| verdict.clone())
+}
+
+fn remember(key: String, verdict: &Result<(), String>) {
+    VERDICTS.lock().unwrap_or_else(|e| e.into_inner()).push((key, verdict.clone()));
+}
 
 struct Trial {
     plain: Caps,
@@ -155,13 +187,12 @@ impl Trial {
     async fn of(&mut self, gpu: &mut GpuExecutor, tier: Tier, caps: &Caps) -> Result<(), String> {
         let report = gpu.report();
         let key = format!("{tier} {caps:?} {} {} {}", report.name, report.driver, gpu.is_checked());
-        let verdicts = || VERDICTS.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, verdict)) = verdicts().iter().find(|(k, _)| *k == key) {
-            return verdict.clone();
+        if let Some(verdict) = known(&key) {
+            return verdict;
         }
         let start = web_time::Instant::now();
         if self.reference.is_none() {
-            self.reference = Some(reference(gpu, &self.plain).await.map_err(|e| e.to_string())?);
+            self.reference = Some(reference(gpu, &self.plain).await?);
         }
         let expected = self.reference.as_deref().unwrap_or_default();
         // Any cut may be found to be the fastest one day. In software and in a tab none is looked for, and each takes long
@@ -180,7 +211,7 @@ impl Trial {
             verdict = verdict.and(prove(gpu, caps, expected).await);
         }
         log::info!("tier {tier} was tried for {} ms", start.elapsed().as_millis());
-        verdicts().push((key, verdict.clone()));
+        remember(key, &verdict);
         verdict
     }
 }

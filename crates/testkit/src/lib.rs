@@ -3,6 +3,7 @@
 
 mod case;
 mod cases;
+pub mod check;
 mod fill;
 pub mod goldens;
 mod measure;

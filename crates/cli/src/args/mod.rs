@@ -8,6 +8,7 @@ pub use device::{BackendName, DeviceArgs, Dtype};
 pub use told::parse;
 
 use crate::bench::BenchArgs;
+use crate::check::CheckArgs;
 use calotype::{BatchSeeds, Request, Sampler, Schedule, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Display;
@@ -35,6 +36,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Measure how fast a device draws, with fixed presets; or compare two measurements
     Bench(Box<BenchArgs>),
+    /// Hold a GPU and its driver against the CPU: op by op, stage by stage, a whole picture
+    Check(CheckArgs),
     /// List the GPUs that can be used, with the features and limits that matter
     Adapters(AdaptersArgs),
     /// Say what a model holds
