@@ -56,7 +56,6 @@ pub fn fits(
     caps: &Caps,
 ) -> Result<()> {
     let Some(room) = room.filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
-    let batch = request.batch_size;
     let size = |request: &Request| largest(room, model, request, precision, caps);
     let f16 = if caps.host.is_none() && precision == Precision::F32 { ", or --dtype f16" } else { "" };
     let one = Request { batch_size: 1, ..plain(request) };
