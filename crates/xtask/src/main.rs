@@ -37,7 +37,9 @@ fn main() -> Result<()> {
             stages::ops(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
         }
         #[cfg(not(feature = "engine"))]
-        ["stages" | "unet-speed" | "unet-ops", ..] => bail!("not in this build: it takes the feature `engine`"),
+        ["stages" | "unet-speed" | "unet-ops", ..] => {
+            bail!("not in this build: it takes the feature `engine`")
+        }
         ["web"] => web::build(),
         ["serve"] => serve::run(8080),
         ["serve", port] => serve::run(port.parse()?),
