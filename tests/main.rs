@@ -50,3 +50,6 @@ mod profile;
 
 /// Arrows between crates, one name for each op, small files.
 mod architecture;
+
+/// What others' packages may be: licences, and no wgpu where it is not asked for.
+mod packages;

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo run --release -p xtask -- CHORE`.
 
 mod serve;
+#[cfg(feature = "engine")]
 mod stages;
 mod web;
 
@@ -21,16 +22,23 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
+        #[cfg(feature = "engine")]
         ["stages", model, goldens, ref rest @ ..] => {
             stages::check(model, goldens, rest.first().copied().unwrap_or("auto"))
         }
+        #[cfg(feature = "engine")]
         ["unet-speed", model, goldens, ref rest @ ..] => {
             let runs = rest.get(1).map_or(Ok(5), |n| n.parse())?;
             stages::speed(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
         }
+        #[cfg(feature = "engine")]
         ["unet-ops", model, goldens, ref rest @ ..] => {
             let runs = rest.get(1).map_or(Ok(3), |n| n.parse())?;
             stages::ops(model, goldens, rest.first().copied().unwrap_or("auto"), runs)
+        }
+        #[cfg(not(feature = "engine"))]
+        ["stages" | "unet-speed" | "unet-ops", ..] => {
+            bail!("not in this build: it takes the feature `engine`")
         }
         ["web"] => web::build(),
         ["serve"] => serve::run(8080),

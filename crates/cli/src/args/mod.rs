@@ -100,7 +100,7 @@ pub struct GenerateArgs {
     #[arg(help_heading = "Picture", long, value_name = "WHICH", default_value = "each")]
     pub batch_seeds: Seeds,
 
-    /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,4,H/8,W/8], not scaled (as diffusers'
+    /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,C,H/f,W/f], not scaled (as diffusers'
     /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. Gives the size where -W, -H, -b do not
     #[arg(help_heading = "Picture", long, value_name = "FILE")]
     pub latents: Option<PathBuf>,

@@ -1,8 +1,9 @@
 //! A model folder's own JSON, read strictly.
 //!
-//! Every field that diffusers 0.42 and transformers 5 know for these classes is honoured, or accepted only at the
-//! value that changes nothing; any other value, and any field that nobody here knows, is an error that names file,
-//! field and value. A picture that is silently wrong would be worse. Absent fields have those projects' defaults.
+//! Every field that diffusers 0.42 and transformers 5 know for these classes is honoured, passed over because no value of
+//! it changes what is computed here (`INERT`), or accepted only at the value that changes nothing; any other value, and any
+//! field that nobody here knows, is an error that names file, field and value. A picture that is silently wrong would be
+//! worse. Absent fields have those projects' defaults.
 
 mod activation;
 mod clip;
