@@ -206,7 +206,6 @@ impl Engine {
             return Err(fault);
         }
         let output = self.after(output)?;
-        let pipeline = &self.model.as_ref().ok_or_else(no_model)?.pipeline;
         let pictures = Array::new();
         for (i, picture) in output.pictures.iter().enumerate() {
             let settings = order.settings(i).to_string();

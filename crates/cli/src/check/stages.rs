@@ -73,9 +73,9 @@ fn expect(place: &Place) -> anyhow::Result<Expected> {
     let (cpu, precision) = (Device::Cpu.open()?, Precision::F32);
     let mut pipeline = Pipeline::new(&cpu, place.open(precision)?, precision);
     let states = pipeline.encode_text(PROMPT)?;
-    let step = denoise(&mut pipeline, 1, &[states.clone()])?;
+    let step = denoise(&mut pipeline, 1, std::slice::from_ref(&states))?;
     let decoded = pipeline.decode_latents(&step)?;
-    let latents = denoise(&mut pipeline, STEPS, &[states.clone()])?;
+    let latents = denoise(&mut pipeline, STEPS, std::slice::from_ref(&states))?;
     Ok(Expected { states, step, decoded, latents })
 }
 

@@ -69,8 +69,7 @@ impl GroupNorm {
     pub fn is_small(x: Shape, groups: usize) -> bool {
         let (images, size) = (x.dims()[0].max(1), x.channels() / groups.max(1));
         let fits = (1..=240).contains(&size) && size.is_multiple_of(2);
-        fits && x.rows() / images * size <= Self::SMALL
-            && x.bytes(DType::F32) <= Caps::default().max_binding
+        fits && x.rows() / images * size <= Self::SMALL && x.bytes(DType::F32) <= Caps::default().max_binding
     }
 }
 
