@@ -1,7 +1,7 @@
 use crate::memory::{Arena, Buffer, Meter};
 use crate::ops;
 use crate::program::Compiled;
-use crate::room;
+use crate::{room, threads};
 use calotype_graph::{
     Caps, Clock, Error, Executor, Graph, Host, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec,
     Room, Span, WeightFetch, WeightId, pack_each, plan,
@@ -14,7 +14,6 @@ use std::rc::{Rc, Weak};
 use web_time::Instant;
 
 /// Runs graphs on the processor, at once: when [`Executor::run`] returns, the work is done.
-#[derive(Default)]
 pub struct CpuExecutor {
     meter: Meter,
     weights: RefCell<HashMap<String, Rc<Buffer>>>,
@@ -25,7 +24,14 @@ pub struct CpuExecutor {
 impl CpuExecutor {
     /// An executor on rayon's global thread pool (`RAYON_NUM_THREADS` sets its size).
     pub fn new() -> Self {
-        Self::default()
+        threads::prepare();
+        Self { meter: Meter::default(), weights: RefCell::default(), arena: RefCell::default() }
+    }
+}
+
+impl Default for CpuExecutor {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

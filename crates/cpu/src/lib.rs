@@ -14,5 +14,6 @@ mod ops;
 mod product;
 mod program;
 mod room;
+mod threads;
 
 pub use executor::CpuExecutor;

@@ -46,11 +46,15 @@ pub(crate) fn free() -> Option<Room> {
 
 /// The process's limit on address space, where it has one.
 #[cfg(unix)]
-fn address_space() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     let (soft, _) = rlimit::Resource::AS.get().ok()?;
-    if soft == rlimit::INFINITY {
-        return None;
-    }
+    (soft != rlimit::INFINITY).then_some(soft)
+}
+
+/// The same, when all threads have taken theirs.
+#[cfg(unix)]
+fn address_space() -> Option<u64> {
+    let soft = limit()?;
     // Threads that are yet to start would take their stacks and heaps from what is left.
     rayon::broadcast(|_| drop(std::hint::black_box(vec![0u8; 64])));
     Some(soft)

@@ -52,7 +52,7 @@ pub enum Error {
     /// The run takes more memory than there is.
     #[error(
         "not enough memory: this run needs {needed} ({weights} of them weights), and {owner} is {free}: {remedy}; \
-         `calotype plan` with the same flags says where it goes"
+         `calotype plan{backend}` with the same flags says where it goes"
     )]
     NotEnoughMemory {
         /// What the run takes.
@@ -65,6 +65,8 @@ pub enum Error {
         free: String,
         /// What to change.
         remedy: String,
+        /// What `plan` must be told besides to plan for the same device.
+        backend: &'static str,
     },
     /// The numbers went bad: no picture is written.
     #[error("no picture: {stage} {what}; {hint}")]

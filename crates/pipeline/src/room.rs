@@ -73,6 +73,7 @@ pub fn fits(
         owner: room.owner.clone(),
         free: bytes(room.bytes),
         remedy,
+        backend: if caps.host.is_some() { " --backend cpu" } else { "" },
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a run takes on a device, part by part and as data: what [`memory`] counts is what a session allocates.
+//! What a run takes on a device, part by part and as data: what [`MemoryPlan`] counts is what a session allocates.
 
 mod decoder;
 mod denoiser;
