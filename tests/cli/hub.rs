@@ -143,6 +143,46 @@ fn a_server_without_ranges_sends_the_file_again() {
     assert_eq!(at.drawn(), expected);
 }
 
+/// The server refuses to go on with a file, and its connection drops before the end each time.
+#[test]
+fn a_file_that_is_begun_anew_each_time_is_given_up() {
+    let at = Setting::new();
+    at.server.change(|state| {
+        state.no_ranges = Some("bytes */*".into());
+        state.drops.insert(UNET.into(), vec![100_000; 50]);
+    });
+    at.fails(&["cannot reach http://127.0.0.1", "owner/tiny", "what came is kept"]);
+    let asked = at.server.asked();
+    let whole = gets(&asked, UNET).iter().filter(|asked| asked.range.is_none()).count();
+    assert!((2..5).contains(&whole), "{whole} of {asked:?}");
+}
+
+#[test]
+fn sizes_that_disagree_are_told_at_once() {
+    let size = fs::metadata(Path::new(&tiny()).join(UNET)).unwrap().len();
+    let parts = |described: u64, sent: u64| {
+        [UNET.into(), "sizes disagree".into(), format!("{described} bytes"), format!("{sent} when")]
+    };
+    let fails = |at: &Setting, parts: [String; 4], requests: usize| {
+        at.fails(&parts.each_ref().map(String::as_str));
+        assert_eq!(gets(&at.server.asked(), UNET).len(), requests);
+    };
+    // By the length of the whole file, and by what is said where a part of it is asked for.
+    let at = Setting::new();
+    at.server.change(|state| state.excess = 100);
+    fails(&at, parts(size + 100, size), 1);
+    let at = Setting::new();
+    at.server.change(|state| {
+        state.no_ranges = Some(format!("bytes */{}", size - 100));
+        state.drops.insert(UNET.into(), vec![100_000]);
+    });
+    fails(&at, parts(size, size - 100), 2);
+    // Nothing is lost when it comes to its senses.
+    at.server.change(|state| state.no_ranges = None);
+    at.drawn();
+    assert_eq!(gets(&at.server.asked(), UNET)[0].range.as_deref(), Some("bytes=100000-"));
+}
+
 #[test]
 fn a_wrong_checksum_is_an_error_and_the_file_does_not_stay() {
     let at = Setting::new();

@@ -165,6 +165,19 @@ pub enum Error {
         /// What was announced.
         expected: String,
     },
+    /// A server that says one length of a file when it is asked about it, and another when it sends it.
+    #[error(
+        "{url}: the server's sizes disagree: the file has {described} bytes when it is asked about, and {sent} when it is \
+         fetched; try again later, or set HF_ENDPOINT to another; what came is kept"
+    )]
+    Sizes {
+        /// The file.
+        url: String,
+        /// Bytes that were announced.
+        described: u64,
+        /// Bytes that there are to fetch.
+        sent: u64,
+    },
     /// The disk is full.
     #[error(
         "{}: the disk is full{}: make room, or set HF_HUB_CACHE to a folder elsewhere; what came is kept",
