@@ -50,6 +50,7 @@ fn a_model_that_is_not_there() {
     let folder = Folder::new();
     let args = |model: &'static str| ["generate", "a cat", "--backend", "cpu", "-m", model];
     folder.fails(1, &args("no/such/model"), &["no/such/model", "no such folder", "diffusers layout"]);
+    folder.fails(1, &args(""), &["the model's name is empty", "-m takes", "owner/name"]);
     folder.fails(1, &args("synthetic:sd9"), &["synthetic:sd9", "synthetic:sd15"]);
     folder.fails(1, &["inspect", "no/such/model"], &["no/such/model"]);
     folder.fails(1, &["plan", "-m", "no/such/model"], &["no/such/model"]);

@@ -230,6 +230,40 @@ fn what_the_hub_refuses_is_told_with_the_way_out() {
 }
 
 #[test]
+fn a_proxy_that_does_not_answer_is_told_from_a_hub_that_does_not() {
+    let at = Setting::new();
+    let args = ["inspect", "owner/tiny"];
+    let reach = format!("cannot reach {}", at.server.endpoint());
+    let folder = at.folder.with("http_proxy", "http://me:secret@127.0.0.1:1");
+    let way = format!("{reach} through the proxy http://127.0.0.1:1 of http_proxy (");
+    folder.fails(1, &args, &[&way, "unset it", "NO_PROXY"]);
+    assert!(at.server.asked().is_empty());
+    // Where it does not lie on the way, it is not at fault.
+    let folder = folder.with("NO_PROXY", "127.0.0.1,localhost");
+    folder.run(&args);
+    let folder = folder.with("HF_HOME", "elsewhere").with("HF_ENDPOINT", "http://127.0.0.1:1");
+    folder.fails(1, &args, &["cannot reach http://127.0.0.1:1 ("]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_can_be_none_is_told_with_its_variable() {
+    for (variable, place) in [
+        ("HF_HOME", "file"),
+        ("HF_HOME", "file/below"),
+        ("HF_HUB_CACHE", "file"),
+        ("HUGGINGFACE_HUB_CACHE", "file"),
+        ("HF_HUB_CACHE", "/dev/null/cache"),
+    ] {
+        let at = Setting::new();
+        at.folder.write("file", "");
+        let folder = at.folder.with(variable, place);
+        let says = format!("is kept there, as {variable} says: set {variable} to a folder");
+        folder.fails(1, &["inspect", "owner/tiny"], &[place, "Not a directory", &says]);
+    }
+}
+
+#[test]
 fn a_token_is_shown_to_the_hub_and_to_nobody_else() {
     let mut at = Setting::new();
     at.folder = at.folder.with("HF_TOKEN", "hf_secret");
