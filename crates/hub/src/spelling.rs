@@ -5,14 +5,14 @@ use crate::{Error, is_name, names};
 
 /// The error that a text deserves which is no model's name and means one.
 pub fn misspelt(text: &str) -> Option<Error> {
-    let (name, revision) = meant(text.trim())?;
+    let (name, revision) = meant(text)?;
     Some(Error::Misspelt { text: text.into(), name, revision })
 }
 
 /// The name of the model that a text means, and the revision where it says one.
 fn meant(text: &str) -> Option<(String, Option<String>)> {
-    let path = of_address(text);
-    let path = path.unwrap_or(text).trim_end_matches('/');
+    let text = text.trim();
+    let path = of_address(text).unwrap_or(text).trim_end_matches('/');
     let (owner, rest) = path.split_once('/')?;
     let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
     let (name, tag) = name.split_once('@').unwrap_or((name, ""));
