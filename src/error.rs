@@ -13,6 +13,14 @@ pub enum Error {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] calotype_hub::Error),
+    /// A revision of what has none.
+    #[error("--revision {revision}: {what} has no revisions, only models of the hub do: leave it out")]
+    NoRevisions {
+        /// What was asked for.
+        revision: String,
+        /// What it was asked of.
+        what: String,
+    },
     /// A checkpoint or a LoRA.
     #[error(transparent)]
     Weights(#[from] calotype_weights::Error),
@@ -35,6 +43,7 @@ impl Error {
                 use calotype_gpu::Error::{NoSuchAdapter, NoSuchTier};
                 matches!(error, NoSuchAdapter { .. } | NoSuchTier { .. })
             }
+            Self::NoRevisions { .. } => true,
             _ => false,
         }
     }

@@ -35,7 +35,31 @@ pub struct Search {
 impl Place {
     /// Finds a model: the built-in one for no name or its own, a folder of the name, or else `owner/name` on the Hugging Face hub,
     /// which is fetched unless it is in the cache. `told` hears of the download.
+    ///
+    /// # Errors
+    /// Those of the hub, and [`Error::NoRevisions`] where a revision is asked for of what has none.
     pub fn find(
+        name: Option<&str>,
+        search: &Search,
+        told: &mut dyn FnMut(&hub::Progress),
+    ) -> Result<Self, Error> {
+        let place = Self::look(name, search, told)?;
+        let what = match &place {
+            Self::BuiltIn => "the built-in model",
+            Self::Here(name) if name.starts_with("synthetic:") => name,
+            Self::Here(name) if Path::new(name).exists() => &format!("{name}, a folder of this machine,"),
+            // It has other faults.
+            Self::Here(_) => return Ok(place),
+            #[cfg(feature = "hub")]
+            Self::Hub { .. } => return Ok(place),
+        };
+        match &search.revision {
+            Some(revision) => Err(Error::NoRevisions { revision: revision.clone(), what: what.into() }),
+            None => Ok(place),
+        }
+    }
+
+    fn look(
         name: Option<&str>,
         search: &Search,
         told: &mut dyn FnMut(&hub::Progress),
@@ -50,7 +74,7 @@ impl Place {
         Self::fetched(name, search, told).unwrap_or_else(|| Ok(Self::Here(name.into())))
     }
 
-    /// A model of the hub, where the name could be of one.
+    /// A model of the hub, where the name could be of one; where it only means one, an error that says so.
     #[cfg(feature = "hub")]
     fn fetched(
         name: &str,
@@ -63,7 +87,10 @@ impl Place {
             let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
             Ok(Self::Hub { name: name.into(), folder })
         };
-        hub::is_name(name).then(fetch)
+        match hub::is_name(name) {
+            true => Some(fetch()),
+            false => hub::misspelt(name).map(|error| Err(error.into())),
+        }
     }
 
     #[cfg(not(feature = "hub"))]

@@ -50,6 +50,7 @@ fn a_model_that_is_not_there() {
     let folder = Folder::new();
     let args = |model: &'static str| ["generate", "a cat", "--backend", "cpu", "-m", model];
     folder.fails(1, &args("no/such/model"), &["no/such/model", "no such folder", "diffusers layout"]);
+    folder.fails(1, &args(""), &["the model's name is empty", "-m takes", "owner/name"]);
     folder.fails(1, &args("synthetic:sd9"), &["synthetic:sd9", "synthetic:sd15"]);
     folder.fails(1, &["inspect", "no/such/model"], &["no/such/model"]);
     folder.fails(1, &["plan", "-m", "no/such/model"], &["no/such/model"]);
@@ -61,6 +62,37 @@ fn a_model_that_is_not_there() {
         &args("v1-5.safetensors"),
         &["v1-5.safetensors: a file", "from_single_file", "save_pretrained"],
     );
+}
+
+#[test]
+fn names_that_are_written_as_elsewhere_are_told_as_they_are_here() {
+    let folder = Folder::new();
+    for (text, way_out) in [
+        ("own/tiny/", "no such folder; for the model of the hub write own/tiny"),
+        ("own/tiny.git", "write own/tiny"),
+        ("own/tiny@v2", "write own/tiny with --revision v2"),
+        ("http://localhost/own/tiny/tree/v2", "write own/tiny with --revision v2"),
+    ] {
+        folder.fails(1, &["inspect", text], &[&format!("{text}: "), way_out]);
+    }
+    fs::create_dir(folder.path().join("stray")).unwrap();
+    folder.write("stray/bad.txt", b"");
+    folder.fails(1, &["inspect", "stray/"], &["stray/: not a model: there is no model_index.json"]);
+}
+
+#[test]
+fn a_revision_of_what_has_none_is_refused() {
+    let folder = copied();
+    let revision = ["--revision", "v2"];
+    for (model, what) in [
+        (&[][..], "the built-in model"),
+        (&["-m", "model"], "model, a folder of this machine,"),
+        (&["-m", "synthetic:sd15"], "synthetic:sd15"),
+    ] {
+        let args = [&["plan"], model, &revision].concat();
+        folder.fails(2, &args, &["--revision v2", &format!("{what} has no revisions"), "leave it out"]);
+    }
+    folder.fails(1, &["plan", "-m", "no/such/model", "--revision", "v2"], &["no such folder"]);
 }
 
 #[test]

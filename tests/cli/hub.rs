@@ -143,6 +143,46 @@ fn a_server_without_ranges_sends_the_file_again() {
     assert_eq!(at.drawn(), expected);
 }
 
+/// The server refuses to go on with a file, and its connection drops before the end each time.
+#[test]
+fn a_file_that_is_begun_anew_each_time_is_given_up() {
+    let at = Setting::new();
+    at.server.change(|state| {
+        state.no_ranges = Some("bytes */*".into());
+        state.drops.insert(UNET.into(), vec![100_000; 50]);
+    });
+    at.fails(&["cannot reach http://127.0.0.1", "owner/tiny", "what came is kept"]);
+    let asked = at.server.asked();
+    let whole = gets(&asked, UNET).iter().filter(|asked| asked.range.is_none()).count();
+    assert!((2..5).contains(&whole), "{whole} of {asked:?}");
+}
+
+#[test]
+fn sizes_that_disagree_are_told_at_once() {
+    let size = fs::metadata(Path::new(&tiny()).join(UNET)).unwrap().len();
+    let parts = |described: u64, sent: u64| {
+        [UNET.into(), "sizes disagree".into(), format!("{described} bytes"), format!("{sent} when")]
+    };
+    let fails = |at: &Setting, parts: [String; 4], requests: usize| {
+        at.fails(&parts.each_ref().map(String::as_str));
+        assert_eq!(gets(&at.server.asked(), UNET).len(), requests);
+    };
+    // By the length of the whole file, and by what is said where a part of it is asked for.
+    let at = Setting::new();
+    at.server.change(|state| state.excess = 100);
+    fails(&at, parts(size + 100, size), 1);
+    let at = Setting::new();
+    at.server.change(|state| {
+        state.no_ranges = Some(format!("bytes */{}", size - 100));
+        state.drops.insert(UNET.into(), vec![100_000]);
+    });
+    fails(&at, parts(size, size - 100), 2);
+    // Nothing is lost when it comes to its senses.
+    at.server.change(|state| state.no_ranges = None);
+    at.drawn();
+    assert_eq!(gets(&at.server.asked(), UNET)[0].range.as_deref(), Some("bytes=100000-"));
+}
+
 #[test]
 fn a_wrong_checksum_is_an_error_and_the_file_does_not_stay() {
     let at = Setting::new();
@@ -187,6 +227,40 @@ fn what_the_hub_refuses_is_told_with_the_way_out() {
         &args,
         &["owner/tiny is not to be had from the cache", "nothing of it", "HF_HUB_OFFLINE"],
     );
+}
+
+#[test]
+fn a_proxy_that_does_not_answer_is_told_from_a_hub_that_does_not() {
+    let at = Setting::new();
+    let args = ["inspect", "owner/tiny"];
+    let reach = format!("cannot reach {}", at.server.endpoint());
+    let folder = at.folder.with("http_proxy", "http://me:secret@127.0.0.1:1");
+    let way = format!("{reach} through the proxy http://127.0.0.1:1 of http_proxy (");
+    folder.fails(1, &args, &[&way, "unset it", "NO_PROXY"]);
+    assert!(at.server.asked().is_empty());
+    // Where it does not lie on the way, it is not at fault.
+    let folder = folder.with("NO_PROXY", "127.0.0.1,localhost");
+    folder.run(&args);
+    let folder = folder.with("HF_HOME", "elsewhere").with("HF_ENDPOINT", "http://127.0.0.1:1");
+    folder.fails(1, &args, &["cannot reach http://127.0.0.1:1 ("]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_can_be_none_is_told_with_its_variable() {
+    for (variable, place) in [
+        ("HF_HOME", "file"),
+        ("HF_HOME", "file/below"),
+        ("HF_HUB_CACHE", "file"),
+        ("HUGGINGFACE_HUB_CACHE", "file"),
+        ("HF_HUB_CACHE", "/dev/null/cache"),
+    ] {
+        let at = Setting::new();
+        at.folder.write("file", "");
+        let folder = at.folder.with(variable, place);
+        let says = format!("is kept there, as {variable} says: set {variable} to a folder");
+        folder.fails(1, &["inspect", "owner/tiny"], &[place, "Not a directory", &says]);
+    }
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub struct State {
     pub damaged: Vec<String>,
     /// Whether ranges are passed over.
     pub whole_only: bool,
+    /// How many bytes more than they have large files are said to have.
+    pub excess: usize,
+    /// Whether ranges are refused, and with which `Content-Range`.
+    pub no_ranges: Option<String>,
     /// An error in place of everything: status, and the hub's word for it.
     pub refuses: Option<(u16, &'static str)>,
     /// A redirection in place of everything: status, and the server that has it.
@@ -154,7 +158,8 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
         let Some(bytes) = state.files.get(file) else {
             return head("404 No", &[("X-Error-Code", "EntryNotFound".into()), length(0)]);
         };
-        let (sum, size) = (format!("\"{}{}\"", sha256(bytes), state.mark), bytes.len().to_string());
+        let size = (bytes.len() + state.excess).to_string();
+        let sum = format!("\"{}{}\"", sha256(bytes), state.mark);
         return match file.ends_with(".safetensors") {
             // Large files are elsewhere.
             true => head(
@@ -183,6 +188,9 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
     }
     if asked.method == "HEAD" {
         return head("200 OK", &[length(bytes.len()), etag]);
+    }
+    if let Some(range) = state.no_ranges.as_ref().filter(|_| asked.range.is_some()) {
+        return head("416 No", &[("Content-Range", range.clone()), length(0)]);
     }
     let start = asked.range.as_ref().filter(|_| !state.whole_only);
     let start =

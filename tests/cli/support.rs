@@ -18,7 +18,8 @@ pub fn calotype(folder: &Path) -> Command {
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         let hub = name.starts_with("HF_") || name.starts_with("HUGGING");
-        if hub || ["TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME"].contains(&&*name) {
+        let proxy = name.to_uppercase().ends_with("_PROXY");
+        if hub || proxy || ["TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME"].contains(&&*name) {
             command.env_remove(variable);
         }
     }

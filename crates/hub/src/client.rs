@@ -1,6 +1,6 @@
 use crate::settings::Settings;
 use crate::url::{self, Origin};
-use crate::{Error, Result, names};
+use crate::{Error, Proxy, Result, names};
 use serde::Deserialize;
 use std::io::{BufReader, Read};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const LISTING: u64 = 1 << 26;
 const LINKED: &str = "x-linked-etag";
 
 /// Hosts besides `HF_ENDPOINT`'s that may see a token (huggingface_hub: `_HUB_ORIGINS`).
-const HUBS: [&str; 3] = ["https://huggingface.co", "https://hub-ci.huggingface.co", "https://hf.co"];
+pub const HUBS: [&str; 3] = ["https://huggingface.co", "https://hub-ci.huggingface.co", "https://hf.co"];
 
 /// A repository's commit, and its files.
 pub struct Listing {
@@ -180,7 +180,13 @@ impl Client {
 
     /// The network's fault, told with the way around it.
     pub fn unreachable(&self, why: &impl ToString) -> Error {
-        Error::Network { name: self.name.clone(), endpoint: self.endpoint.clone(), why: why.to_string() }
+        let proxy = Proxy::to(&self.endpoint, &self.agent);
+        Error::Network {
+            name: self.name.clone(),
+            endpoint: self.endpoint.clone(),
+            proxy,
+            why: why.to_string(),
+        }
     }
 
     fn answer(&self, url: &str, answer: String) -> Error {

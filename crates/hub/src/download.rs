@@ -6,7 +6,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ureq::http::StatusCode;
+use ureq::Body;
+use ureq::http::{Response, StatusCode};
 
 /// Requests that may fail one after another without a byte more. One that brought some is followed by the next at once.
 const TRIES: u32 = 5;
@@ -104,14 +105,15 @@ fn fetch(
         out.clear()?;
     }
     told(out.len, out.len);
-    let mut failed = 0;
+    // What came once and was begun anew is no progress: a server may start again for ever.
+    let (mut failed, mut most) = (0, out.len);
     while file.size != Some(out.len) {
-        let len = out.len;
         match receive(client, file, &mut out, told) {
             Ok(()) if file.size.is_none_or(|size| size < out.len) => break,
             Ok(()) => {}
             Err(error @ (Error::Network { .. } | Error::Answer { lasting: false, .. })) => {
-                failed = if out.len > len { 0 } else { failed + 1 };
+                failed = if out.len > most { 0 } else { failed + 1 };
+                most = most.max(out.len);
                 if failed >= TRIES {
                     return Err(error);
                 }
@@ -134,9 +136,29 @@ fn fetch(
     fs::rename(&part, blob).map_err(|source| Error::io(blob, source))
 }
 
+/// How long the whole file is by an answer with its bytes, or with the refusal of a part of them.
+fn whole(answer: &Response<Body>) -> Option<u64> {
+    if encoding(answer.headers()).is_some() {
+        return None;
+    }
+    let header = |name| answer.headers().get(name)?.to_str().ok();
+    match answer.status() {
+        StatusCode::OK => header("content-length"),
+        _ => header("content-range")?.rsplit_once('/').map(|(_, whole)| whole),
+    }?
+    .trim()
+    .parse()
+    .ok()
+}
+
 /// One request's worth of a file. Fails where the connection does.
 fn receive(client: &Client, file: &Remote, out: &mut Growing, told: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let answer = client.get(file, out.len)?;
+    if let (Some(described), Some(sent)) = (file.size, whole(&answer))
+        && described != sent
+    {
+        return Err(Error::Sizes { url: file.url.clone(), described, sent });
+    }
     let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
     let goes_on = answer.status() == StatusCode::PARTIAL_CONTENT
         && encoding(answer.headers()).is_none()

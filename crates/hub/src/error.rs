@@ -1,3 +1,4 @@
+use crate::Proxy;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,19 @@ pub enum Error {
         name: String,
         /// The hub's address.
         endpoint: String,
+    },
+    /// What names a model, but not as names are written.
+    #[error(
+        "{text}: no such folder; for the model of the hub write {name}{}",
+        revision.as_ref().map(|revision| format!(" with --revision {revision}")).unwrap_or_default()
+    )]
+    Misspelt {
+        /// What was written.
+        text: String,
+        /// `owner/name`.
+        name: String,
+        /// Its branch, tag or commit, where the text has one.
+        revision: Option<String>,
     },
     /// The owner wants terms to be accepted first.
     #[error(
@@ -126,14 +140,20 @@ pub enum Error {
     },
     /// No answer at all.
     #[error(
-        "cannot reach {endpoint} ({why}): try again, what came is kept; or fetch the files of {name} on another machine \
-         (model_index.json, scheduler, tokenizer, text_encoder, unet, vae) and give their folder with -m FOLDER"
+        "cannot reach {endpoint}{} ({why}): try again, what came is kept{}; or fetch the files of {name} on another \
+         machine (model_index.json, scheduler, tokenizer, text_encoder, unet, vae) and give their folder with -m FOLDER",
+        proxy.as_ref().map(|p| format!(" through the proxy {} of {}", p.address, p.variable)).unwrap_or_default(),
+        proxy.as_ref().map(|p| format!(
+            "; set {} to a proxy that answers, unset it, or set NO_PROXY to the hub's host", p.variable
+        )).unwrap_or_default()
     )]
     Network {
         /// `owner/name`.
         name: String,
         /// The hub's address.
         endpoint: String,
+        /// The proxy on the way there.
+        proxy: Option<Proxy>,
         /// What happened.
         why: String,
     },
@@ -165,6 +185,19 @@ pub enum Error {
         /// What was announced.
         expected: String,
     },
+    /// A server that says one length of a file when it is asked about it, and another when it sends it.
+    #[error(
+        "{url}: the server's sizes disagree: the file has {described} bytes when it is asked about, and {sent} when it is \
+         fetched; try again later, or set HF_ENDPOINT to another; what came is kept"
+    )]
+    Sizes {
+        /// The file.
+        url: String,
+        /// Bytes that were announced.
+        described: u64,
+        /// Bytes that there are to fetch.
+        sent: u64,
+    },
     /// The disk is full.
     #[error(
         "{}: the disk is full{}: make room, or set HF_HUB_CACHE to a folder elsewhere; what came is kept",
@@ -177,11 +210,18 @@ pub enum Error {
         /// Bytes still to come, where the server said how many there are.
         needs: Option<u64>,
     },
-    /// The operating system refused.
-    #[error("{}: {error}", path.display())]
+    /// The operating system refused a file or folder of the hub's.
+    #[error(
+        "{}: {error}: what comes from the hub is kept there{}: set {} to a folder that can be written to",
+        path.display(),
+        variable.map(|name| format!(", as {name} says")).unwrap_or_default(),
+        variable.unwrap_or("HF_HOME")
+    )]
     Io {
         /// The file or folder.
         path: PathBuf,
+        /// The variable that says where it is, where one does.
+        variable: Option<&'static str>,
         /// What it said. In the message already, so no [`source`](std::error::Error::source) to say it again.
         error: io::Error,
     },
@@ -195,6 +235,14 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
-        Self::Io { path: path.into(), error }
+        Self::Io { path: path.into(), variable: None, error }
+    }
+
+    /// The same, of files that are where `variable` says.
+    pub(crate) fn placed(self, place: Option<&'static str>) -> Self {
+        match self {
+            Self::Io { path, variable, error } => Self::Io { path, variable: variable.or(place), error },
+            other => other,
+        }
     }
 }

@@ -15,10 +15,14 @@ mod names;
 mod needed;
 #[cfg(test)]
 mod peer;
+mod proxy;
 mod settings;
+mod spelling;
 mod url;
 
 pub use error::Error;
+pub use proxy::Proxy;
+pub use spelling::misspelt;
 
 use cache::Repository;
 use client::Client;
@@ -94,7 +98,17 @@ impl Hub {
         variant: Option<&str>,
         told: &mut dyn FnMut(&Progress),
     ) -> Result<PathBuf> {
-        let revision = revision.unwrap_or(MAIN);
+        let model = self.find(name, revision.unwrap_or(MAIN), variant, told);
+        model.map_err(|error| error.placed(self.settings.cache_by))
+    }
+
+    fn find(
+        &self,
+        name: &str,
+        revision: &str,
+        variant: Option<&str>,
+        told: &mut dyn FnMut(&Progress),
+    ) -> Result<PathBuf> {
         if let Some(why) = names::fault(revision) {
             return Err(Error::BadRevision { revision: revision.into(), why });
         }

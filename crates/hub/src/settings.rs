@@ -3,7 +3,7 @@
 
 use crate::expand::{self, Variables};
 use crate::{Error, Result};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Settings {
     pub endpoint: String,
     /// The folder of all repositories.
     pub cache: PathBuf,
+    /// The variable that says where it is, where one does.
+    pub cache_by: Option<&'static str>,
     /// Ask the network for nothing.
     pub offline: bool,
     /// Whether snapshots may be made of links.
@@ -26,6 +28,8 @@ pub struct Settings {
     /// How long to wait for what the hub says of a file, and for a file's bytes, where that is set.
     pub patience: [Option<Duration>; 2],
     token: Token,
+    home: PathBuf,
+    home_by: Option<&'static str>,
 }
 
 /// Where a token is looked for; only when one is needed.
@@ -49,10 +53,10 @@ impl Settings {
         };
         let patience = |name: &'static str| text(name).map_or(Ok(None), |value| seconds(name, &value));
         let patience = [patience("HF_HUB_ETAG_TIMEOUT")?, patience("HF_HUB_DOWNLOAD_TIMEOUT")?];
-        let home = hf_home(env);
-        let cache = match env("HF_HUB_CACHE").or_else(|| env("HUGGINGFACE_HUB_CACHE")) {
-            Some(given) => expanded(&given, env),
-            None => expanded(home.join("hub").as_os_str(), env),
+        let (home, home_by) = hf_home(env);
+        let (cache, cache_by) = match first(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"], env) {
+            Some((by, given)) => (expanded(&given, env), Some(by)),
+            None => (expanded(home.join("hub").as_os_str(), env), home_by),
         };
         let token = match filled("HF_TOKEN").or_else(|| filled("HUGGING_FACE_HUB_TOKEN")).map(clean) {
             _ if yes(text("HF_HUB_DISABLE_IMPLICIT_TOKEN")) => Token::Withheld,
@@ -66,10 +70,13 @@ impl Settings {
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').into(),
             cache: absolute(cache, env)?,
+            cache_by,
             offline: yes(filled("HF_HUB_OFFLINE").or_else(|| text("TRANSFORMERS_OFFLINE"))),
             links: !yes(text("HF_HUB_DISABLE_SYMLINKS")),
             patience,
             token,
+            home,
+            home_by,
         })
     }
 
@@ -81,6 +88,12 @@ impl Settings {
             Token::File(path) => match fs::read_to_string(path) {
                 Ok(text) => (clean(text), path.display().to_string()),
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                // The cache has no place there either.
+                Err(error)
+                    if error.kind() == ErrorKind::NotADirectory && path.parent() == Some(&self.home) =>
+                {
+                    return Err(Error::io(&self.home, error).placed(self.home_by));
+                }
                 Err(error) => return Err(Error::TokenFile { path: path.clone(), error }),
             },
         };
@@ -91,16 +104,19 @@ impl Settings {
     }
 }
 
-/// Hugging Face's folder.
-fn hf_home(env: &Variables) -> PathBuf {
-    if let Some(given) = env("HF_HOME") {
-        return expanded(&given, env);
-    }
-    let caches = match env("XDG_CACHE_HOME") {
-        Some(given) => PathBuf::from(given),
-        None => Path::new(&expand::user(OsStr::new("~"), env)).join(".cache"),
+/// The first variable that is set, and what it says.
+fn first(names: &[&'static str], env: &Variables) -> Option<(&'static str, OsString)> {
+    names.iter().find_map(|name| Some((*name, env(name)?)))
+}
+
+/// Hugging Face's folder, and the variable that says where it is.
+fn hf_home(env: &Variables) -> (PathBuf, Option<&'static str>) {
+    let (caches, by) = match first(&["HF_HOME", "XDG_CACHE_HOME"], env) {
+        Some((by @ "HF_HOME", given)) => return (expanded(&given, env), Some(by)),
+        Some((by, given)) => (PathBuf::from(given), Some(by)),
+        None => (Path::new(&expand::user(OsStr::new("~"), env)).join(".cache"), None),
     };
-    expanded(caches.join("huggingface").as_os_str(), env)
+    (expanded(caches.join("huggingface").as_os_str(), env), by)
 }
 
 fn expanded(path: &OsStr, env: &Variables) -> PathBuf {
@@ -129,5 +145,22 @@ fn seconds(name: &'static str, value: &str) -> Result<Option<Duration>> {
     match digits.parse::<u32>() {
         Ok(count) => Ok((count > 0).then(|| Duration::from_secs(count.into()))),
         Err(_) => Err(Error::Seconds { name, value: value.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_knows_which_variable_says_where_it_is() {
+        let all = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"];
+        for first in 0..=all.len() {
+            let env = |name: &str| match all[first..].contains(&name) || name == "HOME" {
+                true => Some(OsString::from("/there")),
+                false => None,
+            };
+            assert_eq!(Settings::read(&env).unwrap().cache_by, all.get(first).copied());
+        }
     }
 }

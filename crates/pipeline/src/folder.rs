@@ -7,8 +7,15 @@ use std::path::{Path, PathBuf};
 pub(crate) fn check(place: &Path) -> Result<()> {
     let found = match () {
         () if place.join("model_index.json").exists() => return Ok(()),
+        () if place.as_os_str().is_empty() => {
+            return Err(Error::Model(
+                "the model's name is empty: -m takes a model folder, owner/name of a model on the Hugging Face hub, or \
+                 synthetic:sd15"
+                    .into(),
+            ));
+        }
         () if place.is_dir() => of_folder(place),
-        () if place.exists() => of_file(place, place),
+        () if place.exists() => Some(of_file(place).unwrap_or_else(|| format!("a file: {FOLDERS}"))),
         () => Some(
             "no such folder; -m takes a model folder in the diffusers layout, owner/name of a model on the Hugging Face \
              hub, or synthetic:sd15"
@@ -18,12 +25,14 @@ pub(crate) fn check(place: &Path) -> Result<()> {
     found.map_or(Ok(()), |what| Err(Error::Model(format!("{}: {what}", place.display()))))
 }
 
-/// What a file is. `name` is what it is called in the way out.
-fn of_file(file: &Path, name: &Path) -> Option<String> {
+const FOLDERS: &str = "models are read from folders in the diffusers layout, with weights in .safetensors";
+
+/// What a file of weights is.
+fn of_file(file: &Path) -> Option<String> {
     let ending = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let kind = match ending.as_str() {
         "safetensors" | "ckpt" | "pt" | "pth" | "bin" => {
-            let (name, folder) = (name.display(), file.file_stem().unwrap_or_default().to_string_lossy());
+            let (name, folder) = (file.display(), file.file_stem().unwrap_or_default().to_string_lossy());
             return Some(format!(
                 "a file, and models are read from folders in the diffusers layout; convert a checkpoint of a single file \
                  in Python: diffusers.StableDiffusionPipeline.from_single_file(\"{name}\").save_pretrained(\"{folder}\")"
@@ -31,12 +40,9 @@ fn of_file(file: &Path, name: &Path) -> Option<String> {
         }
         "gguf" => "a file in GGUF, which is not read",
         "onnx" => "a file in ONNX, which is not read",
-        _ if file != name => return None,
-        _ => "a file",
+        _ => return None,
     };
-    Some(format!(
-        "{kind}: models are read from folders in the diffusers layout, with weights in .safetensors"
-    ))
+    Some(format!("{kind}: {FOLDERS}"))
 }
 
 /// What a folder without an index is.
@@ -66,7 +72,7 @@ fn of_folder(folder: &Path) -> Option<String> {
     if has("unet") || has("vae") {
         return None;
     }
-    let file = entries.iter().find_map(|file| of_file(file, file).map(|what| (file.file_name(), what)));
+    let file = entries.iter().find_map(|file| of_file(file).map(|what| (file.file_name(), what)));
     Some(match file {
         Some((name, what)) => format!("{missing}; {} is {what}", name.unwrap_or_default().display()),
         None => format!("not a model: {missing}"),
@@ -100,6 +106,7 @@ mod tests {
             "part/config.json",
             "pictures/cat.png",
             "half/unet/config.json",
+            "stray/bad.txt",
         ];
         files.iter().for_each(|file| put(file));
         fs::create_dir(at("empty")).unwrap();
@@ -118,6 +125,7 @@ mod tests {
             ("whole/unet", &["one component", "give", "whole"]),
             ("part", &["one component", "the folder that it belongs to"]),
             ("pictures", &["not a model", "model_index.json"]),
+            ("stray", &["stray: not a model: there is no model_index.json"]),
             ("empty", &["an empty folder", "model_index.json"]),
             ("nothing", &["no such folder"]),
         ] {
@@ -126,7 +134,11 @@ mod tests {
                 parts.iter().all(|part| message.contains(part)) && !message.contains('\n'),
                 "{place}: {message}"
             );
+            // A file that is none of weights has nothing to do with it.
+            assert!(!message.contains(".txt is") && !message.contains(".png is"), "{place}: {message}");
         }
+        let message = check(Path::new("")).unwrap_err().to_string();
+        assert!(message.starts_with("the model's name is empty: -m takes"), "{message}");
         check(&at("whole")).unwrap();
         // Its missing index is named when it is read.
         check(&at("half")).unwrap();
