@@ -47,7 +47,7 @@ impl Place {
         let what = match &place {
             Self::BuiltIn => "the built-in model",
             Self::Here(name) if name.starts_with("synthetic:") => name,
-            Self::Here(name) if Path::new(name).exists() => &format!("{name}, a folder of this machine,"),
+            Self::Here(name) if Path::new(name).exists() => &format!("{name}, which lies on this machine,"),
             // It has other faults.
             Self::Here(_) => return Ok(place),
             #[cfg(feature = "hub")]

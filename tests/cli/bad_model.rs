@@ -86,7 +86,7 @@ fn a_revision_of_what_has_none_is_refused() {
     let revision = ["--revision", "v2"];
     for (model, what) in [
         (&[][..], "the built-in model"),
-        (&["-m", "model"], "model, a folder of this machine,"),
+        (&["-m", "model"], "model, which lies on this machine,"),
         (&["-m", "synthetic:sd15"], "synthetic:sd15"),
     ] {
         let args = [&["plan"], model, &revision].concat();

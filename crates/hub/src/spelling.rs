@@ -14,16 +14,15 @@ fn meant(text: &str) -> Option<(String, Option<String>)> {
     let text = text.trim();
     let path = of_address(text).unwrap_or(text).trim_end_matches('/');
     let (owner, rest) = path.split_once('/')?;
+    let (rest, tag) = rest.split_once('@').unwrap_or((rest, ""));
     let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
-    let (name, tag) = name.split_once('@').unwrap_or((name, ""));
     let name = format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name));
     let mut below = below.split('/');
     let page = matches!(below.next(), Some("tree" | "blob" | "resolve" | "commit"));
     let branch = below.next().filter(|_| page);
     // A path that goes on is one of this machine, unless it is an address's.
     let whole = of_address(text).is_some() || !rest.contains('/');
-    let revision = Some(tag).filter(|tag| !tag.is_empty()).or(branch);
-    let revision = revision.filter(|revision| names::fault(revision).is_none());
+    let revision = branch.or(Some(tag)).filter(|revision| names::fault(revision).is_none());
     (whole && is_name(&name)).then(|| (name, revision.map(String::from)))
 }
 
@@ -66,6 +65,8 @@ mod tests {
             ("own/tiny.git", None),
             (" own/tiny ", None),
             ("own/tiny@main", Some("main")),
+            ("own/tiny@refs/pr/1", Some("refs/pr/1")),
+            ("own/tiny@", None),
             ("own/tiny@../x", None),
         ] {
             assert_eq!(meant(text), Some(("own/tiny".into(), revision.map(String::from))), "{text}");

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// Refuses what cannot be a model folder; whether it is a sound one its files will show.
 pub(crate) fn check(place: &Path) -> Result<()> {
     let found = match () {
-        () if place.join("model_index.json").exists() => return Ok(()),
         () if place.as_os_str().is_empty() => {
             return Err(Error::Model(
                 "the model's name is empty: -m takes a model folder, owner/name of a model on the Hugging Face hub, or \
@@ -14,6 +13,7 @@ pub(crate) fn check(place: &Path) -> Result<()> {
                     .into(),
             ));
         }
+        () if place.join("model_index.json").exists() => return Ok(()),
         () if place.is_dir() => of_folder(place),
         () if place.exists() => Some(of_file(place).unwrap_or_else(|| format!("a file: {FOLDERS}"))),
         () => Some(
