@@ -81,7 +81,7 @@ impl Place {
         search: &Search,
         told: &mut dyn FnMut(&hub::Progress),
     ) -> Option<Result<Self, Error>> {
-        let fetch = || {
+        let mut fetch = || {
             let hub = hub::Hub::from_env()?.offline(search.offline);
             let variant = (!search.full_precision).then_some("fp16");
             let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
