@@ -5,7 +5,7 @@ use crate::{Error, is_name, names};
 
 /// The error that a text deserves which is no model's name and means one.
 pub fn misspelt(text: &str) -> Option<Error> {
-    let (name, revision) = meant(text)?;
+    let (name, revision) = meant(text).filter(|(name, _)| name != text)?;
     Some(Error::Misspelt { text: text.into(), name, revision })
 }
 
@@ -71,6 +71,7 @@ mod tests {
         ] {
             assert_eq!(meant(text), Some(("own/tiny".into(), revision.map(String::from))), "{text}");
         }
+        assert!(misspelt("own/tiny").is_none() && misspelt("own/tiny/").is_some());
         for text in [
             "",
             "/",
