@@ -64,14 +64,14 @@ fn names_that_no_file_can_have_are_told_before_the_work() {
     folder.fails(1, &early(&["-o", &nearly, "--grid"]), &["--grid", "n_grid.png"]);
     folder.fails(2, &early(&["-o", ""]), &["--output needs a value"]);
     for name in [".", "..", "sub/", "sub/."] {
-        folder.fails(2, &early(&["-o", name]), &["--output", "folder", "out_%05d.png"]);
+        let what =
+            if name.starts_with('.') { "this is a folder" } else { "names a folder, and none is there" };
+        folder.fails(2, &early(&["-o", name]), &["--output", what, "out_%05d.png"]);
     }
     folder.write(&format!("full_{}.png", u64::MAX), "mine");
     folder.fails(1, &early(&["-o", "full_%d.png"]), &["--output", "no higher number"]);
 }
 
-#[test]
-fn a_grid_of_more_than_memory_holds_is_told_before_the_work() {
 #[cfg(unix)]
 #[test]
 fn a_picture_beyond_the_limit_on_files_is_told_and_leaves_nothing() {
@@ -88,6 +88,8 @@ fn a_picture_beyond_the_limit_on_files_is_told_and_leaves_nothing() {
     assert_eq!(folder.names(), [""; 0]);
 }
 
+#[test]
+fn a_grid_of_more_than_memory_holds_is_told_before_the_work() {
     let folder = Folder::new();
     let args = ["generate", "a cat", "--backend", "cpu", "--grid", "--batch-count", "4294967295"];
     if cfg!(target_os = "linux") {
