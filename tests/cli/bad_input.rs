@@ -1,6 +1,6 @@
 //! Flags and files that cannot be honoured: each mistake is named in one line, and nothing is left behind.
 
-use crate::support::{Folder, calotype};
+use crate::support::{Folder, calotype, tiny};
 
 #[test]
 fn bad_values_end_with_2_before_anything_is_loaded() {
@@ -79,6 +79,30 @@ fn a_file_of_prompts_must_hold_some() {
     folder.fails(1, &from("blank.txt"), &["blank.txt", "no prompt"]);
     folder.fails(1, &from("binary.txt"), &["binary.txt", "text file"]);
     folder.fails(1, &from("absent.txt"), &["absent.txt", "No such file"]);
+    // Standard input, where nobody writes.
+    folder.fails(1, &from("-"), &["--from-file -", "no prompt"]);
+}
+
+#[test]
+fn prompts_come_from_standard_input_too() {
+    let folder = Folder::new();
+    let mut command = calotype(folder.path());
+    command.args([
+        "generate",
+        "--backend",
+        "cpu",
+        "--steps",
+        "1",
+        "-m",
+        &tiny(),
+        "--from-file",
+        "-",
+        "--json",
+    ]);
+    let output = command.write_stdin("a cat\n\na dog\n").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.lines().count() == 2, "{said}");
+    assert!(said.contains("\"a dog\""), "{said}");
 }
 
 #[test]

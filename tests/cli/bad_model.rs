@@ -127,6 +127,17 @@ fn files_that_are_cut_short_or_something_else() {
         &["git lfs pull"],
     );
     refused("unet/config.json", |b| b.truncate(b.len() / 2), &["not a configuration"]);
+    let pointer = |b: &mut Vec<u8>| *b = b"version https://git-lfs.github.com/spec/v1\n".to_vec();
+    let scheduler = "model/scheduler/scheduler_config.json";
+    for file in ["model_index.json", "unet/config.json", "scheduler/scheduler_config.json"] {
+        refused(file, pointer, &["model/", "not a configuration", "git lfs pull"]);
+        refused(file, |b| b.insert(0, 0xff), &["model/", "not UTF-8"]);
+    }
+    let folder = copied();
+    folder.write("model/tokenizer/vocab.json", "version https://git-lfs.github.com/spec/v1\n");
+    let args = ["generate", "a cat", "--backend", "cpu", "-m", "model"];
+    folder.fails(1, &args, &["tokenizer: vocab.json", "git lfs pull"]);
+    refused("scheduler/scheduler_config.json", |b| b.truncate(9), &[scheduler, "not a configuration"]);
     refused("model_index.json", |b| b.clear(), &["not a configuration"]);
 }
 
@@ -148,6 +159,28 @@ fn classes_and_fields_that_nobody_here_knows() {
         "\"surprise\": true,\n  \"_class_name\"",
         &["unknown field surprise"],
     );
+}
+
+#[test]
+fn a_scheduler_out_of_its_bounds_is_named_with_its_file() {
+    let file = "scheduler/scheduler_config.json";
+    let beta = "\"beta_end\": 0.012";
+    replaced(
+        file,
+        beta,
+        "\"beta_end\": Infinity",
+        &["model/scheduler", "beta_end", "a finite number was expected"],
+    );
+    let steps = "\"num_train_timesteps\": 1000";
+    let many = "\"num_train_timesteps\": 1000000000";
+    replaced(file, steps, many, &["model/scheduler", "num_train_timesteps", "from 2 to 1000000"]);
+}
+
+#[test]
+fn a_size_that_nobody_asked_for_is_the_models() {
+    let size = "\"sample_size\": 8";
+    let large = "\"sample_size\": 1000000";
+    replaced("unet/config.json", size, large, &["the model's own size", "sample_size", "give --height"]);
 }
 
 /// Writes `class` into the tiny model's index, and into its scheduler's file if `both`.

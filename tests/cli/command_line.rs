@@ -26,6 +26,15 @@ fn words_that_begin_with_a_dash() {
         (&["generate", "-batch_size=4", "a cat"], &["-batch_size", "write --batch-size"]),
         (&["generate", "a cat", "-height", "64"], &["-height", "write --height"]),
     ]);
+    let after = "stands after --, where nothing is a flag: put flags before it";
+    told(&[
+        (&["generate", "--", "-x", "--backend", "cpu"], &["--backend ", after]),
+        (&["generate", "--backend", "cpu", "--", "-x", "--backend=cpu"], &["--backend ", after]),
+        (&["generate", "--", "-x", "-W512"], &["-W512 ", after]),
+        (&["generate", "--", "-x", "-y"], &["-y ", after]),
+        (&["plan", "--", "--steps", "5"], &["--steps ", after]),
+        (&["generate", "--step", "5", "--", "--step"], &["did you mean --steps?"]),
+    ]);
     let folder = Folder::new();
     folder.draw(&["-o", "dash.png", "--", "-1girl"]);
     folder.draw(&["a cat", "--negative-prompt=-blurry", "-o", "negative.png"]);
@@ -49,9 +58,20 @@ fn numbers_below_zero_and_what_is_no_number() {
         (&["generate", "a cat", "-W", "64.5"], &["--width 64.5", "whole number"]),
         (&["generate", "a cat", "--cfg-scale", "7,5"], &["--cfg-scale 7,5", "7.5"]),
         (&["generate", "a cat", "--steps="], &["--steps needs a value"]),
-        (&["generate", "a cat", "--eta", "nan"], &["--eta NaN"]),
-        (&["generate", "a cat", "--cfg-scale", "inf"], &["--cfg-scale inf"]),
-        (&["generate", "a cat", "--cfg-rescale", "nan"], &["--cfg-rescale NaN"]),
+        (&["generate", "a cat", "--eta", "nan"], &["--eta nan", "finite"]),
+        (&["generate", "a cat", "--cfg-scale", "inf"], &["--cfg-scale inf", "finite"]),
+        (&["generate", "a cat", "--cfg-scale", "1e39"], &["--cfg-scale 1e39", "too large"]),
+        (&["generate", "a cat", "--cfg-rescale", "1e39"], &["--cfg-rescale 1e39", "too large"]),
+        (&["generate", "a cat", "--eta", "1e309"], &["--eta 1e309", "too large"]),
+        (
+            &["generate", "a cat", "--seed", "18446744073709551616"],
+            &["--seed 18446744073709551616", "too large", "at most 18446744073709551615"],
+        ),
+        (&["generate", "a cat", "--batch-count", "0"], &["--batch-count 0", "whole number from 1"]),
+        (&["generate", "a cat", "--batch-count", "4294967296"], &["too large", "at most 4294967295"]),
+        (&["bench", "builtin", "--repeats", "0"], &["--repeats 0", "whole number from 1 to 1000"]),
+        (&["bench", "builtin", "--repeats", "1001"], &["--repeats 1001", "from 1 to 1000"]),
+        (&["generate", "a cat", "--cfg-rescale", "nan"], &["--cfg-rescale nan", "finite"]),
         (&["bench", "builtin", "--sweep", "--most", "nan"], &["--most nan", "seconds"]),
     ]);
 }

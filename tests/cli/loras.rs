@@ -48,13 +48,34 @@ fn loras_that_cannot_be_used_are_named() {
     let refused = |model: &str, file: &str, parts: &[&str]| {
         folder.fails(1, &["generate", "a cat", "--backend", "cpu", "-m", model, "--lora", file], parts);
     };
-    refused(&tiny(), "absent.safetensors", &["absent.safetensors", "No such file"]);
+    refused(&tiny(), "absent.safetensors", &["--lora: absent.safetensors", "no such file", "or a folder"]);
+    refused(&tiny(), "owner/name", &["--lora: owner/name", "no such file", "download the file first"]);
+    refused("owner/name", "absent", &["--lora: absent"]);
     let vae = Path::new(&tiny()).join("vae/diffusion_pytorch_model.safetensors");
     refused(&tiny(), vae.to_str().unwrap(), &["vae", "no LoRA"]);
     let other = goldens().join("sd2-tiny/model");
     refused(other.to_str().unwrap(), &lora("peft.safetensors"), &["peft.safetensors", "LoRA tensor"]);
     let args = ["generate", "a cat", "--lora", "x:nan"];
     folder.fails(2, &args, &["--lora", "style.safetensors:0.8"]);
+    let args = ["generate", "a cat", "--lora", "ink.safetensors:strong"];
+    folder.fails(2, &args, &["--lora ink.safetensors:strong", "the scale is a number"]);
+    let args = ["generate", "a cat", "--lora", "ink.safetensors:"];
+    folder.fails(2, &args, &["--lora ink.safetensors:", "the scale is a number"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = Folder::new();
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
+    assert!(made.success());
+    let draw = ["generate", "a cat", "--backend", "cpu", "-m"];
+    for name in ["pipe", "/dev/zero"] {
+        for flag in ["--lora", "--latents"] {
+            let parts = [&format!("{flag}: {name}"), "not a regular file"];
+            folder.fails(1, &[&draw[..], &[&tiny(), flag, name]].concat(), &parts);
+        }
+    }
 }
 
 /// The UNet's half of a LoRA of rank 3, under other names and with further tensors.

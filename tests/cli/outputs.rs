@@ -64,10 +64,28 @@ fn names_that_no_file_can_have_are_told_before_the_work() {
     folder.fails(1, &early(&["-o", &nearly, "--grid"]), &["--grid", "n_grid.png"]);
     folder.fails(2, &early(&["-o", ""]), &["--output needs a value"]);
     for name in [".", "..", "sub/", "sub/."] {
-        folder.fails(2, &early(&["-o", name]), &["--output", "folder", "out_%05d.png"]);
+        let what =
+            if name.starts_with('.') { "this is a folder" } else { "names a folder, and none is there" };
+        folder.fails(2, &early(&["-o", name]), &["--output", what, "out_%05d.png"]);
     }
     folder.write(&format!("full_{}.png", u64::MAX), "mine");
     folder.fails(1, &early(&["-o", "full_%d.png"]), &["--output", "no higher number"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_picture_beyond_the_limit_on_files_is_told_and_leaves_nothing() {
+    let folder = Folder::new();
+    let own = calotype(folder.path());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 1 && exec \"$@\"", "sh"]).arg(own.get_program()).args(own.get_args());
+    command.args(["generate", "a cat", "--backend", "cpu", "--steps", "1", "-o", "big.png", "-m", &tiny()]);
+    command.current_dir(folder.path()).env("TMPDIR", folder.path()).env("CALOTYPE_CACHE_DIR", "");
+    let output = command.env_remove("RUST_LOG").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}: {said}", output.status);
+    assert!(said.contains("error: big.png: cannot be written: File too large"), "{said}");
+    assert_eq!(folder.names(), [""; 0]);
 }
 
 #[test]

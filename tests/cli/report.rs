@@ -61,6 +61,7 @@ fn a_plan_grows_with_what_is_asked_for() {
     assert!(peak(&["--cfg-scale", "1"]) < base);
     let said = folder.run(&["plan", "--backend", "cpu", "-W", "65536", "-H", "65536"]);
     assert!(said.out.contains("does not fit") || said.out.contains("not known"), "{}", said.out);
+    assert!(said.out.contains("what threads and the loading of weights take"), "{}", said.out);
 }
 
 #[test]

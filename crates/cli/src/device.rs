@@ -4,6 +4,7 @@ use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, PictureArgs};
 use crate::download::Download;
 use crate::exit::Usage;
 use crate::text;
+use anyhow::Context;
 use calotype::{
     Backend, Choice, Device, Lora, Model, Opened, Order, Pipeline, Place, Precision, Request, Tuning,
     lora_name,
@@ -65,15 +66,26 @@ pub fn find(
     place
 }
 
+/// Finds what `-m` names for a picture, once the LoRAs are there: a model is not fetched for nothing.
+pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<Place> {
+    for lora in &picture.lora {
+        Lora::find(&lora.file).map_err(calotype::Error::from).context(LORA)?;
+    }
+    Ok(find(picture.model.as_deref(), &picture.hub, dtype, quiet)?)
+}
+
 /// Opens a model and adds the LoRAs.
-pub fn model(place: &Place, precision: Precision, args: &PictureArgs) -> Result<Model, calotype::Error> {
-    let mut model = place.open(precision)?;
+pub fn model(place: &Place, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
+    let mut model = place.open(precision).map_err(calotype::Error::from)?;
     for lora in &args.lora {
-        let opened = Lora::open(&lora.file)?;
-        model.add_lora(lora_name(&lora.file), opened, lora.scale)?;
+        let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
+        let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
+        added.map_err(calotype::Error::from).context(LORA)?;
     }
     Ok(model)
 }
+
+const LORA: &str = "--lora";
 
 /// Settles a request, and has the model in the form that it takes.
 pub fn settle(request: &Request, model: &mut Model) -> Result<Order, calotype::Error> {

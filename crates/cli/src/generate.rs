@@ -3,6 +3,7 @@
 use crate::args::GenerateArgs;
 use crate::exit::{Interrupted, Usage};
 use crate::files::Files;
+use crate::output::DASH;
 use crate::progress::Progress;
 use crate::report::{Report, Seconds};
 use crate::text::Lines;
@@ -20,8 +21,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut files = Files::new(args, runs, request.batch_size)?;
 
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
-    let name = args.picture.model.as_deref();
-    let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
+    let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
     interrupt::install()?;
     let open = |precision| device::model(&place, precision, &args.picture);
     let guess = args.device.likely_precision();
@@ -92,7 +92,12 @@ fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: Progress) -> anyho
 fn prompts(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
     let Some(path) = &args.from_file else { return Ok(args.prompt.iter().cloned().collect()) };
     let name = path.display();
-    let text = std::fs::read_to_string(path)
+    let read = if path.as_os_str() == DASH {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = read
         .with_context(|| format!("--from-file {name}: cannot be read as a text file of one prompt a line"))?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(String::from).collect();

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the run to stop at the next step, the second ends the program.
+//! Signals. Ctrl-C: the first asks the run to stop at the next step, the second ends the program.
 
 use crate::exit::Interrupted;
 use crate::text;
@@ -16,6 +16,14 @@ pub fn install() -> anyhow::Result<()> {
         text::note("stopping at the next step; press Ctrl-C again to stop at once");
     })
     .context("Ctrl-C cannot be handled")
+}
+
+/// Has a file that grows beyond `ulimit -f` fail as on a full disk, which is told and leaves nothing behind; the signal
+/// would end the program between the two.
+#[cfg(unix)]
+pub fn outlive_file_limits() {
+    // SAFETY: no handler is set, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Whether it was pressed.

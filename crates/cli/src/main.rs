@@ -25,6 +25,8 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    #[cfg(unix)]
+    interrupt::outlive_file_limits();
     let cli = match args::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(ended) => return ended,

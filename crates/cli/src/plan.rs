@@ -30,8 +30,7 @@ impl Target {
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let mut request = args.picture.request("");
     request.check().map_err(calotype::Error::from)?;
-    let name = args.picture.model.as_deref();
-    let place = device::find(name, &args.picture.hub, args.device.dtype, args.json)?;
+    let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
     let guess = args.device.likely_precision();
     let mut model = device::model(&place, guess, &args.picture)?;
     request.size(&model).map_err(calotype::Error::from)?;
@@ -126,10 +125,15 @@ fn print(plan: &MemoryPlan, target: &Target, model: &Model, order: &Order) -> an
         ]);
     }
     text::result(&table(&rows, &[1, 2, 3, 4]))?;
+    let on_cpu = target.opened.as_ref().is_some_and(|o| o.adapter.is_none());
+    let states = match on_cpu {
+        true => "latents, text states, tables, readback; what threads and the loading of weights take",
+        false => "latents, text states, tables, readback",
+    };
     let total = [
         ("weights", plan.weight_bytes, ""),
         ("activations", plan.activation_bytes, "one set for all stages"),
-        ("states", plan.state_bytes, "latents, text states, tables, readback"),
+        ("states", plan.state_bytes, states),
         ("peak", plan.peak_bytes, ""),
     ];
     let rows: Vec<Vec<String>> =

@@ -69,3 +69,21 @@ pub enum Error {
     #[error(transparent)]
     Graph(#[from] calotype_graph::Error),
 }
+
+impl Error {
+    /// A file whose text `error` was found in as JSON.
+    pub fn not_json(file: &str, text: &str, error: &serde_json::Error) -> Self {
+        let mishap = calotype_weights::mishap(text.as_bytes()).map(String::from);
+        Self::NotJson { file: file.into(), why: mishap.unwrap_or_else(|| error.to_string()) }
+    }
+
+    /// A file that could not be read.
+    pub(crate) fn unread(file: String, error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Self::NotJson { file, why: "it is not UTF-8 text; download it again".into() }
+            }
+            _ => Self::Read { file, error },
+        }
+    }
+}

@@ -6,8 +6,10 @@
 #[non_exhaustive]
 pub enum Error {
     /// A scheduler configuration has a class, a field or a value that no sampler here implements.
-    #[error("scheduler_config.json: {field} = {value} is not supported: {hint}")]
+    #[error("{file}: {field} = {value} is not supported: {hint}")]
     Scheduler {
+        /// The file.
+        file: String,
         /// The field of the configuration.
         field: String,
         /// Its value, as JSON.
@@ -86,6 +88,22 @@ pub enum Error {
         /// Steps that were asked for.
         steps: usize,
     },
+}
+
+impl Error {
+    /// A field of a scheduler configuration; [`of_scheduler`](Self::of_scheduler) says in which file.
+    pub(crate) fn scheduler(field: &str, value: impl Into<String>, hint: impl Into<String>) -> Self {
+        let file = "scheduler_config.json".into();
+        Self::Scheduler { file, field: field.into(), value: value.into(), hint: hint.into() }
+    }
+
+    /// The error with the scheduler's file as the caller names it, if it is about that.
+    pub(crate) fn of_scheduler(mut self, place: &str) -> Self {
+        if let Self::Scheduler { file, .. } = &mut self {
+            *file = place.into();
+        }
+        self
+    }
 }
 
 impl From<calotype_models::Error> for Error {

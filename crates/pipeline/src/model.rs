@@ -37,9 +37,13 @@ pub struct Model {
 }
 
 /// The scheduler, as a Stable Diffusion pipeline loads it.
-fn scheduler(config: &ModelConfig) -> Result<SchedulerFile> {
-    Ok(SchedulerFile::new(&config.index.scheduler, &config.scheduler)?.as_stable_diffusion_loads_it())
+fn scheduler(config: &ModelConfig, place: &str) -> Result<SchedulerFile> {
+    let file = SchedulerFile::at(place, &config.index.scheduler, &config.scheduler)?;
+    Ok(file.as_stable_diffusion_loads_it())
 }
+
+/// Where a model has it.
+const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
 /// What a folder's `calotype.json` says, and the LoRA that it names.
 type Own = (Defaults, Option<Rc<Lora>>);
@@ -91,7 +95,7 @@ impl Model {
         use calotype_weights::Safetensors;
         crate::folder::check(folder)?;
         let config = ModelConfig::open(folder)?;
-        let scheduler = scheduler(&config)?;
+        let scheduler = scheduler(&config, &folder.join(SCHEDULER).to_string_lossy())?;
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
         let open = |role: Role| Ok(Safetensors::open_folder(folder.join(role.folder()), variant)?);
         let components = components(&config, open)?;
@@ -137,7 +141,7 @@ impl Model {
             let bytes = file(path).ok_or(io::ErrorKind::NotFound)?;
             String::from_utf8(bytes.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
         })?;
-        let scheduler = scheduler(&config)?;
+        let scheduler = scheduler(&config, &format!("{name}/{SCHEDULER}"))?;
         let words = |path: &str| file(&format!("tokenizer/{path}")).map(Cow::into_owned);
         let tokenizer = Tokenizer::from_bytes(&Files {
             tokenizer: words("tokenizer.json"),
@@ -164,7 +168,7 @@ impl Model {
     /// A published architecture with seeded random weights, made as they are asked for.
     pub fn synthetic(preset: Preset) -> Result<Self> {
         let config = preset.config()?;
-        let scheduler = scheduler(&config)?;
+        let scheduler = scheduler(&config, SCHEDULER)?;
         let tokenizer = match preset {
             Preset::Sd15 => Tokenizer::clip()?,
             Preset::Sd21 => Tokenizer::clip_padded_with("!")?,

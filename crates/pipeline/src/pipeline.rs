@@ -145,9 +145,9 @@ impl Pipeline {
             return Ok(known.clone());
         }
         let encoded = self.model.encode(prompt)?;
-        if let Some(dropped) = &encoded.dropped {
+        if let Some(dropped) = encoded.quote() {
             let most = self.model.tokenizer.max_len();
-            log::warn!("the prompt is longer than {most} tokens; dropped: \"{dropped}\"");
+            log::warn!("the prompt is longer than {most} tokens; dropped: {dropped}");
         }
         let key = self.key(Part::Text);
         self.session.prepare(&self.model, &[key]).await?;

@@ -98,7 +98,8 @@ impl Request {
         let [height, width] = self.size(model)?;
         let form = model.defaults.form(self);
         let scheduler = self.scheduler(model)?;
-        let program = scheduler.program(form.steps, self.eta)?;
+        let program =
+            scheduler.program(form.steps, self.eta).map_err(|error| model.scheduler.named(error))?;
         Ok(Order {
             prompts: self.prompts.clone(),
             negative_prompts: self.negative_prompts.clone(),
@@ -128,7 +129,14 @@ impl Request {
             let pixels = asked.or(own).ok_or_else(|| {
                 Error::Request(format!("the model does not say its size: give {flag} in pixels"))
             })?;
-            Self::check_side(pixels, flag)?;
+            Self::check_side(pixels, flag).map_err(|error| match asked {
+                Some(_) => error,
+                None => Error::Model(format!(
+                    "the model's own size, {pixels} pixels (sample_size in unet/config.json), is too large: give {flag}, \
+                     at most {}",
+                    Self::MOST_PIXELS
+                )),
+            })?;
             if pixels == 0 || !pixels.is_multiple_of(factor) {
                 let (low, high) = (pixels / factor * factor, pixels.next_multiple_of(factor).max(factor));
                 let near = if low == 0 { high.to_string() } else { format!("{low} or {high}") };

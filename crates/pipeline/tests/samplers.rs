@@ -150,7 +150,10 @@ fn what_is_not_supported_is_named() {
             r#"{"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": true, "use_beta_sigmas": true}"#,
             "use_beta",
         ),
-        ("{", "the file"),
+        (r#"{"_class_name": "DDIMScheduler", "beta_end": Infinity}"#, "beta_end = \"Infinity\""),
+        (r#"{"_class_name": "DDIMScheduler", "num_train_timesteps": 1000000000}"#, "from 2 to 1000000"),
+        ("{", "scheduler_config.json: not a configuration: EOF"),
+        ("[]", "scheduler_config.json: not a configuration: invalid type"),
     ] {
         let message = error(json);
         assert!(message.contains(field) && !message.contains('\n'), "{json}: {message}");

@@ -29,6 +29,16 @@ pub enum Error {
         /// The pickled file in it.
         file: String,
     },
+    /// A FIFO, a device or a folder where a file should be. It is not opened: that could wait for ever.
+    #[error("{}: not a regular file; save the tensors as one first", .0.display())]
+    NotAFile(PathBuf),
+    /// No LoRA is there.
+    #[error(
+        "{}: no such file; a LoRA is a .safetensors file on this machine, or a folder with one (of a hub's, download the \
+         file first)",
+        .0.display()
+    )]
+    NoLoraFile(PathBuf),
     /// The operating system refused.
     #[error("{}: {error}", path.display())]
     Io {

@@ -120,15 +120,26 @@ fn unknown_type(place: &str, json: &[u8]) -> Option<Error> {
     })
 }
 
-/// What a file that is not safetensors looks like: the usual mishaps.
-fn guess(head: &[u8]) -> &'static str {
+/// What stands in a file's place after the usual mishaps of a download, told by its first bytes; nothing where it may be
+/// the file itself.
+pub fn mishap(head: &[u8]) -> Option<&'static str> {
     match head {
         [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
-            "it is a Git LFS pointer; fetch the real file with `git lfs pull`"
+            Some("it is a Git LFS pointer; fetch the real file with `git lfs pull`")
         }
+        [b'<', ..] => Some("it is a web page; the download needs another address or a login"),
+        _ => None,
+    }
+}
+
+/// What a file that is not safetensors looks like.
+fn guess(head: &[u8]) -> &'static str {
+    if let Some(what) = mishap(head) {
+        return what;
+    }
+    match head {
         [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => "it is a PyTorch pickle under another name",
         [b'G', b'G', b'U', b'F', ..] => "it is a GGUF file",
-        [b'<', ..] => "it is a web page; the download needs another address or a login",
         [b'{', ..] => "it is JSON",
         _ => "its first bytes are not a header's",
     }

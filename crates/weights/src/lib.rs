@@ -25,7 +25,7 @@ pub use alias::{Aliased, LEGACY_ATTENTION};
 pub use error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::{Checkpoint, choose_checkpoint, find_checkpoint};
-pub use header::{Entry, Header};
+pub use header::{Entry, Header, mishap};
 pub use lora::Lora;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Safetensors;

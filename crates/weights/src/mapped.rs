@@ -118,9 +118,13 @@ type Mapped = (Shard, BTreeMap<String, Tensor>, BTreeMap<String, String>);
 /// Maps a file and reads its header; the tensors are `shard`'s.
 fn map(path: &Path, shard: usize) -> Result<Mapped> {
     let io = |error| Error::Io { path: path.into(), error };
+    // Looked at before it is opened, for opening a FIFO waits for its writer.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::NotAFile(path.into()));
+    }
     let file = File::open(path).map_err(io)?;
     let place = path.display().to_string();
-    // An empty file cannot be mapped everywhere; a folder opens, but cannot be mapped either.
+    // An empty file cannot be mapped everywhere.
     let len = file.metadata().map_err(io)?.len();
     if len == 0 {
         Header::span(&place, &[], 0)?;

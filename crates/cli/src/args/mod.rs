@@ -3,17 +3,18 @@
 mod device;
 mod elsewhere;
 mod told;
+mod values;
 
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use told::parse;
+pub use values::{LoraArg, Seed, sampler};
 
 use crate::bench::BenchArgs;
 use crate::check::CheckArgs;
 use calotype::{BatchSeeds, Request, Sampler, Schedule, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::str::FromStr;
+use values::{batch_count, lora, number, sampler_help, schedule, seed};
 
 /// Stable Diffusion on WebGPU: a prompt becomes a picture, on any GPU or without one.
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ pub struct Cli {
 pub enum Command {
     /// Draw pictures of a prompt
     Generate(Box<GenerateArgs>),
-    /// Say how much device memory a run takes, before anything runs; needs no GPU
+    /// Say how much device memory a run takes, before anything runs; needs no GPU unless flags choose one
     Plan(Box<PlanArgs>),
     /// Measure how fast a device draws, with fixed presets; or compare two measurements
     Bench(Box<BenchArgs>),
@@ -77,7 +78,8 @@ pub struct GenerateArgs {
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub negative_prompt: String,
 
-    /// Draw each line of a file, the model loaded once; blank lines are skipped. Each line starts from the same seed
+    /// Draw each line of a file (- is standard input), the model loaded once; blank lines are skipped. Each line starts
+    /// from the same seed
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
 
@@ -93,7 +95,7 @@ pub struct GenerateArgs {
 
     /// Batches one after another; their seeds go on where the one before ended
     #[arg(help_heading = "Picture", long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = batch_count)]
     pub batch_count: u32,
 
     /// Whether picture i of a batch has its own noise generator with seed + i, or one serves the whole batch
@@ -170,11 +172,11 @@ pub struct PictureArgs {
 
     /// How far to follow the prompt; at 1 or below the negative prompt has no say and a step takes half the time
     /// [default: the model's own, or 7.5]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub cfg_scale: Option<f32>,
 
     /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>)]
     pub cfg_rescale: f32,
 
     #[arg(long, value_name = "NAME", value_parser = sampler, help = sampler_help())]
@@ -185,7 +187,7 @@ pub struct PictureArgs {
     pub scheduler: Option<Schedule>,
 
     /// The share of fresh noise in DDIM's steps, 0 to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
     pub eta: f64,
 }
 
@@ -255,60 +257,6 @@ impl Seeds {
     }
 }
 
-/// A seed, or a wish for any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed(pub Option<u64>);
-
-/// Other tools write -1 for a random seed.
-fn seed(text: &str) -> Result<Seed, String> {
-    match text {
-        "-1" => Ok(Seed(None)),
-        _ => text
-            .parse()
-            .map(|n| Seed(Some(n)))
-            .map_err(|_| "use a whole number from 0, or -1 for a random one".into()),
-    }
-}
-
-/// A LoRA's file, and what it is multiplied with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoraArg {
-    pub file: PathBuf,
-    pub scale: f32,
-}
-
-fn lora(text: &str) -> Result<LoraArg, String> {
-    let scaled = text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse::<f32>().ok()?)));
-    let (file, scale) = scaled.unwrap_or((text, 1.0));
-    match scale.is_finite() && !file.is_empty() {
-        true => Ok(LoraArg { file: file.into(), scale }),
-        false => Err("use a file, with a number after a colon: style.safetensors:0.8".into()),
-    }
-}
-
-pub fn sampler(name: &str) -> Result<Sampler, String> {
-    Sampler::from_str(name).map_err(|e| nearest(name, &Sampler::ALL.map(|s| s.to_string()), e))
-}
-
-/// An error that also asks after the nearest of the names there are, where one is near.
-fn nearest(name: &str, names: &[String], error: impl Display) -> String {
-    let name = name.to_lowercase();
-    let near = names.iter().map(|n| (strsim::jaro_winkler(n, &name), n)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match near.filter(|(likeness, _)| *likeness > 0.8) {
-        Some((_, near)) => format!("{error}; did you mean {near}?"),
-        None => error.to_string(),
-    }
-}
-
-fn sampler_help() -> String {
-    format!("The sampler: {} [default: the model's own]", Sampler::ALL.map(|s| s.to_string()).join(", "))
-}
-
-fn schedule(name: &str) -> Result<Schedule, String> {
-    let names = ["discrete", "karras", "exponential", "beta"].map(String::from);
-    Schedule::from_str(name).map_err(|e| nearest(name, &names, e))
-}
-
 impl HubArgs {
     /// How a model is looked for; f32 weights are fetched only where `--dtype f32` asks for them.
     pub fn search(&self, dtype: Option<Dtype>) -> Search {
@@ -347,21 +295,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_lora_may_have_a_scale_behind_a_colon() {
-        let read = |text: &str| lora(text).map(|l| (l.file.to_string_lossy().into_owned(), l.scale));
-        assert_eq!(read("ink.safetensors").unwrap(), ("ink.safetensors".into(), 1.0));
-        assert_eq!(read("ink.safetensors:-0.5").unwrap(), ("ink.safetensors".into(), -0.5));
-        assert_eq!(read("C:\\ink.safetensors").unwrap(), ("C:\\ink.safetensors".into(), 1.0));
-        assert!(read("ink:nan").is_err() && read(":1").is_err());
-    }
-
-    #[test]
-    fn seeds_are_numbers_or_random() {
-        assert_eq!(seed("18446744073709551615").unwrap(), Seed(Some(u64::MAX)));
-        assert_eq!(seed("-1").unwrap(), Seed(None));
-        assert!(seed("-2").is_err() && seed("x").is_err());
     }
 }

@@ -161,6 +161,9 @@ impl Line {
         if !arg.starts_with('-') {
             return self.unquoted(arg);
         }
+        if self.after_dashes(arg) {
+            return format!("{arg} stands after --, where nothing is a flag: put flags before it");
+        }
         let place = self.place(arg);
         let word = place.map_or(arg, |place| self.words[place].split('=').next().unwrap_or(arg));
         if let Some(before) = place.and_then(|place| self.words.get(place.checked_sub(1)?))
@@ -193,6 +196,14 @@ impl Line {
             "" => format!("{word} is no flag of calotype {name}: calotype {name} --help lists them"),
             near => format!("{word} is no flag of calotype {name}: did you mean {near}?"),
         }
+    }
+
+    /// Whether a word is refused where it stands after `--`. One before it is refused first, unless it is a flag.
+    fn after_dashes(&self, arg: &str) -> bool {
+        let end = self.words.iter().position(|word| word == "--").unwrap_or(self.words.len());
+        let is = |word: &String| word.split([' ', '=']).next() == Some(arg);
+        let known = self.command().is_some_and(|command| command.get_arguments().any(|a| is_flag(a, arg)));
+        self.words[end..].iter().any(is) && (known || !self.words[..end].iter().any(is))
     }
 
     /// A word too many: most likely words without quotes.
@@ -343,6 +354,13 @@ fn reason(error: &(dyn std::error::Error + 'static), value: &str) -> String {
         Some(IntErrorKind::PosOverflow) => "this is too large a number".into(),
         Some(_) if value.starts_with('-') => "use a whole number, not below zero".into(),
         Some(_) => "use a whole number".into(),
-        None => error.to_string(),
+        None => in_words(&error.to_string()),
     }
+}
+
+/// A range as clap writes it, `0 is not in 1..=9`, in words.
+fn in_words(why: &str) -> String {
+    let range = why.split_once(" is not in ").and_then(|(_, range)| range.split_once("..="));
+    range
+        .map_or_else(|| why.to_string(), |(least, most)| format!("use a whole number from {least} to {most}"))
 }

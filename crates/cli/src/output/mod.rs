@@ -12,8 +12,8 @@ use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// What stands for standard output.
-const DASH: &str = "-";
+/// What stands for standard output, and for standard input.
+pub const DASH: &str = "-";
 
 /// A series of files of one pattern.
 pub struct Series {

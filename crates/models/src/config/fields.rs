@@ -31,7 +31,7 @@ impl Fields {
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         match serde_json::from_str(text) {
             Ok(values) => Ok(Self { file: file.into(), values }),
-            Err(error) => Err(Error::NotJson { file: file.into(), why: error.to_string() }),
+            Err(error) => Err(Error::not_json(file, text, &error)),
         }
     }
 

@@ -47,7 +47,7 @@ impl ModelConfig {
             let file = if place.is_empty() { path.to_owned() } else { format!("{place}/{path}") };
             match read(path) {
                 Ok(text) => Ok((file, text)),
-                Err(error) => Err(Error::Read { file, error }),
+                Err(error) => Err(Error::unread(file, error)),
             }
         };
         let (index, text) = open("model_index.json")?;

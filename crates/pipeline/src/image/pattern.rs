@@ -41,9 +41,10 @@ impl Pattern {
             path.as_os_str().as_encoded_bytes().rsplit(|b| b.is_ascii() && is_separator(*b as char)).next();
         if matches!(last, None | Some(b"" | b"." | b"..")) {
             let example = path.join("out_%05d.png");
+            let what = if path.is_dir() { "is a folder" } else { "names a folder, and none is there" };
             return Err(failed(
                 path,
-                format!("this is a folder; give a file in it, such as {}", example.display()),
+                format!("this {what}; give a file in one, such as {}", example.display()),
             ));
         }
         let mut rest = path.file_name().ok_or_else(|| failed(path, "not a file name"))?;

@@ -275,7 +275,7 @@ impl SchedulerConfig {
             )?,
             sigma_min: f.optional_number("sigma_min", bounded)?,
             sigma_max: f.optional_number("sigma_max", bounded)?,
-            lambda_min_clipped: f.number("lambda_min_clipped", f64::NEG_INFINITY)?,
+            lambda_min_clipped: f.bound("lambda_min_clipped", f64::NEG_INFINITY)?,
             log_linear_interpolation: f.one_of(
                 "interpolation_type",
                 "linear",
@@ -293,9 +293,7 @@ impl SchedulerConfig {
 
     /// What single fields cannot show.
     fn check(&self) -> Result<()> {
-        let unsupported = |field: &str, value: String, hint: &str| {
-            Err(Error::Scheduler { field: field.into(), value, hint: hint.into() })
-        };
+        let unsupported = |field: &str, value: String, hint: &str| Err(Error::scheduler(field, value, hint));
         if self.solver_order > 4 {
             return unsupported("solver_order", self.solver_order.to_string(), "the highest order is 4");
         }

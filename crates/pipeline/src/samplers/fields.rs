@@ -68,6 +68,9 @@ const FOREIGN: &[&str] = &[
     "upscale_mode", "variance_type",
 ];
 
+/// No model was trained with so many timesteps: tables are as long.
+const MOST: usize = 1_000_000;
+
 const NOT_LATENT: &str = "not implemented for latent diffusion; remove it";
 
 /// A configuration's fields as its class sees them.
@@ -134,17 +137,21 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn number(&self, name: &str, default: f64) -> Result<f64> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => to_number(value).ok_or_else(|| unsupported(name, value, "a number was expected")),
-        }
+        let Some(value) = self.get(name) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| unsupported(name, value, "a finite number was expected"))
+    }
+
+    /// A bound, which may be infinite: then there is none.
+    pub(super) fn bound(&self, name: &str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        to_number(value).ok_or_else(|| unsupported(name, value, "a number was expected"))
     }
 
     /// A number that may be absent or null, looked up whether or not the class declares it.
     pub(super) fn optional_number(&self, name: &str, applies: bool) -> Result<Option<f64>> {
         match self.map.get(name).filter(|_| applies) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => match to_number(value) {
+            Some(value) => match value.as_f64() {
                 Some(number) if number > 0.0 => Ok(Some(number)),
                 _ => Err(unsupported(name, value, "a number above zero was expected")),
             },
@@ -165,8 +172,10 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(default),
             Some(value) => match value.as_u64().map(|n| n as usize) {
-                Some(n) if (least..=1_000_000).contains(&n) => Ok(n),
-                _ => Err(unsupported(name, value, &format!("an integer of at least {least} was expected"))),
+                Some(n) if (least..=MOST).contains(&n) => Ok(n),
+                _ => {
+                    Err(unsupported(name, value, &format!("an integer from {least} to {MOST} was expected")))
+                }
             },
         }
     }
@@ -312,5 +321,5 @@ fn unsupported(field: &str, value: &Value, hint: &str) -> Error {
     if value.len() > 60 {
         value = value.chars().take(57).chain("...".chars()).collect();
     }
-    Error::Scheduler { field: field.into(), value, hint: hint.into() }
+    Error::scheduler(field, value, hint)
 }

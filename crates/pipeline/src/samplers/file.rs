@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 /// A class, and a file's fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerFile {
+    /// Its name in errors.
+    place: String,
     class: String,
     fields: Map<String, Value>,
     /// Whether a Stable Diffusion pipeline loaded it.
@@ -37,25 +39,33 @@ const NEAREST: [(&str, Sampler); 13] = [
 /// Fields of which one tells that a model was trained on betas.
 const BETAS: [&str; 4] = ["beta_start", "beta_end", "beta_schedule", "trained_betas"];
 
+/// What a file is called that nobody names.
+const PLACE: &str = "scheduler_config.json";
+
 impl SchedulerFile {
     /// Reads the text of a `scheduler_config.json`. The class is the one that the folder's index names: diffusers loads
     /// that one with the file's fields, whatever the file calls itself.
     pub fn new(class: &str, text: &str) -> Result<SchedulerFile> {
-        let mut fields = parse(text)?;
+        Self::at(PLACE, class, text)
+    }
+
+    /// The same, with the file's name in errors.
+    pub fn at(place: &str, class: &str, text: &str) -> Result<SchedulerFile> {
+        let mut fields = parse(place, text)?;
         if let Some(Value::Array(defaulted)) = fields.remove("_use_default_values") {
             defaulted.iter().filter_map(Value::as_str).for_each(|name| {
                 fields.remove(name);
             });
         }
         settle(class, &mut fields);
-        Ok(SchedulerFile { class: class.into(), fields, loaded: false })
+        Ok(SchedulerFile { place: place.into(), class: class.into(), fields, loaded: false })
     }
 
     /// Reads a file that stands by itself, which names its own class.
     pub fn alone(text: &str) -> Result<SchedulerFile> {
-        match parse(text)?.get("_class_name").and_then(Value::as_str) {
+        match parse(PLACE, text)?.get("_class_name").and_then(Value::as_str) {
             Some(class) => Self::new(class, text),
-            None => Err(bad("_class_name", "null".into(), "a scheduler's class was expected")),
+            None => Err(Error::scheduler("_class_name", "null", "a scheduler's class was expected")),
         }
     }
 
@@ -96,7 +106,7 @@ impl SchedulerFile {
                 Sampler::ALL.map(|s| s.to_string()).join(", ")
             )));
         };
-        let mut config = SchedulerConfig::of(sampler, &self.fields)?;
+        let mut config = self.config(sampler, &self.fields)?;
         if self.loaded {
             config.steps_offset = 1;
             config.clip_sample = config.clip_sample.filter(|_| self.fields.contains_key("clip_sample"));
@@ -130,7 +140,16 @@ impl SchedulerFile {
                 fields.insert(name.into(), (schedule == which).into());
             }
         }
-        SchedulerConfig::of(sampler, &fields)
+        self.config(sampler, &fields)
+    }
+
+    /// The same error with the file's name, where it is about the file.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        error.of_scheduler(&self.place)
+    }
+
+    fn config(&self, sampler: Sampler, fields: &Map<String, Value>) -> Result<SchedulerConfig> {
+        SchedulerConfig::of(sampler, fields).map_err(|error| self.named(error))
     }
 
     /// The class's own sampler, where it is implemented, or the one that comes nearest.
@@ -142,8 +161,8 @@ impl SchedulerFile {
         self.sampler().or(known).or(betas.then_some(Sampler::Euler)).ok_or_else(|| {
             Error::Model(format!(
                 "the model's own scheduler, {}, is not implemented, and no --sampler can stand in for it: they are for \
-                 models that were trained on betas, of which scheduler_config.json has none",
-                self.class
+                 models that were trained on betas, of which {} has none",
+                self.class, self.place
             ))
         })
     }
@@ -153,18 +172,9 @@ impl SchedulerFile {
     }
 }
 
-fn parse(text: &str) -> Result<Map<String, Value>> {
-    match serde_json::from_str(&quote_infinities(text)) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(other) => Err(bad("the file", other.to_string(), "a JSON object was expected")),
-        Err(error) => {
-            Err(bad("the file", error.to_string(), "the JSON cannot be read; download the file again"))
-        }
-    }
-}
-
-fn bad(field: &str, value: String, hint: &str) -> Error {
-    Error::Scheduler { field: field.into(), value, hint: hint.into() }
+fn parse(place: &str, text: &str) -> Result<Map<String, Value>> {
+    let read = serde_json::from_str(&quote_infinities(text));
+    read.map_err(|error| calotype_models::Error::not_json(place, text, &error).into())
 }
 
 /// Some classes put a value of their own in the place of one that is another solver's, and that is then what further

@@ -38,11 +38,8 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
 fn timesteps(config: &SchedulerConfig, steps: usize) -> Result<Vec<f64>> {
     let original = config.original_inference_steps;
     if original > config.num_train_timesteps {
-        return Err(Error::Scheduler {
-            field: "original_inference_steps".into(),
-            value: original.to_string(),
-            hint: format!("at most num_train_timesteps, {}", config.num_train_timesteps),
-        });
+        let hint = format!("at most num_train_timesteps, {}", config.num_train_timesteps);
+        return Err(Error::scheduler("original_inference_steps", original.to_string(), hint));
     }
     if steps == 0 || steps > original {
         return Err(Error::Sampler(format!(

@@ -43,6 +43,17 @@ pub struct Encoded {
     pub dropped: Option<String>,
 }
 
+impl Encoded {
+    /// What was dropped in quotation marks: its beginning, as much as a line has room for.
+    pub fn quote(&self) -> Option<String> {
+        let dropped = self.dropped.as_ref()?;
+        Some(match dropped.char_indices().nth(100) {
+            Some((end, _)) => format!("\"{}…\"", &dropped[..end]),
+            None => format!("\"{dropped}\""),
+        })
+    }
+}
+
 /// CLIP's tokenizer with one model's vocabulary.
 pub struct Tokenizer {
     words: tokenizers::Tokenizer,
@@ -222,8 +233,12 @@ fn object(file: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(tokenizer_error(file, "a JSON object was expected")),
-        Err(e) => {
-            Err(tokenizer_error(file, format!("the JSON cannot be read ({e}); download the file again")))
-        }
+        Err(e) => Err(tokenizer_error(
+            file,
+            match calotype_weights::mishap(bytes) {
+                Some(what) => what.into(),
+                None => format!("the JSON cannot be read ({e}); download the file again"),
+            },
+        )),
     }
 }

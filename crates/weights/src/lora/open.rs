@@ -12,11 +12,22 @@ const PEFT: &str = Lora::FILES[1];
 const CONFIG: &str = "adapter_config.json";
 
 impl Lora {
+    /// The file that [`open`](Self::open) takes. Errors where there is none; what is in it is not looked at.
+    pub fn find(path: impl AsRef<Path>) -> Result<PathBuf> {
+        let path = path.as_ref();
+        match fs::metadata(path) {
+            Ok(there) if there.is_dir() => choose(path),
+            Ok(there) if there.is_file() => Ok(path.into()),
+            Ok(_) => Err(Error::NotAFile(path.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NoLoraFile(path.into())),
+            Err(error) => Err(Error::Io { path: path.into(), error }),
+        }
+    }
+
     /// Opens a safetensors file, or a folder with one: diffusers' `pytorch_lora_weights.safetensors`, PEFT's
     /// `adapter_model.safetensors`, or the only one that is there. Beside PEFT's lies its `adapter_config.json`.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        let file = if path.is_dir() { choose(&path)? } else { path };
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let file = Self::find(path)?;
         let source = Safetensors::open(&file)?;
         if file.file_name() != Some(PEFT.as_ref()) {
             return Self::new(source);
