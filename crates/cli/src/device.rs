@@ -76,7 +76,7 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
 
 /// Opens a model and adds the LoRAs.
 pub fn model(place: &Place, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
-    let mut model = place.open(precision).map_err(calotype::Error::from)?;
+    let mut model = place.open(precision)?;
     for lora in &args.lora {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);

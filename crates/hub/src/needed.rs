@@ -56,7 +56,7 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
     for component in COMPONENTS {
         match weights(name, component, all, variant) {
             Ok(files) => needed.extend(files),
-            Err(fault) => missing.push(fault),
+            Err(fault) => missing.push(*fault),
         }
     }
     needed.dedup();
@@ -74,20 +74,20 @@ fn weights(
     component: &str,
     all: &[String],
     variant: Option<&str>,
-) -> std::result::Result<Vec<String>, (String, Error)> {
+) -> std::result::Result<Vec<String>, Box<(String, Error)>> {
     let prefix = format!("{component}/");
     let within = all.iter().filter_map(|file| file.strip_prefix(&prefix));
     let within: Vec<String> = within.filter(|file| !file.contains('/')).map(String::from).collect();
     let place = Path::new(name).join(component);
     let checkpoint = choose_checkpoint(&place, &within, variant)
-        .map_err(|error| (format!("{component}'s checkpoint (.safetensors)"), error.into()))?;
+        .map_err(|error| Box::new((format!("{component}'s checkpoint (.safetensors)"), error.into())))?;
     let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = Vec::new();
     if checkpoint.sharded {
         let shards = shards(&within, checkpoint.variant.as_deref());
         if shards.is_empty() {
             let file = format!("{prefix}… shard of {file}");
-            return Err((file.clone(), Error::NotDiffusers { name: name.into(), file }));
+            return Err(Box::new((file.clone(), Error::NotDiffusers { name: name.into(), file })));
         }
         files.extend(shards.into_iter().map(|shard| prefix.clone() + shard));
     }

@@ -1,5 +1,7 @@
 //! The crate's one error type.
 
+use std::fmt;
+
 /// What can go wrong between a request and its picture. Each message is one line that names the thing and the
 /// way out.
 #[derive(Debug, thiserror::Error)]
@@ -52,24 +54,8 @@ pub enum Error {
     #[error(transparent)]
     Graph(#[from] calotype_graph::Error),
     /// The run takes more memory than there is.
-    #[error(
-        "not enough memory: this run needs {needed} ({weights} of them weights), and {owner} is {free}: {remedy}; \
-         `calotype plan{backend}` with the same flags says where it goes"
-    )]
-    NotEnoughMemory {
-        /// What the run takes.
-        needed: String,
-        /// Of it, the model.
-        weights: String,
-        /// Whose memory it is.
-        owner: String,
-        /// What it has for the run.
-        free: String,
-        /// What to change.
-        remedy: String,
-        /// What `plan` must be told besides to plan for the same device.
-        backend: &'static str,
-    },
+    #[error("not enough memory: {0}")]
+    NotEnoughMemory(Box<Shortage>),
     /// The numbers went bad: no picture is written.
     #[error("no picture: {stage} {what}; {hint}")]
     Broken {
@@ -103,6 +89,34 @@ impl Error {
             *file = place.into();
         }
         self
+    }
+}
+
+/// What a run takes, and what there is.
+#[derive(Debug)]
+pub struct Shortage {
+    /// What the run takes.
+    pub needed: String,
+    /// Of it, the model.
+    pub weights: String,
+    /// Whose memory it is.
+    pub owner: String,
+    /// What it has for the run.
+    pub free: String,
+    /// What to change.
+    pub remedy: String,
+    /// What `plan` must be told besides to plan for the same device.
+    pub backend: &'static str,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { needed, weights, owner, free, remedy, backend } = self;
+        write!(
+            f,
+            "this run needs {needed} ({weights} of them weights), and {owner} is {free}: {remedy}; \
+             `calotype plan{backend}` with the same flags says where it goes"
+        )
     }
 }
 

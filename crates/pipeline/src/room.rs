@@ -1,6 +1,6 @@
 //! Whether a run fits, before it starts.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortage};
 use crate::model::Model;
 use crate::order::Order;
 use crate::parts::MemoryPlan;
@@ -67,14 +67,14 @@ pub fn fits(
     } else {
         "no --width and --height are small enough: choose a smaller model, or free some memory".into()
     };
-    Err(Error::NotEnoughMemory {
+    Err(Error::NotEnoughMemory(Box::new(Shortage {
         needed: bytes(plan.peak_bytes),
         weights: bytes(plan.weight_bytes),
         owner: room.owner.clone(),
         free: bytes(room.bytes),
         remedy,
         backend: if caps.host.is_some() { " --backend cpu" } else { "" },
-    })
+    })))
 }
 
 /// An order whose memory is another's, for any batch.
