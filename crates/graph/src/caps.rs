@@ -13,7 +13,7 @@ pub struct Caps {
     pub subgroups: bool,
     /// The cooperative matrices that products use.
     pub matrices: Option<Matrices>,
-    /// Of the ways to cut up a product ([`candidates`]) use the one of this number only, or the last where there are
+    /// Of the ways to cut up a product ([`crate::lower::candidates`]) use the one of this number only, or the last where there are
     /// fewer: how each is tried. A graph's launches are not held to any number then.
     pub only_cut: Option<usize>,
     /// How products are best cut up, as far as that was measured; for others there is an estimate.
