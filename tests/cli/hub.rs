@@ -159,24 +159,24 @@ fn a_file_that_is_begun_anew_each_time_is_given_up() {
 
 #[test]
 fn sizes_that_disagree_are_told_at_once() {
-    let size = fs::metadata(Path::new(&tiny()).join(UNET)).unwrap().len();
-    let parts = |described: u64, sent: u64| {
-        [UNET.into(), "sizes disagree".into(), format!("{described} bytes"), format!("{sent} when")]
-    };
-    let fails = |at: &Setting, parts: [String; 4], requests: usize| {
-        at.fails(&parts.each_ref().map(String::as_str));
-        assert_eq!(gets(&at.server.asked(), UNET).len(), requests);
+    /// What is fetched first.
+    const TEXT: &str = "text_encoder/model.safetensors";
+    let size = |file: &str| fs::metadata(Path::new(&tiny()).join(file)).unwrap().len();
+    let fails = |at: &Setting, file: &str, described: u64, sent: u64, requests: usize| {
+        let parts = [file, "sizes disagree", &format!("{described} bytes"), &format!("{sent} when")];
+        at.fails(&parts);
+        assert_eq!(gets(&at.server.asked(), file).len(), requests);
     };
     // By the length of the whole file, and by what is said where a part of it is asked for.
     let at = Setting::new();
     at.server.change(|state| state.excess = 100);
-    fails(&at, parts(size + 100, size), 1);
+    fails(&at, TEXT, size(TEXT) + 100, size(TEXT), 1);
     let at = Setting::new();
     at.server.change(|state| {
-        state.no_ranges = Some(format!("bytes */{}", size - 100));
+        state.no_ranges = Some(format!("bytes */{}", size(UNET) - 100));
         state.drops.insert(UNET.into(), vec![100_000]);
     });
-    fails(&at, parts(size, size - 100), 2);
+    fails(&at, UNET, size(UNET), size(UNET) - 100, 2);
     // Nothing is lost when it comes to its senses.
     at.server.change(|state| state.no_ranges = None);
     at.drawn();

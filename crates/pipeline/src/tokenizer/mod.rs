@@ -44,12 +44,16 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// What was dropped in quotation marks: its beginning, as much as a line has room for.
+    /// What was dropped in quotation marks: its beginning and its end, as much as a line has room for.
     pub fn quote(&self) -> Option<String> {
+        const EACH: usize = 60;
         let dropped = self.dropped.as_ref()?;
-        Some(match dropped.char_indices().nth(100) {
-            Some((end, _)) => format!("\"{}…\"", &dropped[..end]),
-            None => format!("\"{dropped}\""),
+        let starts = || dropped.char_indices().map(|(at, _)| at);
+        Some(match (starts().nth(EACH), starts().nth_back(EACH)) {
+            (Some(head), Some(tail)) if head < tail => {
+                format!("\"{} … {}\"", &dropped[..head], &dropped[tail..])
+            }
+            _ => format!("\"{dropped}\""),
         })
     }
 }
