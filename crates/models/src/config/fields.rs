@@ -231,7 +231,7 @@ impl Fields {
 }
 
 /// As Python's `if` takes a value.
-pub(super) fn truthy(value: &Value) -> bool {
+pub fn truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(on) => *on,

@@ -16,6 +16,7 @@ mod vae;
 
 pub use activation::Activation;
 pub use clip::ClipTextConfig;
+pub use fields::truthy;
 pub use index::ModelIndex;
 pub use presets::Preset;
 pub use unet::{Block, UNetConfig};

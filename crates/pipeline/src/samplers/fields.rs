@@ -3,6 +3,7 @@
 use super::Sampler;
 use super::config::{Prediction, SCHEDULE_FLAGS, Schedule, SolverType};
 use crate::error::{Error, Result};
+pub(super) use calotype_models::config::truthy;
 use serde_json::{Map, Value};
 
 /// Fields that every implemented class has.
@@ -294,18 +295,6 @@ pub(super) fn quote_infinities(text: &str) -> String {
         rest = &rest[length..];
     }
     quoted
-}
-
-/// As Python's `if` takes a value.
-pub(super) fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(on) => *on,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-    }
 }
 
 fn is_neutral(value: &Value) -> bool {
