@@ -156,7 +156,7 @@ impl Pipeline {
         exec.run(part.program(Stage::Text), 0)?;
         let states = exec.read(&part.ports["states"]).await?.cast(DType::F32);
         if let Some(what) = not_finite(&states.to_f32()) {
-            return Err(self.broken("the text encoder".into(), what));
+            return Err(self.broken("the text encoder".into(), what, self.precision));
         }
         let mut cache = self.states.borrow_mut();
         if cache.len() >= 64 {
@@ -234,22 +234,24 @@ impl Pipeline {
                 self.decoder = Precision::F32;
                 decoded = self.decode(image, part).await?;
             }
-            let (stage, what) = match decoded {
+            let (stage, precision, what) = match decoded {
                 Decoded::Picture(picture) => {
                     pictures.push(picture);
                     continue;
                 }
                 Decoded::NotFinite(count) => (
                     "the VAE decoder",
+                    self.decoder,
                     format!("produced {count} values that are not finite (NaN or infinity)"),
                 ),
                 Decoded::Flat => {
                     let flat = image.iter().all(|v| *v == image[0]);
-                    let stage = if flat { "the UNet" } else { "the VAE decoder" };
-                    (stage, "left a flat picture, every pixel alike".into())
+                    let (stage, precision) =
+                        if flat { ("the UNet", self.precision) } else { ("the VAE decoder", self.decoder) };
+                    (stage, precision, "left a flat picture, every pixel alike".into())
                 }
             };
-            return Err(self.broken(stage.into(), what));
+            return Err(self.broken(stage.into(), what, precision));
         }
         Ok(pictures)
     }
@@ -322,8 +324,7 @@ impl Pipeline {
         let pictures = self.decode_latents(&latents).await?;
         timings.decode = start.elapsed();
         timings.load = self.session.spent.total() - loading;
-        let seeds = order.seeds();
-        Ok(Output { pictures, seeds, latents, timings, memory: self.session.exec.memory() })
+        Ok(Output { pictures, seeds: order.seeds(), latents, timings, memory: self.session.exec.memory() })
     }
 
     /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
@@ -341,12 +342,12 @@ impl Pipeline {
                 break;
             }
         }
-        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, order.steps), at.1))
+        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, order.steps), at.1, self.precision))
     }
 
-    fn broken(&self, stage: String, what: String) -> Error {
+    fn broken(&self, stage: String, what: String, precision: Precision) -> Error {
         let loras: Vec<&str> = self.model.loras.iter().map(|(name, _)| &name[..]).collect();
-        let hint = match self.precision {
+        let hint = match precision {
             Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32".into(),
             Precision::F32 if !loras.is_empty() => {
                 format!("try it without the LoRAs ({}), or with smaller scales", loras.join(", "))
