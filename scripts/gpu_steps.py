@@ -32,6 +32,13 @@ class Step:
     run: Callable
 
 
+def has_loader() -> bool:
+    # Not in every user's path.
+    tool = shutil.which("ldconfig") or shutil.which("ldconfig", path="/sbin:/usr/sbin")
+    listed = tool and subprocess.run([tool, "-p"], stdout=subprocess.PIPE, text=True).stdout
+    return bool(listed) and "libvulkan.so.1" in listed
+
+
 class Card:
     """The machine with the card, what was packed, and how long there is."""
 
@@ -42,8 +49,7 @@ class Card:
         self.env = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=str(made / "site"))
         # Kernels that an earlier start left would hide what a first one takes.
         self.env |= {"__GL_SHADER_DISK_CACHE": "0", "MESA_SHADER_CACHE_DISABLE": "true"}
-        loader = subprocess.run(["ldconfig", "-p"], stdout=subprocess.PIPE, text=True).stdout
-        if "libvulkan.so.1" not in loader and not args.runner:
+        if not has_loader() and not args.runner:
             self.env["LD_LIBRARY_PATH"] = f"{made / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")
         icd = Path("/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json")
         if icd.exists() and "VK_DRIVER_FILES" not in self.env:
@@ -114,8 +120,7 @@ def adapter(card, limit):
 
 
 def check(card, limit):
-    flags = ["--adapter", "0"] if card.args.small else []
-    flags += ["--ops"] if card.args.small else ["-m", "models/emoji"]
+    flags = ["-m", "models/emoji", *(["--adapter", "0"] if card.args.small else [])]
     return last_json(card.program("calotype", "check", *flags, "--json", limit=limit, fine=(0, 1)))
 
 
@@ -164,7 +169,11 @@ def tuned(card, limit):
 
 def second(card, limit):
     """A start that finds its kernels compiled and tuned."""
-    return {p: card.bench(p, card.made / "tuned", limit=limit / 2) for p in card.presets()}
+    cache = card.made / "tuned"
+    if not cache.exists():  # The tuned starts were another call's.
+        for preset in card.presets():
+            card.bench(preset, cache, limit=limit / 4)
+    return {p: card.bench(p, cache, limit=limit / 4) for p in card.presets()}
 
 
 def robust(card, limit):
@@ -240,7 +249,9 @@ def one(card, step) -> dict:
     if card.left() < 15:
         return {"state": "left", "seconds": 0, "why": "no time was left: give this JSON to a second call by --state"}
     try:
-        told = {"state": "done", "found": step.run(card, min(step.limit, card.left()))}
+        # Without a card everything takes longer, and there is no hurry.
+        limit = step.limit * (10 if card.args.small else 1)
+        told = {"state": "done", "found": step.run(card, min(limit, card.left()))}
     except Skipped as why:
         told = {"state": "skipped", "why": str(why)}
     except Failed as why:
@@ -258,9 +269,13 @@ def write(out: Path, results: dict):
         part.rename(out / f"gpu-check.{name}")
 
 
+def first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "no reason was given")
+
+
 def table(results: dict) -> str:
     found = {name: told["found"] for name, told in results.items() if told["state"] == "done"}
-    lines = [f"- {name}: {t['state']}: {t.get('why', '').splitlines()[0]}" for name, t in results.items() if "why" in t]
+    lines = [f"- {name}: {t['state']}: {first_line(t['why'])}" for name, t in results.items() if "why" in t]
     head = found.get("adapter", {})
     lines[:0] = [f"{head.get('nvidia_smi', '')} at {head.get('commit', '?')}", "", "```", head.get("adapters", "?"), "```", ""]
     if "check" in found:
