@@ -13,6 +13,7 @@ mod interrupt;
 mod latents;
 mod loras;
 mod outputs;
+mod recorded;
 mod report;
 #[cfg(unix)]
 mod sizes;

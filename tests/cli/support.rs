@@ -56,7 +56,7 @@ impl Folder {
         self
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = calotype(self.path());
         command.envs(self.1.iter().map(|(name, value)| (*name, value)));
         command

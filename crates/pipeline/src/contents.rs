@@ -10,7 +10,7 @@ pub struct Contents {
     pub component: &'static str,
     /// Tensors in it.
     pub tensors: usize,
-    /// Numbers in them, but for tensors whose numbers cannot be read.
+    /// Floating-point numbers in them, but for tensors whose numbers cannot be read.
     pub parameters: u64,
     /// Bytes they take as stored.
     pub bytes: u64,
@@ -26,7 +26,7 @@ impl Contents {
             contents.tensors += 1;
             let dtype = match source.get(name) {
                 Ok(info) => {
-                    contents.parameters += info.numel() as u64;
+                    contents.parameters += if info.stored.is_float() { info.numel() as u64 } else { 0 };
                     contents.bytes += (info.numel() * info.stored.size()) as u64;
                     info.stored.name()
                 }

@@ -53,6 +53,11 @@ impl Stored {
         })
     }
 
+    /// Whether it is a floating-point type, as learnt numbers are; counts and positions are integers.
+    pub fn is_float(self) -> bool {
+        self.name().trim_start_matches('b').starts_with('f')
+    }
+
     /// Bytes that an element takes, at least one.
     pub fn size(self) -> usize {
         self.0.bitsize().div_ceil(8)
