@@ -120,7 +120,7 @@ def adapter(card, limit):
 
 
 def check(card, limit):
-    flags = ["-m", "models/emoji", *(["--adapter", "0"] if card.args.small else [])]
+    flags = ["--ops", "--adapter", "0"] if card.args.small else ["-m", "models/emoji"]
     return last_json(card.program("calotype", "check", *flags, "--json", limit=limit, fine=(0, 1)))
 
 
