@@ -22,7 +22,7 @@ pub enum Device {
 }
 
 /// A device, open.
-pub struct Opened {
+pub struct OpenDevice {
     /// What runs graphs on it.
     pub executor: Rc<dyn Executor>,
     /// The adapter's features and limits; none for the CPU.
@@ -38,13 +38,13 @@ pub fn host_room() -> Option<Room> {
 
 impl Device {
     /// Opens it. Where [`Device::Auto`] or [`Device::Prefer`] finds no GPU, a warning says so and how to get one going.
-    pub fn open(&self) -> Result<Opened, Error> {
+    pub fn open(&self) -> Result<OpenDevice, Error> {
         match self {
-            Self::Cpu => Opened::cpu(),
+            Self::Cpu => OpenDevice::cpu(),
             #[cfg(not(feature = "gpu"))]
-            Self::Auto => Opened::cpu(),
+            Self::Auto => OpenDevice::cpu(),
             #[cfg(feature = "gpu")]
-            Self::Gpu(choice) => Opened::gpu(choice),
+            Self::Gpu(choice) => OpenDevice::gpu(choice),
             #[cfg(feature = "gpu")]
             Self::Auto => Self::Prefer(Choice::default()).open(),
             #[cfg(feature = "gpu")]
@@ -52,7 +52,7 @@ impl Device {
                 let found = pollster::block_on(calotype_gpu::adapters(choice.backend));
                 // A driver that computes on the processor is slower than our own CPU code.
                 match found.iter().find(|a| a.kind != "cpu") {
-                    Some(_) => Opened::gpu(choice),
+                    Some(_) => OpenDevice::gpu(choice),
                     None => {
                         let only = found.first().map(|a| format!(" (only {}, which is software)", a.name));
                         log::warn!(
@@ -61,7 +61,7 @@ impl Device {
                              is seen",
                             only.unwrap_or_default()
                         );
-                        Opened::cpu()
+                        OpenDevice::cpu()
                     }
                 }
             }
@@ -69,7 +69,7 @@ impl Device {
     }
 }
 
-impl Opened {
+impl OpenDevice {
     #[cfg(feature = "cpu")]
     fn cpu() -> Result<Self, Error> {
         Ok(Self {

@@ -33,7 +33,7 @@ pub mod hub {
 
     /// How far a download is: there is none.
     #[derive(Debug)]
-    pub enum Progress {}
+    pub enum DownloadProgress {}
 }
 pub use calotype_models::Role;
 pub use calotype_models::config::ModelConfig;
@@ -47,7 +47,7 @@ pub use calotype_pipeline::{
 pub use calotype_tensor::{DType, HostTensor, Shape};
 #[cfg(feature = "cpu")]
 pub use device::host_room;
-pub use device::{Device, Opened};
+pub use device::{Device, OpenDevice};
 pub use error::Error;
 pub use pipeline::{Options, Pipeline};
-pub use place::{Place, Search};
+pub use place::{ModelPlace, Search};

@@ -1,6 +1,6 @@
 use crate::{
-    Device, Error, HostTensor, MemoryPlan, Model, Opened, Order, Output, Picture, Place, Precision, Progress,
-    Request, Search,
+    Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture, Precision,
+    Progress, Request, Search,
 };
 use calotype_graph::Executor;
 use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
@@ -35,12 +35,12 @@ impl Pipeline {
         let precision = options.precision.unwrap_or(device.default_precision());
         let search =
             Search { full_precision: options.precision == Some(Precision::F32), ..Search::default() };
-        let model = Place::find(Some(place), &search, &mut |_| ())?.open(precision)?;
+        let model = ModelPlace::find(Some(place), &search, &mut |_| ())?.open(precision)?;
         Ok(Self::new(&device, model, precision))
     }
 
     /// A pipeline from its parts.
-    pub fn new(device: &Opened, model: Model, precision: Precision) -> Self {
+    pub fn new(device: &OpenDevice, model: Model, precision: Precision) -> Self {
         Self { inner: calotype_pipeline::Pipeline::new(Rc::clone(&device.executor), model, precision) }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Where a model is: what `-m` names, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ModelPlace {
     /// In the program ([`builtin`]).
     BuiltIn,
     /// A folder in the diffusers layout, or `synthetic:sd15`.
@@ -32,7 +32,7 @@ pub struct Search {
     pub full_precision: bool,
 }
 
-impl Place {
+impl ModelPlace {
     /// Finds a model: the built-in one for no name or its own, a folder of the name, or else `owner/name` on the Hugging Face hub,
     /// which is fetched unless it is in the cache. `told` hears of the download.
     ///
@@ -41,7 +41,7 @@ impl Place {
     pub fn find(
         name: Option<&str>,
         search: &Search,
-        told: &mut dyn FnMut(&hub::Progress),
+        told: &mut dyn FnMut(&hub::DownloadProgress),
     ) -> Result<Self, Error> {
         let place = Self::look(name, search, told)?;
         let what = match &place {
@@ -62,7 +62,7 @@ impl Place {
     fn look(
         name: Option<&str>,
         search: &Search,
-        told: &mut dyn FnMut(&hub::Progress),
+        told: &mut dyn FnMut(&hub::DownloadProgress),
     ) -> Result<Self, Error> {
         let Some(name) = name else { return Ok(Self::BuiltIn) };
         if Path::new(name).exists() {
@@ -79,7 +79,7 @@ impl Place {
     fn fetched(
         name: &str,
         search: &Search,
-        told: &mut dyn FnMut(&hub::Progress),
+        told: &mut dyn FnMut(&hub::DownloadProgress),
     ) -> Option<Result<Self, Error>> {
         let mut fetch = || {
             let hub = hub::Hub::from_env()?.offline(search.offline);
@@ -94,7 +94,11 @@ impl Place {
     }
 
     #[cfg(not(feature = "hub"))]
-    fn fetched(_: &str, _: &Search, _: &mut dyn FnMut(&hub::Progress)) -> Option<Result<Self, Error>> {
+    fn fetched(
+        _: &str,
+        _: &Search,
+        _: &mut dyn FnMut(&hub::DownloadProgress),
+    ) -> Option<Result<Self, Error>> {
         None
     }
 

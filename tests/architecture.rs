@@ -1,5 +1,8 @@
 //! The shape of the code: arrows between crates, names that ops share, rooms that stay small.
 
+mod circles;
+mod names;
+
 use calotype_graph::ops::Operation;
 use calotype_testkit::cases;
 use std::collections::BTreeSet;

@@ -1,7 +1,9 @@
 //! What goes wrong on the device or in the numbers is an error that names it: no panic, no hang, no black picture.
 
 use crate::support::{Device, Golden, gpu};
-use calotype::{Choice, DType, Error, HostTensor, Model, Opened, Pipeline, Precision, Request, Role, Shape};
+use calotype::{
+    Choice, DType, Error, HostTensor, Model, OpenDevice, Pipeline, Precision, Request, Role, Shape,
+};
 use calotype_graph::{Executor, LocalFuture, WeightFetch};
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -110,7 +112,7 @@ fn a_lost_gpu_is_an_error() {
         let Some(gpu) = gpu(&Choice::default()) else { return };
         let gpu = Rc::new(gpu);
         let executor: Rc<dyn Executor> = gpu.clone();
-        let mut pipeline = Pipeline::new(&Opened { executor, adapter: None }, model(), Precision::F32);
+        let mut pipeline = Pipeline::new(&OpenDevice { executor, adapter: None }, model(), Precision::F32);
         let message = lose(&gpu, &mut pipeline);
         assert!(message.contains("the GPU") && message.contains("lost"), "{when}: {message}");
         holds(&message, &[&gpu.report().name]);

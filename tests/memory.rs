@@ -1,7 +1,7 @@
 //! The plan is kept: what a run allocates on the device never exceeds what was foretold, and no step allocates.
 
 use crate::support::{Golden, gpu, plain};
-use calotype::{Caps, Choice, Model, Opened, Pipeline, Precision, Request, Sampler, plan};
+use calotype::{Caps, Choice, Model, OpenDevice, Pipeline, Precision, Request, Sampler, plan};
 use calotype_cpu::CpuExecutor;
 use calotype_graph::Executor;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ fn pipeline(choice: &Choice, precision: Precision) -> Option<Pipeline> {
 }
 
 fn tiny(executor: &Rc<dyn Executor>, precision: Precision) -> Pipeline {
-    let opened = Opened { executor: Rc::clone(executor), adapter: None };
+    let opened = OpenDevice { executor: Rc::clone(executor), adapter: None };
     Pipeline::new(&opened, Golden::open("sd2-tiny", "pictures").model(), precision)
 }
 

@@ -1,4 +1,4 @@
-use calotype::{Choice, DType, Executor, HostTensor, Model, Opened, Precision, Tier, Tuning};
+use calotype::{Choice, DType, Executor, HostTensor, Model, OpenDevice, Precision, Tier, Tuning};
 use calotype_cpu::CpuExecutor;
 use calotype_gpu::GpuExecutor;
 use safetensors::SafeTensors;
@@ -86,7 +86,7 @@ impl Device {
 
     /// A model on it.
     pub fn pipeline(&self, model: Model, precision: Precision) -> calotype::Pipeline {
-        let opened = Opened { executor: Rc::clone(&self.executor), adapter: None };
+        let opened = OpenDevice { executor: Rc::clone(&self.executor), adapter: None };
         calotype::Pipeline::new(&opened, model, precision)
     }
 }

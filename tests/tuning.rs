@@ -3,7 +3,7 @@
 
 use crate::support::{Golden, gpu};
 use calotype::{
-    Choice, DType, Executor, HostTensor, Opened, Pipeline, Precision, Request, Shape, Tier, Tuning,
+    Choice, DType, Executor, HostTensor, OpenDevice, Pipeline, Precision, Request, Shape, Tier, Tuning,
 };
 use calotype_gpu::GpuExecutor;
 use calotype_graph::lower::{Product, candidates};
@@ -223,7 +223,7 @@ fn a_tuned_model_draws_the_same_picture_within_its_planned_memory() {
         let (tier, cache_dir) = (Some(Tier::F16), Some(folder.path().into()));
         let choice = Choice { tier, tuning, cache_dir, as_gpu: true, ..Choice::default() };
         let executor: Rc<dyn Executor> = Rc::new(open(choice)?);
-        let opened = Opened { executor, adapter: None };
+        let opened = OpenDevice { executor, adapter: None };
         let model = Golden::open("sd1-tiny", "stages").model();
         let mut pipeline = Pipeline::new(&opened, model, Precision::F16);
         let begun = Rc::new(Cell::new(0));

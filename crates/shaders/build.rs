@@ -136,7 +136,7 @@ fn variant(stem: &str, defines: &[&str], module: &naga::Module) -> String {
             _ => continue,
         };
         let name = var.name.clone().unwrap_or_default();
-        bindings.insert(binding.binding, format!("Binding {{ name: {name:?}, access: Access::{kind} }}"));
+        bindings.insert(binding.binding, format!("BindingSpec {{ name: {name:?}, access: Access::{kind} }}"));
     }
     for (i, number) in bindings.keys().enumerate() {
         assert_eq!(i as u32, *number, "shaders/{stem}.wgsl: bindings must be numbered densely");

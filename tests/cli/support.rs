@@ -1,5 +1,5 @@
 use assert_cmd::Command;
-use calotype::image::Settings;
+use calotype::image::Infotext;
 use serde_json::Value as Json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -163,8 +163,8 @@ pub fn decode(bytes: &[u8]) -> (usize, usize, Vec<u8>) {
 }
 
 /// A PNG's settings.
-pub fn settings(bytes: &[u8]) -> Option<Settings> {
-    calotype::image::parameters(bytes).unwrap().map(|text| Settings::parse(&text))
+pub fn settings(bytes: &[u8]) -> Option<Infotext> {
+    calotype::image::parameters(bytes).unwrap().map(|text| Infotext::parse(&text))
 }
 
 /// Whether the machine has an adapter, software or not.

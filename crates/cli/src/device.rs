@@ -1,13 +1,13 @@
 //! From flags to a device, a precision and a model.
 
 use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, PictureArgs};
-use crate::download::Download;
+use crate::download::DownloadBar;
 use crate::exit::Usage;
 use crate::text;
 use anyhow::Context;
 use calotype::{
-    Backend, Choice, Device, Lora, Model, Opened, Order, Pipeline, Place, Precision, Request, Tuning,
-    lora_name,
+    Backend, Choice, Device, Lora, Model, ModelPlace, OpenDevice, Order, Pipeline, Precision, Request,
+    Tuning, lora_name,
 };
 
 impl DeviceArgs {
@@ -48,7 +48,7 @@ impl DeviceArgs {
     }
 
     /// How activations are stored on a device.
-    pub fn precision(&self, opened: &Opened) -> Precision {
+    pub fn precision(&self, opened: &OpenDevice) -> Precision {
         self.dtype.map_or(opened.default_precision(), |dtype| dtype.precision())
     }
 }
@@ -59,15 +59,15 @@ pub fn find(
     hub: &HubArgs,
     dtype: Option<Dtype>,
     quiet: bool,
-) -> Result<Place, calotype::Error> {
-    let mut download = Download::new(quiet);
-    let place = Place::find(name, &hub.search(dtype), &mut |at| download.told(at));
+) -> Result<ModelPlace, calotype::Error> {
+    let mut download = DownloadBar::new(quiet);
+    let place = ModelPlace::find(name, &hub.search(dtype), &mut |at| download.told(at));
     download.finish();
     place
 }
 
 /// Finds what `-m` names for a picture, once the LoRAs are there: a model is not fetched for nothing.
-pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<Place> {
+pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<ModelPlace> {
     for lora in &picture.lora {
         Lora::find(&lora.file).map_err(calotype::Error::from).context(LORA)?;
     }
@@ -75,7 +75,7 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
 }
 
 /// Opens a model and adds the LoRAs.
-pub fn model(place: &Place, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
+pub fn model(place: &ModelPlace, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
     let mut model = place.open(precision)?;
     for lora in &args.lora {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
@@ -100,7 +100,7 @@ pub fn name(precision: Precision) -> &'static str {
 }
 
 /// A model on a device. That the device is tuned is said when it begins, for it holds the first picture up.
-pub fn pipeline(opened: &Opened, model: Model, precision: Precision) -> Pipeline {
+pub fn pipeline(opened: &OpenDevice, model: Model, precision: Precision) -> Pipeline {
     let mut pipeline = Pipeline::new(opened, model, precision);
     pipeline.on_tuning(|products| {
         text::note(&format!(

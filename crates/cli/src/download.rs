@@ -1,7 +1,7 @@
 //! How far a download from the hub is: a bar on a terminal, now and then a line elsewhere, nothing where a program listens.
 
 use crate::text::{self, bytes};
-use calotype::hub::Progress;
+use calotype::hub::DownloadProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Tells of one model's download on stderr.
-pub struct Download {
+pub struct DownloadBar {
     quiet: bool,
     bar: Option<ProgressBar>,
     started: Option<Instant>,
@@ -18,13 +18,13 @@ pub struct Download {
     fetched: u64,
 }
 
-impl Download {
+impl DownloadBar {
     pub fn new(quiet: bool) -> Self {
         Self { quiet, bar: None, started: None, told: Instant::now(), fetched: 0 }
     }
 
     /// A piece came.
-    pub fn told(&mut self, at: &Progress) {
+    pub fn told(&mut self, at: &DownloadProgress) {
         self.fetched = at.done - at.resumed.min(at.done);
         if self.quiet {
             return;

@@ -1,6 +1,6 @@
 //! How a run ends: 0, 1 for a failure, 2 for a command line that cannot be honoured, 130 for Ctrl-C.
 
-use crate::text;
+use crate::text::{self, Told};
 use std::fmt;
 use std::process::ExitCode;
 
@@ -27,30 +27,6 @@ impl fmt::Display for Interrupted {
 }
 
 impl std::error::Error for Interrupted {}
-
-/// Standard output takes no more: it is full, or nobody reads it.
-#[derive(Debug)]
-pub struct Stdout(pub std::io::Error);
-
-impl fmt::Display for Stdout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "standard output cannot be written to: {}", self.0)
-    }
-}
-
-impl std::error::Error for Stdout {}
-
-/// A failure that was told when it came.
-#[derive(Debug)]
-pub struct Told;
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("failed; what was said stands above")
-    }
-}
-
-impl std::error::Error for Told {}
 
 /// Prints an error as one line and says what to exit with.
 pub fn code(error: &anyhow::Error) -> ExitCode {

@@ -10,7 +10,7 @@ use calotype::{Order, Output, Picture};
 use std::path::Path;
 
 /// All files that a command writes.
-pub struct Files {
+pub struct OutputFiles {
     pictures: Series,
     grid: Option<Series>,
     latents: Option<Series>,
@@ -19,7 +19,7 @@ pub struct Files {
     kept: Vec<Picture>,
 }
 
-impl Files {
+impl OutputFiles {
     /// Sees that they can be written, and that none is another or one that is read.
     pub fn new(args: &GenerateArgs, runs: u64, batch: usize) -> anyhow::Result<Self> {
         check_names(args)?;

@@ -2,9 +2,9 @@
 
 use crate::args::GenerateArgs;
 use crate::exit::{Interrupted, Usage};
-use crate::files::Files;
+use crate::files::OutputFiles;
 use crate::output::DASH;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
 use crate::text::Lines;
 use crate::{device, interrupt, latents, memory};
@@ -18,7 +18,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let prompts = prompts(args)?;
     let mut request = request(args)?;
     let runs = (prompts.len() as u64).saturating_mul(args.batch_count.into());
-    let mut files = Files::new(args, runs, request.batch_size)?;
+    let mut files = OutputFiles::new(args, runs, request.batch_size)?;
 
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
     let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
@@ -53,7 +53,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             done += 1;
             let label = if runs > 1 { format!("[{done}/{runs}] ") } else { String::new() };
             let start = Instant::now();
-            let output = draw(&mut pipeline, &order, Progress::new(label, args.json))?;
+            let output = draw(&mut pipeline, &order, RunProgress::new(label, args.json))?;
             let elapsed = start.elapsed();
             let mut report = report(args, &order, &pipeline, &output, plan.peak_bytes);
             files.write(&order, &output, &mut report)?;
@@ -72,7 +72,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// One run, unless Ctrl-C ends it.
-fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: Progress) -> anyhow::Result<Output> {
+fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -> anyhow::Result<Output> {
     let output = pipeline.draw(order, |at| {
         progress.step(at);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

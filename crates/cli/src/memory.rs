@@ -1,10 +1,10 @@
 //! Whether a run fits, before it starts.
 
 use crate::exit::Usage;
-use calotype::{Error, MemoryPlan, Model, Opened, Order, Precision, Room, bytes};
+use calotype::{Error, MemoryPlan, Model, OpenDevice, Order, Precision, Room, bytes};
 
 /// What a run may take on a device, where that is known: an adapter's own memory, or what the host has to spare.
-pub fn room(opened: &Opened) -> Option<Room> {
+pub fn room(opened: &OpenDevice) -> Option<Room> {
     match &opened.adapter {
         Some(a) => Some(Room { owner: format!("the memory of {}", a.name), bytes: a.memory? }),
         None => opened.executor.room(),
@@ -13,7 +13,7 @@ pub fn room(opened: &Opened) -> Option<Room> {
 
 /// What a request takes on a device; an error where that is more than there is.
 pub fn check(
-    opened: &Opened,
+    opened: &OpenDevice,
     model: &Model,
     order: &Order,
     precision: Precision,

@@ -4,11 +4,11 @@ use crate::args::{BackendName, PlanArgs};
 use crate::device;
 use crate::memory;
 use crate::text::{self, bytes, table};
-use calotype::{Backend, Caps, MemoryPlan, Model, Opened, Order, Precision, Room};
+use calotype::{Backend, Caps, MemoryPlan, Model, OpenDevice, Order, Precision, Room};
 use serde_json::json;
 
 /// What a plan is made for.
-struct Target {
+struct PlanTarget {
     caps: Caps,
     /// How activations and weights are stored there.
     precision: Precision,
@@ -16,10 +16,10 @@ struct Target {
     name: String,
     room: Option<Room>,
     /// The device, where there is one here.
-    opened: Option<Opened>,
+    opened: Option<OpenDevice>,
 }
 
-impl Target {
+impl PlanTarget {
     /// Whether it is a GPU that is here.
     fn is_adapter(&self) -> bool {
         self.opened.as_ref().is_some_and(|o| o.adapter.is_some())
@@ -54,7 +54,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
 }
 
 /// The device that `generate` would take; without a GPU, one such as most people have.
-fn target(args: &PlanArgs) -> anyhow::Result<Target> {
+fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
     let flags = &args.device;
     let auto = flags.backend == BackendName::Auto && flags.adapter.is_none();
     let gpu_here = || pollster::block_on(calotype::adapters(Backend::Auto)).iter().any(|a| a.kind != "cpu");
@@ -63,7 +63,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
         let caps = Caps { f16: true, max_buffer: buffers, max_binding: buffers, ..Caps::default() };
         let precision = flags.dtype.map_or(Precision::F16, |d| d.precision());
         let name = format!("a GPU with f16 and buffers of {} (there is none here)", bytes(buffers));
-        return Ok(Target { caps, precision, name, room: None, opened: None });
+        return Ok(PlanTarget { caps, precision, name, room: None, opened: None });
     }
     let opened = flags.device()?.open()?;
     let mut precision = flags.precision(&opened);
@@ -71,7 +71,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
         // The CPU computes and stores in f32 whatever is asked for.
         precision = Precision::F32;
     }
-    Ok(Target {
+    Ok(PlanTarget {
         caps: opened.executor.caps(),
         precision,
         name: opened.executor.describe(),
@@ -80,7 +80,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<Target> {
     })
 }
 
-fn print_json(plan: &MemoryPlan, target: &Target, order: &Order) -> anyhow::Result<()> {
+fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::Result<()> {
     let mut object = serde_json::to_value(plan)?;
     let more = json!({
         "fits": target.room.as_ref().map(|room| plan.peak_bytes <= room.bytes),
@@ -102,7 +102,7 @@ fn print_json(plan: &MemoryPlan, target: &Target, order: &Order) -> anyhow::Resu
     text::json(&object)
 }
 
-fn print(plan: &MemoryPlan, target: &Target, model: &Model, order: &Order) -> anyhow::Result<()> {
+fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -> anyhow::Result<()> {
     let (Order { width, height, .. }, sampler) = (order, order.scheduler.sampler);
     text::result(&format!(
         "{}: {width}x{height}, batch {}, {} guidance, {} steps of {sampler}, {}\non {}\n",

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Tells of one run's steps on stderr.
-pub enum Progress {
+pub enum RunProgress {
     Bar(ProgressBar),
     Lines { label: String, last: Instant },
     Quiet,
 }
 
-impl Progress {
+impl RunProgress {
     /// `label` says which run of how many; empty for one.
     pub fn new(label: String, quiet: bool) -> Self {
         if quiet {

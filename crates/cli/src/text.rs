@@ -2,9 +2,9 @@
 
 pub use calotype::bytes;
 
-use crate::exit::{Stdout, Told};
 use env_logger::{Builder, Env};
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 
 /// What is logged where `RUST_LOG` says nothing. wgpu complains of every driver that it does not like; what the GPU
@@ -26,6 +26,30 @@ pub fn log_to_stderr() {
         })
         .init();
 }
+
+/// Standard output takes no more: it is full, or nobody reads it.
+#[derive(Debug)]
+pub struct Stdout(pub std::io::Error);
+
+impl fmt::Display for Stdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output cannot be written to: {}", self.0)
+    }
+}
+
+impl std::error::Error for Stdout {}
+
+/// A failure that was told when it came.
+#[derive(Debug)]
+pub struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed; what was said stands above")
+    }
+}
+
+impl std::error::Error for Told {}
 
 /// What clears a progress bar from the line it stands on.
 fn fresh_line() -> &'static str {

@@ -40,12 +40,6 @@ fn weight_key(graph: &Graph, id: WeightId, seen: Shape) -> String {
     format!("{} as {seen}", graph.weight_key(id))
 }
 
-/// The buffer behind a port. Fails for a port that another executor made.
-pub(crate) fn buffer(port: &Port) -> Result<Rc<Buffer>, Error> {
-    let foreign = |_| Error::Device("a port of another executor was given to the CPU".into());
-    port.inner.clone().downcast().map_err(foreign)
-}
-
 fn compiled(program: &Program) -> Result<&Compiled, Error> {
     let foreign = || Error::Device("a program of another executor was given to the CPU".into());
     program.0.downcast_ref().ok_or_else(foreign)
@@ -79,7 +73,7 @@ impl Executor for CpuExecutor {
     }
 
     fn write(&self, port: &Port, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let buffer = buffer(port)?;
+        let buffer = Buffer::of(port)?;
         let size = port.dtype.size();
         let from = offset as usize / size;
         let to = from + bytes.len() / size;
@@ -107,7 +101,7 @@ impl Executor for CpuExecutor {
 
     fn read<'a>(&'a self, port: &'a Port) -> LocalFuture<'a, Result<HostTensor, Error>> {
         Box::pin(async move {
-            let buffer = buffer(port)?;
+            let buffer = Buffer::of(port)?;
             let words = buffer.read();
             let bytes = match port.dtype {
                 DType::F32 | DType::U32 => bytemuck::cast_slice(&words).to_vec(),

@@ -15,5 +15,6 @@ mod product;
 mod program;
 mod room;
 mod threads;
+mod values;
 
 pub use executor::CpuExecutor;

@@ -1,5 +1,5 @@
 use bytemuck::allocation::try_zeroed_slice_box;
-use calotype_graph::{Error, MemoryUse};
+use calotype_graph::{Error, MemoryUse, Port};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
@@ -36,6 +36,12 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// The buffer behind a port. Fails for a port that another executor made.
+    pub fn of(port: &Port) -> Result<Rc<Self>, Error> {
+        let foreign = |_| Error::Device("a port of another executor was given to the CPU".into());
+        port.inner.clone().downcast().map_err(foreign)
+    }
+
     /// Zeros.
     pub fn zeros(what: &str, len: usize, meter: &Meter) -> Result<Rc<Self>, Error> {
         let bytes = (len as u64).saturating_mul(4);

@@ -1,4 +1,4 @@
-use crate::settings::Settings;
+use crate::environment::Environment;
 use crate::url::{self, Origin};
 use crate::{Error, Proxy, Result, names};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub struct Listing {
 
 /// What the hub says of a file.
 #[derive(Clone, Debug)]
-pub struct Remote {
+pub struct RemoteFile {
     /// Where it is.
     pub url: String,
     /// Its ETag: the SHA-256 of a large file, Git's hash of a small one, a mirror's own word.
@@ -57,8 +57,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(settings: &Settings, name: &str) -> Result<Self> {
-        let endpoint = settings.endpoint.clone();
+    pub fn new(environment: &Environment, name: &str) -> Result<Self> {
+        let endpoint = environment.endpoint.clone();
         let own = url::origin(&endpoint).ok_or_else(|| Error::Endpoint { endpoint: endpoint.clone() })?;
         // The one step to TLS that servers ask for on the same host.
         let safe = (own.0 == "http" && own.2 == 80).then(|| ("https".into(), own.1.clone(), 443));
@@ -71,8 +71,8 @@ impl Client {
             .timeout_recv_body(Some(BODY))
             .build()
             .into();
-        let patience = settings.patience.map(|set| set.unwrap_or(PATIENCE));
-        Ok(Self { endpoint, name: name.into(), token: settings.token()?, hubs, agent, patience })
+        let patience = environment.patience.map(|set| set.unwrap_or(PATIENCE));
+        Ok(Self { endpoint, name: name.into(), token: environment.token()?, hubs, agent, patience })
     }
 
     /// The files of a repository at a revision, and its commit.
@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// What the hub says of a file at a commit.
-    pub fn describe(&self, sha: &str, path: &str) -> Result<Remote> {
+    pub fn describe(&self, sha: &str, path: &str) -> Result<RemoteFile> {
         let path_ = url::quote(path, true);
         let source = format!("{}/{}/resolve/{}/{path_}", self.endpoint, self.name, url::quote(sha, false));
         let (url, answer) = self.ask(true, &source, None)?;
@@ -120,11 +120,11 @@ impl Client {
         let size = number("x-linked-size").or_else(|| number("content-length").filter(|_| whole));
         let sum = |etag: &String| etag.len() == 64 && etag.bytes().all(|b| b.is_ascii_hexdigit());
         let sha256 = Some(etag.clone()).filter(|etag| linked && sum(etag));
-        Ok(Remote { url: source, etag, sha256, size })
+        Ok(RemoteFile { url: source, etag, sha256, size })
     }
 
     /// A file's bytes, from `start` on where the server can.
-    pub fn get(&self, file: &Remote, start: u64) -> Result<Response<Body>> {
+    pub fn get(&self, file: &RemoteFile, start: u64) -> Result<Response<Body>> {
         let (url, answer) = self.ask(false, &file.url, (start > 0).then_some(start))?;
         match answer.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),

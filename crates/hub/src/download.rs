@@ -1,6 +1,6 @@
 use crate::cache::{Repository, hex};
-use crate::client::{Client, Remote, encoding};
-use crate::{Error, Progress, Result};
+use crate::client::{Client, RemoteFile, encoding};
+use crate::{DownloadProgress, Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ pub struct Download {
     /// Where its bytes go.
     pub blob: PathBuf,
     /// What the hub says of it.
-    pub file: Remote,
+    pub file: RemoteFile,
 }
 
 /// Fetches files and links them into a snapshot.
@@ -28,7 +28,7 @@ pub fn all(
     downloads: &[Download],
     cached: &Repository,
     snapshot: &Path,
-    told: &mut dyn FnMut(&Progress),
+    told: &mut dyn FnMut(&DownloadProgress),
 ) -> Result<()> {
     let known: u64 = downloads.iter().filter_map(|d| d.file.size).sum();
     let (mut before, mut resumed) = (0, 0);
@@ -39,7 +39,14 @@ pub fn all(
             len = done;
             let (index, files, done) = (i + 1, downloads.len(), before + done);
             // A server need not say how long a file is.
-            told(&Progress { file: &download.path, index, files, done, total: known.max(done), resumed });
+            told(&DownloadProgress {
+                file: &download.path,
+                index,
+                files,
+                done,
+                total: known.max(done),
+                resumed,
+            });
         };
         let new = !download.blob.exists();
         if new {
@@ -152,7 +159,12 @@ fn whole(answer: &Response<Body>) -> Option<u64> {
 }
 
 /// One request's worth of a file. Fails where the connection does.
-fn receive(client: &Client, file: &Remote, out: &mut Growing, told: &mut dyn FnMut(u64, u64)) -> Result<()> {
+fn receive(
+    client: &Client,
+    file: &RemoteFile,
+    out: &mut Growing,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
     let answer = client.get(file, out.len)?;
     if let (Some(described), Some(sent)) = (file.size, whole(&answer))
         && described != sent

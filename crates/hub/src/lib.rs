@@ -9,6 +9,7 @@
 mod cache;
 mod client;
 mod download;
+mod environment;
 mod error;
 mod expand;
 mod names;
@@ -16,7 +17,6 @@ mod needed;
 #[cfg(test)]
 mod peer;
 mod proxy;
-mod settings;
 mod spelling;
 mod url;
 
@@ -27,7 +27,7 @@ pub use spelling::misspelt;
 use cache::Repository;
 use client::Client;
 use download::Download;
-use settings::Settings;
+use environment::Environment;
 use std::env;
 use std::path::PathBuf;
 
@@ -37,12 +37,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Where models come from, and where they are kept.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    settings: Settings,
+    environment: Environment,
 }
 
 /// How far a download is.
 #[derive(Clone, Debug)]
-pub struct Progress<'a> {
+pub struct DownloadProgress<'a> {
     /// The file under way, by its path in the repository.
     pub file: &'a str,
     /// Its place among the files that are fetched, from 1.
@@ -79,12 +79,12 @@ impl Hub {
     /// that `hf auth login` writes, `HF_HUB_DISABLE_IMPLICIT_TOKEN`; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`;
     /// `HF_HUB_DISABLE_SYMLINKS`; `HF_HUB_ETAG_TIMEOUT`, `HF_HUB_DOWNLOAD_TIMEOUT`.
     pub fn from_env() -> Result<Self> {
-        Ok(Self { settings: Settings::read(&|name: &str| env::var_os(name))? })
+        Ok(Self { environment: Environment::read(&|name: &str| env::var_os(name))? })
     }
 
     /// Asks the network for nothing if `offline`; else as the environment says.
     pub fn offline(mut self, offline: bool) -> Self {
-        self.settings.offline |= offline;
+        self.environment.offline |= offline;
         self
     }
 
@@ -96,10 +96,10 @@ impl Hub {
         name: &str,
         revision: Option<&str>,
         variant: Option<&str>,
-        told: &mut dyn FnMut(&Progress),
+        told: &mut dyn FnMut(&DownloadProgress),
     ) -> Result<PathBuf> {
         let model = self.find(name, revision.unwrap_or(MAIN), variant, told);
-        model.map_err(|error| error.placed(self.settings.cache_by))
+        model.map_err(|error| error.placed(self.environment.cache_by))
     }
 
     fn find(
@@ -107,7 +107,7 @@ impl Hub {
         name: &str,
         revision: &str,
         variant: Option<&str>,
-        told: &mut dyn FnMut(&Progress),
+        told: &mut dyn FnMut(&DownloadProgress),
     ) -> Result<PathBuf> {
         if let Some(why) = names::fault(revision) {
             return Err(Error::BadRevision { revision: revision.into(), why });
@@ -117,10 +117,10 @@ impl Hub {
             Ok(folder) => return Ok(folder),
             Err(why) => why,
         };
-        if self.settings.offline {
-            return Err(Error::Offline { name: name.into(), cache: self.settings.cache.clone(), why });
+        if self.environment.offline {
+            return Err(Error::Offline { name: name.into(), cache: self.environment.cache.clone(), why });
         }
-        let client = Client::new(&self.settings, name)?;
+        let client = Client::new(&self.environment, name)?;
         let listing = client.list(revision)?;
         let needed = needed::files(name, &listing.files, variant)?;
         let snapshot = self.fetch(&client, &listing.sha, needed, told)?;
@@ -131,7 +131,7 @@ impl Hub {
     }
 
     fn repository(&self, name: &str) -> Repository {
-        Repository::new(&self.settings.cache, name, self.settings.links)
+        Repository::new(&self.environment.cache, name, self.environment.links)
     }
 
     /// Brings those of a commit's files that are not in its snapshot, which is the answer.
@@ -140,14 +140,14 @@ impl Hub {
         client: &Client,
         sha: &str,
         paths: Vec<String>,
-        told: &mut dyn FnMut(&Progress),
+        told: &mut dyn FnMut(&DownloadProgress),
     ) -> Result<PathBuf> {
         let cached = self.repository(&client.name);
         let snapshot = cached.snapshot(sha);
         // All names before the first byte.
         for name in &paths {
             if let Some(why) = names::fault(name) {
-                let (url, name) = (self.settings.endpoint.clone(), name.clone());
+                let (url, name) = (self.environment.endpoint.clone(), name.clone());
                 return Err(Error::UnsafeName { url, kind: "file", name, why });
             }
         }

@@ -4,7 +4,7 @@ mod servers;
 
 use crate::cache::Repository;
 use crate::client::Client;
-use crate::settings::Settings;
+use crate::environment::Environment;
 use crate::{Error, Hub, is_name, names};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ fn environments_mean_what_they_mean_to_huggingface_hub() {
     for row in &golden.environments {
         let env = |name: &str| row["env"][name].as_str().map(|v| OsString::from(v.replace("{root}", place)));
         let peer = &row["error"];
-        let ours = Settings::read(&env).and_then(|s| {
+        let ours = Environment::read(&env).and_then(|s| {
             // Relative folders are within the current one.
             let cache = root.path().join("cwd").join(&s.cache).components().collect::<std::path::PathBuf>();
             Ok(serde_json::json!({
@@ -237,9 +237,9 @@ fn servers_give_what_they_give_to_huggingface_hub() {
             "HF_HUB_DISABLE_SYMLINKS" => (!row.links).then(|| "1".into()),
             _ => None,
         };
-        let hub = Hub { settings: Settings::read(&env).unwrap() };
+        let hub = Hub { environment: Environment::read(&env).unwrap() };
         let fetch = || {
-            let client = Client::new(&hub.settings, "own/tiny")?;
+            let client = Client::new(&hub.environment, "own/tiny")?;
             let listing = client.list(&row.revision)?;
             let folder = hub.fetch(&client, &listing.sha, listing.files, &mut |_| ())?;
             hub.repository("own/tiny").refer(&row.revision, &listing.sha)?;
@@ -289,7 +289,7 @@ fn client(endpoint: &str, more: &[(&str, &str)]) -> crate::Result<Client> {
         let all = [("HF_ENDPOINT", endpoint), ("HF_HOME", "/nowhere")];
         given.or_else(|| all.iter().find(|(known, _)| *known == name).map(|(_, v)| *v)).map(OsString::from)
     };
-    Client::new(&Settings::read(&env)?, "own/tiny")
+    Client::new(&Environment::read(&env)?, "own/tiny")
 }
 
 #[test]

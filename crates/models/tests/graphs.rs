@@ -1,7 +1,7 @@
 //! The graphs against what is published of the models: parameters, operations, and what checkpoints hold.
 
 use calotype_graph::{Graph, Op, Precision, Rate, Source as From, passes};
-use calotype_models::config::{ModelConfig, Preset, UNetConfig};
+use calotype_models::config::{Architecture, ModelConfig, UNetConfig};
 use calotype_models::{Source, clip, declare, params, unet, vae};
 use calotype_weights::{Safetensors, Synthetic, WeightSource};
 use std::collections::BTreeMap;
@@ -33,17 +33,21 @@ fn near(found: u64, published: f64) {
 #[test]
 fn parameters_are_as_many_as_in_the_published_models() {
     // Counted by diffusers 0.42 and transformers 5 from the same configurations; the VAE's are its decoder's.
-    for (preset, published) in [
-        (Preset::Sd15, [123_060_480, 859_520_964, 49_490_199]),
-        (Preset::Sd21, [340_387_840, 865_910_724, 49_490_199]),
+    for (architecture, published) in [
+        (Architecture::Sd15, [123_060_480, 859_520_964, 49_490_199]),
+        (Architecture::Sd21, [340_387_840, 865_910_724, 49_490_199]),
     ] {
-        assert_eq!(graphs(&preset.config().unwrap()).each_ref().map(params), published, "{preset:?}");
+        assert_eq!(
+            graphs(&architecture.config().unwrap()).each_ref().map(params),
+            published,
+            "{architecture:?}"
+        );
     }
 }
 
 #[test]
 fn operations_are_as_many_as_in_the_published_models() {
-    let [_, unet, vae] = graphs(&Preset::Sd15.config().unwrap());
+    let [_, unet, vae] = graphs(&Architecture::Sd15.config().unwrap());
     near(unet.flops(), 2.0 * 0.800e12);
     near(vae.flops(), 2.515e12);
     assert_eq!(vae.value(vae.outputs()[0].1).shape.dims(), [1, 512, 512, 4]);
@@ -51,12 +55,12 @@ fn operations_are_as_many_as_in_the_published_models() {
 
 #[test]
 fn passes_leave_what_a_device_has_to_do() {
-    for preset in Preset::ALL {
-        let [text, unet, vae] = graphs(&preset.config().unwrap()).map(passes::fuse);
+    for architecture in Architecture::ALL {
+        let [text, unet, vae] = graphs(&architecture.config().unwrap()).map(passes::fuse);
         for graph in [&text, &unet, &vae] {
             let ops = count(graph);
             for folded in ["activation", "add", "upsample"] {
-                assert_eq!(ops.get(folded), None, "{preset:?} {}: {ops:?}", graph.name);
+                assert_eq!(ops.get(folded), None, "{architecture:?} {}: {ops:?}", graph.name);
             }
         }
         let ops = count(&unet);
@@ -64,7 +68,7 @@ fn passes_leave_what_a_device_has_to_do() {
         assert_eq!((ops["conv2d"], ops["attention"], ops["group_norm"]), (52, 32, 61));
         assert_eq!(ops["matmul"], 16 * 8 + 14 + 16 + 3);
         for folded in ["concat", "geglu", "layer_norm"] {
-            assert_eq!(ops.get(folded), None, "{preset:?}: {ops:?}");
+            assert_eq!(ops.get(folded), None, "{architecture:?}: {ops:?}");
         }
         assert_eq!((unet.nodes().len(), ops["row"]), (308, 1));
         assert_eq!((vae.nodes().len(), count(&vae)["conv2d"]), (69, 33));
@@ -90,7 +94,7 @@ fn passes_leave_what_a_device_has_to_do() {
 
 #[test]
 fn synthetic_weights_are_all_that_a_graph_asks_for() {
-    for graph in graphs(&Preset::Sd21.config().unwrap()) {
+    for graph in graphs(&Architecture::Sd21.config().unwrap()) {
         let mut graph = passes::fuse(graph);
         let source = Source::new(Synthetic::new(0, declare(&graph)).unwrap());
         graph.resolve(&source, Precision::F32).unwrap();
@@ -99,7 +103,7 @@ fn synthetic_weights_are_all_that_a_graph_asks_for() {
 
 #[test]
 fn skips_meet_their_like_at_every_size() {
-    let config = Preset::Sd15.config().unwrap().unet;
+    let config = Architecture::Sd15.config().unwrap().unet;
     for (height, width) in [(1, 1), (9, 25), (37, 64), (8, 7)] {
         let graph = unet::unet(&config, 1, height, width, TOKENS, STEPS).unwrap();
         assert_eq!(graph.value(graph.outputs()[0].1).shape.dims(), [1, height, width, 4]);
@@ -123,7 +127,7 @@ fn levels_may_differ_in_all_that_the_configuration_lists() {
 
 #[test]
 fn a_head_that_is_too_wide_is_an_error_that_names_its_node() {
-    let mut config = Preset::Sd15.config().unwrap().vae;
+    let mut config = Architecture::Sd15.config().unwrap().vae;
     config.block_out_channels[3] = 1024;
     let error = vae::decoder(&config, 8, 8).unwrap_err().to_string();
     assert!(error.contains("decoder.mid_block.attentions.0.attention") && error.contains("512"), "{error}");

@@ -1,9 +1,8 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::noise::{Latents, nchw_to_nhwc};
+use crate::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
-use crate::pipeline::{ROW_BYTES, to_torch};
 use crate::samplers;
 use crate::session::Ready;
 use calotype_graph::Executor;
@@ -98,7 +97,7 @@ impl<'a> Denoising<'a> {
             let row = StepRow { row: i as u32, ..row(step, next, order) };
             words.extend_from_slice(&row.words());
         }
-        debug_assert!(words.len() * 4 <= size.rows * ROW_BYTES);
+        debug_assert!(words.len() <= size.rows * StepRow::WORDS);
         exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
 
         // 4. The first input, once for each half of guidance.
@@ -151,7 +150,9 @@ impl<'a> Denoising<'a> {
         let size = self.canvas;
         let shape = [size.batch, self.channels, size.height / self.factor, size.width / self.factor];
         let registers = self.exec.read(&self.part.ports["registers"]).await?.to_f32();
-        Ok(to_torch(&registers[..shape.iter().product()], shape))
+        let [_, c, h, w] = shape;
+        let values = nhwc_to_nchw(&registers[..shape.iter().product()], [c, h, w]);
+        Ok(HostTensor::from_f32(shape, &values))
     }
 }
 

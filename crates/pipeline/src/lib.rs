@@ -23,6 +23,7 @@ mod room;
 pub mod samplers;
 mod session;
 mod settings;
+mod settle;
 pub mod tokenizer;
 
 pub use calotype_models::Role;
@@ -35,7 +36,7 @@ pub use error::{Error, Result};
 pub use image::Picture;
 pub use model::Model;
 pub use order::Order;
-pub use parts::{MemoryPlan, Stage, StagePlan};
-pub use pipeline::{Output, Pipeline, Timings, plan};
+pub use parts::{MemoryPlan, Stage, StagePlan, plan};
+pub use pipeline::{Output, Pipeline, Timings};
 pub use request::{GivenNoise, Request};
 pub use room::{bytes, fits};

@@ -3,9 +3,9 @@ use crate::contents::Contents;
 use crate::defaults::{Defaults, FewSteps};
 use crate::error::{Error, Result};
 use crate::samplers::SchedulerFile;
-use crate::tokenizer::{Encoded, Files, Tokenizer};
+use crate::tokenizer::{Encoded, Tokenizer, TokenizerFiles};
 use calotype_graph::Graph;
-use calotype_models::config::{ModelConfig, Preset};
+use calotype_models::config::{Architecture, ModelConfig};
 use calotype_models::{Role, clip, declare, unet, vae};
 use calotype_weights::{Lora, Memory, Synthetic, WeightSource};
 use std::borrow::Cow;
@@ -81,10 +81,10 @@ impl Model {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(place: &str, variant: Option<&str>) -> Result<Self> {
         if let Some(name) = place.strip_prefix("synthetic:") {
-            let known = || Preset::ALL.map(|p| format!("synthetic:{}", p.name())).join(", ");
-            let preset = Preset::from_name(name)
+            let known = || Architecture::ALL.map(|p| format!("synthetic:{}", p.name())).join(", ");
+            let architecture = Architecture::from_name(name)
                 .ok_or_else(|| Error::Model(format!("there is no model {place}; there are {}", known())))?;
-            return Self::synthetic(preset);
+            return Self::synthetic(architecture);
         }
         Self::folder(std::path::Path::new(place), variant)
     }
@@ -143,7 +143,7 @@ impl Model {
         })?;
         let scheduler = scheduler(&config, &format!("{name}/{SCHEDULER}"))?;
         let words = |path: &str| file(&format!("tokenizer/{path}")).map(Cow::into_owned);
-        let tokenizer = Tokenizer::from_bytes(&Files {
+        let tokenizer = Tokenizer::from_bytes(&TokenizerFiles {
             tokenizer: words("tokenizer.json"),
             vocab: words("vocab.json"),
             merges: words("merges.txt"),
@@ -166,16 +166,16 @@ impl Model {
     }
 
     /// A published architecture with seeded random weights, made as they are asked for.
-    pub fn synthetic(preset: Preset) -> Result<Self> {
-        let config = preset.config()?;
+    pub fn synthetic(architecture: Architecture) -> Result<Self> {
+        let config = architecture.config()?;
         let scheduler = scheduler(&config, SCHEDULER)?;
-        let tokenizer = match preset {
-            Preset::Sd15 => Tokenizer::clip()?,
-            Preset::Sd21 => Tokenizer::clip_padded_with("!")?,
+        let tokenizer = match architecture {
+            Architecture::Sd15 => Tokenizer::clip()?,
+            Architecture::Sd21 => Tokenizer::clip_padded_with("!")?,
         };
         let components =
             components(&config, |role| Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?))?;
-        let name = format!("synthetic:{}", preset.name());
+        let name = format!("synthetic:{}", architecture.name());
         Self::new(name, config, scheduler, tokenizer, components, Own::default())
     }
 

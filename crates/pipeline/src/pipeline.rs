@@ -2,12 +2,12 @@ use crate::denoise::{Denoising, Progress};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
-use crate::noise::{nchw_to_nhwc, nhwc_to_nchw};
+use crate::noise::nchw_to_nhwc;
 use crate::order::Order;
-use crate::parts::{self, Canvas, Key, MemoryPlan, Part, Stage};
+use crate::parts::{Canvas, Key, MemoryPlan, Part, Stage, plan, run};
 use crate::room::fits;
 use crate::session::Session;
-use calotype_graph::ops::{Range, StepRow};
+use calotype_graph::ops::Range;
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_tensor::{DType, HostTensor};
 use std::cell::RefCell;
@@ -367,34 +367,8 @@ enum Decoded {
     Flat,
 }
 
-/// The parts that an order's run takes, as they follow each other.
-fn run(order: &Order, precision: Precision) -> [Key; 3] {
-    let canvas = Canvas::of(order, order.guided());
-    let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
-    [Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision })
-}
-
-/// What an order takes on a device, before anything is allocated.
-pub fn plan(
-    model: &Model,
-    order: &Order,
-    precision: Precision,
-    caps: &calotype_graph::Caps,
-) -> Result<MemoryPlan> {
-    let drawn = run(order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
-    parts::memory(&drawn, caps)
-}
-
 /// Says how many values are NaN or infinite, if any are.
 pub(crate) fn not_finite(values: &[f32]) -> Option<String> {
     let bad = values.iter().filter(|v| !v.is_finite()).count();
     (bad > 0).then(|| format!("produced {bad} values that are not finite (NaN or infinity)"))
 }
-
-/// Latents as the device holds them, `[B, h·w·C]`, to torch's `[B, C, h, w]`.
-pub(crate) fn to_torch(values: &[f32], [b, c, h, w]: [usize; 4]) -> HostTensor {
-    HostTensor::from_f32([b, c, h, w], &nhwc_to_nchw(values, [c, h, w]))
-}
-
-/// Bytes of a row of the step table.
-pub(crate) const ROW_BYTES: usize = 4 * StepRow::WORDS;

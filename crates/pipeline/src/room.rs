@@ -3,49 +3,8 @@
 use crate::error::{Error, Result, Shortage};
 use crate::model::Model;
 use crate::order::Order;
-use crate::parts::MemoryPlan;
-use crate::pipeline::plan;
-use calotype_graph::{Caps, Error as GraphError, Precision, Room};
-use calotype_tensor::{DType, Shape};
-
-/// Fails where a port is larger than any buffer of the device.
-pub(crate) fn check_ports<'a>(
-    ports: impl Iterator<Item = (&'a str, Shape, DType)>,
-    caps: &Caps,
-) -> Result<()> {
-    for (name, shape, dtype) in ports {
-        let (needed, limit) = (caps.bytes(shape, dtype), caps.max_buffer);
-        if needed > limit {
-            return Err(GraphError::BufferLimit { node: name.into(), needed, limit }.into());
-        }
-    }
-    Ok(())
-}
-
-/// What a picture takes in the host's memory besides what an executor there holds for it: copies of registers and pixels
-/// while they are made, read and written to a file, and the pictures of the batch; or, while weights are loaded and before
-/// there are activations, those that threads are laying out, of 64 MiB at a time or a larger one: as they were, as f32 and
-/// in their new order.
-pub(crate) fn host_bytes<'a>(
-    ports: impl Iterator<Item = (&'a str, Shape)>,
-    threads: usize,
-    largest_weight: u64,
-    activation_bytes: u64,
-) -> u64 {
-    const AT_ONCE: u64 = 64 << 20;
-    let (mut registers, mut pixels, mut images) = (0, 0, 0);
-    for (name, shape) in ports {
-        if name.ends_with("registers") {
-            (registers, images) = (shape.bytes(DType::F32), shape.dims()[1] as u64);
-        } else if name.ends_with("pixels") {
-            pixels = shape.bytes(DType::U32);
-        }
-    }
-    let copies = 3 * (registers + pixels) + images.saturating_mul(pixels);
-    let at_once = largest_weight.saturating_mul(threads as u64).min(largest_weight.max(AT_ONCE));
-    let loading = at_once.saturating_mul(3);
-    copies.max(loading.saturating_sub(activation_bytes))
-}
+use crate::parts::{MemoryPlan, plan};
+use calotype_graph::{Caps, Precision, Room};
 
 /// Fails where a plan takes more than there is: says what it needs, what there is, and what would fit.
 pub fn fits(

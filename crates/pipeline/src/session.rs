@@ -1,7 +1,6 @@
 //! A model's parts on a device: brought there when they are needed, kept while there is room.
 
 use crate::error::{Error, Result};
-use crate::measure::LoadTimes;
 use crate::model::Model;
 use crate::parts::{Drawn, Key, PortSpec, Stage};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
@@ -10,7 +9,7 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use web_time::Instant;
+use web_time::{Duration, Instant};
 
 /// Stages whose products are tuned, those first that a picture spends most of its time on: many steps, one decoding, the
 /// context once. The text encoder is not: it takes a hundredth of the time.
@@ -28,6 +27,33 @@ pub(crate) struct Session {
     /// What loading has taken since the start.
     pub spent: LoadTimes,
     pub on_tuning: Option<Rc<dyn Fn(usize)>>,
+}
+
+/// What [`Pipeline::load`](crate::Pipeline::load) took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadTimes {
+    /// Making or reading weights, laying them out, bringing them to the device.
+    pub weights: Duration,
+    /// Trying how products are best cut up on the device, where that is not known from an earlier start.
+    pub tuning: Duration,
+    /// Compiling kernels, making buffers and bindings.
+    pub compile: Duration,
+    /// Drawing up graphs, and all else.
+    pub other: Duration,
+}
+
+impl LoadTimes {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.weights + self.tuning + self.compile + self.other
+    }
+
+    pub(crate) fn add(&mut self, more: Self) {
+        self.weights += more.weights;
+        self.tuning += more.tuning;
+        self.compile += more.compile;
+        self.other += more.other;
+    }
 }
 
 /// A part that can run.

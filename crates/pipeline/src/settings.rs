@@ -1,19 +1,19 @@
 //! What a picture's file says about how it was made.
 
-use crate::image::Settings;
+use crate::image::Infotext;
 use crate::noise::BatchSeeds;
 use crate::order::Order;
 use crate::samplers::{Sampler, Schedule};
 
 impl Order {
     /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
-    pub fn settings(&self, i: usize) -> Settings {
+    pub fn settings(&self, i: usize) -> Infotext {
         let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
         let Self { width, height, scheduler, .. } = self;
         // A1111 adds LoRAs by a mention at the prompt's end.
         let loras: String =
             self.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
-        let mut settings = Settings {
+        let mut settings = Infotext {
             prompt: of(&self.prompts) + &loras,
             negative_prompt: if self.guided() { of(&self.negative_prompts) } else { String::new() },
             pairs: Vec::new(),

@@ -1,15 +1,15 @@
 //! Pictures as files: what is written is read back.
 
-use calotype_pipeline::image::{Picture, Settings, parameters};
+use calotype_pipeline::image::{Infotext, Picture, parameters};
 
 fn picture(width: usize, height: usize, value: u8) -> Picture {
     let pixels = (0..width * height).flat_map(|i| [value, i as u8, 7, 255]).collect();
     Picture::new(width, height, 4, pixels).expect("a picture")
 }
 
-fn settings(prompt: &str) -> Settings {
+fn settings(prompt: &str) -> Infotext {
     let mut settings =
-        Settings { prompt: prompt.into(), negative_prompt: "blurry,\nlow quality".into(), pairs: vec![] };
+        Infotext { prompt: prompt.into(), negative_prompt: "blurry,\nlow quality".into(), pairs: vec![] };
     settings.push("Steps", 20);
     settings.push("Sampler", "Euler a");
     settings.push("CFG scale", 7.5);
@@ -27,7 +27,7 @@ fn a_png_keeps_its_pixels_and_settings() {
         let png = picture(5, 3, 9).png(Some(&settings.to_string())).expect("a PNG");
         let text = parameters(&png).expect("readable").expect("settings");
         assert_eq!(text, settings.to_string());
-        let read = Settings::parse(&text);
+        let read = Infotext::parse(&text);
         assert_eq!(read, settings);
         assert_eq!((read.seed(), read.size()), (Some(u64::MAX), Some((512, 768))));
         let kind: &[u8] = if prompt.contains('猫') { b"iTXtparameters" } else { b"tEXtparameters" };
@@ -46,10 +46,10 @@ fn a_png_keeps_its_pixels_and_settings() {
 fn a1111s_text_is_read() {
     let text = "a cat: (fluffy:1.2), cute\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, \
                 CFG scale: 7, Seed: 42, Size: 512x512, Model hash: abc, Lora hashes: \"x: 1, y: 2\", Version: v1.9.0";
-    let read = Settings::parse(text);
+    let read = Infotext::parse(text);
     assert_eq!((read.prompt.as_str(), read.negative_prompt.as_str()), ("a cat: (fluffy:1.2), cute", "dog"));
     assert_eq!((read.get("Lora hashes"), read.get("Version")), (Some("x: 1, y: 2"), Some("v1.9.0")));
-    assert_eq!(Settings::parse("just: a prompt").prompt, "just: a prompt");
+    assert_eq!(Infotext::parse("just: a prompt").prompt, "just: a prompt");
 }
 
 #[test]

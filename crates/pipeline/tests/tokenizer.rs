@@ -1,6 +1,6 @@
 //! Ids against transformers': tests/goldens/tokens.py says how the golden was made.
 
-use calotype_pipeline::tokenizer::{Files, Tokenizer};
+use calotype_pipeline::tokenizer::{Tokenizer, TokenizerFiles};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,7 +60,11 @@ fn a_folder_gives_its_own_vocabulary() {
         let folder = std::path::PathBuf::from(format!("{GOLDENS}/{model}/model/tokenizer"));
         let tokenizer = Tokenizer::from_folder(&folder).expect("a tokenizer");
         let read = |name: &str| Some(std::fs::read(folder.join(name)).expect(name));
-        let files = Files { vocab: read("vocab.json"), merges: read("merges.txt"), ..Files::default() };
+        let files = TokenizerFiles {
+            vocab: read("vocab.json"),
+            merges: read("merges.txt"),
+            ..TokenizerFiles::default()
+        };
         let bare = Tokenizer::from_bytes(&files).expect("a tokenizer");
         assert_eq!((tokenizer.pad() == tokenizer.eos(), bare.pad()), (pad_is_end, bare.eos()));
         assert_eq!(tokenizer.encode("a red house").unwrap().len, bare.encode("a red house").unwrap().len);
@@ -72,10 +76,10 @@ fn a_folder_gives_its_own_vocabulary() {
             assert_eq!(serde_json::json!(ids), prompt["ids"], "{model}: {}", prompt["text"]);
         }
 
-        let cut = Files { merges: None, ..files.clone() };
+        let cut = TokenizerFiles { merges: None, ..files.clone() };
         let message = Tokenizer::from_bytes(&cut).err().expect("an error").to_string();
         assert!(message.contains("merges.txt"), "{message}");
-        let torn = Files { vocab: Some(b"{\"a\": 1".to_vec()), ..files };
+        let torn = TokenizerFiles { vocab: Some(b"{\"a\": 1".to_vec()), ..files };
         let message = Tokenizer::from_bytes(&torn).err().expect("an error").to_string();
         assert!(message.contains("vocab.json"), "{message}");
     }
@@ -92,11 +96,11 @@ fn a_tokenizer_json_goes_before_the_other_files() {
                          {"id": 9, "content": "<cat>", "special": false, "normalized": true}]}"#;
     let config = r#"{"bos_token": "<s>", "eos_token": "<e>", "unk_token": "<e>", "pad_token": "<e>",
         "model_max_length": 8}"#;
-    let files = Files {
+    let files = TokenizerFiles {
         tokenizer: Some(json.into()),
         config: Some(config.into()),
         vocab: Some(b"not read".to_vec()),
-        ..Files::default()
+        ..TokenizerFiles::default()
     };
     let tokenizer = Tokenizer::from_bytes(&files).expect("a tokenizer");
     let encoded = tokenizer.encode("AB bc <cat> a").expect("ids");
@@ -130,11 +134,11 @@ fn words_that_were_added_have_transformers_ids() {
     let (mut failures, mut count) = (Vec::new(), 0);
     for variant in &words.variants {
         let file = |name: &str| variant.files.get(name).map(|json| json.to_string().into_bytes());
-        let mut files = Files {
+        let mut files = TokenizerFiles {
             config: file("tokenizer_config.json"),
             special_tokens_map: file("special_tokens_map.json"),
             added_tokens: file("added_tokens.json"),
-            ..Files::default()
+            ..TokenizerFiles::default()
         };
         match variant.files.get("tokenizer.json") {
             Some(json) => {
@@ -178,7 +182,7 @@ fn tokens_that_are_none_are_named() {
         ("config", r#"{"pad_token": [1]}"#, ["tokenizer_config.json", "pad_token"]),
         ("config", r#"{"extra_special_tokens": [1]}"#, ["tokenizer_config.json", "extra_special_tokens"]),
     ] {
-        let mut files = Files::read(folder.as_ref()).expect("files");
+        let mut files = TokenizerFiles::read(folder.as_ref()).expect("files");
         match name {
             // A map would go before it.
             "config" => (files.config, files.special_tokens_map) = (Some(text.into()), None),

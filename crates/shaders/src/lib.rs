@@ -18,7 +18,7 @@ pub enum Access {
 
 /// One binding of group 0, in order of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Binding {
+pub struct BindingSpec {
     /// The variable's name in the shader.
     pub name: &'static str,
     /// How it is used.
@@ -37,7 +37,7 @@ pub struct Variant {
     /// Workgroup memory it takes, in bytes.
     pub workgroup_bytes: u32,
     /// Its bindings, numbered from 0.
-    pub bindings: &'static [Binding],
+    pub bindings: &'static [BindingSpec],
 }
 
 impl Variant {

@@ -11,7 +11,7 @@ pub const REFUSAL: &str = "need --dtype f32 or a device with shader-f16";
 
 /// One thing, held against the reference.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct Compared {
     /// The case's or the stage's name.
     pub name: String,
     /// The shape of the result.
@@ -26,7 +26,7 @@ pub struct Held {
     pub problem: Option<String>,
 }
 
-impl Held {
+impl Compared {
     /// Whether the device is wrong here.
     pub fn departs(&self) -> bool {
         // No number is wrong too.
@@ -56,7 +56,7 @@ impl<'a> Oracle<'a> {
         device: &dyn Executor,
         case: &Case,
         precision: Precision,
-    ) -> Result<Option<Held>, calotype_graph::Error> {
+    ) -> Result<Option<Compared>, calotype_graph::Error> {
         if !self.known.contains_key(&case.name) {
             let found = run_case(self.executor, case, Precision::F32)?;
             self.known.insert(case.name.clone(), found);
@@ -66,7 +66,7 @@ impl<'a> Oracle<'a> {
         let held = |error, problem| {
             let shapes: Vec<String> = expected.iter().map(|t| t.shape().to_string()).collect();
             let (name, shape) = (case.name.clone(), shapes.join(", "));
-            Held { name, shape, precision, error, bound: case.tolerance.at(precision), problem }
+            Compared { name, shape, precision, error, bound: case.tolerance.at(precision), problem }
         };
         Ok(match run_case(device, case, precision) {
             Ok(found) if found.len() == expected.len() => {

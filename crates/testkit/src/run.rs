@@ -15,7 +15,7 @@ pub fn run_case(
     case: &Case,
     precision: Precision,
 ) -> Result<Vec<HostTensor>, Error> {
-    let source = Checkpoint { case };
+    let source = CaseWeights { case };
     let mut graph = case.graph.clone();
     graph.resolve(&source, precision)?;
     let mut ports = Ports::new();
@@ -80,11 +80,11 @@ fn words(case: &Case, name: &str, count: usize) -> Vec<u32> {
 }
 
 /// A case's weights, made up as they are asked for.
-struct Checkpoint<'a> {
+struct CaseWeights<'a> {
     case: &'a Case,
 }
 
-impl WeightFetch for Checkpoint<'_> {
+impl WeightFetch for CaseWeights<'_> {
     fn find(&self, name: &str) -> Option<(DType, Shape)> {
         let (layout, shape) = weight(&self.case.graph, name)?;
         let dtype = if layout == Layout::Vector { DType::F32 } else { self.case.weights };

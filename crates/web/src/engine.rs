@@ -34,7 +34,7 @@ struct Loaded {
 /// How a model is loaded.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Options {
+struct LoadOptions {
     /// `f32`, `f16`, or what the GPU does best.
     dtype: Option<String>,
     /// Whether a model that has a few-steps form draws in it; it does if nothing is said.
@@ -93,7 +93,11 @@ impl Engine {
         self.start(opened, options).await
     }
 
-    async fn start(&mut self, opened: Opened, Options { dtype, few_steps }: Options) -> Result<JsValue> {
+    async fn start(
+        &mut self,
+        opened: Opened,
+        LoadOptions { dtype, few_steps }: LoadOptions,
+    ) -> Result<JsValue> {
         notes::take();
         let mut model = opened.model()?;
         let precision = self.precision(dtype.as_deref().unwrap_or_default())?;

@@ -1,7 +1,7 @@
 //! What a page asks without a device: a picture's settings, the samplers' names, a file's checksum.
 
 use crate::fault::Result;
-use calotype_pipeline::image::{Settings, parameters};
+use calotype_pipeline::image::{Infotext, parameters};
 use calotype_pipeline::samplers::{Sampler, Schedule};
 use serde_json::{Map, Value, json};
 use sha2::Digest;
@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen]
 pub fn settings(png: &[u8]) -> Result<Option<String>> {
     let Some(text) = parameters(png)? else { return Ok(None) };
-    let settings = Settings::parse(&text);
+    let settings = Infotext::parse(&text);
     let mut words = Map::new();
     let mut put = |name: &str, value: Option<Value>| value.map(|v| words.insert(name.into(), v));
     let number = |name: &str| settings.get(name).and_then(|v| v.parse::<f64>().ok()).map(Value::from);

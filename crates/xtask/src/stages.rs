@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use calotype::noise::{nchw_to_nhwc, nhwc_to_nchw};
-use calotype::{Backend, Choice, DType, Device, HostTensor, Model, Opened, Role};
+use calotype::{Backend, Choice, DType, Device, HostTensor, Model, OpenDevice, Role};
 use calotype_graph::ops::StepRow;
 use calotype_graph::passes::fuse;
 use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, Span, WeightFetch};
@@ -122,7 +122,7 @@ pub fn ops(model: &str, goldens: &str, backend: &str, runs: usize) -> Result<()>
     Ok(())
 }
 
-fn open(backend: &str) -> Result<Opened> {
+fn open(backend: &str) -> Result<OpenDevice> {
     let device = match backend {
         "auto" => Device::Auto,
         "cpu" => Device::Cpu,
@@ -145,7 +145,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn prepare(device: &Opened, model: &Model, file: &str, golden: &SafeTensors<'_>) -> Result<Self> {
+    fn prepare(device: &OpenDevice, model: &Model, file: &str, golden: &SafeTensors<'_>) -> Result<Self> {
         let (exec, config) = (&device.executor, &model.config);
         let image = |name: &str| -> Result<([usize; 4], Vec<f32>)> {
             let t = tensor(golden, name)?;
@@ -193,7 +193,7 @@ impl Stage {
     }
 
     /// The output in torch's order, without padding channels.
-    fn run(&self, device: &Opened) -> Result<Vec<f32>> {
+    fn run(&self, device: &OpenDevice) -> Result<Vec<f32>> {
         device.executor.run(&self.program, 0)?;
         let got = block_on(device.executor.read(&self.ports[self.output]))?;
         let (stored, [c, h, w]) = (got.shape().channels(), self.shape);

@@ -1,7 +1,8 @@
 //! What a command line that cannot be read is told: one line that names what was written and shows the way out.
 
 use super::{Cli, elsewhere};
-use crate::exit::{self, Stdout, Usage};
+use crate::exit::{self, Usage};
+use crate::text::Stdout;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::error::Error as _;

@@ -1,6 +1,6 @@
 //! `calotype bench --compare`: two records side by side.
 
-use super::record::{OpRow, Record, Run, Settings};
+use super::record::{OpRow, Record, Run, Workload};
 use super::stats::{Samples, Verdict};
 use super::table::{Table, chosen, device};
 use std::collections::BTreeMap;
@@ -118,8 +118,8 @@ fn pictures(old: &Run, new: &Run, same_device: bool, same_work: bool) -> String 
 }
 
 /// What differs of two settings, repeats apart.
-fn changed(a: &Settings, b: &Settings) -> Vec<String> {
-    let fields = |s: &Settings| -> BTreeMap<String, serde_json::Value> {
+fn changed(a: &Workload, b: &Workload) -> Vec<String> {
+    let fields = |s: &Workload| -> BTreeMap<String, serde_json::Value> {
         let mut value = serde_json::to_value(s).unwrap_or_default();
         if let Some(object) = value.as_object_mut() {
             object.remove("repeats");

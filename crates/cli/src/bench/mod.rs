@@ -21,7 +21,7 @@ use crate::{interrupt, text};
 use anyhow::{Context, bail};
 use calotype::{AdapterReport, Backend};
 use presets::{FIXED, Preset, QUICK};
-use record::{DeviceInfo, Host, ProgramInfo, Record, Run, SCHEMA};
+use record::{Computer, DeviceInfo, ProgramInfo, Record, Run, SCHEMA};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
@@ -36,7 +36,7 @@ pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
         let found = run::measure(args, args.presets.first().copied(), started)?;
         return text::json(&record(found.device, vec![found.run], host()));
     }
-    let mut files = Files::new(args)?;
+    let mut files = RecordFiles::new(args)?;
     interrupt::install()?;
     let host = host();
     let presets = presets(args);
@@ -58,7 +58,12 @@ pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
     if !files.silent { text::result(&table::render(&record, args.markdown)) } else { Ok(()) }
 }
 
-fn swept(args: &BenchArgs, presets: &[&Preset], host: Host, mut files: Files) -> anyhow::Result<()> {
+fn swept(
+    args: &BenchArgs,
+    presets: &[&Preset],
+    host: Computer,
+    mut files: RecordFiles,
+) -> anyhow::Result<()> {
     let (bench, sweep) = sweep::sweep(args, presets.first().copied())?;
     let device = bench.device();
     if let Some(file) = &mut files.plot {
@@ -129,7 +134,7 @@ fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
     Ok((device.context("no preset was named")?, runs))
 }
 
-fn record(device: DeviceInfo, runs: Vec<Run>, host: Host) -> Record {
+fn record(device: DeviceInfo, runs: Vec<Run>, host: Computer) -> Record {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let program = ProgramInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -139,13 +144,13 @@ fn record(device: DeviceInfo, runs: Vec<Run>, host: Host) -> Record {
     Record { schema: SCHEMA.into(), time, program, host, device, runs, sweep: None }
 }
 
-fn host() -> Host {
+fn host() -> Computer {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let named = |line: &str| {
         line.strip_prefix("model name").and_then(|l| l.split_once(": ")).map(|l| l.1.to_string())
     };
-    Host {
+    Computer {
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         processor: cpuinfo.lines().find_map(named),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -154,7 +159,7 @@ fn host() -> Host {
 }
 
 /// The files that were asked for: seen to be writable before anything is measured.
-struct Files {
+struct RecordFiles {
     json: Option<Series>,
     trace: Option<Series>,
     plot: Option<Series>,
@@ -162,7 +167,7 @@ struct Files {
     silent: bool,
 }
 
-impl Files {
+impl RecordFiles {
     fn new(args: &BenchArgs) -> anyhow::Result<Self> {
         let series = |path: Option<&PathBuf>, flag| {
             path.map(|path| Series::new(path, 1, args.overwrite, flag)).transpose()

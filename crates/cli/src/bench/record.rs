@@ -19,7 +19,7 @@ pub struct Record {
     /// What was measured.
     pub program: ProgramInfo,
     /// The computer.
-    pub host: Host,
+    pub host: Computer,
     /// What ran it.
     pub device: DeviceInfo,
     /// One a preset.
@@ -42,7 +42,7 @@ pub struct ProgramInfo {
 
 /// Which computer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Host {
+pub struct Computer {
     /// Such as `linux x86_64`.
     pub system: String,
     /// The processor's name, where the system tells.
@@ -77,7 +77,7 @@ pub struct Run {
     /// The preset's name, or `custom`.
     pub preset: String,
     /// What was done.
-    pub settings: Settings,
+    pub settings: Workload,
     /// Products of the model, or of others, whose kernels were chosen by what tuning measured on the device; 0 where the
     /// built-in table chose all.
     #[serde(default)]
@@ -102,7 +102,7 @@ pub struct Run {
 /// What decides the work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct Settings {
+pub struct Workload {
     pub model: String,
     pub width: usize,
     pub height: usize,

@@ -3,14 +3,14 @@
 use super::args::BenchArgs;
 use super::ops;
 use super::presets::{PROMPT, Preset};
-use super::record::{Cold, DeviceInfo, Ops, Planned, Run, Settings, Warm};
+use super::record::{Cold, DeviceInfo, Ops, Planned, Run, Warm, Workload};
 use super::stats::Samples;
 use super::trace::trace;
 use crate::memory;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::{device, interrupt};
 use anyhow::bail;
-use calotype::{Clock, HostTensor, MemoryPlan, Opened, Picture, Pipeline, Request, Stage, builtin};
+use calotype::{Clock, HostTensor, MemoryPlan, OpenDevice, Picture, Pipeline, Request, Stage, builtin};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 /// A model on a device, nothing loaded yet.
 pub struct Bench {
     pub pipeline: Pipeline,
-    opened: Opened,
+    opened: OpenDevice,
 }
 
 /// What a command found of one setting.
-pub struct Found {
+pub struct Measured {
     pub device: DeviceInfo,
     pub run: Run,
     /// Where it was asked for.
@@ -30,7 +30,7 @@ pub struct Found {
 }
 
 /// A batch, drawn; seconds.
-struct Drawn {
+struct Batch {
     pictures: Vec<Picture>,
     total: f64,
     text: f64,
@@ -129,8 +129,8 @@ impl Bench {
         &mut self,
         request: &Request,
         first_apart: bool,
-        mut progress: Progress,
-    ) -> anyhow::Result<Drawn> {
+        mut progress: RunProgress,
+    ) -> anyhow::Result<Batch> {
         let start = Instant::now();
         self.pipeline.forget_prompts();
         let (negative, positive) = self.encode(request)?;
@@ -169,7 +169,7 @@ impl Bench {
         let (decode, total) = (decode.elapsed(), start.elapsed());
         let [total, text, first_step, denoise, steps, decode, submit] =
             [total, text, first, denoise, steps, decode, submit].map(|d| d.as_secs_f64());
-        Ok(Drawn { pictures, total, text, first_step, denoise, steps, decode, submit })
+        Ok(Batch { pictures, total, text, first_step, denoise, steps, decode, submit })
     }
 }
 
@@ -190,14 +190,14 @@ pub fn request(args: &BenchArgs, preset: Option<&Preset>) -> Request {
 }
 
 /// Measures a preset, or what the flags say. `started` is when the program began.
-pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> anyhow::Result<Found> {
+pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> anyhow::Result<Measured> {
     let request = request(args, preset);
     let mut bench = Bench::open(args, preset, &request)?;
     let plan = bench.check(&request)?;
     let evaluations = bench.evaluations(&request)?;
     let settings = settings(args, preset, &bench, &request, evaluations)?;
     let name = preset.map_or("custom", |p| p.name);
-    let label = |what: &str| Progress::new(format!("{name}, {what}: "), false);
+    let label = |what: &str| RunProgress::new(format!("{name}, {what}: "), false);
 
     // The first picture.
     let open = started.elapsed().as_secs_f64();
@@ -224,7 +224,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
         repeatable &= hashes(&one.pictures) == pictures;
         drawn.push(one);
     }
-    let samples = |of: fn(&Drawn) -> f64| Samples::new(drawn.iter().map(of).collect());
+    let samples = |of: fn(&Batch) -> f64| Samples::new(drawn.iter().map(of).collect());
     let warm = Warm {
         batch: samples(|d| d.total),
         text: samples(|d| d.text),
@@ -269,7 +269,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
     let preset = name.to_string();
     let run =
         Run { preset, settings, tuned, plan: planned, cold, warm, peak_bytes, pictures, repeatable, ops };
-    Ok(Found { device, run, trace: traced })
+    Ok(Measured { device, run, trace: traced })
 }
 
 fn settings(
@@ -278,9 +278,9 @@ fn settings(
     bench: &Bench,
     request: &Request,
     evaluations: usize,
-) -> anyhow::Result<Settings> {
+) -> anyhow::Result<Workload> {
     let order = bench.pipeline.settle(request)?;
-    Ok(Settings {
+    Ok(Workload {
         model: place(args, preset).unwrap_or(builtin::NAME).into(),
         width: order.width,
         height: order.height,

@@ -3,45 +3,14 @@
 mod report;
 mod stages;
 
-use crate::args::{BackendName, DeviceArgs, HubArgs};
-use crate::exit::Told;
+use crate::args::{BackendName, CheckArgs};
+use crate::text::Told;
 use crate::{device, interrupt, text};
-use calotype::{Backend, Choice, Device, Opened, Precision, Tier, Tuning};
+use calotype::{Backend, Choice, Device, OpenDevice, Precision, Tier, Tuning};
 use calotype_testkit::cases;
-use calotype_testkit::check::{Held, Oracle, in_its_own_way};
-use clap::Args;
+use calotype_testkit::check::{Compared, Oracle, in_its_own_way};
 use report::{Checked, Subject};
 use stages::Stages;
-
-const HELP: &str = "\
-Every op case of the test kit, each stage of a model and a whole picture, by each tier of kernels, against the CPU executor
-(plain code that the project's tests hold against PyTorch and diffusers). What departs is named, the first one first, with
-by how much, the shape, and the driver. Exit code 1 where anything does.
-
---json prints one object: adapter, driver, backend, departs, tiers[] (tier, runs, note, held, refused, worst, departures[]);
-worst and departures[] have name, shape, dtype, error and bound (of the largest magnitude), problem.";
-
-#[derive(Debug, Args)]
-#[command(after_long_help = HELP)]
-pub struct CheckArgs {
-    /// The model whose stages and picture are compared [default: the built-in model]
-    #[arg(short, long, value_name = "MODEL")]
-    pub model: Option<String>,
-
-    #[command(flatten)]
-    pub hub: HubArgs,
-
-    #[command(flatten)]
-    pub device: DeviceArgs,
-
-    /// Ops alone, no model
-    #[arg(long, conflicts_with = "model")]
-    pub ops: bool,
-
-    /// Print one machine-readable object (--help lists its fields)
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Checks, and fails where anything departs.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
@@ -96,9 +65,9 @@ fn stages(args: &CheckArgs) -> anyhow::Result<Option<Stages>> {
 }
 
 /// Each tier's device, or why there is none: all that the adapter has, or the one that was asked for.
-type Found = (Option<Tier>, Result<Opened, String>);
+type TierDevice = (Option<Tier>, Result<OpenDevice, String>);
 
-fn devices(args: &CheckArgs) -> anyhow::Result<Vec<Found>> {
+fn devices(args: &CheckArgs) -> anyhow::Result<Vec<TierDevice>> {
     if args.device.backend == BackendName::Cpu {
         text::note("--backend cpu: the CPU executor is held against itself, which shows only that it runs");
         return Ok(vec![(None, Ok(args.device.device()?.open()?))]);
@@ -139,7 +108,7 @@ fn precision(args: &CheckArgs, tier: Option<Tier>) -> Precision {
 }
 
 fn ops(
-    opened: &Opened,
+    opened: &OpenDevice,
     tier: Option<Tier>,
     args: &CheckArgs,
     oracle: &mut Oracle<'_>,
@@ -148,7 +117,8 @@ fn ops(
     let precision = precision(args, tier);
     for case in cases().iter().filter(|case| in_its_own_way(tier.unwrap_or(Tier::Plain), case)) {
         interrupt::check()?;
-        let held: Option<Held> = oracle.hold(&*opened.executor, case, precision).map_err(calotype_error)?;
+        let held: Option<Compared> =
+            oracle.hold(&*opened.executor, case, precision).map_err(calotype_error)?;
         match held {
             Some(held) => part.add(held),
             None => part.refused += 1,

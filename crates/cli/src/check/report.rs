@@ -2,8 +2,8 @@
 
 use crate::device::name;
 use crate::text;
-use calotype::{Opened, Tier};
-use calotype_testkit::check::Held;
+use calotype::{OpenDevice, Tier};
+use calotype_testkit::check::Compared;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    pub fn of(opened: &Opened) -> Self {
+    pub fn of(opened: &OpenDevice) -> Self {
         match &opened.adapter {
             Some(a) => Self { adapter: a.name.clone(), driver: a.driver.clone(), backend: a.backend.clone() },
             None => {
@@ -45,8 +45,8 @@ pub struct Checked {
     /// Cases that the device cannot run, and says so.
     pub refused: usize,
     /// What came nearest to its bound, or furthest beyond it.
-    worst: Option<Held>,
-    departures: Vec<Held>,
+    worst: Option<Compared>,
+    departures: Vec<Compared>,
 }
 
 impl Checked {
@@ -58,10 +58,10 @@ impl Checked {
         Self { left_out: Some(why), ..Self::new(tier) }
     }
 
-    pub fn add(&mut self, held: Held) {
+    pub fn add(&mut self, held: Compared) {
         self.held += 1;
         // Exact ones have a bound of nothing.
-        let share = |h: &Held| h.error / h.bound.max(1e-12);
+        let share = |h: &Compared| h.error / h.bound.max(1e-12);
         if self.worst.as_ref().is_none_or(|worst| share(&held) > share(worst)) {
             self.worst = Some(held.clone());
         }
@@ -92,7 +92,7 @@ impl Checked {
     }
 }
 
-fn record(held: &Held) -> Value {
+fn record(held: &Compared) -> Value {
     json!({
         "name": held.name,
         "shape": held.shape,
@@ -103,7 +103,7 @@ fn record(held: &Held) -> Value {
     })
 }
 
-fn words(held: &Held) -> String {
+fn words(held: &Compared) -> String {
     let what = format!("{} {} in {}", held.name, held.shape, name(held.precision));
     match &held.problem {
         Some(problem) => format!("{what}: {problem}"),

@@ -1,7 +1,7 @@
 //! A model's stages and a picture, on a device and on the CPU.
 
-use calotype::{Device, HostTensor, Opened, Picture, Pipeline, Place, Precision, Request};
-use calotype_testkit::check::Held;
+use calotype::{Device, HostTensor, ModelPlace, OpenDevice, Picture, Pipeline, Precision, Request};
+use calotype_testkit::check::Compared;
 use calotype_testkit::error;
 use std::ops::ControlFlow;
 
@@ -21,17 +21,17 @@ struct Expected {
 
 /// A model, to be compared on several devices.
 pub struct Stages {
-    place: Place,
+    place: ModelPlace,
     expected: Option<Expected>,
 }
 
 impl Stages {
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: ModelPlace) -> Self {
         Self { place, expected: None }
     }
 
     /// Each stage, given what the CPU put into it, and then a whole picture from the prompt on.
-    pub fn hold(&mut self, opened: &Opened, precision: Precision) -> anyhow::Result<Vec<Held>> {
+    pub fn hold(&mut self, opened: &OpenDevice, precision: Precision) -> anyhow::Result<Vec<Compared>> {
         if self.expected.is_none() {
             self.expected = Some(expect(&self.place)?);
         }
@@ -47,7 +47,7 @@ impl Stages {
         let held = |name: &str, shape: String, bound: f64, error: Result<f64, calotype::Error>| {
             let problem = error.as_ref().err().map(ToString::to_string);
             let error = error.unwrap_or(f64::NAN);
-            Held { name: name.into(), shape, precision, error, bound, problem }
+            Compared { name: name.into(), shape, precision, error, bound, problem }
         };
         let of = |t: &HostTensor| t.shape().to_string();
         let text = pipeline.encode_text(PROMPT).map(|found| error(&found, &expected.states));
@@ -69,7 +69,7 @@ impl Stages {
     }
 }
 
-fn expect(place: &Place) -> anyhow::Result<Expected> {
+fn expect(place: &ModelPlace) -> anyhow::Result<Expected> {
     let (cpu, precision) = (Device::Cpu.open()?, Precision::F32);
     let mut pipeline = Pipeline::new(&cpu, place.open(precision)?, precision);
     let states = pipeline.encode_text(PROMPT)?;

@@ -4,8 +4,8 @@ mod apart;
 
 pub use apart::apart;
 
-use crate::exit::{Stdout, Usage};
-use crate::text;
+use crate::exit::Usage;
+use crate::text::{self, Stdout};
 use anyhow::{Context, anyhow};
 use calotype::image::{Pattern, Target, check, write, write_new, write_next};
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
 use super::{GRAIN, exp::exp};
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::Activation;
 use calotype_graph::ops::Activate;
 use rayon::prelude::*;

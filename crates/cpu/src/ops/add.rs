@@ -1,5 +1,5 @@
 use super::GRAIN;
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Add, Shapes};
 use rayon::prelude::*;
 

@@ -1,6 +1,6 @@
 use super::exp::exp;
 use crate::product::{Matrix, Threads, product};
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Attention, Shapes};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};

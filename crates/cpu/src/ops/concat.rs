@@ -1,4 +1,4 @@
-use crate::program::{Read, Values};
+use crate::values::{Numbers, Values};
 use calotype_graph::ValueId;
 use calotype_graph::ops::{Concat, Shapes};
 use rayon::prelude::*;
@@ -32,10 +32,10 @@ pub(super) fn joined<'a>(
     values: &Values<'a>,
     x: ValueId,
     beside: Option<ValueId>,
-) -> Result<Read<'a>, String> {
+) -> Result<Numbers<'a>, String> {
     let a = values.get(x).read();
     let (Some(beside), Some(both)) = (beside, scratch(x, beside, values)) else { return Ok(a) };
     let both = values.scratch(both)?;
     join(&a, &values.get(beside).read(), [x, beside].map(|v| values.shape(v).channels()), both);
-    Ok(Read::Slice(both))
+    Ok(Numbers::Slice(both))
 }

@@ -1,6 +1,6 @@
 use super::epilogue::{Epilogue, ImageBias};
 use crate::product::{Matrix, Threads, product};
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Conv2d, Operation, Shapes};
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Embedding, Shapes};
 
 /// Rows of a table by id, plus each position's own row.

@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::FromLatents;
 
 /// Latents to a model's input: scaled and shifted, once for each guidance half.

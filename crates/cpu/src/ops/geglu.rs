@@ -1,5 +1,5 @@
 use super::activation;
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Geglu, Shapes};
 use rayon::prelude::*;
 

@@ -1,6 +1,6 @@
 use super::activation;
 use super::concat::joined;
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{GroupNorm, Shapes};
 use rayon::prelude::*;
 

@@ -3,7 +3,7 @@ use super::concat::{self, joined};
 use super::epilogue::{Epilogue, add};
 use super::layer_norm::normalise;
 use crate::product::{Matrix, Threads, product};
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Matmul, Shapes};
 use rayon::prelude::*;
 

@@ -4,7 +4,7 @@
 mod epilogue;
 mod exp;
 
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::Shapes;
 use calotype_graph::{Op, each_op};
 

@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::Range;
 
 /// How many elements are not finite, and the least and the greatest of those that are.

@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Row, Shapes};
 
 /// The current step's row of what was computed for all steps.

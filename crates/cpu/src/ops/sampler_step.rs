@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, Shapes, StepRow};
 
 /// Guidance, the sampler's linear map of its registers, and the next evaluation's model input. `y` is the factor

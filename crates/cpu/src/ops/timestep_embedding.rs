@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{StepRow, TimestepEmbedding};
 
 /// Sines and cosines of each step's time. The angle is an f32 product, as PyTorch has it; its sine is then exact

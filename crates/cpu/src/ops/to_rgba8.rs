@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::ToRgba8;
 
 /// A decoded picture in [-1, 1] to opaque RGBA bytes, rounded half to even as diffusers' VaeImageProcessor does.

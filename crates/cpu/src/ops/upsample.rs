@@ -1,4 +1,4 @@
-use crate::program::Values;
+use crate::values::Values;
 use calotype_graph::ops::{Shapes, Upsample};
 use rayon::prelude::*;
 

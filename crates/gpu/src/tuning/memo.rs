@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// A product's fastest cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct FastestCut {
     /// By its name.
     pub cut: String,
     /// Its time, as a part of the time that the table's cut takes.
@@ -18,7 +18,7 @@ pub(crate) struct Found {
 }
 
 /// By products' names.
-pub(crate) type Findings = BTreeMap<String, Found>;
+pub(crate) type Findings = BTreeMap<String, FastestCut>;
 
 /// What the file holds.
 #[derive(Default, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ mod tests {
         let product = Product::parse("conv2d A_F16 W_F16 8192x320x2880").unwrap();
         let other = candidates(&caps(), &product)[2];
         assert_ne!(other, cut(&caps(), &product));
-        let found = |cut: Cut| Found { cut: cut.to_string(), ratio: 0.9 };
+        let found = |cut: Cut| FastestCut { cut: cut.to_string(), ratio: 0.9 };
         let own = memo(&folder, "driver 1", &caps());
         assert!(own.read(&caps()).is_empty(), "there is no file yet");
         own.add(&Findings::from([(product.to_string(), found(other))]));
@@ -155,7 +155,7 @@ mod tests {
 
         // A cut that there is no longer, and a product that never was.
         own.add(&Findings::from([
-            (Product { rows: 64, ..product }.to_string(), Found { cut: "coop 1x1".into(), ratio: 1.0 }),
+            (Product { rows: 64, ..product }.to_string(), FastestCut { cut: "coop 1x1".into(), ratio: 1.0 }),
             ("nothing".into(), found(other)),
         ]));
         assert_eq!(own.read(&caps()).len(), 2);

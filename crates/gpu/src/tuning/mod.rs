@@ -10,7 +10,7 @@ use crate::executor::GpuExecutor;
 use calotype_graph::lower::{Cut, Product, Tuned, candidates, time};
 use calotype_graph::{Caps, Error, Executor, Plan, ProgramSpec, Recording, lower, plan};
 use measure::{best, measure, median};
-use memo::{Findings, Found, Memo};
+use memo::{FastestCut, Findings, Memo};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl Tuner {
             }
             let found = programs.answer(gpu, question).await;
             // What the device was lost over must not be tried at every start.
-            let keep = found.as_ref().map_or_else(|_| programs.unanswered(question), Found::clone);
+            let keep = found.as_ref().map_or_else(|_| programs.unanswered(question), FastestCut::clone);
             findings.insert(question.product.to_string(), keep);
             if let Err(e) = found {
                 self.keep(&findings);
@@ -171,7 +171,7 @@ impl<'a> Programs<'a> {
     }
 
     /// Measures a product in each of its likely cuts, and has it in the fastest from then on.
-    async fn answer(&mut self, gpu: &GpuExecutor, question: &Question) -> Result<Found, Error> {
+    async fn answer(&mut self, gpu: &GpuExecutor, question: &Question) -> Result<FastestCut, Error> {
         let product = &question.product;
         let drafts = self.drafts(question);
         let spec = &self.specs[question.spec];
@@ -192,7 +192,7 @@ impl<'a> Programs<'a> {
         }
         self.caps = self.with(product, chosen);
         self.plans = self.replanned(product, chosen, &self.caps)?;
-        Ok(Found { cut: chosen.to_string(), ratio })
+        Ok(FastestCut { cut: chosen.to_string(), ratio })
     }
 
     /// The cut that a product has without tuning.
@@ -201,8 +201,8 @@ impl<'a> Programs<'a> {
     }
 
     /// That it is the table's cut which a product is left with.
-    fn unanswered(&self, question: &Question) -> Found {
-        Found { cut: self.table(question).to_string(), ratio: 1.0 }
+    fn unanswered(&self, question: &Question) -> FastestCut {
+        FastestCut { cut: self.table(question).to_string(), ratio: 1.0 }
     }
 
     fn with(&self, product: &Product, cut: Cut) -> Caps {

@@ -19,7 +19,7 @@ pub struct Range {
 
 /// What a [`Range`] saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Found {
+pub struct RangeFound {
     /// Elements that were NaN or infinite.
     pub not_finite: u32,
     /// The least finite element.
@@ -33,9 +33,9 @@ impl Range {
     pub const CLEAR: [u32; 4] = [0, u32::MAX, 0, 0];
 
     /// Reads a row.
-    pub fn decode(row: [u32; 4]) -> Found {
+    pub fn decode(row: [u32; 4]) -> RangeFound {
         let float = |u: u32| f32::from_bits(if u & 0x8000_0000 != 0 { u & 0x7fff_ffff } else { !u });
-        Found { not_finite: row[0], least: float(row[1]), greatest: float(row[2]) }
+        RangeFound { not_finite: row[0], least: float(row[1]), greatest: float(row[2]) }
     }
 
     /// A float's bits as an integer that orders as the floats do.

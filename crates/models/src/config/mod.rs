@@ -6,19 +6,19 @@
 //! worse. Absent fields have those projects' defaults.
 
 mod activation;
+mod architectures;
 mod clip;
 mod fields;
 mod index;
-mod presets;
 mod pretrained;
 mod unet;
 mod vae;
 
 pub use activation::Activation;
+pub use architectures::Architecture;
 pub use clip::ClipTextConfig;
 pub use fields::truthy;
 pub use index::ModelIndex;
-pub use presets::Preset;
 pub use unet::{Block, UNetConfig};
 pub use vae::VaeConfig;
 

@@ -5,12 +5,12 @@ fn unet(text: impl ToString) -> Result<UNetConfig> {
     UNetConfig::parse("unet/config.json", &text.to_string())
 }
 
-/// A preset with one file changed.
-fn changed(preset: Preset, path: &str, change: impl FnOnce(&mut Value)) -> Result<ModelConfig> {
-    let mut json: Value = serde_json::from_str(preset.file(path).unwrap()).unwrap();
+/// An architecture with one file changed.
+fn changed(architecture: Architecture, path: &str, change: impl FnOnce(&mut Value)) -> Result<ModelConfig> {
+    let mut json: Value = serde_json::from_str(architecture.file(path).unwrap()).unwrap();
     change(&mut json);
     ModelConfig::read("model", |asked| {
-        Ok(if asked == path { json.to_string() } else { preset.file(asked).unwrap().to_owned() })
+        Ok(if asked == path { json.to_string() } else { architecture.file(asked).unwrap().to_owned() })
     })
 }
 
@@ -183,8 +183,8 @@ fn sizes_that_old_files_have_wrong_are_those_of_the_pipelines() {
 }
 
 #[test]
-fn presets_are_the_published_models() {
-    let sd15 = Preset::Sd15.config().unwrap();
+fn architectures_are_those_of_the_published_models() {
+    let sd15 = Architecture::Sd15.config().unwrap();
     assert_eq!(sd15.default_size(), Some([512, 512]));
     assert_eq!(
         (sd15.text.hidden_size, sd15.text.num_hidden_layers, sd15.text.hidden_act),
@@ -196,7 +196,7 @@ fn presets_are_the_published_models() {
         (8, 2, "PNDMScheduler")
     );
 
-    let sd21 = Preset::Sd21.config().unwrap();
+    let sd21 = Architecture::Sd21.config().unwrap();
     assert_eq!(sd21.default_size(), Some([768, 768]));
     assert_eq!(
         (sd21.text.hidden_size, sd21.text.num_hidden_layers, sd21.text.hidden_act),
@@ -206,25 +206,26 @@ fn presets_are_the_published_models() {
     assert!(sd21.unet.use_linear_projection);
     assert!(sd21.scheduler.contains("v_prediction"));
 
-    for preset in Preset::ALL {
-        assert_eq!(Preset::from_name(preset.name()), Some(preset));
-        assert!(preset.files().iter().all(|(_, text)| serde_json::from_str::<Value>(text).is_ok()));
+    for architecture in Architecture::ALL {
+        assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
+        assert!(architecture.files().iter().all(|(_, text)| serde_json::from_str::<Value>(text).is_ok()));
     }
-    assert_eq!(Preset::from_name("sd14"), None);
+    assert_eq!(Architecture::from_name("sd14"), None);
 }
 
 #[test]
 fn components_of_different_models_are_refused() {
-    let error =
-        changed(Preset::Sd15, "unet/config.json", |j| j["cross_attention_dim"] = json!(1024)).unwrap_err();
+    let error = changed(Architecture::Sd15, "unet/config.json", |j| j["cross_attention_dim"] = json!(1024))
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "model/unet/config.json: cross_attention_dim = 1024: the text encoder's hidden_size is 768"
     );
-    let error =
-        changed(Preset::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9)).unwrap_err().to_string();
+    let error = changed(Architecture::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("in_channels = 9") && error.contains("inpainting"), "{error}");
-    let error = changed(Preset::Sd21, "vae/config.json", |j| j["latent_channels"] = json!(16))
+    let error = changed(Architecture::Sd21, "vae/config.json", |j| j["latent_channels"] = json!(16))
         .unwrap_err()
         .to_string();
     assert!(error.contains("latents have 16"), "{error}");
@@ -235,12 +236,12 @@ fn a_missing_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = ModelConfig::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("/model_index.json: ") && error.contains("diffusers layout"), "{error}");
-    for (path, text) in Preset::Sd15.files() {
+    for (path, text) in Architecture::Sd15.files() {
         let path = folder.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    assert_eq!(ModelConfig::open(folder.path()).unwrap(), Preset::Sd15.config().unwrap());
+    assert_eq!(ModelConfig::open(folder.path()).unwrap(), Architecture::Sd15.config().unwrap());
     std::fs::remove_file(folder.path().join("vae/config.json")).unwrap();
     let error = ModelConfig::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("/vae/config.json: "), "{error}");

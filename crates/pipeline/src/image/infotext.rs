@@ -7,7 +7,7 @@ const NEGATIVE: &str = "Negative prompt: ";
 
 /// The settings of a picture: what another run needs to make it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct Infotext {
     /// The prompt; it may have several lines.
     pub prompt: String,
     /// The negative prompt; it may have several lines.
@@ -17,7 +17,7 @@ pub struct Settings {
     pub pairs: Vec<(String, String)>,
 }
 
-impl Settings {
+impl Infotext {
     /// The setting of this name, as it was written.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -40,7 +40,7 @@ impl Settings {
     }
 
     /// Reads an infotext. Never fails: without a line of settings it is all prompt.
-    pub fn parse(text: &str) -> Settings {
+    pub fn parse(text: &str) -> Infotext {
         let mut lines: Vec<&str> = text.trim().lines().collect();
         // A prompt may hold "name: value" too; a last line of settings has at least three, as A1111 tells them apart.
         let pairs = lines.last().map(|last| pairs(last)).filter(|p| p.len() >= 3).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Settings {
         let negative = lines.iter().position(|line| line.starts_with(NEGATIVE.trim_end()));
         let (positive, rest) = lines.split_at(negative.unwrap_or(lines.len()));
         let rest = rest.join("\n");
-        Settings {
+        Infotext {
             prompt: positive.join("\n"),
             negative_prompt: rest.strip_prefix(NEGATIVE.trim_end()).unwrap_or("").trim_start().to_string(),
             pairs,
@@ -58,7 +58,7 @@ impl Settings {
     }
 }
 
-impl fmt::Display for Settings {
+impl fmt::Display for Infotext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.prompt.trim())?;
         if !self.negative_prompt.trim().is_empty() {

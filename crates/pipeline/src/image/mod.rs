@@ -7,7 +7,7 @@ mod infotext;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
 
-pub use infotext::Settings;
+pub use infotext::Infotext;
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     files::*,

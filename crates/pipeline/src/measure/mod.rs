@@ -4,40 +4,13 @@
 mod ceilings;
 mod profile;
 
+pub use crate::session::LoadTimes;
 pub use ceilings::{Ceiling, Ceilings, ceilings};
 pub use profile::{StageProfile, Work};
 
 use crate::error::Result;
 use crate::order::Order;
 use crate::pipeline::Pipeline;
-use web_time::Duration;
-
-/// What [`Pipeline::load`] took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadTimes {
-    /// Making or reading weights, laying them out, bringing them to the device.
-    pub weights: Duration,
-    /// Trying how products are best cut up on the device, where that is not known from an earlier start.
-    pub tuning: Duration,
-    /// Compiling kernels, making buffers and bindings.
-    pub compile: Duration,
-    /// Drawing up graphs, and all else.
-    pub other: Duration,
-}
-
-impl LoadTimes {
-    /// All of it.
-    pub fn total(&self) -> Duration {
-        self.weights + self.tuning + self.compile + self.other
-    }
-
-    pub(crate) fn add(&mut self, more: Self) {
-        self.weights += more.weights;
-        self.tuning += more.tuning;
-        self.compile += more.compile;
-        self.other += more.other;
-    }
-}
 
 impl Pipeline {
     /// Brings an order's weights to the device and compiles its kernels: what the first run does otherwise. What is

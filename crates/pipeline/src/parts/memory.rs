@@ -1,8 +1,8 @@
 use super::{Drawn, PortSpec, Stage};
 use crate::error::Result;
-use crate::room;
 use calotype_graph::plan::{self, Plan};
-use calotype_graph::{Caps, lower};
+use calotype_graph::{Caps, Error as GraphError, lower};
+use calotype_tensor::{DType, Shape};
 use std::collections::HashSet;
 
 /// Device memory by kind and by stage, in bytes.
@@ -44,7 +44,7 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
     let (mut stages, mut plans, mut table) = (Vec::new(), Vec::new(), Vec::new());
     let (mut weight_bytes, mut params_bytes, mut largest_weight) = (0, 0, 0);
     for part in parts {
-        room::check_ports(part.ports.iter().map(|(name, port)| (&**name, port.shape, port.dtype)), caps)?;
+        check_ports(part.ports.iter().map(|(name, port)| (&**name, port.shape, port.dtype)), caps)?;
         for (stage, graph) in &part.graphs {
             let own: u64 = graph
                 .weight_values()
@@ -86,7 +86,7 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
     let readback = match caps.host {
         Some(host) => {
             let shapes = parts.iter().flat_map(|part| &part.ports).map(|(name, port)| (&**name, port.shape));
-            host.overhead + room::host_bytes(shapes, host.threads, largest_weight, activation_bytes)
+            host.overhead + host_bytes(shapes, host.threads, largest_weight, activation_bytes)
         }
         // What is read back passes through a copy of the largest port that is ever read.
         None => ports().max().unwrap_or(0),
@@ -94,4 +94,40 @@ pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
     let state_bytes = ports().sum::<u64>() + params_bytes + readback;
     let peak_bytes = weight_bytes + activation_bytes + state_bytes;
     Ok(MemoryPlan { peak_bytes, weight_bytes, activation_bytes, state_bytes, stages })
+}
+
+/// Fails where a port is larger than any buffer of the device.
+fn check_ports<'a>(ports: impl Iterator<Item = (&'a str, Shape, DType)>, caps: &Caps) -> Result<()> {
+    for (name, shape, dtype) in ports {
+        let (needed, limit) = (caps.bytes(shape, dtype), caps.max_buffer);
+        if needed > limit {
+            return Err(GraphError::BufferLimit { node: name.into(), needed, limit }.into());
+        }
+    }
+    Ok(())
+}
+
+/// What a picture takes in the host's memory besides what an executor there holds for it: copies of registers and pixels
+/// while they are made, read and written to a file, and the pictures of the batch; or, while weights are loaded and before
+/// there are activations, those that threads are laying out, of 64 MiB at a time or a larger one: as they were, as f32 and
+/// in their new order.
+fn host_bytes<'a>(
+    ports: impl Iterator<Item = (&'a str, Shape)>,
+    threads: usize,
+    largest_weight: u64,
+    activation_bytes: u64,
+) -> u64 {
+    const AT_ONCE: u64 = 64 << 20;
+    let (mut registers, mut pixels, mut images) = (0, 0, 0);
+    for (name, shape) in ports {
+        if name.ends_with("registers") {
+            (registers, images) = (shape.bytes(DType::F32), shape.dims()[1] as u64);
+        } else if name.ends_with("pixels") {
+            pixels = shape.bytes(DType::U32);
+        }
+    }
+    let copies = 3 * (registers + pixels) + images.saturating_mul(pixels);
+    let at_once = largest_weight.saturating_mul(threads as u64).min(largest_weight.max(AT_ONCE));
+    let loading = at_once.saturating_mul(3);
+    copies.max(loading.saturating_sub(activation_bytes))
 }

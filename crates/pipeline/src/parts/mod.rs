@@ -5,15 +5,15 @@ mod denoiser;
 mod memory;
 mod text;
 
-pub(crate) use memory::memory;
 pub use memory::{MemoryPlan, StagePlan};
 
 use crate::error::Result;
 use crate::model::Model;
 use crate::order::Order;
-use calotype_graph::{Elem, Graph, Precision};
+use calotype_graph::{Caps, Elem, Graph, Precision};
 use calotype_models::Role;
 use calotype_tensor::{DType, Shape};
+use memory::memory;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -164,4 +164,17 @@ impl Key {
         }
         Ok(Drawn { key: self, graphs, ports })
     }
+}
+
+/// The parts that an order's run takes, as they follow each other.
+pub(crate) fn run(order: &Order, precision: Precision) -> [Key; 3] {
+    let canvas = Canvas::of(order, order.guided());
+    let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
+    [Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision })
+}
+
+/// What an order takes on a device, before anything is allocated.
+pub fn plan(model: &Model, order: &Order, precision: Precision, caps: &Caps) -> Result<MemoryPlan> {
+    let drawn = run(order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
+    memory(&drawn, caps)
 }

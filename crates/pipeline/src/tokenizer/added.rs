@@ -1,7 +1,7 @@
 //! Words that are their own token: the special ones, and those that were added to a vocabulary, as transformers 5 finds
 //! them in a folder (`PreTrainedTokenizerBase._from_pretrained`) and gives them to the tokenizer (`TokenizersBackend`).
 
-use super::files::Files;
+use super::files::TokenizerFiles;
 use super::{object, tokenizer_error};
 use crate::error::Result;
 use serde_json::{Map, Value};
@@ -110,7 +110,7 @@ impl Specials {
 
 /// What the JSON files say besides the vocabulary.
 #[derive(Default)]
-pub(super) struct Settings {
+pub(super) struct WordRules {
     pub specials: Specials,
     /// Listed with ids, in their order. The ids themselves transformers passes over: who comes first is numbered first.
     pub listed: Vec<Token>,
@@ -123,7 +123,7 @@ pub(super) struct Settings {
     pub split: bool,
 }
 
-impl Settings {
+impl WordRules {
     /// All tokens to add, in order. One that is there already is not added again, unless it is once a bare string and
     /// once declared, or declared with other flags: the last one then has the last word.
     pub fn tokens(&self) -> Vec<Token> {
@@ -144,11 +144,11 @@ impl Settings {
     }
 }
 
-impl Files {
+impl TokenizerFiles {
     /// Tokens and length. With `added_tokens_decoder` in the configuration (transformers 4.34 and later), that is the
     /// list of tokens, and no other file is looked at; before, `special_tokens_map.json` went before the configuration,
     /// and `added_tokens.json` and `tokenizer.json` listed the tokens.
-    pub(super) fn settings(&self) -> Result<Settings> {
+    pub(super) fn settings(&self) -> Result<WordRules> {
         let read = |file: &str, bytes: &Option<Vec<u8>>| match bytes {
             Some(bytes) => object(file, bytes),
             None => Ok(Map::new()),
@@ -220,7 +220,7 @@ impl Files {
             side.is_some_and(|side| side.eq_ignore_ascii_case("left"))
         });
         let split = config.get("split_special_tokens").and_then(Value::as_bool).unwrap_or(false);
-        Ok(Settings { specials: all, listed, extra, max_len: length.map(|n| n as usize), left, split })
+        Ok(WordRules { specials: all, listed, extra, max_len: length.map(|n| n as usize), left, split })
     }
 }
 

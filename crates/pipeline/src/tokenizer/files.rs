@@ -7,7 +7,7 @@ use tokenizers::models::bpe::Vocab;
 
 /// The contents of a tokenizer folder's files; those that are absent are `None`.
 #[derive(Clone, Debug, Default)]
-pub struct Files {
+pub struct TokenizerFiles {
     /// `tokenizer.json`, which goes before the next two.
     pub tokenizer: Option<Vec<u8>>,
     /// `vocab.json`.
@@ -22,10 +22,10 @@ pub struct Files {
     pub added_tokens: Option<Vec<u8>>,
 }
 
-impl Files {
+impl TokenizerFiles {
     /// Reads what is there.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn read(folder: &std::path::Path) -> Result<Files> {
+    pub fn read(folder: &std::path::Path) -> Result<TokenizerFiles> {
         let read = |name: &str| {
             let path = folder.join(name);
             match std::fs::read(&path) {
@@ -34,7 +34,7 @@ impl Files {
                 Err(e) => Err(tokenizer_error(&path.display().to_string(), e.to_string())),
             }
         };
-        let files = Files {
+        let files = TokenizerFiles {
             tokenizer: read("tokenizer.json")?,
             vocab: read("vocab.json")?,
             merges: read("merges.txt")?,

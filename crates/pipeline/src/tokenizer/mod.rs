@@ -5,10 +5,10 @@
 mod added;
 mod files;
 
-pub use files::Files;
+pub use files::TokenizerFiles;
 
 use crate::error::{Error, Result};
-use added::{Settings, Token};
+use added::{Token, WordRules};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,11 +76,11 @@ impl Tokenizer {
     /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn from_folder(folder: impl AsRef<std::path::Path>) -> Result<Tokenizer> {
-        Tokenizer::from_bytes(&Files::read(folder.as_ref())?)
+        Tokenizer::from_bytes(&TokenizerFiles::read(folder.as_ref())?)
     }
 
     /// The same from the files' contents.
-    pub fn from_bytes(files: &Files) -> Result<Tokenizer> {
+    pub fn from_bytes(files: &TokenizerFiles) -> Result<Tokenizer> {
         let (vocab, merges) = files.vocabulary()?;
         let settings = files.settings()?;
         Tokenizer::build(vocab, merges, settings)
@@ -104,13 +104,13 @@ impl Tokenizer {
         let special = ["<|startoftext|>".to_string(), "<|endoftext|>".to_string()];
         let tokens = symbols.iter().cloned().chain(whole).chain(joined).chain(special);
         let vocab = tokens.zip(0..).collect();
-        let mut settings = Settings::default();
+        let mut settings = WordRules::default();
         settings.specials.each(|token| (token.normalized, token.declared) = (Some(true), true));
         settings.specials.set(added::PAD, Token::plain(pad));
         Tokenizer::build(vocab, merges, settings)
     }
 
-    fn build(vocab: Vocab, merges: Vec<(String, String)>, settings: Settings) -> Result<Tokenizer> {
+    fn build(vocab: Vocab, merges: Vec<(String, String)>, settings: WordRules) -> Result<Tokenizer> {
         let max_len = settings.max_len.unwrap_or(DEFAULT_LENGTH);
         let broken = |e: tokenizers::Error| tokenizer_error("vocab.json and merges.txt", e.to_string());
         let content = |role: usize| settings.specials.content(role);

@@ -4,7 +4,7 @@ use std::io;
 
 /// A published model's configuration, carried along: the architecture of `synthetic:` models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Preset {
+pub enum Architecture {
     /// Stable Diffusion 1.5: CLIP ViT-L/14, predicts noise, 512 pixels.
     Sd15,
     /// Stable Diffusion 2.1: OpenCLIP ViT-H/14, predicts velocity, 768 pixels.
@@ -13,7 +13,7 @@ pub enum Preset {
 
 macro_rules! files {
     ($folder:literal: $($path:literal),*) => {
-        &[$(($path, include_str!(concat!("presets/", $folder, "/", $path)))),*]
+        &[$(($path, include_str!(concat!("architectures/", $folder, "/", $path)))),*]
     };
 }
 
@@ -24,7 +24,7 @@ const SD21: &[(&str, &str)] = files!("sd21":
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
     "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "unet/config.json", "vae/config.json");
 
-impl Preset {
+impl Architecture {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Sd15, Self::Sd21];
 
@@ -36,9 +36,9 @@ impl Preset {
         }
     }
 
-    /// The preset of that name.
+    /// The one of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|preset| preset.name() == name)
+        Self::ALL.into_iter().find(|architecture| architecture.name() == name)
     }
 
     /// The files, by their paths in the model folder. The tokenizer's vocabulary is not among them.

@@ -14,7 +14,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 
 /// What the environment says.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Environment {
     /// Without a slash at its end.
     pub endpoint: String,
     /// The folder of all repositories.
@@ -43,7 +43,7 @@ enum Token {
     Withheld,
 }
 
-impl Settings {
+impl Environment {
     pub fn read(env: &Variables) -> Result<Self> {
         let text = |name: &str| env(name).map(|value| value.to_string_lossy().into_owned());
         // An empty variable is none only where Python's `or` stands between two.
@@ -160,7 +160,7 @@ mod tests {
                 true => Some(OsString::from("/there")),
                 false => None,
             };
-            assert_eq!(Settings::read(&env).unwrap().cache_by, all.get(first).copied());
+            assert_eq!(Environment::read(&env).unwrap().cache_by, all.get(first).copied());
         }
     }
 }

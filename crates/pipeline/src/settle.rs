@@ -1,0 +1,77 @@
+//! A request and a model make an order.
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::order::Order;
+use crate::request::Request;
+use crate::samplers::SchedulerConfig;
+
+impl Request {
+    /// The request as a model draws it: what was left open is the model's own, and everything is checked.
+    pub fn settle(&self, model: &Model) -> Result<Order> {
+        self.check()?;
+        let [height, width] = self.size(model)?;
+        let form = model.defaults.form(self);
+        let scheduler = self.scheduler(model)?;
+        let program =
+            scheduler.program(form.steps, self.eta).map_err(|error| model.scheduler.named(error))?;
+        Ok(Order {
+            prompts: self.prompts.clone(),
+            negative_prompts: self.negative_prompts.clone(),
+            width,
+            height,
+            batch_size: self.batch_size,
+            steps: form.steps,
+            cfg_scale: form.cfg_scale,
+            cfg_rescale: self.cfg_rescale,
+            eta: self.eta,
+            seed: self.seed,
+            batch_seeds: self.batch_seeds,
+            few_steps: form.few_steps.map(|few| few.name()),
+            model: model.name.clone(),
+            loras: model.loras.clone(),
+            scheduler,
+            program,
+            noise: self.noise.clone(),
+        })
+    }
+
+    /// The picture's `[height, width]` in pixels: as asked, or the model's own.
+    pub fn size(&self, model: &Model) -> Result<[usize; 2]> {
+        let own = model.config.default_size();
+        let factor = model.config.vae.factor();
+        let side = |asked: Option<usize>, own: Option<usize>, flag: &str| {
+            let pixels = asked.or(own).ok_or_else(|| {
+                Error::Request(format!("the model does not say its size: give {flag} in pixels"))
+            })?;
+            Self::check_side(pixels, flag).map_err(|error| match asked {
+                Some(_) => error,
+                None => Error::Model(format!(
+                    "the model's own size, {pixels} pixels (sample_size in unet/config.json), is too large: give {flag}, \
+                     at most {}",
+                    Self::MOST_PIXELS
+                )),
+            })?;
+            if pixels == 0 || !pixels.is_multiple_of(factor) {
+                let (low, high) = (pixels / factor * factor, pixels.next_multiple_of(factor).max(factor));
+                let near = if low == 0 { high.to_string() } else { format!("{low} or {high}") };
+                return Err(Error::Request(format!(
+                    "{flag} {pixels} is not a multiple of {factor}, the model's smallest step: use {near}"
+                )));
+            }
+            Ok(pixels)
+        };
+        Ok([
+            side(self.height, own.map(|s| s[0]), "--height")?,
+            side(self.width, own.map(|s| s[1]), "--width")?,
+        ])
+    }
+
+    /// The sampler's configuration: the model's own, or as asked.
+    pub fn scheduler(&self, model: &Model) -> Result<SchedulerConfig> {
+        match (self.sampler, self.schedule) {
+            (None, None) => model.scheduler.own(),
+            (sampler, schedule) => model.scheduler.with_sampler(sampler, schedule),
+        }
+    }
+}
