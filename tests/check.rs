@@ -3,8 +3,8 @@
 use crate::support::Device;
 use calotype::{Caps, Executor, HostTensor, Precision, Shape};
 use calotype_cpu::CpuExecutor;
-use calotype_graph::{Error, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec, WeightFetch};
-use calotype_tensor::DType;
+use calotype_graph::{Error, Graph, LocalFuture, MemoryUse, Port, Program, ProgramSpec};
+use calotype_tensor::{DType, Tensors};
 use calotype_testkit::cases;
 use calotype_testkit::check::Oracle;
 use std::cell::Cell;
@@ -45,7 +45,7 @@ impl Executor for Damaged {
     fn load<'a>(
         &'a self,
         graph: &'a Graph,
-        source: &'a dyn WeightFetch,
+        source: &'a dyn Tensors,
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>> {
         self.cpu.load(graph, source, progress)

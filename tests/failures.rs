@@ -4,9 +4,10 @@ use crate::support::{Device, Golden, gpu};
 use calotype::{
     Choice, DType, Error, HostTensor, Model, OpenDevice, Pipeline, Precision, Request, Role, Shape,
 };
-use calotype_graph::{Executor, LocalFuture, WeightFetch};
+use calotype_graph::Executor;
+use calotype_tensor::{Made, Read, TensorInfo, Tensors};
 use std::borrow::Cow;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
 const MODEL: &str = "sd2-tiny";
@@ -35,65 +36,53 @@ fn holds(message: &str, parts: &[&str]) {
 
 /// A checkpoint of which one tensor is another.
 struct Damaged {
-    sound: Box<dyn WeightFetch>,
-    tensor: String,
+    sound: Box<dyn Tensors>,
+    tensor: TensorInfo,
     damage: fn(&mut [f32]),
 }
 
-impl WeightFetch for Damaged {
-    fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let (dtype, shape) = self.sound.find(name)?;
-        Some((if name == self.tensor { DType::F32 } else { dtype }, shape))
+impl Tensors for Damaged {
+    fn get(&self, name: &str) -> calotype_tensor::Result<&TensorInfo> {
+        if name == self.tensor.name { Ok(&self.tensor) } else { self.sound.get(name) }
     }
 
-    fn file(&self, name: &str) -> String {
-        self.sound.file(name)
+    fn names(&self) -> Vec<&str> {
+        self.sound.names()
     }
 
-    fn missing(&self, names: &[String]) -> String {
-        self.sound.missing(names)
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
+    fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
         Box::pin(async move {
-            let bytes = self.sound.fetch(name).await?;
-            if name != self.tensor {
+            let bytes = self.sound.read(name, range).await?;
+            if name != self.tensor.name {
                 return Ok(bytes);
             }
-            let (dtype, shape) = self.sound.find(name).unwrap();
-            let mut values = HostTensor::from_bytes(shape, dtype, bytes.into_owned()).to_f32();
+            let info = self.sound.get(name)?;
+            let mut values =
+                HostTensor::from_bytes(info.shape.as_slice(), info.dtype, bytes.into_owned()).to_f32();
             (self.damage)(&mut values);
-            Ok(Cow::Owned(HostTensor::from_f32(shape, &values).bytes().to_vec()))
+            Ok(Cow::Owned(HostTensor::from_f32(info.shape.as_slice(), &values).bytes().to_vec()))
         })
     }
+
+    fn describe(&self, name: &str) -> String {
+        self.sound.describe(name)
+    }
+}
+
+/// Stands in for weights that nobody may ask for.
+fn nothing() -> Box<dyn Tensors> {
+    Box::new(Made::new("", [("", DType::F32, Shape::new(&[]))], |_, _| unreachable!()))
 }
 
 /// Damages a tensor of a component of the model.
 fn damaged(component: &str, tensor: &str, damage: fn(&mut [f32])) -> Model {
     let mut model = model();
     let part = &mut model.components.get_mut(Role::of_folder(component).unwrap()).unwrap().weights;
-    assert!(part.find(tensor).is_some(), "{component} has no {tensor}");
-    let sound = std::mem::replace(part, Box::new(Nothing));
-    *part = Box::new(Damaged { sound, tensor: tensor.into(), damage });
+    let info = part.get(tensor).unwrap_or_else(|error| panic!("{component}: {error}"));
+    let tensor = TensorInfo { name: tensor.into(), dtype: DType::F32, ..info.clone() };
+    let sound = std::mem::replace(part, nothing());
+    *part = Box::new(Damaged { sound, tensor, damage });
     model
-}
-
-/// Stands in while a source is wrapped.
-struct Nothing;
-
-impl WeightFetch for Nothing {
-    fn find(&self, _: &str) -> Option<(DType, Shape)> {
-        None
-    }
-    fn file(&self, _: &str) -> String {
-        String::new()
-    }
-    fn missing(&self, _: &[String]) -> String {
-        String::new()
-    }
-    fn fetch<'a>(&'a self, _: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        Box::pin(async { Err(String::new()) })
-    }
 }
 
 /// The message of a run of a damaged model, on every device that can fail so.
@@ -226,7 +215,7 @@ fn latents_are_decoded_without_the_unet() {
         // Neither of these has a tensor to read.
         let mut decoder = model();
         for role in [Role::Text, Role::Denoiser] {
-            decoder.components.get_mut(role).unwrap().weights = Box::new(Nothing);
+            decoder.components.get_mut(role).unwrap().weights = nothing();
         }
         let decoded = device.pipeline(decoder, Precision::F32).decode_latents(&drawn.latents).unwrap();
         assert_eq!(decoded[0].pixels, drawn.pictures[0].pixels, "{}", device.name);

@@ -3,8 +3,9 @@
 use crate::support::{Device, Golden, MODELS, Report, nhwc, nth};
 use calotype::{Choice, DType, HostTensor, Model, Precision};
 use calotype_graph::ops::StepRow;
-use calotype_graph::{Elem, Error, Executor, Graph, Ports, ProgramSpec, WeightFetch, passes};
+use calotype_graph::{Elem, Error, Executor, Graph, Ports, ProgramSpec, passes};
 use calotype_models::{Role, clip, unet, vae};
+use calotype_tensor::Tensors;
 use calotype_testkit::error;
 
 /// What an engine is held to that stores activations so.
@@ -19,7 +20,7 @@ fn bound(precision: Precision) -> f64 {
 fn run(
     executor: &dyn Executor,
     graph: Graph,
-    source: &dyn WeightFetch,
+    source: &dyn Tensors,
     precision: Precision,
     inputs: &[(&str, HostTensor)],
     row: usize,

@@ -8,10 +8,10 @@ use calotype::{
 use calotype_gpu::GpuExecutor;
 use calotype_graph::lower::{Product, candidates};
 use calotype_graph::ops::Matmul;
-use calotype_graph::{Elem, Graph, Layout, LocalFuture, Ports, ProgramSpec, Rate, WeightFetch};
+use calotype_graph::{Elem, Graph, Layout, Ports, ProgramSpec, Rate};
+use calotype_tensor::Made;
 use calotype_testkit::error;
 use pollster::block_on;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -34,43 +34,19 @@ fn open(choice: Choice) -> Option<GpuExecutor> {
 }
 
 /// Numbers of no pattern, the larger the tensor the smaller, so that products stay small.
-struct Made;
-
-impl Made {
-    fn numbers(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..count).map(|_| next() / 8.0).collect()
-    }
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next() / 8.0).collect()
 }
 
 const SIDE: usize = 64;
 
 /// So many that the estimate holds no tile to be far off, however much the device does at a time.
 const ROWS: usize = 8192;
-
-impl WeightFetch for Made {
-    fn find(&self, _name: &str) -> Option<(DType, Shape)> {
-        Some((DType::F16, Shape::new(&[SIDE, SIDE])))
-    }
-
-    fn file(&self, _name: &str) -> String {
-        "made up".into()
-    }
-
-    fn missing(&self, names: &[String]) -> String {
-        format!("no {}", names.join(" or "))
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        let seed = name.bytes().fold(7, |h: u32, b| h.wrapping_mul(31) + u32::from(b));
-        let tensor = HostTensor::from_f32([SIDE, SIDE], &Self::numbers(SIDE * SIDE, seed)).cast(DType::F16);
-        Box::pin(std::future::ready(Ok(Cow::Owned(tensor.bytes().to_vec()))))
-    }
-}
 
 /// Two products that are alike, on a device.
 struct Trial {
@@ -91,8 +67,13 @@ impl Trial {
             y = graph.push(name, Matmul::new(y, weight, None)).unwrap();
         }
         graph.output("y", y);
-        graph.resolve(&Made, Precision::F16).unwrap();
-        block_on(gpu.load(&graph, &Made, &mut |_| ())).unwrap();
+        let made = |name: &str, shape: Shape| {
+            let seed = name.bytes().fold(7, |h: u32, b| h.wrapping_mul(31) + u32::from(b));
+            HostTensor::from_f32(shape, &numbers(shape.numel(), seed))
+        };
+        let source = Made::new("made up", graph.declared(DType::F16), made);
+        graph.resolve(&source, Precision::F16).unwrap();
+        block_on(gpu.load(&graph, &source, &mut |_| ())).unwrap();
         let port = |name: &str| gpu.port(name, Shape::new(&[1, ROWS, SIDE]), DType::F16).unwrap();
         let ports = ["x", "y"].map(|name| (name.to_string(), port(name))).into();
         Self { gpu, graph, ports, begun: Cell::default() }
@@ -117,7 +98,7 @@ impl Trial {
     }
 
     fn run(&self) -> HostTensor {
-        let x = HostTensor::from_f32([1, ROWS, SIDE], &Made::numbers(ROWS * SIDE, 1)).cast(DType::F16);
+        let x = HostTensor::from_f32([1, ROWS, SIDE], &numbers(ROWS * SIDE, 1)).cast(DType::F16);
         self.gpu.write(&self.ports["x"], 0, x.bytes()).unwrap();
         let program = self.gpu.prepare(&[self.spec()]).unwrap().remove(0);
         self.gpu.run(&program, 0).unwrap();

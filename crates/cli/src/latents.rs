@@ -2,13 +2,13 @@
 
 use anyhow::bail;
 use calotype::{DType, GivenNoise, HostTensor};
-use calotype_weights::{Safetensors, WeightSource, warn_unused};
+use calotype_weights::{Checkpoint, Tensors, warn_unused};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
 
 /// Reads `latents` and `noise.0`, `noise.1`, …, all f32 and of one shape, `[B, C, h, w]`.
 pub fn read(path: &Path) -> anyhow::Result<GivenNoise> {
-    let file = Safetensors::open(path)?;
+    let file = Checkpoint::open(path)?;
     let latents = tensor(&file, path, "latents")?;
     let shape = latents.shape();
     if shape.rank() != 4 {
@@ -35,19 +35,19 @@ pub fn read(path: &Path) -> anyhow::Result<GivenNoise> {
     Ok(GivenNoise { latents, added })
 }
 
-fn tensor(file: &Safetensors, path: &Path, name: &str) -> anyhow::Result<HostTensor> {
+fn tensor(file: &Checkpoint, path: &Path, name: &str) -> anyhow::Result<HostTensor> {
     let info = file.get(name)?;
-    if info.stored != DType::F32.into() {
+    if info.encoding != DType::F32.into() {
         bail!(
             "{}: tensor {name} is {}, and f32 is needed: save it with .float()",
             path.display(),
-            info.stored
+            info.encoding
         );
     }
     if info.shape.len() > 4 || info.shape.contains(&0) {
         bail!("{}: tensor {name} has shape {:?}; [B, C, H/8, W/8] is needed", path.display(), info.shape);
     }
-    let bytes = file.bytes(name, 0..info.bytes())?.to_vec();
+    let bytes = pollster::block_on(file.read_all(name))?.into_owned();
     let values = HostTensor::from_bytes(info.shape.as_slice(), DType::F32, bytes);
     match values.to_f32().iter().filter(|v| !v.is_finite()).count() {
         0 => Ok(values),

@@ -5,10 +5,9 @@
 
 use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::{Attention, Conv2d, Geglu, GroupNorm, LayerNorm, Matmul, Padding};
-use calotype_graph::{Activation, Executor, Ports, Precision, ProgramSpec, WeightFetch};
-use calotype_tensor::{DType, Shape};
+use calotype_graph::{Activation, Executor, Ports, Precision, ProgramSpec};
+use calotype_tensor::{DType, HostTensor, Made, Shape};
 use calotype_testkit::{Builder, Case, Tolerance};
-use std::borrow::Cow;
 use std::time::Instant;
 
 /// The best of this many runs counts.
@@ -112,7 +111,9 @@ fn case(name: &str, build: impl FnOnce(&mut Builder)) -> Case {
 fn seconds(cpu: &CpuExecutor, case: &Case) -> f64 {
     let run = async {
         let mut graph = case.graph.clone();
-        graph.resolve(&Ones(case), Precision::F32)?;
+        let ones = |_: &str, shape: Shape| HostTensor::from_f32(shape, &vec![1.0; shape.numel()]);
+        let source = Made::new(&case.name, graph.declared(DType::F32), ones);
+        graph.resolve(&source, Precision::F32)?;
         let mut ports = Ports::new();
         for (name, v) in graph.inputs() {
             let port = cpu.port(name, graph.value(v).shape, DType::F32)?;
@@ -122,7 +123,7 @@ fn seconds(cpu: &CpuExecutor, case: &Case) -> f64 {
         for (name, v) in graph.outputs() {
             ports.insert(name.clone(), cpu.port(name, graph.value(*v).shape, DType::F32)?);
         }
-        cpu.load(&graph, &Ones(case), &mut |_| {}).await?;
+        cpu.load(&graph, &source, &mut |_| {}).await?;
         let programs =
             cpu.prepare(&[ProgramSpec { graph: &graph, ports: &ports, precision: Precision::F32 }])?;
         let mut best = f64::INFINITY;
@@ -134,28 +135,6 @@ fn seconds(cpu: &CpuExecutor, case: &Case) -> f64 {
         Ok::<f64, calotype_graph::Error>(best)
     };
     pollster::block_on(run).unwrap_or_else(|e| panic!("{}: {e}", case.name))
-}
-
-struct Ones<'a>(&'a Case);
-
-impl WeightFetch for Ones<'_> {
-    fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let tensors = self.0.graph.weights().iter().flat_map(|w| &w.tensors);
-        Some((DType::F32, tensors.into_iter().find(|t| t.names[0] == name)?.shape))
-    }
-
-    fn file(&self, _name: &str) -> String {
-        self.0.name.clone()
-    }
-
-    fn missing(&self, names: &[String]) -> String {
-        format!("no weight {names:?}")
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str) -> calotype_graph::LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        let count = self.find(name).map_or(0, |(_, shape)| shape.numel());
-        Box::pin(async move { Ok(Cow::Owned(1f32.to_le_bytes().repeat(count))) })
-    }
 }
 
 /// All threads' fused multiply-adds a second, on sixteen independent vectors each.

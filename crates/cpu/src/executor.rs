@@ -4,9 +4,9 @@ use crate::program::Compiled;
 use crate::{room, threads};
 use calotype_graph::{
     Caps, Clock, Error, Executor, Graph, Host, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec,
-    Room, Span, WeightFetch, WeightId, pack_each, plan,
+    Room, Span, WeightId, pack_each, plan,
 };
-use calotype_tensor::{DType, HostTensor, Shape};
+use calotype_tensor::{DType, HostTensor, Shape, Tensors};
 use half::f16;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ impl Executor for CpuExecutor {
     fn load<'a>(
         &'a self,
         graph: &'a Graph,
-        source: &'a dyn WeightFetch,
+        source: &'a dyn Tensors,
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(async move {

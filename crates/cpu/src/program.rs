@@ -73,7 +73,7 @@ impl Compiled {
         for (slot, value) in bound.iter_mut().zip(graph.values()) {
             if let Source::Weight(id) = value.source {
                 let name = || graph.weights()[id.index()].name();
-                let missing = || Error::Weight(format!("{}: weight {} was not loaded", graph.name, name()));
+                let missing = || Error::Device(format!("{}: weight {} was not loaded", graph.name, name()));
                 *slot = Some(weight(id, value.shape).ok_or_else(missing)?);
             }
         }

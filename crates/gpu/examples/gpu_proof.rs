@@ -11,12 +11,8 @@
 
 use calotype_gpu::{Choice, Error, GpuExecutor, Tier, Tuning};
 use calotype_graph::ops::{Attention, Conv2d, Matmul, Padding, Scale};
-use calotype_graph::{
-    Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, Program, ProgramSpec, Rate, ValueId,
-    WeightFetch,
-};
-use calotype_tensor::{DType, HostTensor, Shape};
-use std::borrow::Cow;
+use calotype_graph::{Elem, Executor, Graph, Layout, Ports, Precision, Program, ProgramSpec, Rate, ValueId};
+use calotype_tensor::{DType, HostTensor, Made, Shape};
 use std::time::Instant;
 
 const F16: Precision = Precision::F16;
@@ -36,24 +32,6 @@ fn tensor(seed: u64, shape: Shape) -> HostTensor {
 const X: u64 = 1;
 const W: u64 = 2;
 
-/// The one weight of a graph.
-struct Made(Shape);
-
-impl WeightFetch for Made {
-    fn find(&self, _: &str) -> Option<(DType, Shape)> {
-        Some((DType::F16, self.0))
-    }
-    fn file(&self, _: &str) -> String {
-        "made up".into()
-    }
-    fn missing(&self, _: &[String]) -> String {
-        String::new()
-    }
-    fn fetch<'a>(&'a self, _: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        Box::pin(std::future::ready(Ok(Cow::Owned(tensor(W, self.0).bytes().to_vec()))))
-    }
-}
-
 /// A graph on a device, ready to run.
 struct Ready<'a> {
     gpu: &'a GpuExecutor,
@@ -64,12 +42,12 @@ struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
-    fn new(gpu: &'a GpuExecutor, weight: Shape, build: impl FnOnce(&mut Graph) -> ValueId) -> Self {
+    fn new(gpu: &'a GpuExecutor, build: impl FnOnce(&mut Graph) -> ValueId) -> Self {
         let mut graph = Graph::new("proof");
         graph.checkpoint = 1;
         let y = build(&mut graph);
         graph.output("y", y);
-        let source = Made(weight);
+        let source = Made::new("made up", graph.declared(DType::F16), |_, shape| tensor(W, shape));
         graph.resolve(&source, F16).expect("sizes are whole vectors");
         pollster::block_on(gpu.load(&graph, &source, &mut |_| ())).expect("memory");
         let mut ports = Ports::new();
@@ -125,7 +103,7 @@ impl Drop for Ready<'_> {
 }
 
 fn product(gpu: &GpuExecutor, [m, k, n]: [usize; 3]) -> Ready<'_> {
-    Ready::new(gpu, Shape::new(&[n, k]), |g| {
+    Ready::new(gpu, |g| {
         let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
         let w = g.weight(&["w"], [n, k], Layout::Matrix, [k, n]);
         g.push("y", Matmul::new(x, w, None)).expect("shapes fit")
@@ -167,7 +145,7 @@ fn gemm(gpu: &GpuExecutor, side: usize, runs: usize) {
 
 fn chain(gpu: &GpuExecutor) {
     const LENGTH: usize = 300;
-    let ready = Ready::new(gpu, Shape::new(&[1]), |g| {
+    let ready = Ready::new(gpu, |g| {
         let x = g.input("x", [1, 16, 64], Elem::Float, Rate::Step);
         (0..LENGTH)
             .fold(x, |x, i| g.push(&format!("{i}"), Scale { x, scale: 1.0, shift: 0.0 }).expect("shapes fit"))
@@ -181,7 +159,7 @@ fn shapes(gpu: &GpuExecutor, shrink: usize) {
     for (size, c, n) in [(64, 320, 320), (32, 640, 640), (16, 1280, 1280), (8, 1280, 1280), (16, 2560, 1280)]
     {
         let size = size / shrink.min(size);
-        let ready = Ready::new(gpu, Shape::new(&[n, c, 3, 3]), |g| {
+        let ready = Ready::new(gpu, |g| {
             let x = g.input("x", [2, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
@@ -198,7 +176,7 @@ fn shapes(gpu: &GpuExecutor, shrink: usize) {
     }
     for (rows, keys, head) in [(4096, 4096, 40), (1024, 1024, 80), (256, 256, 160), (4096, 77, 40)] {
         let (rows, keys) = (rows / shrink, keys / shrink);
-        let ready = Ready::new(gpu, Shape::new(&[1]), |g| {
+        let ready = Ready::new(gpu, |g| {
             let mut input = |name: &str, rows| g.input(name, [2, rows, 8 * head], Elem::Float, Rate::Step);
             let (q, k, v) = (input("q", rows), input("k", keys), input("v", keys));
             let scale = 1.0 / (head as f32).sqrt();

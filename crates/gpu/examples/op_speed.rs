@@ -3,42 +3,18 @@
 
 use calotype_gpu::{Choice, GpuExecutor};
 use calotype_graph::ops::{Attention, Conv2d, Matmul, Padding};
-use calotype_graph::{
-    Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Rate, ValueId, WeightFetch,
-};
-use calotype_tensor::{DType, Shape};
-use std::borrow::Cow;
+use calotype_graph::{Elem, Executor, Graph, Layout, Ports, Precision, ProgramSpec, Rate, ValueId};
+use calotype_tensor::{DType, HostTensor, Made, Shape};
 use std::time::Instant;
 
-/// Weights of any name and shape, all alike: speed does not depend on them.
-struct Made(Shape);
-
-impl WeightFetch for Made {
-    fn find(&self, _: &str) -> Option<(DType, Shape)> {
-        Some((DType::F16, self.0))
-    }
-    fn file(&self, _: &str) -> String {
-        "made up".into()
-    }
-    fn missing(&self, _: &[String]) -> String {
-        String::new()
-    }
-    fn fetch<'a>(&'a self, _: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        Box::pin(std::future::ready(Ok(Cow::Owned(vec![0x11; self.0.numel() * 2]))))
-    }
-}
-
-fn time(
-    gpu: &GpuExecutor,
-    name: &str,
-    weight: Shape,
-    precision: Precision,
-    build: impl Fn(&mut Graph) -> ValueId,
-) {
+fn time(gpu: &GpuExecutor, name: &str, precision: Precision, build: impl Fn(&mut Graph) -> ValueId) {
     let mut graph = Graph::new(name);
     let y = build(&mut graph);
     graph.output("y", y);
-    let source = Made(weight);
+    // All alike: speed does not depend on them.
+    let alike =
+        |_: &str, shape: Shape| HostTensor::from_bytes(shape, DType::F16, vec![0x11; shape.numel() * 2]);
+    let source = Made::new("made up", graph.declared(DType::F16), alike);
     graph.resolve(&source, precision).unwrap();
     pollster::block_on(gpu.load(&graph, &source, &mut |_| ())).unwrap();
     let mut ports = Ports::new();
@@ -64,7 +40,7 @@ fn main() {
         [(1024, 320, 320), (1024, 320, 2560), (256, 640, 5120), (256, 2560, 640), (64, 1280, 1280)]
     {
         let name = format!("matmul {m}x{k}x{n}");
-        time(&gpu, &name, Shape::new(&[n, k]), precision, |g| {
+        time(&gpu, &name, precision, |g| {
             let x = g.input("x", [1, m, k], Elem::Float, Rate::Step);
             let w = g.weight(&["w"], [n, k], Layout::Matrix, [k, n]);
             g.push("y", Matmul::new(x, w, None)).unwrap()
@@ -72,7 +48,7 @@ fn main() {
     }
     for (size, c, n) in [(32, 320, 320), (16, 640, 640), (16, 1920, 640), (8, 1280, 1280)] {
         let name = format!("conv2d 3x3 {size}x{size} {c}->{n}");
-        time(&gpu, &name, Shape::new(&[n, c, 3, 3]), precision, |g| {
+        time(&gpu, &name, precision, |g| {
             let x = g.input("x", [1, size, size, c], Elem::Float, Rate::Step);
             let layout = Layout::Conv { kernel: [3, 3], channels: c };
             let weight = g.weight(&["w"], [n, c, 3, 3], layout, [9 * c, n]);
@@ -82,7 +58,7 @@ fn main() {
     }
     for (rows, keys, c) in [(1024, 1024, 320), (256, 256, 640), (64, 64, 1280), (1024, 77, 320)] {
         let name = format!("attention {rows}x{keys} 8x{}", c / 8);
-        time(&gpu, &name, Shape::new(&[1]), precision, |g| {
+        time(&gpu, &name, precision, |g| {
             let q = g.input("q", [1, rows, c], Elem::Float, Rate::Step);
             let k = g.input("k", [1, keys, c], Elem::Float, Rate::Step);
             let v = g.input("v", [1, keys, c], Elem::Float, Rate::Step);

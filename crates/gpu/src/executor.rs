@@ -9,9 +9,9 @@ use crate::weights::WeightStore;
 use calotype_graph::lower::Tier;
 use calotype_graph::{
     Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, Recording,
-    WeightFetch, lower, plan,
+    lower, plan,
 };
-use calotype_tensor::{DType, HostTensor, Shape};
+use calotype_tensor::{DType, HostTensor, Shape, Tensors};
 use std::rc::Rc;
 
 /// A GPU.
@@ -171,7 +171,7 @@ impl Executor for GpuExecutor {
     fn load<'a>(
         &'a self,
         graph: &'a Graph,
-        source: &'a dyn WeightFetch,
+        source: &'a dyn Tensors,
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(self.weights.load(&self.device, graph, source, progress))

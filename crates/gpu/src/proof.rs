@@ -4,12 +4,8 @@
 use crate::executor::GpuExecutor;
 use calotype_graph::lower::{Product, candidates};
 use calotype_graph::ops::{Activation, Attention, Conv2d, GroupNorm, LayerNorm, Matmul, Padding};
-use calotype_graph::{
-    Caps, Elem, Error, Executor, Graph, Layout, LocalFuture, Port, Ports, Precision, ProgramSpec, Rate,
-    WeightFetch,
-};
-use calotype_tensor::{DType, HostTensor, Shape};
-use std::borrow::Cow;
+use calotype_graph::{Caps, Elem, Error, Executor, Graph, Layout, Port, Ports, Precision, ProgramSpec, Rate};
+use calotype_tensor::{DType, HostTensor, Made, Shape, Tensors};
 
 /// How far a tier may be from the plain one, of the largest magnitude: both store f16, which rounds by 4.9e-4 at most, in
 /// up to four kernels one after another. Kernels that are wrong are off by far more.
@@ -96,7 +92,7 @@ pub(crate) async fn prove(
 /// such that slices of k are among them, the last shorter than the others.
 pub(crate) fn cuts(caps: &Caps) -> Result<usize, Error> {
     let mut graph = experiment(caps.software, &OUTPUTS[..PRODUCTS])?;
-    graph.resolve(&Random::of(&graph), Precision::F16)?;
+    graph.resolve(&weights(&graph), Precision::F16)?;
     let product = |node| Product::of(&graph, node, Precision::F16, caps);
     let ways = graph.nodes().iter().filter_map(product).map(|p| candidates(caps, &p).len());
     Ok(ways.max().unwrap_or(0))
@@ -182,7 +178,7 @@ async fn run(
     gpu.set_caps(caps.clone());
     let mut graph = experiment(gpu.report().kind == "cpu", outputs)?;
     graph.checkpoint = u64::MAX;
-    let source = Random::of(&graph);
+    let source = weights(&graph);
     graph.resolve(&source, Precision::F16)?;
     gpu.load(&graph, &source, &mut |_| ()).await?;
     let mut ports = Ports::new();
@@ -211,35 +207,11 @@ async fn run(
 }
 
 /// Weights that are a function of their names.
-struct Random {
-    shapes: Vec<(String, Shape)>,
-}
-
-impl Random {
-    fn of(graph: &Graph) -> Self {
-        let tensors = graph.weights().iter().flat_map(|w| &w.tensors);
-        Self { shapes: tensors.map(|t| (t.names[0].clone(), t.shape)).collect() }
-    }
-}
-
-impl WeightFetch for Random {
-    fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let (_, shape) = self.shapes.iter().find(|(n, _)| n == name)?;
-        Some((if shape.rank() == 1 { DType::F32 } else { DType::F16 }, *shape))
-    }
-
-    fn file(&self, _name: &str) -> String {
-        "the proof of a tier".into()
-    }
-
-    fn missing(&self, names: &[String]) -> String {
-        format!("the proof of a tier has no weight {}", names.join(" or "))
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        let made = self.find(name).map(|(dtype, shape)| made(name, shape).cast(dtype).bytes().to_vec());
-        Box::pin(std::future::ready(made.map(Cow::Owned).ok_or_else(|| self.missing(&[name.into()]))))
-    }
+fn weights(graph: &Graph) -> impl Tensors + use<> {
+    let vectors = |(name, dtype, shape): (String, DType, Shape)| {
+        (name, if shape.rank() == 1 { DType::F32 } else { dtype }, shape)
+    };
+    Made::new("the proof of a tier", graph.declared(DType::F16).map(vectors), made)
 }
 
 /// A weight, spread so that products are about as large as what goes into them.

@@ -1,6 +1,6 @@
 use crate::device::{Buffer, Device};
-use calotype_graph::{Error, Graph, Layout, WeightFetch, WeightId, pack_each};
-use calotype_tensor::Shape;
+use calotype_graph::{Error, Graph, Layout, WeightId, pack_each};
+use calotype_tensor::{Shape, Tensors};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ impl WeightStore {
         &self,
         device: &Device,
         graph: &Graph,
-        source: &dyn WeightFetch,
+        source: &dyn Tensors,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
         let align = device.caps.alignment;

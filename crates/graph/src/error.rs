@@ -60,9 +60,9 @@ pub enum Error {
         /// The value of largest magnitude.
         value: f32,
     },
-    /// A weight could not be read.
-    #[error("{0}")]
-    Weight(String),
+    /// A weight is not there, or could not be read.
+    #[error(transparent)]
+    Weight(#[from] calotype_tensor::Error),
     /// The device gave up.
     #[error("{0}")]
     Device(String),

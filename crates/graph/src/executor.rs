@@ -2,8 +2,7 @@ use crate::caps::Caps;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::precision::Precision;
-use crate::source::{LocalFuture, WeightFetch};
-use calotype_tensor::{DType, HostTensor, Shape};
+use calotype_tensor::{DType, HostTensor, LocalFuture, Shape, Tensors};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -115,7 +114,7 @@ pub trait Executor {
     fn load<'a>(
         &'a self,
         graph: &'a Graph,
-        source: &'a dyn WeightFetch,
+        source: &'a dyn Tensors,
         progress: &'a mut dyn FnMut(u64),
     ) -> LocalFuture<'a, Result<(), Error>>;
 

@@ -1,9 +1,8 @@
 use crate::error::Error;
 use crate::ops::{Op, Shapes};
 use crate::precision::Precision;
-use crate::source::WeightFetch;
 use crate::value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};
-use calotype_tensor::{DType, HostTensor, Shape};
+use calotype_tensor::{DType, HostTensor, Shape, Tensors};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -211,11 +210,21 @@ impl Graph {
         ValueId(self.values.len() as u32 - 1)
     }
 
+    /// The tensors that a checkpoint has to hold.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.weights.iter().filter(|weight| weight.constant.is_none()).flat_map(|weight| &weight.tensors)
+    }
+
+    /// The same as something that stands in for a checkpoint makes them ([`calotype_tensor::Made`]).
+    pub fn declared(&self, dtype: DType) -> impl Iterator<Item = (String, DType, Shape)> {
+        self.tensors().map(move |tensor| (tensor.names[0].clone(), dtype, tensor.shape))
+    }
+
     /// Finds every weight in a checkpoint, checks its shape there, and settles how it will be stored.
     ///
     /// f16 weights stay f16 under either precision, since widening them buys no accuracy and doubles the memory; but
     /// where a channel count is no multiple of four, f32 has them in f32, which any device can read one by one.
-    pub fn resolve(&mut self, source: &dyn WeightFetch, precision: Precision) -> Result<(), Error> {
+    pub fn resolve(&mut self, source: &dyn Tensors, precision: Precision) -> Result<(), Error> {
         // Kernels of single channels read halves only where the device computes with them.
         let is_odd = |id: WeightId, seen: Shape| {
             let rows = if self.weights[id.index()].layout == Layout::Table { 4 } else { seen.rows() };
@@ -303,29 +312,19 @@ impl Graph {
 
 impl Tensor {
     /// Settles under which name a checkpoint holds the tensor, checks its shape there, and returns its elements' type.
-    fn resolve(&mut self, source: &dyn WeightFetch) -> Result<DType, Error> {
-        let Some(at) = self.names.iter().position(|n| source.find(n).is_some()) else {
-            return Err(Error::Weight(source.missing(&self.names)));
-        };
-        self.names.swap(0, at);
-        self.names.truncate(1);
-        let name = &self.names[0];
-        let (dtype, found) = source.find(name).expect("just found");
+    fn resolve(&mut self, source: &dyn Tensors) -> Result<DType, Error> {
+        let is_there = |name: &&String| !source.get(name).is_err_and(|error| error.is_missing());
+        // Where there is none, what is said is about the first.
+        let name = self.names.iter().find(is_there).unwrap_or(&self.names[0]).clone();
+        let info = source.get(&name)?;
         // Linear layers may be kept as 1x1 convolutions and the other way round.
-        let trim = |s: Shape| {
-            let d = s.dims();
-            if d.len() == 4 && d[2..] == [1, 1] { Shape::new(&d[..2]) } else { s }
-        };
-        if trim(found) != trim(self.shape) {
-            let file = source.file(name);
-            let (found, expected) = (found.to_string(), self.shape.to_string());
-            return Err(Error::WeightShape { name: bare(name).into(), file, found, expected });
+        let trim = |d: &[usize]| if d.len() == 4 && d[2..] == [1, 1] { d[..2].to_vec() } else { d.to_vec() };
+        if trim(&info.shape) != trim(self.shape.dims()) {
+            let (found, expected) = (format!("{:?}", info.shape), self.shape.to_string());
+            let (name, file) = (info.name.clone(), source.describe(&name));
+            return Err(Error::WeightShape { name, file, found, expected });
         }
-        Ok(dtype)
+        self.names = vec![name];
+        Ok(info.dtype)
     }
-}
-
-/// A weight's name in its component's files: without the component.
-pub(crate) fn bare(name: &str) -> &str {
-    name.split_once('/').map_or(name, |(_, bare)| bare)
 }

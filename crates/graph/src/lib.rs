@@ -18,10 +18,10 @@ mod places;
 pub mod plan;
 mod precision;
 mod recording;
-mod source;
 mod splits;
 mod value;
 
+pub use calotype_tensor::LocalFuture;
 pub use caps::Caps;
 pub use error::Error;
 pub use executor::{
@@ -35,5 +35,4 @@ pub use pack::pack_each;
 pub use places::Plan;
 pub use precision::Precision;
 pub use recording::Recording;
-pub use source::{LocalFuture, WeightFetch};
 pub use value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};

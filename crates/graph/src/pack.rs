@@ -1,8 +1,6 @@
-use crate::graph::bare;
-use crate::source::WeightFetch;
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
-use calotype_tensor::{DType, Shape};
+use calotype_tensor::{DType, Shape, Tensors};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -16,7 +14,7 @@ const AT_ONCE: u64 = 64 << 20;
 pub async fn pack_each(
     graph: &Graph,
     wanted: &[(WeightId, Shape)],
-    source: &dyn WeightFetch,
+    source: &dyn Tensors,
     as_f32: bool,
     each: &mut dyn FnMut(WeightId, Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -43,12 +41,11 @@ pub async fn pack_each(
                 let (dtype, bytes) = match &own.constant {
                     Some(constant) => (constant.dtype(), Cow::Borrowed(constant.bytes())),
                     None => {
-                        let missing = || Error::Weight(source.missing(&tensor.names));
-                        let (dtype, _) = source.find(name).ok_or_else(missing)?;
-                        (dtype, source.fetch(name).await.map_err(Error::Weight)?)
+                        let dtype = source.get(name)?.dtype;
+                        (dtype, source.read_all(name).await?)
                     }
                 };
-                parts.push(Part { dtype, bytes, file: source.file(name) });
+                parts.push(Part { dtype, bytes, file: source.describe(name) });
             }
             jobs.push((id, weight, seen, parts));
         }
@@ -56,9 +53,16 @@ pub async fn pack_each(
             jobs.into_par_iter().map(|(id, weight, seen, parts)| (id, pack(&weight, seen, &parts))).collect();
         for (id, bytes) in packed {
             each(id, bytes?)?;
+            let own = &graph.weights()[id.index()];
+            own.tensors.iter().for_each(|tensor| source.release(&tensor.names[0]));
         }
     }
     Ok(())
+}
+
+/// A weight's name in its component's files: without the component.
+fn bare(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, bare)| bare)
 }
 
 /// One of a weight's tensors as a checkpoint holds it.

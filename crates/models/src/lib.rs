@@ -2,7 +2,7 @@
 //! the configurations describe.
 //!
 //! [`clip`], [`unet`] and [`vae`] read top down like the architectures. They name weights by the paths that
-//! checkpoints have, and emit simple ops; [`calotype_graph::passes`] makes them fewer. [`Source`] finds the weights.
+//! checkpoints have, and emit simple ops; [`calotype_graph::passes`] makes them fewer. [`in_graphs`] lets graphs find theirs.
 
 mod attention;
 mod blocks;
@@ -19,7 +19,7 @@ pub mod vae;
 pub use error::Error;
 pub use params::{declare, params, unused};
 pub use role::Role;
-pub use source::Source;
+pub use source::in_graphs;
 
 /// What every function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -6,9 +6,9 @@ use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Executor, Graph, Ports, Precision, ProgramSpec};
 use calotype_models::config::{ClipTextConfig, ModelConfig, ModelIndex, VaeConfig};
-use calotype_models::{Error, Source, clip, declare, unet, vae};
+use calotype_models::{Error, clip, declare, in_graphs, unet, vae};
 use calotype_tensor::{DType, HostTensor};
-use calotype_weights::{Declared, Init, Synthetic, WeightSource};
+use calotype_weights::{Declared, Init, Synthetic, Tensors};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ fn picked(values: &[f32]) -> Vec<f32> {
 fn run(mut graph: Graph, inputs: &[(&str, HostTensor)]) -> HostTensor {
     let mut declared = declare(&graph);
     declared.iter_mut().for_each(|tensor| tensor.init = init(&tensor.name, &tensor.shape));
-    let source = Source::new(Synthetic::new(0, declared).unwrap());
+    let source = in_graphs(Synthetic::new(0, declared).unwrap());
     let executor = CpuExecutor::new();
     graph.resolve(&source, Precision::F32).unwrap();
     pollster::block_on(executor.load(&graph, &source, &mut |_| ())).unwrap();

@@ -6,9 +6,9 @@ use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Executor, Graph, Ports, Precision, ProgramSpec, passes};
 use calotype_models::config::ModelConfig;
-use calotype_models::{Source, clip, unet, vae};
+use calotype_models::{clip, in_graphs, unet, vae};
 use calotype_tensor::{DType, HostTensor};
-use calotype_weights::Safetensors;
+use calotype_weights::{Aliased, Checkpoint};
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 use std::path::PathBuf;
@@ -42,8 +42,8 @@ impl Golden {
         self.stages[stage].as_array().unwrap()
     }
 
-    fn source(&self, component: &str) -> Source<Safetensors> {
-        Source::new(Safetensors::open_folder(self.folder.join("model").join(component), None).unwrap())
+    fn source(&self, component: &str) -> Aliased<Checkpoint> {
+        in_graphs(Checkpoint::open_folder(self.folder.join("model").join(component), None).unwrap())
     }
 
     /// An f32 tensor as PyTorch has it, pictures in NHWC.
@@ -75,7 +75,7 @@ impl Golden {
 /// A graph's only output for given inputs, at a row of the step table. What graphs leave for each other is theirs.
 fn run(
     graphs: &mut [Graph],
-    source: &Source<Safetensors>,
+    source: &Aliased<Checkpoint>,
     inputs: &[(&str, HostTensor)],
     row: usize,
 ) -> HostTensor {
@@ -109,7 +109,7 @@ fn run(
 fn check(
     what: &str,
     graph: Graph,
-    source: &Source<Safetensors>,
+    source: &Aliased<Checkpoint>,
     inputs: &[(&str, HostTensor)],
     row: usize,
     expected: &HostTensor,

@@ -2,8 +2,8 @@
 
 use calotype_graph::{Graph, Op, Precision, Rate, Source as From, passes};
 use calotype_models::config::{Architecture, ModelConfig, UNetConfig};
-use calotype_models::{Source, clip, declare, params, unet, vae};
-use calotype_weights::{Safetensors, Synthetic, WeightSource};
+use calotype_models::{clip, declare, in_graphs, params, unet, vae};
+use calotype_weights::{Checkpoint, Synthetic, Tensors};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,7 @@ fn passes_leave_what_a_device_has_to_do() {
 fn synthetic_weights_are_all_that_a_graph_asks_for() {
     for graph in graphs(&Architecture::Sd21.config().unwrap()) {
         let mut graph = passes::fuse(graph);
-        let source = Source::new(Synthetic::new(0, declare(&graph)).unwrap());
+        let source = in_graphs(Synthetic::new(0, declare(&graph)).unwrap());
         graph.resolve(&source, Precision::F32).unwrap();
     }
 }
@@ -140,7 +140,7 @@ fn tiny_checkpoints_hold_what_the_graphs_ask_for_and_nothing_more() {
         let folder: PathBuf = goldens.join(model).join("model");
         let graphs = graphs(&ModelConfig::open(&folder).unwrap());
         for (mut graph, component) in graphs.into_iter().zip(["text_encoder", "unet", "vae"]) {
-            let checkpoint = Safetensors::open_folder(folder.join(component), None).unwrap();
+            let checkpoint = Checkpoint::open_folder(folder.join(component), None).unwrap();
             let others = ["encoder.conv", "encoder.down", "encoder.mid", "quant_conv"];
             // Integers that count 0, 1, 2, … up: transformers before 4.31 keeps them with the weights.
             let ours = |name: &&str| {
@@ -154,7 +154,7 @@ fn tiny_checkpoints_hold_what_the_graphs_ask_for_and_nothing_more() {
                 .map(|name| checkpoint.get(name).unwrap().numel())
                 .sum();
             assert_eq!(params(&graph), held, "{model}/{component}");
-            graph.resolve(&Source::new(checkpoint), Precision::F32).unwrap();
+            graph.resolve(&in_graphs(checkpoint), Precision::F32).unwrap();
         }
     }
 }

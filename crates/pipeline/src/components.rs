@@ -1,20 +1,22 @@
 use crate::contents::Contents;
-use calotype_graph::{Graph, LocalFuture, WeightFetch};
-use calotype_models::{Role, Source};
-use calotype_tensor::{DType, Shape};
-use calotype_weights::{Lora, Merged, WeightSource};
-use std::borrow::Cow;
+use calotype_graph::Graph;
+use calotype_models::{Role, in_graphs};
+use calotype_tensor::{Error, Read, Result, TensorInfo, Tensors};
+use calotype_weights::{Lora, Merged};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A model's component: where its weights come from.
 pub struct Component {
     /// The weights as graphs ask for them, with what was added to them.
-    pub weights: Box<dyn WeightFetch>,
+    pub weights: Box<dyn Tensors>,
     /// What the checkpoint holds.
     pub contents: Contents,
     /// The checkpoint as it is.
-    plain: Rc<dyn WeightSource>,
+    plain: Rc<dyn Tensors>,
+    /// Every tensor's path, with the component's folder before it.
+    names: Vec<String>,
 }
 
 /// The components of a model. Graphs take weights from all of them, by names that begin with the component's folder
@@ -23,10 +25,11 @@ pub struct Components(BTreeMap<Role, Component>);
 
 impl Component {
     /// `graph` is what the component computes, where that is known: the checkpoint's tensors that it does not take are told.
-    pub(crate) fn new(role: Role, source: impl WeightSource + 'static, graph: Option<&Graph>) -> Self {
+    pub(crate) fn new(role: Role, source: impl Tensors + 'static, graph: Option<&Graph>) -> Self {
         let contents = Contents::of(role.folder(), &source, graph);
-        let plain: Rc<dyn WeightSource> = Rc::new(source);
-        Self { weights: Box::new(Source::new(plain.clone())), contents, plain }
+        let names = source.names().into_iter().map(|name| format!("{role}/{name}")).collect();
+        let plain: Rc<dyn Tensors> = Rc::new(source);
+        Self { weights: Box::new(in_graphs(plain.clone())), contents, plain, names }
     }
 
     /// The weights with LoRAs added, each times its scale.
@@ -34,8 +37,8 @@ impl Component {
         &self,
         role: Role,
         loras: &[(Rc<Lora>, f32)],
-    ) -> Result<Box<dyn WeightFetch>, calotype_weights::Error> {
-        Ok(Box::new(Source::new(Merged::new(self.plain.clone(), role.folder(), loras)?)))
+    ) -> calotype_weights::Result<Box<dyn Tensors>> {
+        Ok(Box::new(in_graphs(Merged::new(self.plain.clone(), role.folder(), loras)?)))
     }
 }
 
@@ -55,7 +58,7 @@ impl Components {
     }
 
     /// The weights of the component in a role, where the model has it.
-    pub fn weights(&self, role: Role) -> Option<&dyn WeightFetch> {
+    pub fn weights(&self, role: Role) -> Option<&dyn Tensors> {
         self.get(role).map(|component| &*component.weights)
     }
 
@@ -65,36 +68,39 @@ impl Components {
     }
 
     /// A weight's component, and what it is called there.
-    fn of<'a>(&self, name: &'a str) -> Option<(&Component, &'a str)> {
-        let (folder, bare) = name.split_once('/')?;
-        Some((self.get(Role::of_folder(folder)?)?, bare))
+    fn of<'a>(&self, name: &'a str) -> Result<(&Component, &'a str)> {
+        let found =
+            name.split_once('/').and_then(|(folder, bare)| Some((self.get(Role::of_folder(folder)?)?, bare)));
+        found.ok_or_else(|| Error::missing(name, "the model", self.names()))
     }
 }
 
-impl WeightFetch for Components {
-    fn find(&self, name: &str) -> Option<(DType, Shape)> {
+impl Tensors for Components {
+    /// The info carries the name that the component's checkpoint has.
+    fn get(&self, name: &str) -> Result<&TensorInfo> {
         let (component, bare) = self.of(name)?;
-        component.weights.find(bare)
+        component.weights.get(bare)
     }
 
-    fn file(&self, name: &str) -> String {
-        self.of(name).map_or_else(String::new, |(component, bare)| component.weights.file(bare))
+    fn names(&self) -> Vec<&str> {
+        self.0.values().flat_map(|component| &component.names).map(String::as_str).collect()
     }
 
-    fn missing(&self, names: &[String]) -> String {
-        let found: Vec<_> = names.iter().filter_map(|name| self.of(name)).collect();
-        match found.first() {
-            Some((component, _)) => {
-                component.weights.missing(&found.iter().map(|(_, bare)| bare.to_string()).collect::<Vec<_>>())
-            }
-            None => format!("the model has no component with {}", names.join(" or ")),
+    fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
+        match self.of(name) {
+            Ok((component, bare)) => component.weights.read(bare, range),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        match self.of(name) {
-            Some((component, bare)) => component.weights.fetch(bare),
-            None => Box::pin(std::future::ready(Err(self.missing(&[name.to_string()])))),
+    fn describe(&self, name: &str) -> String {
+        self.of(name)
+            .map_or_else(|_| "the model".into(), |(component, bare)| component.weights.describe(bare))
+    }
+
+    fn release(&self, name: &str) {
+        if let Ok((component, bare)) = self.of(name) {
+            component.weights.release(bare);
         }
     }
 }

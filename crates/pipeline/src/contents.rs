@@ -1,6 +1,7 @@
 use calotype_graph::Graph;
 use calotype_models::unused;
-use calotype_weights::{Error, WeightSource, warn_unused};
+use calotype_tensor::{Error, Tensors};
+use calotype_weights::warn_unused;
 use std::collections::BTreeMap;
 
 /// What a component's checkpoint holds, whether or not the pipeline needs it.
@@ -20,17 +21,17 @@ pub struct Contents {
 
 impl Contents {
     /// Counts what is there, and warns of what the component's graph does not take.
-    pub(crate) fn of(component: &'static str, source: &dyn WeightSource, graph: Option<&Graph>) -> Self {
+    pub(crate) fn of(component: &'static str, source: &dyn Tensors, graph: Option<&Graph>) -> Self {
         let mut contents = Self { component, tensors: 0, parameters: 0, bytes: 0, dtypes: BTreeMap::new() };
         for name in source.names() {
             contents.tensors += 1;
             let dtype = match source.get(name) {
                 Ok(info) => {
-                    contents.parameters += if info.stored.is_float() { info.numel() as u64 } else { 0 };
-                    contents.bytes += (info.numel() * info.stored.size()) as u64;
-                    info.stored.name()
+                    contents.parameters += if info.encoding.is_float() { info.numel() as u64 } else { 0 };
+                    contents.bytes += info.encoding.bytes(info.numel());
+                    info.encoding.name()
                 }
-                Err(Error::UnsupportedDtype { dtype, .. }) => dtype,
+                Err(Error::Unsupported { encoding, .. }) => encoding.name(),
                 Err(_) => continue,
             };
             *contents.dtypes.entry(dtype).or_default() += 1;

@@ -7,7 +7,8 @@ use crate::tokenizer::{Encoded, Tokenizer, TokenizerFiles};
 use calotype_graph::Graph;
 use calotype_models::config::{Architecture, ModelConfig};
 use calotype_models::{Role, clip, declare, unet, vae};
-use calotype_weights::{Lora, Memory, Synthetic, WeightSource};
+use calotype_tensor::Tensors;
+use calotype_weights::{Checkpoint, Lora, Synthetic};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -67,7 +68,7 @@ fn graph(role: Role, config: &ModelConfig) -> Result<Graph> {
 }
 
 /// All components, each with the source that `open` has for it.
-fn components<S: WeightSource + 'static>(
+fn components<S: Tensors + 'static>(
     config: &ModelConfig,
     mut open: impl FnMut(Role) -> Result<S>,
 ) -> Result<Components> {
@@ -92,12 +93,11 @@ impl Model {
     /// Opens a folder in the diffusers layout.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn folder(folder: &std::path::Path, variant: Option<&str>) -> Result<Self> {
-        use calotype_weights::Safetensors;
         crate::folder::check(folder)?;
         let config = ModelConfig::open(folder)?;
         let scheduler = scheduler(&config, &folder.join(SCHEDULER).to_string_lossy())?;
         let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
-        let open = |role: Role| Ok(Safetensors::open_folder(folder.join(role.folder()), variant)?);
+        let open = |role: Role| Ok(Checkpoint::open_folder(folder.join(role.folder()), variant)?);
         let components = components(&config, open)?;
         let own = match std::fs::read(folder.join(Defaults::FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
@@ -123,7 +123,7 @@ impl Model {
             let (bytes, path) = found.ok_or_else(|| {
                 Error::Model(format!("{name}: {role} has no weights: neither {}", WEIGHTS.join(" nor ")))
             })?;
-            Ok(Memory::new(format!("{name}/{path}"), bytes)?)
+            Ok(Checkpoint::in_memory(format!("{name}/{path}"), bytes)?)
         };
         Self::from_sources(name, &file, open)
     }
@@ -131,7 +131,7 @@ impl Model {
     /// Opens a model whose JSON and vocabulary are in memory, `file` returning them as for
     /// [`from_files`](Self::from_files), and whose weights are lent by the sources that `weights` has for each component:
     /// what a browser fetches tensor by tensor.
-    pub fn from_sources<S: WeightSource + 'static>(
+    pub fn from_sources<S: Tensors + 'static>(
         name: &str,
         file: impl Fn(&str) -> Option<Cow<'static, [u8]>>,
         weights: impl FnMut(Role) -> Result<S>,
@@ -158,7 +158,7 @@ impl Model {
             if let Some(FewSteps { lora, .. }) = &own.0.few_steps {
                 let missing =
                     || Error::Model(format!("{name}: {} names {lora}, which is not there", Defaults::FILE));
-                let file = Memory::new(format!("{name}/{lora}"), file(lora).ok_or_else(missing)?)?;
+                let file = Checkpoint::in_memory(format!("{name}/{lora}"), file(lora).ok_or_else(missing)?)?;
                 own.1 = Some(Rc::new(Lora::new(file)?));
             }
         }

@@ -1,10 +1,6 @@
 use crate::{Case, Fill};
-use calotype_graph::{
-    Elem, Error, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Tensor, ValueId,
-    WeightFetch,
-};
-use calotype_tensor::{DType, HostTensor, Shape};
-use std::borrow::Cow;
+use calotype_graph::{Elem, Error, Executor, Graph, Layout, Ports, Precision, ProgramSpec, Tensor, ValueId};
+use calotype_tensor::{DType, HostTensor, Made, Shape};
 
 /// The seed of every case's tensors.
 pub const SEED: u64 = 7;
@@ -15,8 +11,12 @@ pub fn run_case(
     case: &Case,
     precision: Precision,
 ) -> Result<Vec<HostTensor>, Error> {
-    let source = CaseWeights { case };
     let mut graph = case.graph.clone();
+    let tensors = graph.weights().iter().flat_map(|weight| {
+        let dtype = if weight.layout == Layout::Vector { DType::F32 } else { case.weights };
+        weight.tensors.iter().map(move |t| (t.names[0].clone(), dtype, t.shape))
+    });
+    let source = Made::new(&case.name, tensors, |name, _| tensor_of(case, name));
     graph.resolve(&source, precision)?;
     let mut ports = Ports::new();
     let dtype = |v: ValueId| match graph.value(v).elem {
@@ -77,32 +77,4 @@ fn input(case: &Case, graph: &Graph, name: &str, v: ValueId) -> HostTensor {
 
 fn words(case: &Case, name: &str, count: usize) -> Vec<u32> {
     case.fills.get(name).unwrap_or(&Fill::Spread { mean: 0.0, spread: 1.0 }).words(name, SEED, count)
-}
-
-/// A case's weights, made up as they are asked for.
-struct CaseWeights<'a> {
-    case: &'a Case,
-}
-
-impl WeightFetch for CaseWeights<'_> {
-    fn find(&self, name: &str) -> Option<(DType, Shape)> {
-        let (layout, shape) = weight(&self.case.graph, name)?;
-        let dtype = if layout == Layout::Vector { DType::F32 } else { self.case.weights };
-        Some((dtype, shape))
-    }
-
-    fn file(&self, _name: &str) -> String {
-        self.case.name.clone()
-    }
-
-    fn missing(&self, names: &[String]) -> String {
-        format!("case {} has no weight {}", self.case.name, names.join(" or "))
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-        Box::pin(async move {
-            let (dtype, _) = self.find(name).ok_or_else(|| self.missing(&[name.to_string()]))?;
-            Ok(Cow::Owned(tensor_of(self.case, name).cast(dtype).bytes().to_vec()))
-        })
-    }
 }

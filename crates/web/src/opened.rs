@@ -2,10 +2,11 @@
 
 use crate::fault::{Fault, Result};
 use crate::files::Files;
-use crate::remote::Remote;
+use crate::remote;
 use calotype_pipeline::{Defaults, Model, Role};
+use calotype_weights::{Checkpoint, Tensors};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// The files of a model folder that are read whole; not every model has all of them.
@@ -28,7 +29,7 @@ const SMALL: [&str; 12] = [
 pub struct Opened {
     name: String,
     small: Rc<HashMap<String, Vec<u8>>>,
-    sources: BTreeMap<Role, Remote>,
+    sources: BTreeMap<Role, Checkpoint>,
     /// The files that stand in for a component's own.
     replaced: BTreeMap<Role, Vec<String>>,
 }
@@ -57,7 +58,7 @@ impl Opened {
         }
         let mut sources = BTreeMap::new();
         for role in Role::ALL {
-            sources.insert(role, Remote::open(files, role.folder()).await?);
+            sources.insert(role, remote::component(files, role.folder()).await?);
         }
         Ok(Self { name, small: Rc::new(small), sources, replaced: Default::default() })
     }
@@ -65,11 +66,11 @@ impl Opened {
     /// The same model with the components that `names` hold in place of its own. Which a file is for is seen by its
     /// tensors' names; several files make one component together, as a sharded checkpoint's do.
     pub async fn with_parts(&self, files: &Rc<Files>, names: &[String]) -> Result<Self> {
-        let mut found: BTreeMap<Role, Remote> = BTreeMap::new();
+        let mut found: BTreeMap<Role, Checkpoint> = BTreeMap::new();
         let mut replaced = self.replaced.clone();
         for name in names {
-            let part = Remote::file(files, name).await?;
-            let known = self.sources.iter().map(|(role, own)| (own.shared(&part), *role));
+            let part = remote::file(files, name).await?;
+            let known = self.sources.iter().map(|(role, own)| (shared(own, &part), *role));
             let role = known.filter(|(shared, _)| *shared > 0).max_by_key(|(shared, _)| *shared);
             let (_, role) = role.ok_or_else(|| self.stranger(name, &part))?;
             match found.get_mut(&role) {
@@ -105,8 +106,8 @@ impl Opened {
     }
 
     /// Says what a file is that no component of this model knows.
-    fn stranger(&self, name: &str, part: &Remote) -> Fault {
-        let Some(first) = part.any_name() else {
+    fn stranger(&self, name: &str, part: &Checkpoint) -> Fault {
+        let Some(first) = part.names().first().copied() else {
             return Fault::model(format!("{name} holds no tensors"));
         };
         if first.starts_with("lora_") || first.contains(".lora") {
@@ -114,7 +115,7 @@ impl Opened {
         }
         // The layout of the first release (github.com/CompVis/stable-diffusion), which A1111's web UI kept.
         let parts = ["model.diffusion_model.", "first_stage_model.", "cond_stage_model."];
-        if parts.iter().any(|p| part.has_prefix(p)) {
+        if parts.iter().any(|p| part.names().iter().any(|name| name.starts_with(p))) {
             return Fault::model(format!(
                 "{name} is a whole model in one file, which is not read here: open the same model as a folder in the \
                  diffusers layout, or the files of its text_encoder, unet or vae folder"
@@ -126,4 +127,10 @@ impl Opened {
             self.name
         ))
     }
+}
+
+/// How many of a file's tensors have a name that is known in a checkpoint.
+fn shared(own: &Checkpoint, part: &Checkpoint) -> usize {
+    let known: BTreeSet<&str> = own.names().into_iter().collect();
+    part.names().into_iter().filter(|name| known.contains(name)).count()
 }

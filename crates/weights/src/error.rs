@@ -4,6 +4,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A tensor is not there, or is not lent.
+    #[error(transparent)]
+    Tensor(#[from] calotype_tensor::Error),
     /// The component's folder does not exist.
     #[error("{}: no such folder; a model folder in the diffusers layout has one for each component", .0.display())]
     NoFolder(PathBuf),
@@ -101,40 +104,15 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
-    /// No tensor of that name.
-    #[error("{place}: no tensor {tensor}{hint}")]
-    Missing {
-        /// The name asked for.
-        tensor: String,
-        /// The checkpoint.
-        place: String,
-        /// The nearest name that exists, as ` (…)`, or nothing.
-        hint: String,
-    },
-    /// The tensor has another shape than the configuration implies.
-    #[error(
-        "{place}: tensor {tensor} has shape {found:?}, but the configuration asks for {expected:?}; \
-         config.json and weights are of different models"
-    )]
-    WrongShape {
+    /// Two files that were to make one checkpoint hold the same tensor.
+    #[error("{first} and {second} both hold {tensor}: open one of them")]
+    Twice {
+        /// One of the files.
+        first: String,
+        /// The other.
+        second: String,
         /// The tensor.
         tensor: String,
-        /// The checkpoint.
-        place: String,
-        /// The shape that the configuration implies.
-        expected: Vec<usize>,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
-    /// The tensor's elements are no real numbers, or lie several in a byte.
-    #[error("{place}: tensor {tensor} holds {dtype}, which is not read: save the file in f32, f16 or bf16")]
-    UnsupportedDtype {
-        /// The tensor.
-        tensor: String,
-        /// The checkpoint.
-        place: String,
-        /// The type, as [`Stored`](crate::Stored) names it.
-        dtype: &'static str,
     },
     /// The tensor's elements are of a type that the format did not have when this was written.
     #[error("{place}: tensor {tensor} holds {dtype}, which is not known: save the file in f32, f16 or bf16")]
@@ -145,20 +123,6 @@ pub enum Error {
         place: String,
         /// The type, in the file's own word.
         dtype: String,
-    },
-    /// A range that is outside the tensor or cuts an element in two. A caller's bug.
-    #[error("{place}: bytes {start}..{end} of tensor {tensor} are not whole elements of its {len} bytes")]
-    BadRange {
-        /// The tensor.
-        tensor: String,
-        /// The checkpoint.
-        place: String,
-        /// First byte asked for.
-        start: usize,
-        /// One past the last byte asked for.
-        end: usize,
-        /// Bytes that the tensor has.
-        len: usize,
     },
     /// A LoRA's tensor cannot be used with this model.
     #[error("{place}: LoRA tensor {tensor} {why}")]
@@ -207,4 +171,14 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+}
+
+/// A source's own errors, where it is asked for tensors.
+impl From<Error> for calotype_tensor::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensor(error) => error,
+            other => Self::Source(Box::new(other)),
+        }
+    }
 }

@@ -1,5 +1,6 @@
-use crate::{Error, Result};
+use crate::{Bytes, Checkpoint, Error, Mapped, Result};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// File names, before the first dot, that diffusers and transformers give a component's weights.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
@@ -10,7 +11,7 @@ const FAVOURED: [&str; 2] = ["fp16", "bf16"];
 
 /// The file to open for a component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Checkpoint {
+pub struct Choice {
     /// A `.safetensors` file, or the index of a sharded checkpoint.
     pub path: PathBuf,
     /// Whether it is an index.
@@ -19,7 +20,7 @@ pub struct Checkpoint {
     pub variant: Option<String>,
 }
 
-impl Checkpoint {
+impl Choice {
     /// Reads a file name: `model.safetensors`, `model.fp16.safetensors`, `model.safetensors.index.json`, and the three
     /// spellings of a sharded variant (`model.safetensors.index.fp16.json`, `model.safetensors.fp16.index.json`,
     /// `model.fp16.safetensors.index.json`). Shards themselves are none.
@@ -53,15 +54,35 @@ impl Checkpoint {
     }
 }
 
+impl Checkpoint {
+    /// Opens a component's folder, choosing as [`find_checkpoint`] does.
+    pub fn open_folder(folder: impl AsRef<Path>, prefer: Option<&str>) -> Result<Self> {
+        let Choice { path, sharded, .. } = find_checkpoint(folder.as_ref(), prefer)?;
+        if !sharded {
+            return Self::open(path);
+        }
+        let text = std::fs::read(&path).map_err(|error| Error::Io { path: path.clone(), error })?;
+        let open = async |shard: &str| {
+            let file = path.with_file_name(shard);
+            if !file.is_file() {
+                return Ok(None);
+            }
+            let bytes: Rc<dyn Bytes> = Rc::new(Mapped::open(&file)?);
+            Ok(Some((file.display().to_string(), bytes)))
+        };
+        pollster::block_on(Self::read_index(path.display().to_string(), &text, open))
+    }
+}
+
 /// Chooses the checkpoint in a component's folder: the plain one, unless only a variant is there or the caller
 /// prefers a variant (`fp16`) that is.
-pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<Checkpoint> {
+pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<Choice> {
     choose_checkpoint(folder, &list(folder)?, prefer)
 }
 
 /// The same for a folder that may be elsewhere, whose files' names are known.
-pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) -> Result<Checkpoint> {
-    let found = names.iter().filter_map(|name| Checkpoint::from_name(folder, name));
+pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) -> Result<Choice> {
+    let found = names.iter().filter_map(|name| Choice::from_name(folder, name));
     if let Some(best) = found.min_by(|a, b| a.rank(prefer).cmp(&b.rank(prefer))) {
         return Ok(best);
     }

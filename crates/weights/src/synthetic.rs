@@ -1,6 +1,5 @@
-use crate::source::{Read, TensorInfo, WeightSource, check_range, missing};
 use crate::{Error, Result};
-use calotype_tensor::DType;
+use calotype_tensor::{DType, Read, TensorInfo, Tensors};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -74,7 +73,7 @@ impl Synthetic {
             if dtype == DType::U32 {
                 return Err(Error::BadDeclaration { tensor: name, why: "elements are not floats".into() });
             }
-            let info = TensorInfo { name: name.clone(), dtype, stored: dtype.into(), shape };
+            let info = TensorInfo { name: name.clone(), dtype, encoding: dtype.into(), shape };
             tensors.insert(name, (info, init));
         }
         Ok(Self { seed, tensors })
@@ -102,11 +101,10 @@ impl Synthetic {
         out
     }
 
-    fn make(&self, name: &str, range: Range<usize>) -> Result<Vec<u8>> {
+    fn make(&self, name: &str, range: Range<usize>) -> calotype_tensor::Result<Vec<u8>> {
         let info = self.get(name)?;
-        check_range(info, &range, || self.describe(name))?;
-        let size = info.dtype.size();
-        let values = self.values(info, self.tensors[name].1, range.start / size..range.end / size);
+        info.check(&range, || self.describe(name))?;
+        let values = self.values(info, self.tensors[name].1, range);
         Ok(match info.dtype {
             DType::F16 => bytemuck::cast_slice(&values).to_vec(),
             DType::BF16 => values.iter().flat_map(|v| bf16::from_f32(v.to_f32()).to_le_bytes()).collect(),
@@ -118,12 +116,10 @@ impl Synthetic {
 /// Numbers made at a time.
 const BLOCK: usize = 4096;
 
-impl WeightSource for Synthetic {
-    fn get(&self, name: &str) -> Result<&TensorInfo> {
-        match self.tensors.get(name) {
-            Some((info, _)) => Ok(info),
-            None => Err(missing(name, self.describe(name), self.names().into_iter())),
-        }
+impl Tensors for Synthetic {
+    fn get(&self, name: &str) -> calotype_tensor::Result<&TensorInfo> {
+        let missing = || calotype_tensor::Error::missing(name, self.describe(name), self.names());
+        self.tensors.get(name).map(|(info, _)| info).ok_or_else(missing)
     }
 
     fn names(&self) -> Vec<&str> {

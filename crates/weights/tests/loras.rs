@@ -1,6 +1,6 @@
 //! LoRAs on disk: which file of a folder is opened, and what PEFT's `adapter_config.json` says beside it.
 
-use calotype_weights::{Lora, Memory, Merged, WeightSource};
+use calotype_weights::{Checkpoint, Lora, Merged, Tensors};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn lora() -> Vec<u8> {
 /// What is added to a weight of zeros.
 fn added(path: &Path) -> f32 {
     let lora = Rc::new(Lora::open(path).unwrap());
-    let model = Memory::new("model", file(&[("conv_in.weight", &[2, 2], 0.0)])).unwrap();
+    let model = Checkpoint::in_memory("model", file(&[("conv_in.weight", &[2, 2], 0.0)])).unwrap();
     let merged = Merged::new(model, "unet", &[(lora, 1.0)]).unwrap();
     let bytes = block_on(merged.read_all("conv_in.weight")).unwrap().into_owned();
     f32::from_le_bytes(*bytes.first_chunk().unwrap())

@@ -1,7 +1,8 @@
 //! Real files in temporary folders: what opens, and what each kind of damage is called.
 
 use calotype_tensor::DType;
-use calotype_weights::{Error, Safetensors, WeightSource};
+use calotype_tensor::Error::BadRange;
+use calotype_weights::{Checkpoint, Error, Tensors};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use std::{fs, path::Path};
@@ -27,11 +28,11 @@ fn with_header(json: &str, data: usize) -> Vec<u8> {
     bytes
 }
 
-fn open(bytes: &[u8]) -> Result<Safetensors, Error> {
+fn open(bytes: &[u8]) -> Result<Checkpoint, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     fs::write(&path, bytes).unwrap();
-    Safetensors::open(path)
+    Checkpoint::open(path)
 }
 
 /// The message of the error that opening `bytes` gives: one line that names the file.
@@ -54,21 +55,18 @@ fn tensors_are_lent_by_path() {
     assert_eq!(*all, [0, 1, 2, 3, 4, 5, 6, 7]);
     assert!(matches!(all, std::borrow::Cow::Borrowed(_)));
     source.release("b.weight");
-    assert_eq!(*block_on(source.read("b.weight", 2..6)).unwrap(), [2, 3, 4, 5]);
-    for range in [(0, 10), (1, 2), (0, 3), (4, 2)] {
-        assert!(matches!(block_on(source.read("b.weight", range.0..range.1)), Err(Error::BadRange { .. })));
+    assert_eq!(*block_on(source.read("b.weight", 1..3)).unwrap(), [2, 3, 4, 5]);
+    for range in [(0, 5), (5, 5), (2, 1)] {
+        assert!(matches!(block_on(source.read("b.weight", range.0..range.1)), Err(BadRange { .. })));
     }
 }
 
 #[test]
-fn a_missing_tensor_a_wrong_shape_and_a_foreign_type_are_named() {
+fn a_missing_tensor_and_a_foreign_type_are_named() {
     let bytes = file(&[("conv.weight", Dtype::F16, &[4, 2]), ("fourier", Dtype::C64, &[1, 3])]);
     let source = open(&bytes).unwrap();
     let error = source.get("conv.bias").unwrap_err().to_string();
     assert!(error.contains("no tensor conv.bias") && error.contains("conv.weight"), "{error}");
-    let error = source.expect("conv.weight", &[4, 3]).unwrap_err().to_string();
-    assert!(error.contains("conv.weight has shape [4, 2]") && error.contains("[4, 3]"), "{error}");
-    assert!(source.expect("conv.weight", &[4, 2]).is_ok());
     // What no model here reads is no reason to refuse the file, and yet is there.
     assert_eq!(source.names(), ["conv.weight", "fourier"]);
     let error = source.get("fourier").unwrap_err().to_string();
@@ -144,7 +142,7 @@ fn other_files_are_recognised() {
     assert!(refusal(b"<!DOCTYPE html><html>").contains("web page"));
     assert!(refusal(b"PK\x03\x04 and so on").contains("pickle"));
     assert!(refusal(&[7; 64]).contains("not a safetensors file"));
-    let error = Safetensors::open("no/such/model.safetensors").err().unwrap();
+    let error = Checkpoint::open("no/such/model.safetensors").err().unwrap();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("no/such/model.safetensors"));
 }
 
@@ -160,21 +158,21 @@ fn shards_are_one_checkpoint() {
     fs::write(dir.join(one), file(&[("a", Dtype::F16, &[2])])).unwrap();
     fs::write(dir.join(two), file(&[("b", Dtype::F32, &[1]), ("unlisted", Dtype::F32, &[1])])).unwrap();
     write_index(dir, &format!(r#"{{"a": "{one}", "b": "{two}"}}"#));
-    let source = Safetensors::open_folder(dir, None).unwrap();
+    let source = Checkpoint::open_folder(dir, None).unwrap();
     assert_eq!(source.names(), ["a", "b", "unlisted"]);
     assert_eq!(*block_on(source.read_all("b")).unwrap(), [0, 1, 2, 3]);
     assert!(source.describe("b").ends_with(two) && source.describe("c").ends_with("index.json"));
 
     write_index(dir, &format!(r#"{{"a": "{one}", "c": "{two}"}}"#));
-    let error = Safetensors::open_folder(dir, None).err().unwrap().to_string();
+    let error = Checkpoint::open_folder(dir, None).err().unwrap().to_string();
     assert!(error.contains(&format!("tensor c should be in {two}")), "{error}");
 
     write_index(dir, r#"{"a": "gone.safetensors"}"#);
-    let error = Safetensors::open_folder(dir, None).err().unwrap().to_string();
+    let error = Checkpoint::open_folder(dir, None).err().unwrap().to_string();
     assert!(error.contains("gone.safetensors is missing"), "{error}");
 
     for map in [r#"{"a": "../x.safetensors"}"#, r#"{"a": ""}"#, "[1]"] {
         write_index(dir, map);
-        assert!(matches!(Safetensors::open_folder(dir, None), Err(Error::BadIndex { .. })), "{map}");
+        assert!(matches!(Checkpoint::open_folder(dir, None), Err(Error::BadIndex { .. })), "{map}");
     }
 }

@@ -1,7 +1,7 @@
 //! Synthetic weights: the same for one seed, realistic, and equal in every element type.
 
 use calotype_tensor::{DType, HostTensor};
-use calotype_weights::{Declared, Error, Init, Synthetic, WeightSource};
+use calotype_weights::{Declared, Init, Synthetic, Tensors};
 use pollster::block_on;
 
 fn declared(name: &str, dtype: DType, shape: &[usize], init: Init) -> Declared {
@@ -44,9 +44,9 @@ fn every_element_type_has_the_same_values_and_any_part_can_be_made_alone() {
     let (f16, f32) = (with(DType::F16), with(DType::F32));
     assert_eq!(values(&f16, "w"), values(&f32, "w"));
     let all = block_on(f32.read_all("w")).unwrap().into_owned();
-    let part = block_on(f32.read("w", 4000..8080)).unwrap().into_owned();
+    let part = block_on(f32.read("w", 1000..2020)).unwrap().into_owned();
     assert_eq!(part, all[4000..8080]);
-    assert!(matches!(block_on(f32.read("w", 0..2)), Err(Error::BadRange { .. })));
+    assert!(matches!(block_on(f32.read("w", 0..5001)), Err(calotype_tensor::Error::BadRange { .. })));
     assert_eq!(values(&with(DType::BF16), "w").len(), 5000);
 }
 

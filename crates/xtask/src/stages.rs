@@ -5,8 +5,9 @@ use calotype::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use calotype::{Backend, Choice, DType, Device, HostTensor, Model, OpenDevice, Role};
 use calotype_graph::ops::StepRow;
 use calotype_graph::passes::fuse;
-use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, Span, WeightFetch};
+use calotype_graph::{Graph, Ports, Precision, Program, ProgramSpec, Span};
 use calotype_models::{unet, vae};
+use calotype_tensor::Tensors;
 use pollster::block_on;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -154,8 +155,7 @@ impl Stage {
         };
         let mut inputs: Vec<(&str, Vec<u8>)> = Vec::new();
         let weights = |role| model.components.weights(role).expect("a model has every component");
-        let (mut graph, source, output): (Graph, &dyn WeightFetch, &'static str) = if file.starts_with("unet")
-        {
+        let (mut graph, source, output): (Graph, &dyn Tensors, &'static str) = if file.starts_with("unet") {
             let ([batch, _, h, w], sample) = image("sample")?;
             let states = tensor(golden, "encoder_hidden_states")?;
             let mut row: StepRow =

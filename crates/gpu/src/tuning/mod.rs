@@ -261,9 +261,8 @@ mod tests {
     use super::*;
     use calotype_graph::lower::{Matrices, cut};
     use calotype_graph::ops::Matmul;
-    use calotype_graph::{Elem, Graph, Layout, LocalFuture, Ports, Precision, Rate, WeightFetch};
-    use calotype_tensor::{DType, Shape};
-    use std::borrow::Cow;
+    use calotype_graph::{Elem, Graph, Layout, Ports, Precision, Rate};
+    use calotype_tensor::{DType, HostTensor, Made, Shape};
 
     fn nvidia() -> Caps {
         let matrices = Some(Matrices::ALL[0]);
@@ -279,34 +278,6 @@ mod tests {
         assert!(names.contains(&"coop 128x64".into()) && !names.contains(&"plain 64x64".into()), "{names:?}");
     }
 
-    /// Matrices named by their columns and rows.
-    struct Named;
-
-    impl Named {
-        fn shape(name: &str) -> Option<Shape> {
-            let (n, k) = name.split_once('x')?;
-            Some(Shape::new(&[n.parse().ok()?, k.parse().ok()?]))
-        }
-    }
-
-    impl WeightFetch for Named {
-        fn find(&self, name: &str) -> Option<(DType, Shape)> {
-            Some((DType::F16, Self::shape(name)?))
-        }
-
-        fn file(&self, _name: &str) -> String {
-            String::new()
-        }
-
-        fn missing(&self, names: &[String]) -> String {
-            names.join(" ")
-        }
-
-        fn fetch<'a>(&'a self, name: &'a str) -> LocalFuture<'a, Result<Cow<'a, [u8]>, String>> {
-            Box::pin(std::future::ready(Err(name.to_string())))
-        }
-    }
-
     /// Products one after another, each wider or narrower than the one before.
     fn chain(rows: usize, widths: &[usize]) -> Graph {
         let mut graph = Graph::new("chain");
@@ -317,7 +288,9 @@ mod tests {
             x = graph.push(&name, Matmul::new(x, weight, None)).unwrap();
         }
         graph.output("y", x);
-        graph.resolve(&Named, Precision::F16).unwrap();
+        let zeros = |_: &str, shape: Shape| HostTensor::from_f32(shape, &vec![0.0; shape.numel()]);
+        let source = Made::new("", graph.declared(DType::F16), zeros);
+        graph.resolve(&source, Precision::F16).unwrap();
         graph
     }
 

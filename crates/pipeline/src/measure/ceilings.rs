@@ -3,12 +3,8 @@
 
 use crate::error::Result;
 use calotype_graph::ops::{Matmul, Scale};
-use calotype_graph::{
-    Clock, Elem, Executor, Graph, Layout, LocalFuture, Ports, Precision, ProgramSpec, Rate, ValueId,
-    WeightFetch,
-};
-use calotype_tensor::{DType, HostTensor, Shape};
-use std::borrow::Cow;
+use calotype_graph::{Clock, Elem, Executor, Graph, Layout, Ports, Precision, ProgramSpec, Rate, ValueId};
+use calotype_tensor::{DType, HostTensor, Made, Shape};
 
 /// A rate that was reached.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -116,10 +112,10 @@ impl Best {
     ) -> Result<()> {
         graph.checkpoint = CHECKPOINT;
         graph.output("y", y);
-        let side =
-            Shape::new(&graph.weight_values().next().map_or([0, 0], |(_, s, _)| [s.rows(), s.channels()]));
-        graph.resolve(&Noise(side), precision)?;
-        exec.load(&graph, &Noise(side), &mut |_| ()).await?;
+        let made = |_: &str, shape: Shape| HostTensor::from_bytes(shape, DType::F16, noise(shape.numel()));
+        let source = Made::new("random numbers", graph.declared(DType::F16), made);
+        graph.resolve(&source, precision)?;
+        exec.load(&graph, &source, &mut |_| ()).await?;
         let mut ports = Ports::new();
         for (name, v) in graph.inputs().chain([("y", y)]) {
             ports.insert(name.into(), exec.port(name, graph.value(v).shape, precision.dtype())?);
@@ -148,27 +144,6 @@ impl Best {
         }
         exec.unload(CHECKPOINT, "");
         Ok(())
-    }
-}
-
-/// A weight of random halves.
-struct Noise(Shape);
-
-impl WeightFetch for Noise {
-    fn find(&self, _: &str) -> Option<(DType, Shape)> {
-        Some((DType::F16, self.0))
-    }
-
-    fn file(&self, _: &str) -> String {
-        "random numbers".into()
-    }
-
-    fn missing(&self, names: &[String]) -> String {
-        format!("there is no tensor {}", names.join(" or "))
-    }
-
-    fn fetch<'a>(&'a self, _: &'a str) -> LocalFuture<'a, std::result::Result<Cow<'a, [u8]>, String>> {
-        Box::pin(std::future::ready(Ok(Cow::Owned(noise(self.0.numel())))))
     }
 }
 

@@ -3,10 +3,9 @@ mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod open;
 
-use crate::source::WeightSource;
 use crate::{Error, Result};
 use adapter::Adapter;
-use calotype_tensor::HostTensor;
+use calotype_tensor::{HostTensor, Tensors};
 use names::{Named, TEXT, UNET, Unknown};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,7 +17,7 @@ use std::rc::Rc;
 /// `lora_unet_<path with underscores>`, `lora_te_…`, whose paths must be those of diffusers. Tensors are read when the
 /// model's weights are.
 pub struct Lora {
-    source: Rc<dyn WeightSource>,
+    source: Rc<dyn Tensors>,
     layers: Vec<Layer>,
     /// What PEFT says of each component's layers.
     adapters: BTreeMap<&'static str, Adapter>,
@@ -53,12 +52,12 @@ struct Parts<'a> {
 impl Lora {
     /// Reads a LoRA's names and shapes. Fails where a tensor is of another kind of adapter (DoRA, LoHa, LoKr, …), or a
     /// layer has only half of what it takes.
-    pub fn new(source: impl WeightSource + 'static) -> Result<Self> {
+    pub fn new(source: impl Tensors + 'static) -> Result<Self> {
         Self::with(source, None)
     }
 
     /// [`new`](Self::new), with the name and the text of PEFT's `adapter_config.json`, where there is one.
-    pub fn with(source: impl WeightSource + 'static, config: Option<(&str, &str)>) -> Result<Self> {
+    pub fn with(source: impl Tensors + 'static, config: Option<(&str, &str)>) -> Result<Self> {
         let adapters = adapters(&source, config)?;
         let mut lora = Self { source: Rc::new(source), layers: Vec::new(), adapters };
         let mut layers = Vec::new();
@@ -177,10 +176,7 @@ impl Lora {
 }
 
 /// What the file's metadata, or PEFT's `adapter_config.json` beside it, say of each component's layers.
-fn adapters(
-    source: &impl WeightSource,
-    config: Option<(&str, &str)>,
-) -> Result<BTreeMap<&'static str, Adapter>> {
+fn adapters(source: &impl Tensors, config: Option<(&str, &str)>) -> Result<BTreeMap<&'static str, Adapter>> {
     let own = (format!("{}, {METADATA}", source.describe("")), source.metadata(METADATA));
     let read = |component: &'static str| {
         let (place, text, prefix) = match (&own, config) {
@@ -204,7 +200,7 @@ fn why(unknown: &Unknown) -> String {
 }
 
 /// A tensor's numbers as f32.
-pub(crate) async fn decode(source: &(impl WeightSource + ?Sized), name: &str) -> Result<Vec<f32>> {
+pub(crate) async fn decode(source: &(impl Tensors + ?Sized), name: &str) -> Result<Vec<f32>> {
     let (numel, dtype) = source.get(name).map(|info| (info.numel(), info.dtype))?;
     let bytes = source.read_all(name).await?;
     Ok(HostTensor::from_bytes([numel], dtype, bytes.into_owned()).to_f32())

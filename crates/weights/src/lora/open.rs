@@ -1,7 +1,7 @@
 //! A LoRA on disk: a file, or a folder with one.
 
 use super::Lora;
-use crate::{Error, Result, Safetensors};
+use crate::{Checkpoint, Error, Result};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl Lora {
     /// `adapter_model.safetensors`, or the only one that is there. Beside PEFT's lies its `adapter_config.json`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let file = Self::find(path)?;
-        let source = Safetensors::open(&file)?;
+        let source = Checkpoint::open(&file)?;
         if file.file_name() != Some(PEFT.as_ref()) {
             return Self::new(source);
         }

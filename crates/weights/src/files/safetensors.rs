@@ -1,0 +1,129 @@
+//! safetensors: <https://github.com/huggingface/safetensors#format>.
+
+use super::{Entry, Listing, Source};
+use crate::{Error, Result};
+use calotype_tensor::Encoding;
+use safetensors::{Dtype, tensor::Metadata};
+use std::collections::BTreeMap;
+
+/// Bytes before the header: its length, as a little-endian u64.
+const LENGTH_BYTES: usize = 8;
+/// The format allows no longer header; a larger number means that the file is something else.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Reads the header, whose beginning `head` is, and checks that the tensors it declares fill the file exactly.
+pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Listing> {
+    let (place, file_len) = (file.place, file.bytes.size());
+    let bad = |why: String| Error::BadHeader { place: place.into(), why };
+    let start = span(place, head, file_len)?;
+    let json = file.read(LENGTH_BYTES as u64..start).await?;
+    let metadata: Metadata = serde_json::from_slice(&json)
+        .map_err(|e| unknown_type(place, &json).unwrap_or_else(|| bad(e.to_string())))?;
+
+    let needs = start.saturating_add(metadata.data_len() as u64);
+    if needs > file_len {
+        return Err(Error::Truncated { place: place.into(), needs, has: file_len });
+    }
+    if needs < file_len {
+        return Err(bad(format!("it accounts for {needs} bytes of the file's {file_len}")));
+    }
+
+    let mut tensors = Vec::new();
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else { continue };
+        let unknown = || Error::UnknownDtype {
+            tensor: name.clone(),
+            place: place.into(),
+            dtype: format!("{:?}", info.dtype),
+        };
+        let encoding = encoding(info.dtype).ok_or_else(unknown)?;
+        let (from, to) = info.data_offsets;
+        let range = start + from as u64..start + to as u64;
+        tensors.push(Entry { encoding, shape: info.shape.clone(), range, name });
+    }
+    Ok(Listing { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
+}
+
+/// Where the tensors begin.
+fn span(place: &str, head: &[u8], file_len: u64) -> Result<u64> {
+    let not = |why: &str| Error::NotSafetensors { place: place.into(), why: why.into() };
+    let Some(length) = head.first_chunk::<LENGTH_BYTES>() else {
+        return Err(match file_len {
+            0 => not("it is empty"),
+            has => Error::Truncated { place: place.into(), needs: LENGTH_BYTES as u64, has },
+        });
+    };
+    let header_len = u64::from_le_bytes(*length);
+    if header_len > LONGEST_HEADER || head.get(LENGTH_BYTES).is_some_and(|&b| b != b'{') {
+        return Err(not(guess(head)));
+    }
+    let needs = header_len + LENGTH_BYTES as u64;
+    if needs > file_len {
+        return Err(Error::Truncated { place: place.into(), needs, has: file_len });
+    }
+    Ok(needs)
+}
+
+/// The format's own type; none for one that it did not have when this was written.
+fn encoding(dtype: Dtype) -> Option<Encoding> {
+    Some(match dtype {
+        Dtype::BOOL => Encoding::Bool,
+        Dtype::U8 => Encoding::U8,
+        Dtype::I8 => Encoding::I8,
+        Dtype::U16 => Encoding::U16,
+        Dtype::I16 => Encoding::I16,
+        Dtype::U32 => Encoding::U32,
+        Dtype::I32 => Encoding::I32,
+        Dtype::U64 => Encoding::U64,
+        Dtype::I64 => Encoding::I64,
+        Dtype::F16 => Encoding::F16,
+        Dtype::BF16 => Encoding::BF16,
+        Dtype::F32 => Encoding::F32,
+        Dtype::F64 => Encoding::F64,
+        Dtype::C64 => Encoding::C64,
+        Dtype::F4 => Encoding::F4,
+        Dtype::F6_E2M3 => Encoding::F6E2M3,
+        Dtype::F6_E3M2 => Encoding::F6E3M2,
+        Dtype::F8_E4M3 => Encoding::F8E4M3,
+        Dtype::F8_E5M2 => Encoding::F8E5M2,
+        Dtype::F8_E8M0 => Encoding::F8E8M0,
+        Dtype::F8_E4M3FNUZ => Encoding::F8E4M3Fnuz,
+        Dtype::F8_E5M2FNUZ => Encoding::F8E5M2Fnuz,
+        _ => return None,
+    })
+}
+
+/// The error for a header whose first fault is an element type that the format did not have when this was written.
+fn unknown_type(place: &str, json: &[u8]) -> Option<Error> {
+    let tensors: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
+    tensors.into_iter().find_map(|(tensor, fields)| {
+        let dtype = fields.get("dtype")?.as_str()?;
+        let known = serde_json::from_value::<Dtype>(dtype.into()).is_ok();
+        (!known).then(|| Error::UnknownDtype { tensor, place: place.into(), dtype: dtype.into() })
+    })
+}
+
+/// What stands in a file's place after the usual mishaps of a download, told by its first bytes; nothing where it may be
+/// the file itself.
+pub fn mishap(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
+            Some("it is a Git LFS pointer; fetch the real file with `git lfs pull`")
+        }
+        [b'<', ..] => Some("it is a web page; the download needs another address or a login"),
+        _ => None,
+    }
+}
+
+/// What a file that is not safetensors looks like.
+fn guess(head: &[u8]) -> &'static str {
+    if let Some(what) = mishap(head) {
+        return what;
+    }
+    match head {
+        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => "it is a PyTorch pickle under another name",
+        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF file",
+        [b'{', ..] => "it is JSON",
+        _ => "its first bytes are not a header's",
+    }
+}
