@@ -50,7 +50,9 @@ def made(small: bool, dtype, device: str):
             num_attention_heads=4 if small else 12,
         ))
     torch.set_default_dtype(torch.float32)
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+        clip_sample=False, set_alpha_to_one=False,
+    )
     return StableDiffusionPipeline(
         vae=vae.eval(), text_encoder=text.eval(), tokenizer=None, unet=unet.eval(), scheduler=scheduler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
