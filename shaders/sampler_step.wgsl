@@ -1,5 +1,5 @@
 // Guidance and one update of the sampler, for every element of the latents at once. A sampler is a linear map on
-// eight registers of latent size, plus at most one clamp (see `pipeline::samplers`); the registers are updated
+// eight registers of latent size, plus at most one clamp (see the crate `sampling`); the registers are updated
 // in place, and the next evaluation's input is written in the model's own storage type.
 #variants {vectors}
 #import storage

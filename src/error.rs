@@ -35,9 +35,10 @@ pub enum Error {
 impl Error {
     /// Whether what was asked for is at fault, not the model, the device or the run.
     pub fn is_usage(&self) -> bool {
-        use calotype_pipeline::Error::{Request, Sampler};
+        use calotype_pipeline::Error::{Request, Sampling};
+        use calotype_pipeline::samplers::Error::Sampler;
         match self {
-            Self::Pipeline(error) => matches!(error, Request(_) | Sampler(_)),
+            Self::Pipeline(error) => matches!(error, Request(_) | Sampling(Sampler(_))),
             #[cfg(feature = "gpu")]
             Self::Gpu(error) => {
                 use calotype_gpu::Error::{NoSuchAdapter, NoSuchTier};

@@ -22,8 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calotype-gpu", &["calotype-tensor", "calotype-shaders", "calotype-graph"]),
     ("calotype-weights", &["calotype-tensor"]),
     ("calotype-hub", &["calotype-weights"]),
-    ("calotype-models", &["calotype-tensor", "calotype-graph", "calotype-weights"]),
-    ("calotype-pipeline", &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-models"]),
+    ("calotype-sampling", &[]),
+    ("calotype-models", &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-sampling"]),
+    (
+        "calotype-pipeline",
+        &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-models", "calotype-sampling"],
+    ),
     ("calotype-testkit", &["calotype-tensor", "calotype-graph"]),
     (
         "calotype",

@@ -102,7 +102,7 @@ fn a_seed_is_a_picture() {
         let mut pipeline = device.pipeline(golden.model(), Precision::F32);
         // An ancestral sampler draws on the way too.
         let ancestral =
-            |seed, batch| Request { sampler: Some(Sampler::EulerAncestral), ..small(seed, batch) };
+            |seed, batch| Request { sampler: Some(Sampler::EULER_ANCESTRAL), ..small(seed, batch) };
         let first = draw(&mut pipeline, &ancestral(7, 1));
         let other = draw(&mut pipeline, &ancestral(8, 1));
         let batch = draw(&mut pipeline, &ancestral(7, 2));
@@ -135,7 +135,7 @@ fn what_a_request_says_is_seen() {
         ("cfg scale", Request { cfg_scale: Some(3.0), ..small(1, 1) }),
         ("no guidance", Request { cfg_scale: Some(1.0), ..small(1, 1) }),
         ("cfg rescale", Request { cfg_rescale: 0.7, ..small(1, 1) }),
-        ("sampler", Request { sampler: Some(Sampler::Euler), ..small(1, 1) }),
+        ("sampler", Request { sampler: Some(Sampler::EULER), ..small(1, 1) }),
     ] {
         let picture = draw(&mut pipeline, &request).pictures.remove(0);
         assert!(differ(&picture, &base), "{what} makes no difference");

@@ -38,9 +38,9 @@ fn a_run_keeps_to_its_plan() {
             (Precision::F32, Request { cfg_rescale: 0.7, ..request(64, 64, 3) }),
             (Precision::F16, request(128, 64, 1)),
             (Precision::F16, request(256, 256, 2)),
-            (Precision::F32, Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) }),
-            (Precision::F32, Request { sampler: Some(Sampler::Heun), steps: Some(40), ..request(64, 64, 1) }),
-            (Precision::F16, Request { sampler: Some(Sampler::Lcm), ..request(8, 8, 1) }),
+            (Precision::F32, Request { sampler: Some(Sampler::EULER_ANCESTRAL), ..request(200, 72, 2) }),
+            (Precision::F32, Request { sampler: Some(Sampler::HEUN), steps: Some(40), ..request(64, 64, 1) }),
+            (Precision::F16, Request { sampler: Some(Sampler::LCM), ..request(8, 8, 1) }),
         ] {
             // A device of its own: its peak is this run's.
             let Some(mut pipeline) = pipeline(&choice, precision) else { return };
@@ -68,8 +68,8 @@ fn on_the_cpu_a_run_keeps_to_its_plan() {
         Request { cfg_scale: Some(1.0), ..request(72, 200, 1) },
         Request { cfg_rescale: 0.7, ..request(64, 64, 3) },
         request(256, 256, 2),
-        Request { sampler: Some(Sampler::EulerAncestral), ..request(200, 72, 2) },
-        Request { sampler: Some(Sampler::Heun), steps: Some(40), ..request(64, 64, 1) },
+        Request { sampler: Some(Sampler::EULER_ANCESTRAL), ..request(200, 72, 2) },
+        Request { sampler: Some(Sampler::HEUN), steps: Some(40), ..request(64, 64, 1) },
     ] {
         for precision in [Precision::F32, Precision::F16] {
             let executor: Rc<dyn Executor> = Rc::new(CpuExecutor::new());
@@ -159,7 +159,7 @@ fn no_step_allocates() {
     let Some(gpu) = gpu(&Choice::default()) else { return };
     let executor: Rc<dyn Executor> = Rc::new(gpu);
     let mut pipeline = tiny(&executor, Precision::F32);
-    let request = Request { steps: Some(6), sampler: Some(Sampler::EulerAncestral), ..request(64, 64, 1) };
+    let request = Request { steps: Some(6), sampler: Some(Sampler::EULER_ANCESTRAL), ..request(64, 64, 1) };
     let states = [pipeline.encode_text("a lighthouse").unwrap()];
     let negative = [pipeline.encode_text("").unwrap()];
     let mut counts = Vec::new();

@@ -28,7 +28,6 @@ const STANDING: &[(&str, &[&str])] = &[
         ],
     ),
     ("crates/cli", &["args", "bench", "device"]),
-    ("crates/pipeline", &["samplers::config", "samplers::fields"]),
     // What is known of a device names the function by which plain code tells its scratch, op by op.
     ("crates/graph", &["caps", "host", "launch", "ops"]),
 ];

@@ -86,7 +86,7 @@ fn every_setting_changes_the_picture() {
 fn every_sampler_is_found_by_its_name() {
     let folder = Folder::new();
     let mut pictures = Vec::new();
-    for sampler in calotype::Sampler::ALL {
+    for &sampler in calotype::Sampler::ALL {
         pictures.push(folder.drawn(&["--sampler", &sampler.to_string(), "--steps", "4"]));
     }
     pictures.sort();

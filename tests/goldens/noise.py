@@ -1,4 +1,4 @@
-"""Normals of torch's CPU generator, for crates/pipeline/tests/noise.rs.
+"""Normals of torch's CPU generator, for crates/sampling/tests/noise.rs.
 
     pip install torch numpy safetensors
     python tests/goldens/noise.py           # writes noise.safetensors beside itself

@@ -1,4 +1,4 @@
-"""Trajectories of diffusers' schedulers, for crates/pipeline/tests/samplers.rs.
+"""Trajectories of diffusers' schedulers, for crates/sampling/tests/samplers.rs.
 
     pip install torch numpy scipy safetensors diffusers==0.42.1
     python tests/goldens/samplers.py        # writes samplers.safetensors beside itself

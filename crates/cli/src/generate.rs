@@ -172,7 +172,7 @@ fn report(
         negative_prompt: args.negative_prompt.clone(),
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
         sampler: order.scheduler.sampler.to_string(),
-        scheduler: order.scheduler.schedule.to_string(),
+        scheduler: order.scheduler.config.schedule.to_string(),
         few_steps: order.few_steps.clone(),
         loras: order.loras.clone(),
         steps: order.steps,

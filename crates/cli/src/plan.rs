@@ -36,7 +36,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     request.size(&model).map_err(calotype::Error::from)?;
     if request.scheduler(&model).is_err() && request.sampler.is_none() {
         // What a run takes is next to the same with any sampler.
-        let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
+        let nearest = model.scheduler.nearest().map_err(|e| calotype::Error::Pipeline(e.into()))?;
         let class = model.scheduler.class();
         text::note(&format!(
             "the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"

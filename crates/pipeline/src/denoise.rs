@@ -1,21 +1,24 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
-use crate::samplers;
 use crate::session::Ready;
 use calotype_graph::Executor;
-use calotype_graph::ops::{BASIS, REGISTERS, StepRow};
+use calotype_graph::ops::{self, StepRow};
+use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_sampling::{BASIS, REGISTERS};
 use calotype_tensor::HostTensor;
 use web_time::{Duration, Instant};
+
+// The kernel and the samplers count on the same vectors.
+const _: () = assert!(REGISTERS == ops::REGISTERS && BASIS == ops::BASIS);
 
 /// A run under way.
 pub struct Denoising<'a> {
     exec: &'a dyn Executor,
     part: &'a Ready,
     canvas: Canvas,
-    steps: Vec<samplers::Step>,
+    steps: Vec<calotype_sampling::Step>,
     evaluation: usize,
     step: usize,
     total: usize,
@@ -157,7 +160,7 @@ impl<'a> Denoising<'a> {
 }
 
 /// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
-fn row(step: &samplers::Step, next_scale: f32, order: &Order) -> StepRow {
+fn row(step: &calotype_sampling::Step, next_scale: f32, order: &Order) -> StepRow {
     let wide = |row: &[f32; BASIS]| {
         let mut out = [0.0; 12];
         out[..BASIS].copy_from_slice(row);

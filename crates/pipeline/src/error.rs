@@ -7,21 +7,9 @@ use std::fmt;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A scheduler configuration has a class, a field or a value that no sampler here implements.
-    #[error("{file}: {field} = {value} is not supported: {hint}")]
-    Scheduler {
-        /// The file.
-        file: String,
-        /// The field of the configuration.
-        field: String,
-        /// Its value, as JSON.
-        value: String,
-        /// What would work.
-        hint: String,
-    },
-    /// A request that a sampler cannot honour (zero steps, a noise schedule it does not have).
-    #[error("{0}")]
-    Sampler(String),
+    /// A scheduler's configuration, or a request that its sampler cannot honour.
+    #[error(transparent)]
+    Sampling(#[from] calotype_sampling::Error),
     /// The tokenizer's files are missing or contradict each other.
     #[error("tokenizer: {file}: {reason}")]
     Tokenizer {
@@ -74,22 +62,6 @@ pub enum Error {
         /// Steps that were asked for.
         steps: usize,
     },
-}
-
-impl Error {
-    /// A field of a scheduler configuration; [`of_scheduler`](Self::of_scheduler) says in which file.
-    pub(crate) fn scheduler(field: &str, value: impl Into<String>, hint: impl Into<String>) -> Self {
-        let file = "scheduler_config.json".into();
-        Self::Scheduler { file, field: field.into(), value: value.into(), hint: hint.into() }
-    }
-
-    /// The error with the scheduler's file as the caller names it, if it is about that.
-    pub(crate) fn of_scheduler(mut self, place: &str) -> Self {
-        if let Self::Scheduler { file, .. } = &mut self {
-            *file = place.into();
-        }
-        self
-    }
 }
 
 /// What a run takes, and what there is.

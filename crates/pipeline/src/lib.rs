@@ -1,5 +1,5 @@
-//! What stands between a model and a picture: words to ids ([`tokenizer`]), a seed to noise ([`noise`]), a number
-//! of steps to a denoising program ([`samplers`]), pixels to a file that knows its settings ([`image`]).
+//! What stands between a model and a picture: words to ids ([`tokenizer`]), pixels to a file that knows its settings
+//! ([`image`]). How a seed becomes noise, and a number of steps a denoising program, is [`calotype_sampling`]'s.
 //!
 //! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
@@ -14,19 +14,18 @@ mod folder;
 pub mod image;
 pub mod measure;
 mod model;
-pub mod noise;
 mod order;
 pub mod parts;
 mod pipeline;
 mod request;
 mod room;
-pub mod samplers;
 mod session;
 mod settings;
 mod settle;
 pub mod tokenizer;
 
 pub use calotype_models::Role;
+pub use calotype_sampling::{self as samplers, noise};
 pub use calotype_weights::Lora;
 pub use components::{Component, Components};
 pub use contents::Contents;

@@ -2,11 +2,11 @@ use crate::components::{Component, Components};
 use crate::contents::Contents;
 use crate::defaults::{Defaults, FewSteps};
 use crate::error::{Error, Result};
-use crate::samplers::SchedulerFile;
 use crate::tokenizer::{Encoded, Tokenizer, TokenizerFiles};
 use calotype_graph::Graph;
 use calotype_models::config::{Architecture, ModelConfig};
 use calotype_models::{Role, clip, declare, unet, vae};
+use calotype_sampling::SchedulerFile;
 use calotype_tensor::Tensors;
 use calotype_weights::{Checkpoint, Lora, Synthetic};
 use std::borrow::Cow;
@@ -39,7 +39,15 @@ pub struct Model {
 
 /// The scheduler, as a Stable Diffusion pipeline loads it.
 fn scheduler(config: &ModelConfig, place: &str) -> Result<SchedulerFile> {
-    let file = SchedulerFile::at(place, &config.index.scheduler, &config.scheduler)?;
+    use calotype_sampling::Error::NotJson;
+    let file = SchedulerFile::at(place, &config.index.scheduler, &config.scheduler);
+    let file = file.map_err(|error| match error {
+        // A file that went wrong on its way here is told from one that was written wrong.
+        NotJson { file, error } => {
+            Error::from(calotype_models::Error::not_json(&file, &config.scheduler, &error))
+        }
+        other => other.into(),
+    })?;
     Ok(file.as_stable_diffusion_loads_it())
 }
 

@@ -1,6 +1,6 @@
-use crate::noise::BatchSeeds;
 use crate::request::GivenNoise;
-use crate::samplers::{Program, SchedulerConfig};
+use calotype_sampling::noise::BatchSeeds;
+use calotype_sampling::{Program, Scheduler};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
 /// done. Everything that draws takes it.
@@ -34,8 +34,8 @@ pub struct Order {
     pub model: String,
     /// LoRAs that were added to it, with their scale, in order.
     pub loras: Vec<(String, f32)>,
-    /// The sampler's configuration.
-    pub scheduler: SchedulerConfig,
+    /// The sampler, and its configuration.
+    pub scheduler: Scheduler,
     /// What the sampler does, evaluation by evaluation.
     pub program: Program,
     /// Noise to use in place of the seed's.

@@ -1,6 +1,6 @@
 use crate::error::{Error, Result};
-use crate::noise::BatchSeeds;
-use crate::samplers::{Sampler, Schedule};
+use calotype_sampling::noise::BatchSeeds;
+use calotype_sampling::{Sampler, Schedule};
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! What a picture's file says about how it was made.
 
 use crate::image::Infotext;
-use crate::noise::BatchSeeds;
 use crate::order::Order;
-use crate::samplers::{Sampler, Schedule};
+use calotype_sampling::Schedule;
+use calotype_sampling::noise::BatchSeeds;
 
 impl Order {
     /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
@@ -19,9 +19,9 @@ impl Order {
             pairs: Vec::new(),
         };
         settings.push("Steps", self.steps);
-        settings.push("Sampler", sampler_name(scheduler.sampler));
+        settings.push("Sampler", scheduler.sampler.label());
         if scheduler.sampler.has_schedules() {
-            settings.push("Schedule type", schedule_name(scheduler.schedule));
+            settings.push("Schedule type", schedule_name(scheduler.config.schedule));
         }
         settings.push("CFG scale", self.cfg_scale);
         // Noise from a file has no seed.
@@ -46,21 +46,6 @@ impl Order {
         }
         settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
         settings
-    }
-}
-
-/// A1111's name of a sampler (modules/sd_samplers_kdiffusion.py and sd_samplers_timesteps.py).
-fn sampler_name(sampler: Sampler) -> &'static str {
-    match sampler {
-        Sampler::Ddim => "DDIM",
-        Sampler::Pndm => "PLMS",
-        Sampler::DpmSolver => "DPM++ 2M",
-        Sampler::Euler => "Euler",
-        Sampler::EulerAncestral => "Euler a",
-        Sampler::Heun => "Heun",
-        Sampler::Lms => "LMS",
-        Sampler::UniPc => "UniPC",
-        Sampler::Lcm => "LCM",
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
 use crate::request::Request;
-use crate::samplers::SchedulerConfig;
+use calotype_sampling::Scheduler;
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
@@ -68,10 +68,10 @@ impl Request {
     }
 
     /// The sampler's configuration: the model's own, or as asked.
-    pub fn scheduler(&self, model: &Model) -> Result<SchedulerConfig> {
+    pub fn scheduler(&self, model: &Model) -> Result<Scheduler> {
         match (self.sampler, self.schedule) {
-            (None, None) => model.scheduler.own(),
-            (sampler, schedule) => model.scheduler.with_sampler(sampler, schedule),
+            (None, None) => Ok(model.scheduler.own()?),
+            (sampler, schedule) => Ok(model.scheduler.with_sampler(sampler, schedule)?),
         }
     }
 }

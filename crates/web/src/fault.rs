@@ -35,7 +35,9 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let name = match &error {
-            Error::Request(_) | Error::Sampler(_) => "UsageError",
+            Error::Request(_) | Error::Sampling(calotype_pipeline::samplers::Error::Sampler(_)) => {
+                "UsageError"
+            }
             Error::Graph(calotype_graph::Error::Device(_)) => "DeviceError",
             Error::Graph(
                 calotype_graph::Error::OutOfMemory { .. } | calotype_graph::Error::BufferLimit { .. },

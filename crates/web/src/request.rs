@@ -64,10 +64,10 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
         request.seed = seed.trim().parse().map_err(bad)?;
     }
     if let Some(name) = words.sampler.filter(|name| !name.is_empty()) {
-        request.sampler = Some(name.parse::<Sampler>()?);
+        request.sampler = Some(name.parse::<Sampler>().map_err(calotype_pipeline::Error::from)?);
     }
     if let Some(name) = words.scheduler.filter(|name| !name.is_empty()) {
-        request.schedule = Some(name.parse::<Schedule>()?);
+        request.schedule = Some(name.parse::<Schedule>().map_err(calotype_pipeline::Error::from)?);
     }
     request.check()?;
     if let Some(values) = latents {

@@ -38,7 +38,7 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
 /// The names that `sampler` takes, as a JSON array.
 #[wasm_bindgen]
 pub fn samplers() -> String {
-    json!(Sampler::ALL.map(|s| s.to_string())).to_string()
+    json!(Sampler::ALL.iter().map(|s| s.name()).collect::<Vec<_>>()).to_string()
 }
 
 /// SHA-256 of a file that comes in pieces.

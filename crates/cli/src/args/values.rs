@@ -77,7 +77,8 @@ fn is_lora(name: &str) -> bool {
 }
 
 pub fn sampler(name: &str) -> Result<Sampler, String> {
-    Sampler::from_str(name).map_err(|e| nearest(name, &Sampler::ALL.map(|s| s.to_string()), e))
+    let names: Vec<String> = Sampler::ALL.iter().map(|s| s.to_string()).collect();
+    Sampler::from_str(name).map_err(|e| nearest(name, &names, e))
 }
 
 /// An error that also asks after the nearest of the names there are, where one is near.
@@ -91,7 +92,7 @@ fn nearest(name: &str, names: &[String], error: impl Display) -> String {
 }
 
 pub(super) fn sampler_help() -> String {
-    format!("The sampler: {} [default: the model's own]", Sampler::ALL.map(|s| s.to_string()).join(", "))
+    format!("The sampler: {} [default: the model's own]", Sampler::names())
 }
 
 pub(super) fn schedule(name: &str) -> Result<Schedule, String> {

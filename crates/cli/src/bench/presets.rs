@@ -29,7 +29,7 @@ pub static PRESETS: [Preset; 6] = [
         side: Some(512),
         batch_size: 1,
         steps: 20,
-        sampler: Sampler::Ddim,
+        sampler: Sampler::DDIM,
         about: "Stable Diffusion 1.5, one picture",
     },
     Preset {
@@ -38,7 +38,7 @@ pub static PRESETS: [Preset; 6] = [
         side: Some(512),
         batch_size: 4,
         steps: 20,
-        sampler: Sampler::Ddim,
+        sampler: Sampler::DDIM,
         about: "the same, four at once",
     },
     Preset {
@@ -47,7 +47,7 @@ pub static PRESETS: [Preset; 6] = [
         side: Some(768),
         batch_size: 1,
         steps: 20,
-        sampler: Sampler::Ddim,
+        sampler: Sampler::DDIM,
         about: "Stable Diffusion 2.1, one picture",
     },
     Preset {
@@ -56,7 +56,7 @@ pub static PRESETS: [Preset; 6] = [
         side: Some(512),
         batch_size: 3,
         steps: 50,
-        sampler: Sampler::Ddim,
+        sampler: Sampler::DDIM,
         about: "as KerasCV published its figures: three pictures, 50 steps",
     },
     Preset {
@@ -65,7 +65,7 @@ pub static PRESETS: [Preset; 6] = [
         side: Some(512),
         batch_size: 1,
         steps: 50,
-        sampler: Sampler::Pndm,
+        sampler: Sampler::PNDM,
         about: "as CompVis's txt2img.py was timed: 50 steps of PLMS",
     },
     Preset {
@@ -74,7 +74,7 @@ pub static PRESETS: [Preset; 6] = [
         side: None,
         batch_size: 1,
         steps: 4,
-        sampler: Sampler::Ddim,
+        sampler: Sampler::DDIM,
         about: "the built-in model: quick anywhere, for trying the command out",
     },
 ];

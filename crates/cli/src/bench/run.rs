@@ -288,7 +288,7 @@ fn settings(
         steps: order.steps,
         evaluations,
         sampler: order.scheduler.sampler.to_string(),
-        scheduler: order.scheduler.schedule.to_string(),
+        scheduler: order.scheduler.config.schedule.to_string(),
         cfg_scale: order.cfg_scale,
         seed: order.seed,
         dtype: device::name(bench.pipeline.precision()).into(),

@@ -1,4 +1,5 @@
 use crate::{Error, Result};
+use calotype_sampling::diffusers::truthy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -227,18 +228,6 @@ impl Fields {
     pub fn unsupported(&self, field: &str, value: &Value, supported: &str) -> Error {
         let (file, field, supported) = (self.file.clone(), field.into(), supported.into());
         Error::Unsupported { file, field, value: value.to_string(), supported }
-    }
-}
-
-/// As Python's `if` takes a value.
-pub fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(on) => *on,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
     }
 }
 

@@ -17,7 +17,6 @@ mod vae;
 pub use activation::Activation;
 pub use architectures::Architecture;
 pub use clip::ClipTextConfig;
-pub use fields::truthy;
 pub use index::ModelIndex;
 pub use unet::{Block, UNetConfig};
 pub use vae::VaeConfig;

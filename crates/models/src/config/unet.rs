@@ -1,6 +1,7 @@
 use super::Activation;
-use super::fields::{Fields, truthy};
+use super::fields::Fields;
 use crate::Result;
+use calotype_sampling::diffusers::truthy;
 use serde_json::{Value, json};
 
 /// What a level of the UNet has beside its residual blocks.

@@ -1,9 +1,8 @@
 //! Every sampler against the diffusers class of its name: tests/goldens/samplers.py says how the goldens were made.
 
-use calotype_pipeline::Error;
-use calotype_pipeline::samplers::{
-    BASIS, BetaSchedule, CLAMPED, MODEL, NOISE, Prediction, Program, REGISTERS, Sampler, Schedule,
-    SchedulerConfig, SchedulerFile,
+use calotype_sampling::{
+    BASIS, BetaSchedule, CLAMPED, Error, MODEL, NOISE, Prediction, Program, REGISTERS, Sampler, Schedule,
+    Scheduler, SchedulerFile,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -46,14 +45,14 @@ fn run(program: &Program, start: &Vector, noise: &[Vector]) -> Vec<Vector> {
 }
 
 /// The configuration of a case: a file's, or what a pipeline makes of it and of a choice of sampler.
-fn config_of(case: &Value) -> Result<SchedulerConfig, Error> {
+fn config_of(case: &Value) -> Result<Scheduler, Error> {
     let file = SchedulerFile::alone(&case["config"].to_string())?;
     if case["pipeline"].is_null() {
         return file.own();
     }
     let file = file.as_stable_diffusion_loads_it();
     let Some(class) = case["class"].as_str() else { return file.own() };
-    let sampler = Sampler::ALL.into_iter().find(|s| s.class_name() == class).expect("a class");
+    let sampler = Sampler::of_class(class).expect("a class");
     let schedule = case["schedule"].as_str().map(|name| name.parse().expect("a schedule"));
     file.with_sampler(Some(sampler), schedule)
 }
@@ -172,9 +171,9 @@ fn the_index_says_which_class_reads_a_file() {
         "beta_schedule": "scaled_linear"}"#;
     let file = SchedulerFile::new("DDIMScheduler", text).expect("a file");
     let config = file.own().expect("a configuration");
-    assert_eq!((file.class(), config.sampler), ("DDIMScheduler", Sampler::Ddim));
+    assert_eq!((file.class(), config.sampler), ("DDIMScheduler", Sampler::DDIM));
     // DDIM's own default, not PNDM's.
-    assert!(config.set_alpha_to_one);
+    assert!(config.config.set_alpha_to_one);
 }
 
 /// An unknown class says which sampler to give, and lends it all that the model was trained with.
@@ -187,11 +186,17 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
         SchedulerFile::new("DEISMultistepScheduler", text).expect("a file").as_stable_diffusion_loads_it();
     let message = file.own().unwrap_err().to_string();
     assert!(message.contains("DEISMultistepScheduler") && message.contains("--sampler dpm++2m"), "{message}");
-    assert_eq!((file.nearest().unwrap(), file.prediction_type()), (Sampler::DpmSolver, "v_prediction"));
-    for sampler in [Sampler::Euler, Sampler::DpmSolver] {
+    assert_eq!((file.nearest().unwrap(), file.prediction_type()), (Sampler::DPM_SOLVER, "v_prediction"));
+    for sampler in [Sampler::EULER, Sampler::DPM_SOLVER] {
         let config = file.with_sampler(Some(sampler), None).expect("a configuration");
-        assert_eq!((config.beta_start, config.prediction_type), (0.00085, Prediction::V));
-        assert_eq!((config.beta_schedule, config.steps_offset), (BetaSchedule::ScaledLinear, 1));
+        assert_eq!(
+            (config.config.trained.beta_start, config.config.trained.prediction_type),
+            (0.00085, Prediction::V)
+        );
+        assert_eq!(
+            (config.config.trained.beta_schedule, config.config.steps_offset),
+            (BetaSchedule::ScaledLinear, 1)
+        );
     }
     // A noise schedule alone takes no other sampler.
     assert!(
@@ -204,22 +209,22 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
     let file =
         SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#).expect("a file");
     assert!(file.own().unwrap_err().to_string().contains("thresholding"));
-    file.with_sampler(Some(Sampler::Euler), None).expect("Euler knows of no thresholding");
+    file.with_sampler(Some(Sampler::EULER), None).expect("Euler knows of no thresholding");
     // Nothing here goes with a model of flow matching.
     let flow =
         r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
     let file = SchedulerFile::alone(flow).expect("a file");
-    let message = file.with_sampler(Some(Sampler::Euler), None).unwrap_err().to_string();
+    let message = file.with_sampler(Some(Sampler::EULER), None).unwrap_err().to_string();
     assert!(message.contains("FlowMatchEulerDiscreteScheduler") && message.contains("betas"), "{message}");
 }
 
 #[test]
 fn samplers_and_schedules_have_names() {
-    for sampler in Sampler::ALL {
+    for &sampler in Sampler::ALL {
         assert_eq!(sampler.to_string().parse::<Sampler>().expect("a sampler"), sampler);
     }
     for (alias, sampler) in
-        [("plms", Sampler::Pndm), ("dpmpp_2m", Sampler::DpmSolver), ("DPMpp2m", Sampler::DpmSolver)]
+        [("plms", Sampler::PNDM), ("dpmpp_2m", Sampler::DPM_SOLVER), ("DPMpp2m", Sampler::DPM_SOLVER)]
     {
         assert_eq!(alias.parse::<Sampler>().expect("a sampler"), sampler);
     }
@@ -251,15 +256,15 @@ fn programs_keep_only_what_they_read() {
         program.registers()
     };
     for (sampler, most) in [
-        (Sampler::Ddim, 1),
-        (Sampler::Euler, 1),
-        (Sampler::EulerAncestral, 1),
-        (Sampler::Lcm, 1),
-        (Sampler::DpmSolver, 2),
-        (Sampler::Heun, 3),
-        (Sampler::Lms, 4),
-        (Sampler::UniPc, 4),
-        (Sampler::Pndm, 6),
+        (Sampler::DDIM, 1),
+        (Sampler::EULER, 1),
+        (Sampler::EULER_ANCESTRAL, 1),
+        (Sampler::LCM, 1),
+        (Sampler::DPM_SOLVER, 2),
+        (Sampler::HEUN, 3),
+        (Sampler::LMS, 4),
+        (Sampler::UNIPC, 4),
+        (Sampler::PNDM, 6),
     ] {
         assert_eq!(registers(sampler), most, "{sampler}");
     }

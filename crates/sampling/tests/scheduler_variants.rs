@@ -1,8 +1,7 @@
 //! Schedulers' files under a folder's index, with and without another sampler, as diffusers takes them
 //! (`tests/goldens/config_variants.py`): each runs to the same sample, or is refused by name and value.
 
-use calotype_pipeline::Error;
-use calotype_pipeline::samplers::{BASIS, CLAMPED, MODEL, NOISE, Program, REGISTERS, Sampler, SchedulerFile};
+use calotype_sampling::{BASIS, CLAMPED, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SchedulerFile};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +81,7 @@ fn changed(base: &Map<String, Value>, class: &Value, changes: &Value) -> String 
 }
 
 fn sampler(class: &str) -> Sampler {
-    Sampler::ALL.into_iter().find(|s| s.class_name() == class).expect("an implemented class")
+    Sampler::of_class(class).expect("an implemented class")
 }
 
 #[test]

@@ -1,8 +1,22 @@
 //! Symbolic linear combinations, so that a sampler's code reads like its paper:
 //! `let x0 = (x - e * sigma) / alpha;`.
 
-use super::{BASIS, CLAMPED, MODEL, NOISE};
 use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// The registers of a program, of latent size; register 0 is the sample.
+pub const REGISTERS: usize = 8;
+
+/// What a new register may be made of: the old registers, then [`MODEL`], [`CLAMPED`] and [`NOISE`].
+pub const BASIS: usize = REGISTERS + 3;
+
+/// Basis index of the guided model output.
+pub const MODEL: usize = REGISTERS;
+
+/// Basis index of the clamped vector, zero where a step has no [`Clamp`].
+pub const CLAMPED: usize = REGISTERS + 1;
+
+/// Basis index of the fresh noise, zero where a step draws none.
+pub const NOISE: usize = REGISTERS + 2;
 
 /// Coefficients of one vector over the basis, in f64.
 pub type Coefs = [f64; BASIS];

@@ -2,12 +2,26 @@
 //! scheduling_pndm.py). `skip_prk_steps` starts the linear multistep (PLMS) directly, as Stable Diffusion does;
 //! else three Runge-Kutta steps of four evaluations each come first.
 
-use super::config::{Prediction, SchedulerConfig};
+use super::Descriptor;
 use super::ddim::Alphas;
-use super::program::Draft;
-use super::schedule::{Grid, timesteps};
-use super::{Lin, Program};
+use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
+use crate::lin::Lin;
+use crate::program::{Draft, Sheet};
+use crate::trained::Prediction;
+
+/// See the file's head.
+pub static PNDM: Descriptor = Descriptor {
+    names: &["pndm", "plms"],
+    label: "PLMS",
+    class: Class { predictions: PREDICTIONS.split_at(2).0, ..Class::new("PNDMScheduler", FIELDS, program) },
+};
+
+const FIELDS: &str = r#"{
+    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": null,
+    "prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 0,
+    "skip_prk_steps": false, "set_alpha_to_one": false
+}"#;
 
 /// The sample at the beginning of a Runge-Kutta step or of the multistep's first step.
 const BEFORE: usize = 1;
@@ -16,10 +30,10 @@ const SUM: usize = 2;
 /// The last outputs, newest first, in `OUTPUTS..OUTPUTS + 3`.
 const OUTPUTS: usize = 3;
 
-pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
+fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     let visited = timesteps(config, steps, Grid::Rounded)?;
-    let transfer = Transfer { alphas: Alphas::new(config), prediction: config.prediction_type };
-    let stride = (config.num_train_timesteps / steps) as f64;
+    let transfer = Transfer { alphas: Alphas::new(config), prediction: config.trained.prediction_type };
+    let stride = (config.trained.num_train_timesteps / steps) as f64;
     let drafts = match config.skip_prk_steps {
         true => multistep_with_warm_up(&transfer, &visited, stride)?,
         false => {
@@ -29,14 +43,15 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
                      choose --sampler ddim"
                 )));
             }
-            let mut drafts = runge_kutta(&transfer, &visited, config.num_train_timesteps / steps / 2)?;
+            let mut drafts =
+                runge_kutta(&transfer, &visited, config.trained.num_train_timesteps / steps / 2)?;
             for &t in &visited[3..] {
                 drafts.push(multistep(&transfer, t, t - stride, 4)?);
             }
             drafts
         }
     };
-    Program::assemble(config.sampler, 1.0, drafts)
+    Ok(Sheet::new(1.0, drafts))
 }
 
 /// The paper's equation 11: the sample at `to` from the sample and the model's output at `from`.

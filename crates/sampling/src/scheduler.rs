@@ -1,11 +1,31 @@
 //! A model's own scheduler: the class that its folder names, whether or not it is implemented here, and the fields of
 //! its `scheduler_config.json`, from which any sampler may be set up.
 
-use super::config::SCHEDULE_FLAGS;
-use super::fields::quote_infinities;
-use super::{Sampler, Schedule, SchedulerConfig};
+use crate::diffusers::{Class, SCHEDULE_FLAGS, SchedulerConfig, quote_infinities};
 use crate::error::{Error, Result};
+use crate::program::Program;
+use crate::samplers::Sampler;
+use crate::schedule::Schedule;
 use serde_json::{Map, Value};
+
+/// A sampler with the configuration that its class of diffusers makes of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scheduler {
+    /// The sampler.
+    pub sampler: Sampler,
+    /// What the file says, as the sampler's class reads it.
+    pub config: SchedulerConfig,
+}
+
+impl Scheduler {
+    /// The program for `steps` steps. `eta` scales DDIM's noise (0 is deterministic); other samplers ignore it.
+    ///
+    /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
+    pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
+        let sheet = (self.sampler.class().program)(&self.config, steps, eta)?;
+        Program::assemble(self.sampler.name(), sheet)
+    }
+}
 
 /// A class, and a file's fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,19 +41,19 @@ pub struct SchedulerFile {
 /// Classes that are not implemented, whose models were trained on betas as those of the implemented ones, each with the
 /// sampler that comes nearest.
 const NEAREST: [(&str, Sampler); 13] = [
-    ("DDIMInverseScheduler", Sampler::Ddim),
-    ("DDIMParallelScheduler", Sampler::Ddim),
-    ("DDPMParallelScheduler", Sampler::Ddim),
-    ("DDPMScheduler", Sampler::Ddim),
-    ("DEISMultistepScheduler", Sampler::DpmSolver),
-    ("DPMSolverMultistepInverseScheduler", Sampler::DpmSolver),
-    ("DPMSolverSDEScheduler", Sampler::DpmSolver),
-    ("DPMSolverSinglestepScheduler", Sampler::DpmSolver),
-    ("KDPM2AncestralDiscreteScheduler", Sampler::EulerAncestral),
-    ("KDPM2DiscreteScheduler", Sampler::Heun),
-    ("RePaintScheduler", Sampler::Ddim),
-    ("SASolverScheduler", Sampler::UniPc),
-    ("TCDScheduler", Sampler::Lcm),
+    ("DDIMInverseScheduler", Sampler::DDIM),
+    ("DDIMParallelScheduler", Sampler::DDIM),
+    ("DDPMParallelScheduler", Sampler::DDIM),
+    ("DDPMScheduler", Sampler::DDIM),
+    ("DEISMultistepScheduler", Sampler::DPM_SOLVER),
+    ("DPMSolverMultistepInverseScheduler", Sampler::DPM_SOLVER),
+    ("DPMSolverSDEScheduler", Sampler::DPM_SOLVER),
+    ("DPMSolverSinglestepScheduler", Sampler::DPM_SOLVER),
+    ("KDPM2AncestralDiscreteScheduler", Sampler::EULER_ANCESTRAL),
+    ("KDPM2DiscreteScheduler", Sampler::HEUN),
+    ("RePaintScheduler", Sampler::DDIM),
+    ("SASolverScheduler", Sampler::UNIPC),
+    ("TCDScheduler", Sampler::LCM),
 ];
 
 /// Fields of which one tells that a model was trained on betas.
@@ -97,21 +117,22 @@ impl SchedulerFile {
     ///
     /// Errors where there is none here, and say which to take in its place; and as
     /// [`with_sampler`](Self::with_sampler) does.
-    pub fn own(&self) -> Result<SchedulerConfig> {
+    pub fn own(&self) -> Result<Scheduler> {
         let Some(sampler) = self.sampler() else {
             let (class, nearest) = (&self.class, self.nearest()?);
             return Err(Error::Sampler(format!(
                 "the model's own scheduler, {class}, is not implemented: give --sampler {nearest}, which comes nearest, \
                  or another of {}",
-                Sampler::ALL.map(|s| s.to_string()).join(", ")
+                Sampler::names()
             )));
         };
-        let mut config = self.config(sampler, &self.fields)?;
+        let mut scheduler = self.config(sampler, &self.fields)?;
         if self.loaded {
+            let config = &mut scheduler.config;
             config.steps_offset = 1;
             config.clip_sample = config.clip_sample.filter(|_| self.fields.contains_key("clip_sample"));
         }
-        Ok(config)
+        Ok(scheduler)
     }
 
     /// As `Class.from_config(config, use_karras_sigmas=…)` in diffusers: fields that both classes have are kept,
@@ -119,11 +140,7 @@ impl SchedulerFile {
     ///
     /// Errors where the sampler has no such noise schedule, and name the field and its value where one is not
     /// implemented.
-    pub fn with_sampler(
-        &self,
-        sampler: Option<Sampler>,
-        schedule: Option<Schedule>,
-    ) -> Result<SchedulerConfig> {
+    pub fn with_sampler(&self, sampler: Option<Sampler>, schedule: Option<Schedule>) -> Result<Scheduler> {
         let Some(sampler) = sampler.or(self.sampler()) else { return self.own() };
         if self.sampler().is_none() {
             self.nearest()?;
@@ -132,8 +149,8 @@ impl SchedulerFile {
         if let Some(schedule) = schedule {
             if schedule != Schedule::Discrete && !sampler.has_schedules() {
                 return Err(Error::Sampler(format!(
-                    "sampler {sampler} has no {schedule} scheduler: use --scheduler discrete, or one of the samplers \
-                     dpm++2m, euler, heun, lms, unipc"
+                    "sampler {sampler} has no {schedule} scheduler: use --scheduler discrete, or one of the samplers {}",
+                    Sampler::listed(|sampler| sampler.has_schedules())
                 )));
             }
             for (name, which) in SCHEDULE_FLAGS {
@@ -144,12 +161,14 @@ impl SchedulerFile {
     }
 
     /// The same error with the file's name, where it is about the file.
-    pub(crate) fn named(&self, error: Error) -> Error {
+    pub fn named(&self, error: Error) -> Error {
         error.of_scheduler(&self.place)
     }
 
-    fn config(&self, sampler: Sampler, fields: &Map<String, Value>) -> Result<SchedulerConfig> {
-        SchedulerConfig::of(sampler, fields).map_err(|error| self.named(error))
+    fn config(&self, sampler: Sampler, fields: &Map<String, Value>) -> Result<Scheduler> {
+        let every: Vec<&Class> = Sampler::classes().collect();
+        let config = sampler.class().read(fields, &every).map_err(|error| self.named(error))?;
+        Ok(Scheduler { sampler, config })
     }
 
     /// The class's own sampler, where it is implemented, or the one that comes nearest.
@@ -158,8 +177,8 @@ impl SchedulerFile {
     pub fn nearest(&self) -> Result<Sampler> {
         let known = NEAREST.iter().find(|(class, _)| *class == self.class).map(|(_, sampler)| *sampler);
         let betas = BETAS.iter().any(|name| self.fields.get(*name).is_some_and(|v| !v.is_null()));
-        self.sampler().or(known).or(betas.then_some(Sampler::Euler)).ok_or_else(|| {
-            Error::Model(format!(
+        self.sampler().or(known).or(betas.then_some(Sampler::EULER)).ok_or_else(|| {
+            Error::Untrained(format!(
                 "the model's own scheduler, {}, is not implemented, and no --sampler can stand in for it: they are for \
                  models that were trained on betas, of which {} has none",
                 self.class, self.place
@@ -168,13 +187,13 @@ impl SchedulerFile {
     }
 
     fn sampler(&self) -> Option<Sampler> {
-        Sampler::ALL.into_iter().find(|sampler| sampler.class_name() == self.class)
+        Sampler::of_class(&self.class)
     }
 }
 
 fn parse(place: &str, text: &str) -> Result<Map<String, Value>> {
     let read = serde_json::from_str(&quote_infinities(text));
-    read.map_err(|error| calotype_models::Error::not_json(place, text, &error).into())
+    read.map_err(|error| Error::NotJson { file: place.into(), error })
 }
 
 /// Some classes put a value of their own in the place of one that is another solver's, and that is then what further

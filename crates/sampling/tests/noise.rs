@@ -1,6 +1,6 @@
 //! The generator against torch's: tests/goldens/noise.py says how the golden was made.
 
-use calotype_pipeline::noise::{BatchSeeds, Generator, Latents, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_sampling::noise::{BatchSeeds, Generator, Latents, nchw_to_nhwc, nhwc_to_nchw};
 use safetensors::SafeTensors;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens/noise.safetensors");

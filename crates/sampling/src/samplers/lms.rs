@@ -1,28 +1,36 @@
 //! Linear multistep (Adams-Bashforth) over sigma, of order 4 where the history allows (k-diffusion's `lms`;
 //! diffusers: scheduling_lms_discrete.py).
 
-use super::config::{Schedule, SchedulerConfig};
-use super::program::{Draft, denoised, initial_sigma};
-use super::schedule::{Grid, timesteps};
-use super::sigmas::{Span, sigmas};
-use super::{Lin, Program};
+use super::Descriptor;
+use crate::diffusers::{Class, Grid, SchedulerConfig, Span, initial_sigma, sigmas, timesteps};
 use crate::error::Result;
+use crate::lin::Lin;
+use crate::program::{Draft, Sheet, denoised};
+
+/// See the file's head.
+pub static LMS: Descriptor = Descriptor {
+    names: &["lms"],
+    label: "LMS",
+    class: Class { karras_bounds: false, ..Class::new("LMSDiscreteScheduler", FIELDS, program) },
+};
+
+const FIELDS: &str = r#"{
+    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": null,
+    "prediction_type": "epsilon", "timestep_spacing": "linspace", "steps_offset": 0,
+    "use_karras_sigmas": false, "use_exponential_sigmas": false, "use_beta_sigmas": false
+}"#;
 
 const ORDER: usize = 4;
 
-pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
-    let mut config = config.clone();
-    if config.schedule == Schedule::Karras {
-        (config.sigma_min, config.sigma_max) = (None, None);
-    }
-    let run = sigmas(&config, timesteps(&config, steps, Grid::Fractional)?, steps, Span::Visited);
+fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
+    let run = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
     let mut drafts = Vec::new();
     for (i, &t) in run.timesteps.iter().enumerate() {
         let sigma = f64::from(run.sigmas[i]);
         let mut step = Draft::at_sigma(t, sigma);
         // Slopes, newest first; register k holds that of k steps ago.
         let mut slopes: [Lin; ORDER] = std::array::from_fn(Lin::register);
-        slopes[0] = (Lin::X - denoised(&config, sigma)) / sigma;
+        slopes[0] = (Lin::X - denoised(config.trained.prediction_type, sigma)) / sigma;
         let order = ORDER.min(i + 1);
         let past: Vec<f64> = (0..order).map(|k| f64::from(run.sigmas[i - k])).collect();
         step.rows[0] = Lin::X;
@@ -32,7 +40,7 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
         step.rows[1..ORDER].copy_from_slice(&slopes[..ORDER - 1]);
         drafts.push(step);
     }
-    Program::assemble(config.sampler, initial_sigma(&config, &run.sigmas), drafts)
+    Ok(Sheet::new(initial_sigma(config, &run.sigmas), drafts))
 }
 
 /// The integral from `past[0]` to `end` of the Lagrange polynomial that is 1 at `past[k]` and 0 at the others. Two

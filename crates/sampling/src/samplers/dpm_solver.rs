@@ -1,12 +1,41 @@
 //! DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095), multistep,
 //! of orders 1 to 3, deterministic or stochastic (diffusers: scheduling_dpmsolver_multistep.py).
 
-use super::config::{Algorithm, BetaSchedule, FinalSigma, Schedule, SchedulerConfig, SolverType};
-use super::program::{Draft, alpha_of, predict};
-use super::schedule::{Grid, timesteps, training_sigmas};
-use super::sigmas::{Span, sigmas};
-use super::{Lin, Program};
+use super::Descriptor;
+use crate::diffusers::{
+    Algorithm, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
+};
 use crate::error::Result;
+use crate::lin::Lin;
+use crate::program::{Draft, Sheet, alpha_of, predict};
+use crate::schedule::Schedule;
+use crate::trained::BetaSchedule;
+
+/// See the file's head.
+pub static DPM_SOLVER: Descriptor = Descriptor {
+    names: &["dpm++2m", "dpm++_2m", "dpmpp_2m", "dpmpp2m"],
+    label: "DPM++ 2M",
+    class: Class {
+        most_order: 3,
+        solver_types: &[
+            ("midpoint", SolverType::Midpoint),
+            ("heun", SolverType::Heun),
+            ("bh1", SolverType::Midpoint),
+            ("bh2", SolverType::Midpoint),
+            ("logrho", SolverType::Midpoint),
+        ],
+        ..Class::new("DPMSolverMultistepScheduler", FIELDS, program)
+    },
+};
+
+const FIELDS: &str = r#"{
+    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": null,
+    "prediction_type": "epsilon", "timestep_spacing": "linspace", "steps_offset": 0,
+    "use_karras_sigmas": false, "use_exponential_sigmas": false, "use_beta_sigmas": false,
+    "solver_order": 2, "solver_type": "midpoint", "lower_order_final": true, "final_sigmas_type": "zero",
+    "rescale_betas_zero_snr": false, "thresholding": false, "algorithm_type": "dpmsolver++", "euler_at_final": false,
+    "use_lu_lambdas": false, "use_flow_sigmas": false, "lambda_min_clipped": "-Infinity", "variance_type": null
+}"#;
 
 /// Runs shorter than this end with lower orders, where `lower_order_final` says so.
 const SHORT_RUN: usize = 15;
@@ -27,18 +56,18 @@ impl Level {
     }
 }
 
-pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
+fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     let visited = timesteps(config, steps, Grid::Multistep(timesteps_kept(config)))?;
     let run = sigmas(config, visited, steps, Span::Trained);
     let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(s)).collect();
     let count = run.timesteps.len();
     let rounds = matches!(config.schedule, Schedule::Karras | Schedule::Lu)
-        && config.beta_schedule != BetaSchedule::SquaredCosCapV2;
+        && config.trained.beta_schedule != BetaSchedule::SquaredCosCapV2;
     let mut drafts = Vec::new();
     for (i, &t) in run.timesteps.iter().enumerate() {
         let mut step = Draft::new(if rounds { t.round_ties_even() } else { t.trunc() });
         let here = levels[i];
-        let (x0, noise) = predict(config.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
+        let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
         let in_noise = matches!(config.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
         let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
         let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
@@ -46,13 +75,13 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
         step.rows[1..3].copy_from_slice(&outputs[..2]);
         drafts.push(step);
     }
-    Program::assemble(config.sampler, 1.0, drafts)
+    Ok(Sheet::new(1.0, drafts))
 }
 
 /// Training timesteps whose lambda is not below `lambda_min_clipped`.
 fn timesteps_kept(config: &SchedulerConfig) -> usize {
     let below = |sigma: &f32| -f64::from(*sigma).ln() < config.lambda_min_clipped;
-    config.num_train_timesteps - training_sigmas(config).iter().rev().take_while(|s| below(s)).count()
+    config.trained.num_train_timesteps - config.trained.sigmas().iter().rev().take_while(|s| below(s)).count()
 }
 
 fn order_at(config: &SchedulerConfig, i: usize, count: usize) -> usize {

@@ -1,20 +1,64 @@
 //! From a sampler's symbolic steps to the program that executors run.
 
-use super::config::{Prediction, SchedulerConfig, Spacing};
-use super::{BASIS, Clamp, Lin, NOISE, Program, REGISTERS, Sampler, Step};
 use crate::error::{Error, Result};
+use crate::lin::{BASIS, Lin, NOISE, REGISTERS};
+use crate::trained::Prediction;
 
-/// A step as a sampler writes it down.
-pub(super) struct Draft {
+/// `c = clamp(row · basis, -range, range)`, elementwise: the prediction of the clean sample of a configuration
+/// with `clip_sample`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clamp {
+    /// Coefficients over the old registers and the model output; zero at [`CLAMPED`](crate::CLAMPED) and [`NOISE`].
+    pub row: [f32; BASIS],
+    /// Half the width of the interval.
+    pub range: f32,
+}
+
+/// One evaluation of the model and what becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The timestep that the model is told, `0.0..=num_train_timesteps - 1`; fractional for some schedules.
+    pub timestep: f32,
+    /// The model sees `register 0 * input_scale`.
+    pub input_scale: f32,
+    /// The step's clamp, for configurations with `clip_sample`.
+    pub clamp: Option<Clamp>,
+    /// New registers as rows over the basis, all computed from the old ones at once.
+    pub rows: [[f32; BASIS]; REGISTERS],
+    /// Which fresh noise (counted in the order of use) [`NOISE`] stands for.
+    pub noise: Option<usize>,
+    /// Whether one of the user's steps ends here: Heun and PNDM's Runge-Kutta start evaluate the model more
+    /// than once a step.
+    pub ends_step: bool,
+}
+
+/// A sampler for one configuration, number of steps and eta.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The starting sample is unit noise times this.
+    pub init_noise_sigma: f32,
+    /// Evaluations of the model, in order.
+    pub steps: Vec<Step>,
+    /// Fresh noise tensors the program draws, beyond the starting one.
+    pub noises: usize,
+}
+
+/// An evaluation as a sampler writes it down.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What the model is told.
     pub timestep: f64,
+    /// What the model sees is register 0 times this.
     pub input_scale: f64,
     /// New registers; those left at zero are forgotten.
     pub rows: [Lin; REGISTERS],
+    /// Whether a step ends here.
     pub ends_step: bool,
     clamp: Option<(Lin, f64)>,
 }
 
 impl Draft {
+    /// An evaluation that leaves nothing behind so far.
     pub fn new(timestep: f64) -> Draft {
         Draft { timestep, input_scale: 1.0, rows: [Lin::ZERO; REGISTERS], ends_step: true, clamp: None }
     }
@@ -25,9 +69,9 @@ impl Draft {
         Draft { input_scale: alpha_of(sigma), ..Draft::new(timestep) }
     }
 
-    /// `x0`, clamped where the configuration says so.
-    pub fn clip(&mut self, x0: Lin, config: &SchedulerConfig) -> Lin {
-        match config.clip_sample {
+    /// `x0`, held within ± `range` where there is one.
+    pub fn clip(&mut self, x0: Lin, range: Option<f64>) -> Lin {
+        match range {
             None => x0,
             Some(range) => {
                 self.clamp = Some((x0, range));
@@ -38,12 +82,12 @@ impl Draft {
 }
 
 /// `alpha = 1 / sqrt(sigma^2 + 1)`: what scales a variance-exploding sample to unit variance.
-pub(super) fn alpha_of(sigma: f64) -> f64 {
+pub(crate) fn alpha_of(sigma: f64) -> f64 {
     1.0 / (sigma * sigma + 1.0).sqrt()
 }
 
 /// The clean sample and the noise in `x = alpha * x0 + sigma * noise`, as far as model output `m` tells.
-pub(super) fn predict(prediction: Prediction, x: Lin, m: Lin, alpha: f64, sigma: f64) -> (Lin, Lin) {
+pub(crate) fn predict(prediction: Prediction, x: Lin, m: Lin, alpha: f64, sigma: f64) -> (Lin, Lin) {
     match prediction {
         Prediction::Epsilon => ((x - m * sigma) / alpha, m),
         Prediction::Sample => (m, (x - m * alpha) / sigma),
@@ -52,24 +96,31 @@ pub(super) fn predict(prediction: Prediction, x: Lin, m: Lin, alpha: f64, sigma:
 }
 
 /// The clean sample in `x = x0 + sigma * noise`.
-pub(super) fn denoised(config: &SchedulerConfig, sigma: f64) -> Lin {
+pub(crate) fn denoised(prediction: Prediction, sigma: f64) -> Lin {
     let alpha = alpha_of(sigma);
-    predict(config.prediction_type, Lin::X * alpha, Lin::M, alpha, sigma * alpha).0
+    predict(prediction, Lin::X * alpha, Lin::M, alpha, sigma * alpha).0
 }
 
-/// The starting sample's scale in the variance-exploding view: with `leading` spacing diffusers adds the unit
-/// variance of the clean sample, with the others it does not.
-pub(super) fn initial_sigma(config: &SchedulerConfig, sigmas: &[f32]) -> f64 {
-    let max = f64::from(sigmas.iter().copied().fold(0.0, f32::max));
-    match config.timestep_spacing {
-        Spacing::Leading => (max * max + 1.0).sqrt(),
-        Spacing::Linspace | Spacing::Trailing => max,
+/// A run as a sampler writes it down.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    /// What multiplies unit noise to give the starting sample.
+    pub start: f64,
+    /// Its evaluations.
+    pub drafts: Vec<Draft>,
+}
+
+impl Sheet {
+    /// A run from unit noise times `start`.
+    pub fn new(start: f64, drafts: Vec<Draft>) -> Sheet {
+        Sheet { start, drafts }
     }
 }
 
 impl Program {
     /// Numbers the noises, forgets what is never read again, and checks that every coefficient is finite.
-    pub(super) fn assemble(sampler: Sampler, init_noise_sigma: f64, drafts: Vec<Draft>) -> Result<Program> {
+    pub(crate) fn assemble(sampler: &str, sheet: Sheet) -> Result<Program> {
+        let Sheet { start, drafts } = sheet;
         let mut live = [false; REGISTERS];
         live[0] = true;
         let mut steps = Vec::with_capacity(drafts.len());
@@ -100,7 +151,7 @@ impl Program {
             *noise = noises;
             noises += 1;
         }
-        Ok(Program { init_noise_sigma: init_noise_sigma as f32, steps, noises })
+        Ok(Program { init_noise_sigma: start as f32, steps, noises })
     }
 
     /// How many registers the program touches, `1..=REGISTERS`: what the loop must allocate.

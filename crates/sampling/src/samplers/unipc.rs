@@ -1,21 +1,46 @@
 //! UniPC, a predictor and corrector in one: Zhao et al. 2023, arXiv 2302.04867, algorithms 1 and 2 (diffusers:
 //! scheduling_unipc_multistep.py). The corrector of a step costs no evaluation: it uses the next step's.
 
-use super::config::{FinalSigma, Schedule, SchedulerConfig, SolverType};
+use super::Descriptor;
 use super::dpm_solver::Level;
-use super::program::{Draft, predict};
-use super::schedule::{Grid, timesteps};
-use super::sigmas::{Span, sigmas};
-use super::{Lin, Program};
+use crate::diffusers::{Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps};
 use crate::error::Result;
+use crate::lin::Lin;
+use crate::program::{Draft, Sheet, predict};
+use crate::schedule::Schedule;
+
+/// See the file's head.
+pub static UNIPC: Descriptor = Descriptor {
+    names: &["unipc"],
+    label: "UniPC",
+    class: Class {
+        solver_types: &[
+            ("midpoint", SolverType::Bh2),
+            ("heun", SolverType::Bh2),
+            ("bh1", SolverType::Bh1),
+            ("bh2", SolverType::Bh2),
+            ("logrho", SolverType::Bh2),
+        ],
+        ..Class::new("UniPCMultistepScheduler", FIELDS, program)
+    },
+};
+
+const FIELDS: &str = r#"{
+    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": null,
+    "prediction_type": "epsilon", "timestep_spacing": "linspace", "steps_offset": 0,
+    "use_karras_sigmas": false, "use_exponential_sigmas": false, "use_beta_sigmas": false,
+    "solver_order": 2, "solver_type": "bh2", "lower_order_final": true, "final_sigmas_type": "zero",
+    "rescale_betas_zero_snr": false, "thresholding": false, "predict_x0": true, "disable_corrector": [], "solver_p": null,
+    "use_flow_sigmas": false, "use_dynamic_shifting": false, "shift_terminal": null
+}"#;
 
 /// The corrected sample of the step before.
 const LAST: usize = 1;
 /// The converted outputs, newest first.
 const OUTPUTS: usize = 2;
 
-pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program> {
-    let visited = timesteps(config, steps, Grid::Multistep(config.num_train_timesteps))?;
+fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
+    let visited = timesteps(config, steps, Grid::Multistep(config.trained.num_train_timesteps))?;
     let mut run = sigmas(config, visited, steps, Span::Trained);
     let count = run.timesteps.len();
     if config.schedule != Schedule::Discrete && config.final_sigmas == FinalSigma::SigmaMin {
@@ -27,7 +52,7 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
     for (i, &t) in run.timesteps.iter().enumerate() {
         let t = if config.schedule == Schedule::Karras { t.round_ties_even() } else { t.trunc() };
         let here = levels[i];
-        let (x0, noise) = predict(config.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
+        let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
         let output = if config.predict_x0 { x0 } else { noise };
         let old: Vec<Lin> = (0..config.solver_order).map(|k| Lin::register(OUTPUTS + k)).collect();
         let mut sample = Lin::X;
@@ -45,7 +70,7 @@ pub(super) fn program(config: &SchedulerConfig, steps: usize) -> Result<Program>
         step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
         drafts.push(step);
     }
-    Program::assemble(config.sampler, 1.0, drafts)
+    Ok(Sheet::new(1.0, drafts))
 }
 
 /// The move from level `at` to the next, with as many past outputs as its order asks for.

@@ -1,60 +1,11 @@
 //! Reading one field at a time from a scheduler configuration, with errors that name it.
 
-use super::Sampler;
-use super::config::{Prediction, SCHEDULE_FLAGS, Schedule, SolverType};
+use super::class::Class;
+use super::config::SCHEDULE_FLAGS;
+use super::json::truthy;
 use crate::error::{Error, Result};
-pub(super) use calotype_models::config::truthy;
+use crate::schedule::Schedule;
 use serde_json::{Map, Value};
-
-/// Fields that every implemented class has.
-const COMMON: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-    "timestep_spacing",
-    "steps_offset",
-];
-
-const ZERO_SNR: &[&str] = &["rescale_betas_zero_snr"];
-const CLIP: &[&str] = &["clip_sample", "clip_sample_range"];
-const SCHEDULES: &[&str] = &["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"];
-const MULTISTEP: &[&str] = &["solver_order", "solver_type", "lower_order_final", "final_sigmas_type"];
-
-/// The fields that a class reads beyond [`COMMON`].
-fn own_fields(sampler: Sampler) -> Vec<&'static [&'static str]> {
-    match sampler {
-        Sampler::Ddim => vec![CLIP, ZERO_SNR, &["set_alpha_to_one", "thresholding"]],
-        Sampler::Pndm => vec![&["skip_prk_steps", "set_alpha_to_one"]],
-        Sampler::DpmSolver => vec![
-            SCHEDULES,
-            MULTISTEP,
-            ZERO_SNR,
-            &["thresholding", "algorithm_type", "euler_at_final", "use_lu_lambdas", "use_flow_sigmas"],
-            &["lambda_min_clipped", "variance_type"],
-        ],
-        Sampler::Euler => {
-            vec![SCHEDULES, ZERO_SNR, &["interpolation_type", "timestep_type", "final_sigmas_type"]]
-        }
-        Sampler::EulerAncestral => vec![ZERO_SNR],
-        Sampler::Heun => vec![SCHEDULES, CLIP],
-        Sampler::Lms => vec![SCHEDULES],
-        Sampler::UniPc => vec![
-            SCHEDULES,
-            MULTISTEP,
-            ZERO_SNR,
-            &["thresholding", "predict_x0", "disable_corrector", "solver_p", "use_flow_sigmas"],
-            &["use_dynamic_shifting", "shift_terminal"],
-        ],
-        Sampler::Lcm => vec![
-            CLIP,
-            ZERO_SNR,
-            &["thresholding", "set_alpha_to_one", "original_inference_steps", "timestep_scaling"],
-        ],
-    }
-}
 
 /// Fields of diffusers' other scheduler classes, from 0.2 to 0.42, and those of these classes that do nothing by
 /// themselves: they say nothing to a class that has not got them.
@@ -77,16 +28,19 @@ const NOT_LATENT: &str = "not implemented for latent diffusion; remove it";
 /// A configuration's fields as its class sees them.
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
-    pub(super) sampler: Sampler,
+    /// The class's own, with their defaults.
+    own: Map<String, Value>,
+    class: &'static str,
 }
 
 impl<'a> Fields<'a> {
-    /// Refuses fields that no class knows and values that none implements.
-    pub(super) fn new(sampler: Sampler, map: &'a Map<String, Value>) -> Result<Fields<'a>> {
-        let fields = Fields { map, sampler };
-        let of_any = |name: &str| Sampler::ALL.into_iter().any(|s| own_fields(s).concat().contains(&name));
+    /// Refuses fields that none of `every` class knows and values that none implements.
+    pub(super) fn new(class: &Class, map: &'a Map<String, Value>, every: &[&Class]) -> Result<Fields<'a>> {
+        let fields = Fields { map, own: class.defaults(), class: class.name };
+        let every: Vec<Map<String, Value>> = every.iter().map(|class| class.defaults()).collect();
+        let of_any = |name: &str| every.iter().any(|own| own.contains_key(name));
         for (name, value) in map {
-            let known = COMMON.contains(&name.as_str()) || FOREIGN.contains(&name.as_str()) || of_any(name);
+            let known = FOREIGN.contains(&name.as_str()) || of_any(name);
             if name == "predict_epsilon" {
                 // Its successor, where there is one, is what counts.
                 if value == &Value::Bool(false) && !map.contains_key("prediction_type") {
@@ -113,17 +67,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The field's value, where the class has such a field.
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        let own = own_fields(self.sampler).iter().any(|group| group.contains(&name));
-        // LCM has a spacing of its own.
-        let common = COMMON.contains(&name) && (self.sampler, name) != (Sampler::Lcm, "timestep_spacing");
-        self.map.get(name).filter(|_| own || common)
+    /// The field's value, or its default, where the class has such a field.
+    fn get(&self, name: &str) -> Option<&Value> {
+        let default = self.own.get(name)?;
+        Some(self.map.get(name).unwrap_or(default))
     }
 
     /// A switch, as Python's `if` takes what is written there.
-    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
-        self.get(name).map_or(default, truthy)
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(truthy)
     }
 
     /// Whether a field, where anything else is passed over, is this word.
@@ -131,14 +83,9 @@ impl<'a> Fields<'a> {
         self.get(name).and_then(Value::as_str) == Some(word)
     }
 
-    /// DPM-Solver goes to order 3 and takes what is above for it.
-    pub(super) fn solver_order(&self) -> Result<usize> {
-        let order = self.count("solver_order", 2, 1)?;
-        Ok(if self.sampler == Sampler::DpmSolver { order.min(3) } else { order })
-    }
-
-    pub(super) fn number(&self, name: &str, default: f64) -> Result<f64> {
-        let Some(value) = self.get(name) else { return Ok(default) };
+    /// A number, zero where the class has none of the name.
+    pub(super) fn number(&self, name: &str) -> Result<f64> {
+        let Some(value) = self.get(name) else { return Ok(0.0) };
         value.as_f64().ok_or_else(|| unsupported(name, value, "a finite number was expected"))
     }
 
@@ -169,9 +116,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn count(&self, name: &str, default: usize, least: usize) -> Result<usize> {
+    /// A count, the least where the class has none of the name.
+    pub(super) fn count(&self, name: &str, least: usize) -> Result<usize> {
         match self.get(name) {
-            None => Ok(default),
+            None => Ok(least),
             Some(value) => match value.as_u64().map(|n| n as usize) {
                 Some(n) if (least..=MOST).contains(&n) => Ok(n),
                 _ => {
@@ -196,47 +144,14 @@ impl<'a> Fields<'a> {
         betas.map(Some).ok_or_else(|| unsupported(name, value, "a list of numbers was expected"))
     }
 
-    pub(super) fn one_of<T: Copy>(&self, name: &str, default: &str, choices: &[(&str, T)]) -> Result<T> {
-        let default = Value::from(default);
-        let value = self.get(name).unwrap_or(&default);
+    /// One of the values that a field may have, the first where the class has none of the name.
+    pub(super) fn one_of<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T> {
+        let Some(value) = self.get(name) else { return Ok(choices[0].1) };
         let found = choices.iter().find(|(choice, _)| value.as_str() == Some(choice));
         found.map(|(_, chosen)| *chosen).ok_or_else(|| {
             let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-            unsupported(name, value, &format!("{} takes {}", self.sampler.class_name(), names.join(", ")))
+            unsupported(name, value, &format!("{} takes {}", self.class, names.join(", ")))
         })
-    }
-
-    /// What the class lets a model predict.
-    pub(super) fn predictions(&self) -> &'static [(&'static str, Prediction)] {
-        const ALL: [(&str, Prediction); 3] = [
-            ("epsilon", Prediction::Epsilon),
-            ("v_prediction", Prediction::V),
-            ("sample", Prediction::Sample),
-        ];
-        match self.sampler {
-            Sampler::Pndm | Sampler::EulerAncestral => &ALL[..2],
-            _ => &ALL,
-        }
-    }
-
-    /// Either family accepts the other's names, so that one configuration serves both (diffusers maps them).
-    pub(super) fn solver_type(&self) -> Result<SolverType> {
-        let (midpoint, heun, bh1, bh2, default) = match self.sampler {
-            Sampler::UniPc => (SolverType::Bh2, SolverType::Bh2, SolverType::Bh1, SolverType::Bh2, "bh2"),
-            _ => (
-                SolverType::Midpoint,
-                SolverType::Heun,
-                SolverType::Midpoint,
-                SolverType::Midpoint,
-                "midpoint",
-            ),
-        };
-        let logrho = ("logrho", midpoint);
-        self.one_of(
-            "solver_type",
-            default,
-            &[("midpoint", midpoint), ("heun", heun), ("bh1", bh1), ("bh2", bh2), logrho],
-        )
     }
 
     /// The formula that is switched on. diffusers adds three of the switches up, so that they have to be numbers; the
@@ -268,33 +183,6 @@ fn to_number(value: &Value) -> Option<f64> {
         Some("-Infinity") => Some(f64::NEG_INFINITY),
         _ => value.as_f64(),
     }
-}
-
-/// JSON without the literals `Infinity`, `-Infinity` and `NaN`, which JSON does not have but Python's writer does:
-/// diffusers saves DPM-Solver's `lambda_min_clipped` so. They become strings, which [`to_number`] reads.
-pub(super) fn quote_infinities(text: &str) -> String {
-    let (mut quoted, mut rest, mut in_string) = (String::with_capacity(text.len()), text, false);
-    'text: while let Some(next) = rest.chars().next() {
-        if !in_string {
-            for literal in ["-Infinity", "Infinity", "NaN"] {
-                if let Some(after) = rest.strip_prefix(literal) {
-                    quoted.extend(["\"", literal, "\""]);
-                    rest = after;
-                    continue 'text;
-                }
-            }
-        }
-        // A quotation mark behind a backslash ends no string.
-        let length = if in_string && next == '\\' {
-            1 + rest[1..].chars().next().map_or(0, char::len_utf8)
-        } else {
-            next.len_utf8()
-        };
-        in_string ^= next == '"';
-        quoted.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    quoted
 }
 
 fn is_neutral(value: &Value) -> bool {

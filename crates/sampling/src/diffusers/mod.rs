@@ -1,0 +1,17 @@
+//! diffusers' scheduler classes on the three axes: what a `scheduler_config.json` means, and how its class rounds.
+
+mod class;
+mod config;
+mod fields;
+mod grid;
+mod json;
+mod read;
+
+pub use class::Class;
+pub use config::{Algorithm, FinalSigma, SchedulerConfig, SolverType, Spacing};
+pub use json::truthy;
+
+pub(crate) use class::PREDICTIONS;
+pub(crate) use config::SCHEDULE_FLAGS;
+pub(crate) use grid::{Grid, Span, initial_sigma, sigmas, timesteps};
+pub(crate) use json::quote_infinities;
