@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} on {}", pipeline.model().name, pipeline.executor().describe());
 
     let request = Request { seed: 42, ..Request::new(prompt) };
-    let output = pipeline.text_to_image_with(&request, |progress| {
+    let output = pipeline.text_to_image_with(&request, |progress, _| {
         println!("step {} of {}, {:.1?}", progress.step, progress.steps, progress.elapsed);
         ControlFlow::Continue(())
     })?;

@@ -49,5 +49,5 @@ pub use calotype_tensor::{DType, HostTensor, Shape};
 pub use device::host_room;
 pub use device::{Device, OpenDevice};
 pub use error::Error;
-pub use pipeline::{Options, Pipeline};
+pub use pipeline::{Options, Pipeline, Running};
 pub use place::{ModelPlace, Search};

@@ -3,6 +3,7 @@ use crate::{
     Progress, Request, Search,
 };
 use calotype_graph::Executor;
+use calotype_pipeline::Denoising;
 use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
 use pollster::block_on;
 use std::ops::ControlFlow;
@@ -15,6 +16,22 @@ pub struct Options {
     pub device: Device,
     /// How activations are stored; f16 where the device computes with it, if nothing is said.
     pub precision: Option<Precision>,
+}
+
+/// A run under way, as its steps see it.
+pub struct Running<'a>(&'a Denoising<'a>);
+
+impl Running<'_> {
+    /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
+    pub fn latents(&self) -> Result<HostTensor, Error> {
+        Ok(block_on(self.0.latents())?)
+    }
+
+    /// A rough picture of the batch's first image as it is now, a pixel for each place of the latents. Waits for the device.
+    /// None where there are to be no previews ([`Pipeline::prepare_previews`]).
+    pub fn preview(&self) -> Result<Option<Picture>, Error> {
+        Ok(block_on(self.0.preview())?)
+    }
 }
 
 /// A model on a device, ready to draw: the asynchronous [`calotype_pipeline::Pipeline`], waited for.
@@ -75,29 +92,42 @@ impl Pipeline {
         Ok(self.inner.plan(&self.settle(request)?)?)
     }
 
-    /// A request to its pictures.
-    pub fn text_to_image(&mut self, request: &Request) -> Result<Output, Error> {
-        self.text_to_image_with(request, |_| ControlFlow::Continue(()))
+    /// What an order takes on this device; fails where that is more memory than there is, as far as that is known. Runs see
+    /// to it themselves.
+    pub fn check(&self, order: &Order) -> Result<MemoryPlan, Error> {
+        Ok(self.inner.check(order)?)
     }
 
-    /// The same, telling `each_step` of every step; it may stop the run, which is then
-    /// [`calotype_pipeline::Error::Stopped`]. To read latents on the way, use [`denoise`](Self::denoise).
+    /// Has runs show what they are at ([`Running::preview`]). Where the colours of the latents' channels are not known, they
+    /// are learned from the model's own decoder, which takes one decoding of the request's size.
+    pub fn prepare_previews(&mut self, request: &Request) -> Result<(), Error> {
+        let order = self.settle(request)?;
+        Ok(block_on(self.inner.prepare_previews(&order))?)
+    }
+
+    /// A request to its pictures.
+    pub fn text_to_image(&mut self, request: &Request) -> Result<Output, Error> {
+        self.text_to_image_with(request, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same, telling `each_step` of every step; it may look at the run, and stop it, which is then an error
+    /// ([`Error::is_stopped`]).
     pub fn text_to_image_with(
         &mut self,
         request: &Request,
-        each_step: impl FnMut(&Progress) -> ControlFlow<()>,
+        each_step: impl FnMut(&Progress, &Running<'_>) -> ControlFlow<()>,
     ) -> Result<Output, Error> {
         let order = self.settle(request)?;
         self.draw(&order, each_step)
     }
 
-    /// An order to its pictures, telling `each_step` of every step; it may stop the run.
+    /// An order to its pictures, telling `each_step` of every step; it may look at the run and stop it.
     pub fn draw(
         &mut self,
         order: &Order,
-        mut each_step: impl FnMut(&Progress) -> ControlFlow<()>,
+        mut each_step: impl FnMut(&Progress, &Running<'_>) -> ControlFlow<()>,
     ) -> Result<Output, Error> {
-        Ok(block_on(self.inner.text_to_image(order, async |at, _| Ok(each_step(at))))?)
+        Ok(block_on(self.inner.text_to_image(order, async |at, run| Ok(each_step(at, &Running(run)))))?)
     }
 
     /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise.
@@ -128,21 +158,20 @@ impl Pipeline {
     }
 
     /// Noise to latents, `[B, C, H/f, W/f]` f32, from text states `[1, T, hidden]` (one, or one an image), the negative
-    /// prompts' where the request is guided. `each_step` is told of every step, may read the latents through the
-    /// closure that it is given, and may stop the run, whose latents are then returned as they are.
+    /// prompts' where the request is guided. `each_step` is told of every step, and may look at the run and stop it, whose
+    /// latents are then returned as they are.
     pub fn denoise(
         &mut self,
         request: &Request,
         negative: Option<&[HostTensor]>,
         positive: &[HostTensor],
-        mut each_step: impl FnMut(&Progress, &dyn Fn() -> Result<HostTensor, Error>) -> ControlFlow<()>,
+        mut each_step: impl FnMut(&Progress, &Running<'_>) -> ControlFlow<()>,
     ) -> Result<HostTensor, Error> {
         let order = self.settle(request)?;
         block_on(async {
             let mut run = self.inner.denoise(&order, negative, positive).await?;
             while let Some(progress) = run.step().await? {
-                let latents = || Ok(block_on(run.latents())?);
-                if each_step(&progress, &latents).is_break() {
+                if each_step(&progress, &Running(&run)).is_break() {
                     break;
                 }
             }

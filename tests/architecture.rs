@@ -43,7 +43,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Thin shells. A page has no files and never blocks, so it awaits the pipeline itself.
-    ("calotype-cli", &["calotype", "calotype-weights", "calotype-testkit"]),
+    ("calotype-bench", &["calotype"]),
+    ("calotype-cli", &["calotype", "calotype-bench", "calotype-weights", "calotype-testkit"]),
     (
         "calotype-web",
         &[

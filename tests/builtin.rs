@@ -2,10 +2,11 @@
 
 use crate::end_to_end::{apart, read_png};
 use crate::support::{Device, Report};
-use calotype::{Precision, Request, builtin};
+use calotype::{Picture, Pipeline, Precision, Request, builtin};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -85,4 +86,44 @@ fn the_built_in_model_draws_what_diffusers_draws_with_it() {
         }
     }
     report.finish();
+}
+
+/// A preview of the finished latents is the picture made small, as far as a linear map goes, and there is none unasked.
+#[test]
+fn a_run_can_be_looked_at_on_its_way() {
+    let mut pipeline = Device::cpu().pipeline(builtin::model().unwrap(), Precision::F32);
+    let request = Request { seed: 1, ..Request::new("a red apple") };
+    let mut seen = Vec::new();
+    let mut look = |pipeline: &mut Pipeline| {
+        let drawn = pipeline.text_to_image_with(&request, |_, run| {
+            seen.push(run.preview().unwrap());
+            ControlFlow::Continue(())
+        });
+        (drawn.unwrap().pictures.remove(0), std::mem::take(&mut seen))
+    };
+    let (picture, unasked) = look(&mut pipeline);
+    assert!(unasked.len() == 4 && unasked.iter().all(Option::is_none));
+    pipeline.prepare_previews(&request).unwrap();
+    let (again, previews) = look(&mut pipeline);
+    assert_eq!(picture, again, "looking changes nothing");
+    let previews: Vec<_> = previews.into_iter().map(Option::unwrap).collect();
+    let last = &previews[3];
+    let factor = picture.height / last.height;
+    let small = |y: usize, x: usize, c: usize| -> f64 {
+        let of = |r: usize, k: usize| {
+            f64::from(picture.pixels[4 * ((y * factor + r) * picture.width + x * factor + k) + c])
+        };
+        (0..factor).flat_map(|r| (0..factor).map(move |k| (r, k))).map(|(r, k)| of(r, k)).sum::<f64>()
+            / (factor * factor) as f64
+    };
+    let off = |preview: &Picture| {
+        let places =
+            (0..last.height).flat_map(|y| (0..last.width).flat_map(move |x| (0..3).map(move |c| (y, x, c))));
+        let each = places.map(|(y, x, c)| {
+            (f64::from(preview.pixels[4 * (y * last.width + x) + c]) - small(y, x, c)).abs()
+        });
+        each.sum::<f64>() / (3 * last.height * last.width) as f64
+    };
+    let [first, end] = [off(&previews[0]), off(last)];
+    assert!(end < 40.0 && end < 0.6 * first, "off by {first:.1} levels at first, and {end:.1} at the end");
 }

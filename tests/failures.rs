@@ -119,7 +119,7 @@ fn a_lost_gpu_is_an_error() {
     });
     lost("between two steps", &|gpu, pipeline| {
         let gpu = gpu.clone();
-        message(pipeline.text_to_image_with(&request(), |_| {
+        message(pipeline.text_to_image_with(&request(), |_, _| {
             gpu.destroy();
             ControlFlow::Continue(())
         }))
@@ -234,7 +234,7 @@ fn a_run_can_be_stopped() {
     for device in Device::all() {
         let mut pipeline = device.pipeline(model(), Precision::F32);
         let mut seen = 0;
-        let stopped = pipeline.text_to_image_with(&request(), |progress| {
+        let stopped = pipeline.text_to_image_with(&request(), |progress, _| {
             seen = progress.step;
             if progress.step == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -86,10 +86,10 @@ fn check(device: &dyn Fn() -> Option<Device>) {
             let negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
             let guided = request.settle(&opened).unwrap().guided();
             let mut pipeline: Pipeline = device.pipeline(opened, Precision::F32);
-            let found = pipeline.denoise(&request, guided.then_some(&negative), &positive, |at, latents| {
+            let found = pipeline.denoise(&request, guided.then_some(&negative), &positive, |at, run| {
                 let evaluation = ends.next().unwrap();
                 if let Some(expected) = per_step.get(evaluation) {
-                    let off = error(&latents().unwrap(), expected);
+                    let off = error(&run.latents().unwrap(), expected);
                     report.check(off <= BOUND, || format!("{name}, after step {}: {off:.2e}", at.step));
                 }
                 ControlFlow::Continue(())

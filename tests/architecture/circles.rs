@@ -27,7 +27,6 @@ const STANDING: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("crates/cli", &["args", "bench", "device"]),
     // What is known of a device names the function by which plain code tells its scratch, op by op.
     ("crates/graph", &["caps", "host", "launch", "ops"]),
 ];

@@ -34,7 +34,8 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         model = open(precision)?;
         device::settle(&request, &mut model)?;
     }
-    let plan = memory::check(&opened, &model, &order, precision)?;
+    let mut pipeline = device::pipeline(&opened, model, precision);
+    let plan = pipeline.check(&order)?;
     if args.grid {
         memory::check_grid(runs, &order, calotype::host_room().as_ref())?;
     }
@@ -42,7 +43,6 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
     }
 
-    let mut pipeline = device::pipeline(&opened, model, precision);
     let mut lines = Lines::default();
     let mut done = 0;
     for prompt in &prompts {
@@ -73,7 +73,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 
 /// One run, unless Ctrl-C ends it.
 fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -> anyhow::Result<Output> {
-    let output = pipeline.draw(order, |at| {
+    let output = pipeline.draw(order, |at, _| {
         progress.step(at);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

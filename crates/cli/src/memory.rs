@@ -1,28 +1,7 @@
-//! Whether a run fits, before it starts.
+//! Whether a grid fits, before anything is drawn for it; whether a run does the pipeline says.
 
 use crate::exit::Usage;
-use calotype::{Error, MemoryPlan, Model, OpenDevice, Order, Precision, Room, bytes};
-
-/// What a run may take on a device, where that is known: an adapter's own memory, or what the host has to spare.
-pub fn room(opened: &OpenDevice) -> Option<Room> {
-    match &opened.adapter {
-        Some(a) => Some(Room { owner: format!("the memory of {}", a.name), bytes: a.memory? }),
-        None => opened.executor.room(),
-    }
-}
-
-/// What a request takes on a device; an error where that is more than there is.
-pub fn check(
-    opened: &OpenDevice,
-    model: &Model,
-    order: &Order,
-    precision: Precision,
-) -> Result<MemoryPlan, Error> {
-    let caps = opened.executor.caps();
-    let plan = calotype::plan(model, order, precision, &caps)?;
-    calotype::fits(&plan, room(opened).as_ref(), (model, order), precision, &caps)?;
-    Ok(plan)
-}
+use calotype::{Order, Room, bytes};
 
 /// Sees that the host can keep the pictures of so many runs for a grid, and that a PNG can be so large.
 pub fn check_grid(runs: u64, order: &Order, room: Option<&Room>) -> anyhow::Result<()> {
@@ -52,7 +31,7 @@ pub fn check_grid(runs: u64, order: &Order, room: Option<&Room>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calotype::Request;
+    use calotype::{Model, Request};
 
     #[test]
     fn a_grid_that_cannot_be_kept_or_written_is_refused() {

@@ -2,7 +2,6 @@
 
 use crate::args::{BackendName, PlanArgs};
 use crate::device;
-use crate::memory;
 use crate::text::{self, bytes, table};
 use calotype::{Backend, Caps, MemoryPlan, Model, OpenDevice, Order, Precision, Room};
 use serde_json::json;
@@ -75,7 +74,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
         caps: opened.executor.caps(),
         precision,
         name: opened.executor.describe(),
-        room: memory::room(&opened),
+        room: opened.executor.room(),
         opened: Some(opened),
     })
 }

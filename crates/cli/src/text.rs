@@ -1,6 +1,7 @@
 //! Lines for people: results on stdout, everything else on stderr.
 
 pub use calotype::bytes;
+pub use calotype_bench::columns as table;
 
 use env_logger::{Builder, Env};
 use std::ffi::OsStr;
@@ -117,21 +118,6 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     result(&serde_json::to_string(value)?)
 }
 
-/// Rows in columns as wide as they need to be; the columns that `right` names are flush right.
-pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cell = |(c, text): (usize, &String)| match right.contains(&c) {
-            true => format!("{text:>w$}", w = widths[c]),
-            false => format!("{text:<w$}", w = widths[c]),
-        };
-        row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,11 +133,5 @@ mod tests {
     #[test]
     fn an_error_is_one_line() {
         assert_eq!(one_line("Caused by:\n  a\n\n  b\n"), "Caused by: a b");
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [vec!["a".into(), "10".into()], vec!["bcd".into(), "9".into()]];
-        assert_eq!(table(&rows, &[1]), "a    10\nbcd   9");
     }
 }

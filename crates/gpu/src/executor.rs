@@ -9,7 +9,7 @@ use crate::weights::WeightStore;
 use calotype_graph::lower::Tier;
 use calotype_graph::{
     Caps, Error, Executor, Graph, LocalFuture, MemoryUse, Port, Profile, Program, ProgramSpec, Recording,
-    lower, plan,
+    Room, lower, plan,
 };
 use calotype_tensor::{DType, HostTensor, Shape, Tensors};
 use std::rc::Rc;
@@ -231,6 +231,12 @@ impl Executor for GpuExecutor {
 
     fn pace<'a>(&'a self, ahead: usize) -> LocalFuture<'a, Result<(), Error>> {
         Box::pin(self.device.pace(ahead))
+    }
+
+    /// The adapter's own memory, where the API tells.
+    fn room(&self) -> Option<Room> {
+        let AdapterReport { name, memory, .. } = self.report();
+        Some(Room { owner: format!("the memory of {name}"), bytes: (*memory)? })
     }
 
     fn memory(&self) -> MemoryUse {

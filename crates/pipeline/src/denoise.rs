@@ -1,13 +1,16 @@
 use crate::error::{Error, Result};
+use crate::image::Picture;
 use crate::model::Model;
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
+use crate::preview::Colours;
 use crate::session::Ready;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_sampling::{BASIS, REGISTERS};
 use calotype_tensor::HostTensor;
+use std::rc::Rc;
 use web_time::{Duration, Instant};
 
 // The kernel and the samplers count on the same vectors.
@@ -25,6 +28,8 @@ pub struct Denoising<'a> {
     channels: usize,
     factor: usize,
     started: Instant,
+    /// What previews are made with, where that is known.
+    pub(crate) colours: Option<Rc<Colours>>,
 }
 
 /// How far a run is.
@@ -115,7 +120,19 @@ impl<'a> Denoising<'a> {
 
         let total = sampler.steps.iter().filter(|s| s.ends_step).count();
         let (steps, started) = (sampler.steps.clone(), Instant::now());
-        Ok(Self { exec, part, canvas, steps, evaluation: 0, step: 0, total, channels: c, factor, started })
+        Ok(Self {
+            exec,
+            part,
+            canvas,
+            steps,
+            evaluation: 0,
+            step: 0,
+            total,
+            channels: c,
+            factor,
+            started,
+            colours: None,
+        })
     }
 
     /// Takes one step; none is left where it returns none. The device may still be at work on it: only the step
@@ -156,6 +173,16 @@ impl<'a> Denoising<'a> {
         let [_, c, h, w] = shape;
         let values = nhwc_to_nchw(&registers[..shape.iter().product()], [c, h, w]);
         Ok(HostTensor::from_f32(shape, &values))
+    }
+
+    /// A rough picture of the batch's first image as it is now, a pixel for each place of the latents. Waits for the device.
+    /// None where the pipeline was not told to make previews
+    /// ([`Pipeline::prepare_previews`](crate::Pipeline::prepare_previews)).
+    pub async fn preview(&self) -> Result<Option<Picture>> {
+        match &self.colours {
+            Some(colours) => Ok(colours.paint(&self.latents().await?)),
+            None => Ok(None),
+        }
     }
 }
 

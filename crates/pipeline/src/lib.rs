@@ -6,6 +6,7 @@
 
 mod components;
 mod contents;
+mod decode;
 mod defaults;
 mod denoise;
 pub mod error;
@@ -17,6 +18,7 @@ mod model;
 mod order;
 pub mod parts;
 mod pipeline;
+pub mod preview;
 mod request;
 mod room;
 mod session;

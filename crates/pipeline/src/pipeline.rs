@@ -4,13 +4,12 @@ use crate::image::Picture;
 use crate::model::{LORA, Model};
 use crate::order::Order;
 use crate::parts::{Canvas, Key, MemoryPlan, Part, Stage, plan, run};
+use crate::preview::Colours;
 use crate::room::fits;
 use crate::session::Session;
-use calotype_graph::ops::Range;
 use calotype_graph::{Executor, MemoryUse, Precision};
-use calotype_sampling::noise::nchw_to_nhwc;
 use calotype_tensor::{DType, HostTensor};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -25,9 +24,13 @@ pub struct Pipeline {
     pub(crate) session: Session,
     pub(crate) precision: Precision,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
-    decoder: Precision,
+    pub(crate) decoder: Precision,
     /// States of the prompts met last, so that a series of pictures encodes each prompt once.
     pub(crate) states: RefCell<HashMap<String, HostTensor>>,
+    /// What previews are made with.
+    pub(crate) colours: Option<Rc<Colours>>,
+    /// The parts that were found to fit last.
+    checked: Cell<Option<[Key; 3]>>,
 }
 
 /// Where the time went.
@@ -62,7 +65,15 @@ impl Pipeline {
     /// A pipeline that runs `model` on `exec`, storing activations as `precision` says. Weights are brought to the
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
-        Self { model, session: Session::new(exec), precision, decoder: precision, states: RefCell::default() }
+        Self {
+            model,
+            session: Session::new(exec),
+            precision,
+            decoder: precision,
+            states: RefCell::default(),
+            colours: None,
+            checked: Cell::new(None),
+        }
     }
 
     /// Has `told` called with the number of products before the device tries how they are best cut up: a matter of
@@ -97,16 +108,22 @@ impl Pipeline {
         plan(&self.model, order, self.precision, &self.session.exec.caps())
     }
 
-    /// Fails at once where the device has not the memory that an order takes, as far as the executor knows.
+    /// The same; fails where that is more memory than there is, as far as the executor knows.
+    pub fn check(&self, order: &Order) -> Result<MemoryPlan> {
+        let (plan, room) = (self.plan(order)?, self.session.exec.room());
+        fits(&plan, room.as_ref(), (&self.model, order), self.precision, &self.session.exec.caps())?;
+        self.checked.set(Some(self.parts(order)));
+        Ok(plan)
+    }
+
+    /// [`check`](Self::check), unless that is known or all is there already.
     fn check_room(&self, order: &Order) -> Result<()> {
         let parts = self.parts(order);
-        let Some(room) = self.session.exec.room() else { return Ok(()) };
-        // What is there already fits.
-        if parts.iter().all(|key| self.session.has(*key)) {
-            return Ok(());
+        let there = parts.iter().all(|key| self.session.has(*key));
+        if !there && self.checked.get() != Some(parts) && self.session.exec.room().is_some() {
+            self.check(order)?;
         }
-        let caps = self.session.exec.caps();
-        fits(&self.plan(order)?, Some(&room), (&self.model, order), self.precision, &caps)
+        Ok(())
     }
 
     /// Brings to the device what an order takes, weights and kernels, as its run would otherwise do first. Kernels may
@@ -205,77 +222,11 @@ impl Pipeline {
         }
         let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
         exec.write(port, 0, states.bytes())?;
-        let run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
+        let mut run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
+        run.colours.clone_from(&self.colours);
         // The states and the steps' times are there now, and all that follows from them alone.
         exec.run(part.program(Stage::Context), 0)?;
         Ok(run)
-    }
-
-    /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures. Where the decoder's numbers are too large for
-    /// f16, it is run in f32, which is logged.
-    pub async fn decode_latents(&mut self, latents: &HostTensor) -> Result<Vec<Picture>> {
-        let factor = self.model.config.vae.factor();
-        let channels = self.model.config.vae.latent_channels;
-        let &[_, c, h, w] = latents.shape().dims() else {
-            return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
-        };
-        if c != channels {
-            return Err(Error::Request(format!(
-                "latents have {c} channels, and the model's VAE takes {channels}"
-            )));
-        }
-        let part = Part::Decoder { height: h * factor, width: w * factor };
-        let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
-        let mut pictures = Vec::new();
-        for image in values.chunks_exact(c * h * w) {
-            let mut decoded = self.decode(image, part).await?;
-            if matches!(decoded, Decoded::NotFinite(_)) && self.decoder == Precision::F16 {
-                log::warn!("f16 does not hold the numbers of this model's VAE decoder: it runs in f32");
-                self.decoder = Precision::F32;
-                decoded = self.decode(image, part).await?;
-            }
-            let (stage, precision, what) = match decoded {
-                Decoded::Picture(picture) => {
-                    pictures.push(picture);
-                    continue;
-                }
-                Decoded::NotFinite(count) => (
-                    "the VAE decoder",
-                    self.decoder,
-                    format!("produced {count} values that are not finite (NaN or infinity)"),
-                ),
-                Decoded::Flat => {
-                    let flat = image.iter().all(|v| *v == image[0]);
-                    let (stage, precision) =
-                        if flat { ("the UNet", self.precision) } else { ("the VAE decoder", self.decoder) };
-                    (stage, precision, "left a flat picture, every pixel alike".into())
-                }
-            };
-            return Err(self.broken(stage.into(), what, precision));
-        }
-        Ok(pictures)
-    }
-
-    /// One image's latents, `[h, w, C]`, to its pixels.
-    async fn decode(&mut self, image: &[f32], part: Part) -> Result<Decoded> {
-        let key = Key { part, precision: self.decoder };
-        self.session.prepare(&self.model, &[key]).await?;
-        let (exec, part) = (&self.session.exec, self.session.get(key));
-        exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(image))?;
-        exec.write(&part.ports["found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
-        exec.run(part.program(Stage::Decoder), 0)?;
-        let found = exec.read(&part.ports["found"]).await?.to_u32();
-        let found = Range::decode([found[0], found[1], found[2], found[3]]);
-        if found.not_finite > 0 {
-            return Ok(Decoded::NotFinite(found.not_finite));
-        }
-        let pixels = exec.read(&part.ports["pixels"]).await?;
-        let words = pixels.to_u32();
-        if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
-            return Ok(Decoded::Flat);
-        }
-        let [height, width] = [1, 2].map(|axis| pixels.shape().dims()[axis]);
-        Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
 
     /// An order to its pictures. `each_step` is told of every step; it may read the latents and stop the run.
@@ -345,7 +296,7 @@ impl Pipeline {
         Ok(self.broken(format!("the UNet, at step {} of {},", at.0, order.steps), at.1, self.precision))
     }
 
-    fn broken(&self, stage: String, what: String, precision: Precision) -> Error {
+    pub(crate) fn broken(&self, stage: String, what: String, precision: Precision) -> Error {
         let loras: Vec<&str> = self.model.loras.iter().map(|(name, _)| &name[..]).collect();
         let hint = match precision {
             Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32".into(),
@@ -356,15 +307,6 @@ impl Pipeline {
         };
         Error::Broken { stage, what, hint }
     }
-}
-
-/// What a decoder leaves.
-enum Decoded {
-    Picture(Picture),
-    /// So many values that are no numbers.
-    NotFinite(u32),
-    /// Every pixel alike.
-    Flat,
 }
 
 /// Says how many values are NaN or infinite, if any are.

@@ -1,11 +1,10 @@
 use crate::fault::{Fault, Result};
 use crate::files::Files;
 use crate::opened::Opened;
-use crate::preview::{Colours, Preview};
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Error as GraphError, Executor, Precision};
-use calotype_pipeline::{Denoising, Error, Pipeline, Progress, Request};
+use calotype_pipeline::{Denoising, Error, Picture, Pipeline, Progress, Request};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,8 +26,6 @@ struct Loaded {
     pipeline: Pipeline,
     /// Whether it draws in its few-steps form, where it has one.
     few_steps: bool,
-    /// What its previews are made with, once there was one.
-    colours: Option<Colours>,
 }
 
 /// How a model is loaded.
@@ -125,7 +122,7 @@ impl Engine {
             "fewSteps": model.defaults.few_steps.as_ref().map(|_| few_steps),
             "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
         });
-        self.model = Some(Loaded { opened, pipeline, few_steps, colours: None });
+        self.model = Some(Loaded { opened, pipeline, few_steps });
         object(&told)
     }
 
@@ -182,21 +179,18 @@ impl Engine {
         each_step: Function,
     ) -> Result<JsValue> {
         notes::take();
-        let Loaded { pipeline, few_steps, colours, .. } = self.model.as_mut().ok_or_else(no_model)?;
+        let Loaded { pipeline, few_steps, .. } = self.model.as_mut().ok_or_else(no_model)?;
         let order = request::parse(&words, latents, Some(*few_steps), pipeline.model())?;
         let (mut thrown, mut fitting) = (None, Duration::ZERO);
         let output = async {
-            if every > 0 && colours.is_none() {
+            if every > 0 {
                 let start = Instant::now();
-                *colours = Some(Colours::of(pipeline, [order.height, order.width]).await?);
+                pipeline.prepare_previews(&order).await?;
                 fitting = start.elapsed();
             }
             let each_step = async |at: &Progress, run: &Denoising<'_>| {
                 let looks = every > 0 && at.step.is_multiple_of(every) && at.step < at.steps;
-                let shown = match colours.as_ref().filter(|_| looks) {
-                    Some(colours) => colours.paint(&run.latents().await?),
-                    None => None,
-                };
+                let shown = if looks { run.preview().await? } else { None };
                 let stops = told(&each_step, at, shown).unwrap_or_else(|fault| {
                     thrown = Some(fault);
                     true
@@ -246,7 +240,7 @@ fn no_model() -> Fault {
 }
 
 /// Tells JavaScript of a step; returns whether it wants the run to stop.
-fn told(each_step: &Function, progress: &Progress, shown: Option<Preview>) -> Result<bool> {
+fn told(each_step: &Function, progress: &Progress, shown: Option<Picture>) -> Result<bool> {
     let preview = match shown {
         None => JsValue::UNDEFINED,
         Some(p) => {

@@ -1,17 +1,18 @@
 //! The command line, as clap reads it.
 
+mod bench;
 mod check;
 mod device;
 mod elsewhere;
 mod told;
 mod values;
 
+pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use told::parse;
 pub use values::{LoraArg, Seed, sampler};
 
-use crate::bench::BenchArgs;
 use calotype::{BatchSeeds, Request, Sampler, Schedule, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

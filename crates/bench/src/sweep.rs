@@ -1,15 +1,12 @@
 //! `calotype bench --sweep`: how a step's cost grows with pixels and with the batch.
 
-use super::args::BenchArgs;
-use super::presets::Preset;
-use super::record::{Point, Sweep};
-use super::run::{Bench, place, request};
-use super::stats::Samples;
-use super::table::{Table, rated};
-use crate::device;
-use crate::text::{bytes, note};
+use crate::Result;
+use crate::record::{Point, Sweep};
+use crate::run::{Bench, Watch};
+use crate::stats::Samples;
+use crate::table::{Table, rated};
 use calotype::measure::Ceilings;
-use calotype::{Request, Stage, builtin};
+use calotype::{Request, Stage, bytes};
 
 /// Seconds that one point is worth, as far as at least two samples allow.
 const WORTH: f64 = 20.0;
@@ -17,39 +14,60 @@ const WORTH: f64 = 20.0;
 /// Seconds of steps in one sample, at least.
 const SAMPLE: f64 = 0.25;
 
-/// Measures every size at batch 1 and every batch at the smallest size.
-pub fn sweep(args: &BenchArgs, preset: Option<&Preset>) -> anyhow::Result<(Bench, Sweep)> {
-    let mut sides = args.sizes.clone();
-    sides.sort_unstable();
-    sides.dedup();
-    let mut batches = args.batches.clone();
-    batches.sort_unstable();
-    batches.dedup();
-    let at = |side: usize, batch_size: usize| Request {
-        width: Some(side),
-        height: Some(side),
-        batch_size,
-        steps: Some(1),
-        ..request(args, preset)
-    };
-    let smallest = sides.first().copied().unwrap_or(0);
-    let points: Vec<(usize, usize)> = sides
-        .iter()
-        .map(|&side| (side, 1))
-        .chain(batches.into_iter().filter(|b| *b != 1).map(|b| (smallest, b)))
-        .collect();
+/// What is swept.
+#[derive(Clone, Debug)]
+pub struct SweepTask {
+    /// The model, as records name it.
+    pub model: String,
+    /// What is drawn, at any size.
+    pub request: Request,
+    /// Sides of square pictures, in pixels.
+    pub sides: Vec<usize>,
+    /// Batches at the smallest side.
+    pub batches: Vec<usize>,
+    /// Seconds a step may take.
+    pub most: f64,
+    /// Samples of a point, unless they take too long.
+    pub repeats: usize,
+}
 
-    let mut bench = Bench::open(args, preset, &at(smallest, 1))?;
+impl SweepTask {
+    /// The sides, and the batches at the smallest of them, each once and in their order.
+    fn points(&self) -> Vec<(usize, usize)> {
+        let sorted = |of: &[usize]| {
+            let mut all = of.to_vec();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let (sides, batches) = (sorted(&self.sides), sorted(&self.batches));
+        let smallest = sides.first().copied().unwrap_or(0);
+        let batches = batches.into_iter().filter(|b| *b != 1).map(|b| (smallest, b));
+        sides.into_iter().map(|side| (side, 1)).chain(batches).collect()
+    }
+
+    fn at(&self, side: usize, batch_size: usize) -> Request {
+        Request { width: Some(side), height: Some(side), batch_size, steps: Some(1), ..self.request.clone() }
+    }
+
+    /// The first and smallest request: one picture of the smallest side.
+    pub fn smallest(&self) -> Request {
+        self.at(self.sides.iter().copied().min().unwrap_or(0), 1)
+    }
+}
+
+/// Measures every size at batch 1 and every batch at the smallest size.
+pub fn sweep(bench: &mut Bench, task: &SweepTask, watch: &mut dyn Watch) -> Result<Sweep> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
-    for (side, batch_size) in points {
+    for (side, batch_size) in task.points() {
         let name = format!("{side}x{side}, batch {batch_size}");
-        match point(&mut bench, args, &at(side, batch_size), side, found.last())? {
+        match point(bench, task, (side, batch_size), found.last(), watch)? {
             Ok(point) => {
-                note(&format!("{name}: {:.4} s a step", point.step.median));
+                watch.tell(&format!("{name}: {:.4} s a step", point.step.median));
                 found.push(point);
             }
             Err(why) => {
-                note(&format!("{name}: left out, {why}"));
+                watch.tell(&format!("{name}: left out, {why}"));
                 left_out.push(format!("{name}: {why}"));
             }
         }
@@ -58,24 +76,18 @@ pub fn sweep(args: &BenchArgs, preset: Option<&Preset>) -> anyhow::Result<(Bench
     for point in &mut found {
         point.floor = floor(point, &ceilings);
     }
-    let sweep = Sweep {
-        model: place(args, preset).unwrap_or(builtin::NAME).into(),
-        dtype: device::name(bench.pipeline.precision()).into(),
-        ceilings,
-        points: found,
-        left_out,
-    };
-    Ok((bench, sweep))
+    Ok(Sweep { model: task.model.clone(), dtype: bench.dtype().into(), ceilings, points: found, left_out })
 }
 
 /// A point, its floor not known yet, or why it is left out. `before` is the one before it.
 fn point(
     bench: &mut Bench,
-    args: &BenchArgs,
-    request: &Request,
-    side: usize,
+    task: &SweepTask,
+    (side, batch_size): (usize, usize),
     before: Option<&Point>,
-) -> anyhow::Result<Result<Point, String>> {
+    watch: &mut dyn Watch,
+) -> Result<std::result::Result<Point, String>> {
+    let request = &task.at(side, batch_size);
     request.size(bench.pipeline.model()).map_err(calotype::Error::from)?;
     let plan = match bench.check(request) {
         Ok(plan) => plan,
@@ -85,21 +97,24 @@ fn point(
     let (flops, weight_bytes) = unet.map_or((0, 0), |s| (s.flops, s.weight_bytes));
     // What the point before took, and what this one has more to do.
     let expected = before.map_or(0.0, |p| p.step.median * flops as f64 / p.flops.max(1) as f64);
-    if expected > args.most {
-        return Ok(Err(format!("a step would take about {expected:.0} s (--most {})", args.most)));
+    if expected > task.most {
+        return Ok(Err(format!(
+            "a step would take about {expected:.0} s, and at most {} s are given",
+            task.most
+        )));
     }
     bench.pipeline.load(request)?;
     let evaluations = bench.evaluations(request)? as f64;
-    let first = bench.steps(request)? / evaluations;
+    let first = bench.steps(request, watch)? / evaluations;
     // Steps a sample, and samples.
     let steps = ((SAMPLE / first.max(1e-6)).ceil() as usize).clamp(1, 20);
     let request = Request { steps: Some(steps), ..request.clone() };
     let evaluations = bench.evaluations(&request)? as f64;
     let affordable = (WORTH / (first * evaluations)) as usize;
-    let repeats = affordable.clamp(2, (args.repeats as usize).max(2));
-    let seconds = (0..repeats).map(|_| bench.steps(&request).map(|s| s / evaluations));
-    let step = Samples::new(seconds.collect::<anyhow::Result<_>>()?);
-    let (batch_size, planned_bytes) = (request.batch_size, plan.peak_bytes);
+    let repeats = affordable.clamp(2, task.repeats.max(2));
+    let seconds = (0..repeats).map(|_| bench.steps(&request, watch).map(|s| s / evaluations));
+    let step = Samples::new(seconds.collect::<Result<_>>()?);
+    let planned_bytes = plan.peak_bytes;
     Ok(Ok(Point { side, batch_size, flops, weight_bytes, step, floor: 0.0, planned_bytes }))
 }
 

@@ -1,29 +1,63 @@
 //! One setting, measured.
 
-use super::args::BenchArgs;
-use super::ops;
-use super::presets::{PROMPT, Preset};
-use super::record::{Cold, DeviceInfo, Ops, Planned, Run, Warm, Workload};
-use super::stats::Samples;
-use super::trace::trace;
-use crate::memory;
-use crate::progress::RunProgress;
-use crate::{device, interrupt};
-use anyhow::bail;
-use calotype::{Clock, HostTensor, MemoryPlan, OpenDevice, Picture, Pipeline, Request, Stage, builtin};
+use crate::ops;
+use crate::record::{Cold, DeviceInfo, Ops, Planned, Run, Warm, Workload};
+use crate::stats::Samples;
+use crate::trace::trace;
+use crate::{Error, Result};
+use calotype::{
+    Clock, HostTensor, MemoryPlan, OpenDevice, Picture, Pipeline, Progress, Request, Running, Stage,
+};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// A model on a device, nothing loaded yet.
-pub struct Bench {
-    pub pipeline: Pipeline,
-    opened: OpenDevice,
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What records call it.
+    pub preset: String,
+    /// The model, as records name it.
+    pub model: String,
+    /// What is drawn.
+    pub request: Request,
+    /// Warm runs.
+    pub repeats: usize,
+    /// Whether every launch is timed, and distinct ops are listed.
+    pub ops: bool,
+    /// Whether launches are traced.
+    pub trace: bool,
 }
 
-/// What a command found of one setting.
+/// Who hears how far a measurement is, and may end it.
+pub trait Watch {
+    /// A run begins.
+    fn begin(&mut self, what: &str);
+    /// A step is done.
+    fn step(&mut self, at: &Progress);
+    /// The run is over.
+    fn end(&mut self);
+    /// Something is known already.
+    fn tell(&mut self, line: &str);
+    /// Whether to stop at the next step.
+    fn stops(&self) -> bool;
+}
+
+fn go_on(watch: &dyn Watch) -> Result<()> {
+    if watch.stops() { Err(Error::Stopped) } else { Ok(()) }
+}
+
+/// A model on a device, nothing loaded yet.
+pub struct Bench {
+    pub(crate) pipeline: Pipeline,
+    device: OpenDevice,
+}
+
+/// What was found of one task.
 pub struct Measured {
+    /// On what.
     pub device: DeviceInfo,
+    /// For the record.
     pub run: Run,
     /// Where it was asked for.
     pub trace: Option<serde_json::Value>,
@@ -44,48 +78,36 @@ struct Batch {
     submit: f64,
 }
 
-/// Where `--model` and the preset point to; none for the built-in model.
-pub fn place<'a>(args: &'a BenchArgs, preset: Option<&Preset>) -> Option<&'a str> {
-    args.model.as_deref().or(preset.and_then(|p| p.model))
-}
-
 impl Bench {
-    /// Opens the model and the device.
-    pub fn open(args: &BenchArgs, preset: Option<&Preset>, request: &Request) -> anyhow::Result<Self> {
-        request.check().map_err(calotype::Error::from)?;
-        let place = device::find(place(args, preset), &args.hub, args.device.dtype, false)?;
-        let guess = args.device.likely_precision();
-        let mut model = place.open(guess)?;
-        request.size(&model).map_err(calotype::Error::from)?;
-        let opened = args.device.device()?.open()?;
-        let precision = args.device.precision(&opened);
-        if precision != guess {
-            model = place.open(precision)?;
-        }
-        Ok(Self { pipeline: device::pipeline(&opened, model, precision), opened })
+    /// A pipeline that has drawn nothing yet, and the device it is on.
+    pub fn new(pipeline: Pipeline, device: OpenDevice) -> Self {
+        Self { pipeline, device }
     }
 
-    pub fn on_gpu(&self) -> bool {
-        self.opened.adapter.is_some()
+    /// How activations are stored, `f16` or `f32`.
+    pub(crate) fn dtype(&self) -> &'static str {
+        self.pipeline.precision().dtype().name()
+    }
+
+    fn on_gpu(&self) -> bool {
+        self.device.adapter.is_some()
     }
 
     /// What a request takes; an error where that is more than there is.
-    pub fn check(&self, request: &Request) -> anyhow::Result<MemoryPlan> {
-        let precision = self.pipeline.precision();
-        let order = self.pipeline.settle(request)?;
-        Ok(memory::check(&self.opened, self.pipeline.model(), &order, precision)?)
+    pub(crate) fn check(&self, request: &Request) -> Result<MemoryPlan> {
+        Ok(self.pipeline.check(&self.pipeline.settle(request)?)?)
     }
 
     /// The device, for the record.
     pub fn device(&self) -> DeviceInfo {
         let name = self.pipeline.executor().describe();
-        match &self.opened.adapter {
+        match &self.device.adapter {
             None => DeviceInfo {
                 name,
                 backend: "cpu".into(),
                 kind: "cpu".into(),
                 driver: None,
-                memory: memory::room(&self.opened).map(|room| room.bytes),
+                memory: self.pipeline.executor().room().map(|room| room.bytes),
                 tiers: Vec::new(),
             },
             Some(a) => DeviceInfo {
@@ -100,12 +122,12 @@ impl Bench {
     }
 
     /// How often a request evaluates the UNet.
-    pub fn evaluations(&self, request: &Request) -> anyhow::Result<usize> {
+    pub(crate) fn evaluations(&self, request: &Request) -> Result<usize> {
         Ok(self.pipeline.settle(request)?.program.steps.len())
     }
 
     /// The prompts' states: the negative one's where the request is guided, and the other.
-    fn encode(&mut self, request: &Request) -> anyhow::Result<(Option<Vec<HostTensor>>, Vec<HostTensor>)> {
+    fn encode(&mut self, request: &Request) -> Result<(Option<Vec<HostTensor>>, Vec<HostTensor>)> {
         let positive = vec![self.pipeline.encode_text(&request.prompts[0])?];
         let negative = &request.negative_prompts[0];
         let guided = self.pipeline.settle(request)?.guided();
@@ -114,14 +136,14 @@ impl Bench {
     }
 
     /// Seconds of a request's steps, the prompts being known already.
-    pub fn steps(&mut self, request: &Request) -> anyhow::Result<f64> {
+    pub(crate) fn steps(&mut self, request: &Request, watch: &mut dyn Watch) -> Result<f64> {
         let (negative, positive) = self.encode(request)?;
         let mut last = Duration::ZERO;
         self.pipeline.denoise(request, negative.as_deref(), &positive, |at, _| {
             last = at.elapsed;
-            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if watch.stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        interrupt::check()?;
+        go_on(watch)?;
         Ok(last.as_secs_f64())
     }
 
@@ -129,8 +151,17 @@ impl Bench {
         &mut self,
         request: &Request,
         first_apart: bool,
-        mut progress: RunProgress,
-    ) -> anyhow::Result<Batch> {
+        what: &str,
+        watch: &mut dyn Watch,
+    ) -> Result<Batch> {
+        watch.begin(what);
+        let drawn = self.batch(request, first_apart, watch);
+        watch.end();
+        go_on(watch)?;
+        drawn
+    }
+
+    fn batch(&mut self, request: &Request, first_apart: bool, watch: &mut dyn Watch) -> Result<Batch> {
         let start = Instant::now();
         self.pipeline.forget_prompts();
         let (negative, positive) = self.encode(request)?;
@@ -138,20 +169,19 @@ impl Bench {
         let denoise = Instant::now();
         let (mut first, mut steps, mut submit) = (Duration::ZERO, Duration::ZERO, Duration::MAX);
         let mut failed = None;
-        let latents = self.pipeline.denoise(request, negative.as_deref(), &positive, |at, latents| {
-            if first_apart && at.step == 1 {
-                // Reading waits for the device.
-                failed = latents().err();
-                first = denoise.elapsed();
-            }
-            steps = at.elapsed;
-            submit = submit.min(at.submit);
-            progress.step(at);
-            let stop = interrupt::asked() || failed.is_some();
-            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        progress.finish();
-        interrupt::check()?;
+        let latents =
+            self.pipeline.denoise(request, negative.as_deref(), &positive, |at, run: &Running<'_>| {
+                if first_apart && at.step == 1 {
+                    // Reading waits for the device.
+                    failed = run.latents().err();
+                    first = denoise.elapsed();
+                }
+                steps = at.elapsed;
+                submit = submit.min(at.submit);
+                watch.step(at);
+                let stop = watch.stops() || failed.is_some();
+                if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         if let Some(error) = failed {
             return Err(error.into());
         }
@@ -159,9 +189,7 @@ impl Bench {
         let denoise = denoise.elapsed();
         let broken = latents.to_f32().iter().filter(|v| !v.is_finite()).count();
         if broken > 0 {
-            bail!(
-                "the UNet produced {broken} values that are not finite: a time for that would mean nothing"
-            );
+            return Err(Error::NotFinite(broken));
         }
         let decode = Instant::now();
         // Fails where a pixel is not finite, and where all are alike.
@@ -173,36 +201,17 @@ impl Bench {
     }
 }
 
-/// The request of a preset, as the flags change it.
-pub fn request(args: &BenchArgs, preset: Option<&Preset>) -> Request {
-    let side = preset.and_then(|p| p.side);
-    Request {
-        width: args.width.or(side),
-        height: args.height.or(side),
-        batch_size: args.batch_size.or(preset.map(|p| p.batch_size)).unwrap_or(1),
-        steps: Some(args.steps.or(preset.map(|p| p.steps)).unwrap_or(20)),
-        cfg_scale: Some(args.cfg_scale),
-        few_steps: Some(false),
-        sampler: args.sampler.or(preset.map(|p| p.sampler)),
-        seed: args.seed,
-        ..Request::new(PROMPT)
-    }
-}
-
-/// Measures a preset, or what the flags say. `started` is when the program began.
-pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> anyhow::Result<Measured> {
-    let request = request(args, preset);
-    let mut bench = Bench::open(args, preset, &request)?;
-    let plan = bench.check(&request)?;
-    let evaluations = bench.evaluations(&request)?;
-    let settings = settings(args, preset, &bench, &request, evaluations)?;
-    let name = preset.map_or("custom", |p| p.name);
-    let label = |what: &str| RunProgress::new(format!("{name}, {what}: "), false);
+/// Measures a task. `started` is when the program began.
+pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn Watch) -> Result<Measured> {
+    let Task { preset: name, request, .. } = task;
+    let plan = bench.check(request)?;
+    let evaluations = bench.evaluations(request)?;
+    let settings = workload(bench, task, evaluations)?;
 
     // The first picture.
     let open = started.elapsed().as_secs_f64();
-    let load = bench.pipeline.load(&request)?;
-    let first = bench.draw(&request, true, label("first picture"))?;
+    let load = bench.pipeline.load(request)?;
+    let first = bench.draw(request, true, &format!("{name}, first picture"), watch)?;
     let cold = Cold {
         total: started.elapsed().as_secs_f64(),
         open: open + load.other.as_secs_f64(),
@@ -219,8 +228,8 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
     // The others.
     let mut repeatable = true;
     let mut drawn = Vec::new();
-    for i in 1..=args.repeats {
-        let one = bench.draw(&request, false, label(&format!("run {i} of {}", args.repeats)))?;
+    for i in 1..=task.repeats {
+        let one = bench.draw(request, false, &format!("{name}, run {i} of {}", task.repeats), watch)?;
         repeatable &= hashes(&one.pictures) == pictures;
         drawn.push(one);
     }
@@ -235,7 +244,7 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
     let peak_bytes = bench.pipeline.executor().memory().peak;
     let tuned = bench.pipeline.executor().caps().tuned.len();
     // Tuning may have split some products in two launches since.
-    let ran = bench.pipeline.plan(&request)?;
+    let ran = bench.pipeline.plan(request)?;
     let unet = ran.stages.iter().find(|stage| stage.stage == Stage::Step);
     let planned = Planned {
         peak_bytes: plan.peak_bytes,
@@ -247,10 +256,10 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
 
     // Launch by launch.
     let (mut ops, mut traced) = (None, None);
-    if args.ops || args.trace.is_some() {
-        let stages = bench.pipeline.profile(&request, args.repeats as usize)?;
-        interrupt::check()?;
-        traced = args.trace.is_some().then(|| trace(&device.name, &stages));
+    if task.ops || task.trace {
+        let stages = bench.pipeline.profile(request, task.repeats)?;
+        go_on(watch)?;
+        traced = task.trace.then(|| trace(&device.name, &stages));
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
             Stage::Text => 1 + usize::from(settings.cfg_scale > 1.0),
@@ -264,24 +273,18 @@ pub fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> a
             _ => "host",
         };
         let stages = stages.iter().map(|s| ops::stage(s, &ceilings, times(s.stage))).collect();
-        ops = args.ops.then(|| Ops { clock: clock.into(), ceilings, stages });
+        ops = task.ops.then(|| Ops { clock: clock.into(), ceilings, stages });
     }
-    let preset = name.to_string();
+    let preset = name.clone();
     let run =
         Run { preset, settings, tuned, plan: planned, cold, warm, peak_bytes, pictures, repeatable, ops };
     Ok(Measured { device, run, trace: traced })
 }
 
-fn settings(
-    args: &BenchArgs,
-    preset: Option<&Preset>,
-    bench: &Bench,
-    request: &Request,
-    evaluations: usize,
-) -> anyhow::Result<Workload> {
-    let order = bench.pipeline.settle(request)?;
+fn workload(bench: &Bench, task: &Task, evaluations: usize) -> Result<Workload> {
+    let order = bench.pipeline.settle(&task.request)?;
     Ok(Workload {
-        model: place(args, preset).unwrap_or(builtin::NAME).into(),
+        model: task.model.clone(),
         width: order.width,
         height: order.height,
         batch_size: order.batch_size,
@@ -291,8 +294,8 @@ fn settings(
         scheduler: order.scheduler.config.schedule.to_string(),
         cfg_scale: order.cfg_scale,
         seed: order.seed,
-        dtype: device::name(bench.pipeline.precision()).into(),
-        repeats: args.repeats as usize,
+        dtype: bench.dtype().into(),
+        repeats: task.repeats,
     })
 }
 

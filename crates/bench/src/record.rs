@@ -1,7 +1,7 @@
 //! What a benchmark found, as `--json` writes it: docs/benchmarks.md tells of every field.
 
-use super::stats::Samples;
-use anyhow::{Context, bail};
+use crate::stats::Samples;
+use crate::{Error, Result};
 use calotype::measure::Ceilings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -264,16 +264,20 @@ pub struct Point {
 
 impl Record {
     /// Reads a record.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("{name}"))?;
-        let json: serde_json::Value = serde_json::from_str(&text)
-            .with_context(|| format!("{name}: this is no record of `calotype bench --json`"))?;
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = path.display().to_string();
+        let wrong = |why: String| Error::Record { file: file.clone(), why };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let none = "this is no record of `calotype bench --json`";
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| wrong(format!("{none}: {e}")))?;
         match json.get("schema").and_then(|s| s.as_str()) {
             Some(SCHEMA) => {}
-            Some(other) => bail!("{name}: a record of schema {other}; this program reads {SCHEMA}"),
-            None => bail!("{name}: this is no record of `calotype bench --json`: it has no schema"),
+            Some(other) => {
+                return Err(wrong(format!("a record of schema {other}; this program reads {SCHEMA}")));
+            }
+            None => return Err(wrong(format!("{none}: it has no schema"))),
         }
-        serde_json::from_value(json).with_context(|| format!("{name}: the record is damaged"))
+        serde_json::from_value(json).map_err(|e| wrong(format!("the record is damaged: {e}")))
     }
 }

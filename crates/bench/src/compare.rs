@@ -1,8 +1,8 @@
 //! `calotype bench --compare`: two records side by side.
 
-use super::record::{OpRow, Record, Run, Workload};
-use super::stats::{Samples, Verdict};
-use super::table::{Table, chosen, device};
+use crate::record::{OpRow, Record, Run, Workload};
+use crate::stats::{Samples, Verdict};
+use crate::table::{Table, chosen, device};
 use std::collections::BTreeMap;
 
 /// How many ops that differ are listed, those that matter most first.

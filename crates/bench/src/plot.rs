@@ -1,6 +1,6 @@
 //! The sweep as a picture: two panels of logarithmic axes, measured times and the floor below them.
 
-use super::record::{Point, Sweep};
+use crate::record::{Point, Sweep};
 use std::fmt::Write as _;
 
 /// Pixels of a panel's field, and around it.

@@ -1,8 +1,8 @@
 //! The flags of `calotype bench`.
 
-use super::presets::{PRESETS, Preset, listing};
-use crate::args::{DeviceArgs, HubArgs, sampler};
+use super::{DeviceArgs, HubArgs, sampler};
 use calotype::Sampler;
+use calotype_bench::{PRESETS, Preset, listing};
 use clap::Args;
 use std::path::PathBuf;
 

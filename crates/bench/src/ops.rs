@@ -1,7 +1,7 @@
 //! From launches to distinct ops.
 
-use super::record::{OpRow, StageOps};
-use super::stats::Samples;
+use crate::record::{OpRow, StageOps};
+use crate::stats::Samples;
 use calotype::Span;
 use calotype::measure::{Ceilings, StageProfile};
 use std::collections::BTreeMap;

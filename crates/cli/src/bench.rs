@@ -1,27 +1,17 @@
 //! `calotype bench`: one program, no download, any adapter. docs/benchmarks.md says how to read it.
 
-mod args;
-mod compare;
-mod ops;
-mod plot;
-mod presets;
-mod record;
-mod run;
-mod stats;
-mod sweep;
-mod table;
-mod trace;
-
-pub use args::BenchArgs;
-
-use crate::args::BackendName;
+use crate::args::{BackendName, BenchArgs};
 use crate::exit::{Interrupted, Usage};
 use crate::output::{self, Series, is_stdout};
-use crate::{interrupt, text};
+use crate::progress::RunProgress;
+use crate::{device, interrupt, text};
 use anyhow::{Context, bail};
-use calotype::{AdapterReport, Backend};
-use presets::{FIXED, Preset, QUICK};
-use record::{Computer, DeviceInfo, ProgramInfo, Record, Run, SCHEMA};
+use calotype::{AdapterReport, Backend, Progress, Request, builtin};
+use calotype_bench as bench;
+use calotype_bench::{
+    Bench, Computer, DeviceInfo, FIXED, Measured, PROMPT, Preset, ProgramInfo, QUICK, Record, Run, SCHEMA,
+    SweepTask, Task, Watch,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
@@ -29,11 +19,11 @@ use std::time::{Instant, SystemTime};
 /// Measures, or compares what was measured. `started` is when the program began.
 pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
     if let Some([before, after]) = args.compare.as_deref() {
-        let said = compare::compare(&Record::read(before)?, &Record::read(after)?, args.markdown);
+        let said = bench::compare(&Record::read(before)?, &Record::read(after)?, args.markdown);
         return text::result(&said);
     }
     if args.child {
-        let found = run::measure(args, args.presets.first().copied(), started)?;
+        let found = measure(args, args.presets.first().copied(), started)?;
         return text::json(&record(found.device, vec![found.run], host()));
     }
     let mut files = RecordFiles::new(args)?;
@@ -45,7 +35,7 @@ pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
     }
     let (device, runs) = match presets[..] {
         [] | [_] => {
-            let found = run::measure(args, presets.first().copied(), started)?;
+            let found = measure(args, presets.first().copied(), started)?;
             if let (Some(file), Some(trace)) = (&mut files.trace, &found.trace) {
                 file.write(serde_json::to_string(trace)?.as_bytes())?;
             }
@@ -55,7 +45,91 @@ pub fn run(args: &BenchArgs, started: Instant) -> anyhow::Result<()> {
     };
     let record = record(device, runs, host);
     files.write_json(&record)?;
-    if !files.silent { text::result(&table::render(&record, args.markdown)) } else { Ok(()) }
+    if !files.silent { text::result(&bench::render(&record, args.markdown)) } else { Ok(()) }
+}
+
+/// Tells of runs on stderr, and ends them at Ctrl-C.
+#[derive(Default)]
+struct Teller(Option<RunProgress>);
+
+impl Watch for Teller {
+    fn begin(&mut self, what: &str) {
+        self.0 = Some(RunProgress::new(format!("{what}: "), false));
+    }
+
+    fn step(&mut self, at: &Progress) {
+        self.0.iter_mut().for_each(|progress| progress.step(at));
+    }
+
+    fn end(&mut self) {
+        self.0.take().into_iter().for_each(RunProgress::finish);
+    }
+
+    fn tell(&mut self, line: &str) {
+        text::note(line);
+    }
+
+    fn stops(&self) -> bool {
+        interrupt::asked()
+    }
+}
+
+/// What the bench says, as this program ends by it.
+fn failed(error: bench::Error) -> anyhow::Error {
+    match error {
+        bench::Error::Stopped => Interrupted.into(),
+        bench::Error::Calotype(error) => error.into(),
+        other => other.into(),
+    }
+}
+
+/// Where `--model` and the preset point to; none for the built-in model.
+fn place<'a>(args: &'a BenchArgs, preset: Option<&Preset>) -> Option<&'a str> {
+    args.model.as_deref().or(preset.and_then(|p| p.model))
+}
+
+/// The request of a preset, as the flags change it.
+fn request(args: &BenchArgs, preset: Option<&Preset>) -> Request {
+    let side = preset.and_then(|p| p.side);
+    Request {
+        width: args.width.or(side),
+        height: args.height.or(side),
+        batch_size: args.batch_size.or(preset.map(|p| p.batch_size)).unwrap_or(1),
+        steps: Some(args.steps.or(preset.map(|p| p.steps)).unwrap_or(20)),
+        cfg_scale: Some(args.cfg_scale),
+        few_steps: Some(false),
+        sampler: args.sampler.or(preset.map(|p| p.sampler)),
+        seed: args.seed,
+        ..Request::new(PROMPT)
+    }
+}
+
+/// Opens the model and the device.
+fn open(args: &BenchArgs, preset: Option<&Preset>, request: &Request) -> anyhow::Result<Bench> {
+    request.check().map_err(calotype::Error::from)?;
+    let place = device::find(place(args, preset), &args.hub, args.device.dtype, false)?;
+    let guess = args.device.likely_precision();
+    let mut model = place.open(guess)?;
+    request.size(&model).map_err(calotype::Error::from)?;
+    let opened = args.device.device()?.open()?;
+    let precision = args.device.precision(&opened);
+    if precision != guess {
+        model = place.open(precision)?;
+    }
+    Ok(Bench::new(device::pipeline(&opened, model, precision), opened))
+}
+
+fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> anyhow::Result<Measured> {
+    let task = Task {
+        preset: preset.map_or("custom", |p| p.name).into(),
+        model: place(args, preset).unwrap_or(builtin::NAME).into(),
+        request: request(args, preset),
+        repeats: args.repeats as usize,
+        ops: args.ops,
+        trace: args.trace.is_some(),
+    };
+    let mut bench = open(args, preset, &task.request)?;
+    bench::measure(&mut bench, &task, started, &mut Teller::default()).map_err(failed)
 }
 
 fn swept(
@@ -64,12 +138,22 @@ fn swept(
     host: Computer,
     mut files: RecordFiles,
 ) -> anyhow::Result<()> {
-    let (bench, sweep) = sweep::sweep(args, presets.first().copied())?;
+    let preset = presets.first().copied();
+    let task = SweepTask {
+        model: place(args, preset).unwrap_or(builtin::NAME).into(),
+        request: request(args, preset),
+        sides: args.sizes.clone(),
+        batches: args.batches.clone(),
+        most: args.most,
+        repeats: args.repeats as usize,
+    };
+    let mut bench = open(args, preset, &task.smallest())?;
+    let sweep = bench::sweep(&mut bench, &task, &mut Teller::default()).map_err(failed)?;
     let device = bench.device();
     if let Some(file) = &mut files.plot {
-        file.write(plot::plot(&sweep, &table::device(&device)).as_bytes())?;
+        file.write(bench::plot(&sweep, &bench::device(&device)).as_bytes())?;
     }
-    let said = sweep::render(&sweep, args.markdown);
+    let said = bench::render_sweep(&sweep, args.markdown);
     files.write_json(&Record { sweep: Some(sweep), ..record(device, Vec::new(), host) })?;
     if !files.silent { text::result(&said) } else { Ok(()) }
 }

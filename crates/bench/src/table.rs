@@ -1,8 +1,8 @@
 //! Records for people.
 
-use super::record::{DeviceInfo, Ops, Record, Run, StageOps};
-use super::stats::Samples;
-use crate::text::{bytes, table};
+use crate::record::{DeviceInfo, Ops, Record, Run, StageOps};
+use crate::stats::Samples;
+use calotype::bytes;
 
 /// Rows under a head; the first column to the left, the others to the right.
 pub struct Table(Vec<Vec<String>>);
@@ -17,16 +17,31 @@ impl Table {
     }
 
     pub fn render(&self, markdown: bool) -> String {
-        let columns = self.0[0].len();
+        let width = self.0[0].len();
         if !markdown {
-            return table(&self.0, &(1..columns).collect::<Vec<_>>());
+            return columns(&self.0, &(1..width).collect::<Vec<_>>());
         }
         let line = |row: &Vec<String>| format!("| {} |", row.join(" | ").replace('\n', " "));
-        let rule = format!("|---|{}", "---:|".repeat(columns - 1));
+        let rule = format!("|---|{}", "---:|".repeat(width - 1));
         let mut lines: Vec<String> = self.0.iter().map(line).collect();
         lines.insert(1, rule);
         lines.join("\n")
     }
+}
+
+/// Rows in columns as wide as they need to be; the columns that `right` names are flush right.
+pub fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cell = |(c, text): (usize, &String)| match right.contains(&c) {
+            true => format!("{text:>w$}", w = widths[c]),
+            false => format!("{text:<w$}", w = widths[c]),
+        };
+        row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// All of a record but its sweep.
@@ -225,6 +240,12 @@ pub fn rated(per_second: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".into(), "10".into()], vec!["bcd".into(), "9".into()]];
+        assert_eq!(columns(&rows, &[1]), "a    10\nbcd   9");
+    }
 
     #[test]
     fn tables_are_text_or_markdown() {

@@ -1,0 +1,108 @@
+//! Latents to pictures, and to previews.
+
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use crate::noise::nchw_to_nhwc;
+use crate::order::Order;
+use crate::parts::{Key, Part, Stage};
+use crate::pipeline::Pipeline;
+use crate::preview::Colours;
+use calotype_graph::Precision;
+use calotype_graph::ops::Range;
+use calotype_tensor::HostTensor;
+use std::rc::Rc;
+
+/// What a decoder leaves.
+enum Decoded {
+    Picture(Picture),
+    /// So many values that are no numbers.
+    NotFinite(u32),
+    /// Every pixel alike.
+    Flat,
+}
+
+impl Pipeline {
+    /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures. Where the decoder's numbers are too large for
+    /// f16, it is run in f32, which is logged.
+    pub async fn decode_latents(&mut self, latents: &HostTensor) -> Result<Vec<Picture>> {
+        let factor = self.model.config.vae.factor();
+        let channels = self.model.config.vae.latent_channels;
+        let &[_, c, h, w] = latents.shape().dims() else {
+            return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
+        };
+        if c != channels {
+            return Err(Error::Request(format!(
+                "latents have {c} channels, and the model's VAE takes {channels}"
+            )));
+        }
+        let part = Part::Decoder { height: h * factor, width: w * factor };
+        let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
+        let mut pictures = Vec::new();
+        for image in values.chunks_exact(c * h * w) {
+            let mut decoded = self.decode(image, part).await?;
+            if matches!(decoded, Decoded::NotFinite(_)) && self.decoder == Precision::F16 {
+                log::warn!("f16 does not hold the numbers of this model's VAE decoder: it runs in f32");
+                self.decoder = Precision::F32;
+                decoded = self.decode(image, part).await?;
+            }
+            let (stage, precision, what) = match decoded {
+                Decoded::Picture(picture) => {
+                    pictures.push(picture);
+                    continue;
+                }
+                Decoded::NotFinite(count) => (
+                    "the VAE decoder",
+                    self.decoder,
+                    format!("produced {count} values that are not finite (NaN or infinity)"),
+                ),
+                Decoded::Flat => {
+                    let flat = image.iter().all(|v| *v == image[0]);
+                    let (stage, precision) =
+                        if flat { ("the UNet", self.precision) } else { ("the VAE decoder", self.decoder) };
+                    (stage, precision, "left a flat picture, every pixel alike".into())
+                }
+            };
+            return Err(self.broken(stage.into(), what, precision));
+        }
+        Ok(pictures)
+    }
+
+    /// One image's latents, `[h, w, C]`, to its pixels.
+    async fn decode(&mut self, image: &[f32], part: Part) -> Result<Decoded> {
+        let key = Key { part, precision: self.decoder };
+        self.session.prepare(&self.model, &[key]).await?;
+        let (exec, part) = (&self.session.exec, self.session.get(key));
+        exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(image))?;
+        exec.write(&part.ports["found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
+        exec.run(part.program(Stage::Decoder), 0)?;
+        let found = exec.read(&part.ports["found"]).await?.to_u32();
+        let found = Range::decode([found[0], found[1], found[2], found[3]]);
+        if found.not_finite > 0 {
+            return Ok(Decoded::NotFinite(found.not_finite));
+        }
+        let pixels = exec.read(&part.ports["pixels"]).await?;
+        let words = pixels.to_u32();
+        if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
+            return Ok(Decoded::Flat);
+        }
+        let [height, width] = [1, 2].map(|axis| pixels.shape().dims()[axis]);
+        Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
+    }
+
+    /// Has runs show what they are at ([`Denoising::preview`]). Where the colours of the latents' channels are not known,
+    /// they are learned from the model's own decoder, which takes one decoding of the order's size.
+    pub async fn prepare_previews(&mut self, order: &Order) -> Result<()> {
+        if self.colours.is_none() {
+            let (channels, factor) = (self.model.config.vae.latent_channels, self.model.config.vae.factor());
+            self.colours = match Colours::known(channels) {
+                Some(known) => Some(Rc::new(known)),
+                None => {
+                    let samples = Colours::samples([channels, order.height / factor, order.width / factor]);
+                    let decoded = self.decode_latents(&samples).await?;
+                    Colours::learned(&samples, &decoded[0]).map(Rc::new)
+                }
+            };
+        }
+        Ok(())
+    }
+}
