@@ -1,5 +1,5 @@
 use crate::bytes::Bytes;
-use crate::files::{Entry, Listing, list};
+use crate::files::{Entry, Header, list};
 use crate::{Error, Result, decode};
 use calotype_tensor::{Read, TensorInfo, Tensors};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ impl Checkpoint {
     /// Reads what one file says of its tensors; `place` is its name in errors.
     pub async fn read(place: impl Into<String>, bytes: Rc<dyn Bytes>) -> Result<Self> {
         let place = place.into();
-        let Listing { tensors, metadata } = list(&place, &*bytes).await?;
+        let Header { tensors, metadata } = list(&place, &*bytes).await?;
         let tensors = tensors.into_iter().map(|entry| (entry.name.clone(), Tensor::new(entry, 0)));
         let tensors = tensors.collect();
         let files = vec![Shard { place: place.clone(), bytes }];

@@ -11,7 +11,7 @@ const FAVOURED: [&str; 2] = ["fp16", "bf16"];
 
 /// The file to open for a component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Choice {
+pub struct CheckpointFile {
     /// A `.safetensors` file, or the index of a sharded checkpoint.
     pub path: PathBuf,
     /// Whether it is an index.
@@ -20,7 +20,7 @@ pub struct Choice {
     pub variant: Option<String>,
 }
 
-impl Choice {
+impl CheckpointFile {
     /// Reads a file name: `model.safetensors`, `model.fp16.safetensors`, `model.safetensors.index.json`, and the three
     /// spellings of a sharded variant (`model.safetensors.index.fp16.json`, `model.safetensors.fp16.index.json`,
     /// `model.fp16.safetensors.index.json`). Shards themselves are none.
@@ -57,7 +57,7 @@ impl Choice {
 impl Checkpoint {
     /// Opens a component's folder, choosing as [`find_checkpoint`] does.
     pub fn open_folder(folder: impl AsRef<Path>, prefer: Option<&str>) -> Result<Self> {
-        let Choice { path, sharded, .. } = find_checkpoint(folder.as_ref(), prefer)?;
+        let CheckpointFile { path, sharded, .. } = find_checkpoint(folder.as_ref(), prefer)?;
         if !sharded {
             return Self::open(path);
         }
@@ -76,13 +76,13 @@ impl Checkpoint {
 
 /// Chooses the checkpoint in a component's folder: the plain one, unless only a variant is there or the caller
 /// prefers a variant (`fp16`) that is.
-pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<Choice> {
+pub fn find_checkpoint(folder: &Path, prefer: Option<&str>) -> Result<CheckpointFile> {
     choose_checkpoint(folder, &list(folder)?, prefer)
 }
 
 /// The same for a folder that may be elsewhere, whose files' names are known.
-pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) -> Result<Choice> {
-    let found = names.iter().filter_map(|name| Choice::from_name(folder, name));
+pub fn choose_checkpoint(folder: &Path, names: &[String], prefer: Option<&str>) -> Result<CheckpointFile> {
+    let found = names.iter().filter_map(|name| CheckpointFile::from_name(folder, name));
     if let Some(best) = found.min_by(|a, b| a.rank(prefer).cmp(&b.rank(prefer))) {
         return Ok(best);
     }

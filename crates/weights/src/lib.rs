@@ -29,7 +29,7 @@ pub use decode::lend;
 pub use error::Error;
 pub use files::mishap;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{Choice, choose_checkpoint, find_checkpoint};
+pub use folder::{CheckpointFile, choose_checkpoint, find_checkpoint};
 pub use lora::Lora;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Mapped;

@@ -26,7 +26,7 @@ pub struct Entry {
 
 /// What a file says of itself, whatever its format.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct Header {
     /// Its tensors, each name once.
     pub tensors: Vec<Entry>,
     /// What it says beside them.
@@ -52,7 +52,7 @@ impl Source<'_> {
 const MAGIC: u64 = 16;
 
 /// Reads what a file says of its tensors, in the format that its first bytes are of; `place` is its name in errors.
-pub async fn list(place: &str, bytes: &dyn Bytes) -> Result<Listing> {
+pub async fn list(place: &str, bytes: &dyn Bytes) -> Result<Header> {
     let file = Source { place, bytes };
     let head = file.read(0..MAGIC.min(bytes.size())).await?;
     // One format so far: whatever else it is, is told there.

@@ -1,6 +1,6 @@
 //! safetensors: <https://github.com/huggingface/safetensors#format>.
 
-use super::{Entry, Listing, Source};
+use super::{Entry, Header, Source};
 use crate::{Error, Result};
 use calotype_tensor::Encoding;
 use safetensors::{Dtype, tensor::Metadata};
@@ -12,7 +12,7 @@ const LENGTH_BYTES: usize = 8;
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// Reads the header, whose beginning `head` is, and checks that the tensors it declares fill the file exactly.
-pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Listing> {
+pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Header> {
     let (place, file_len) = (file.place, file.bytes.size());
     let bad = |why: String| Error::BadHeader { place: place.into(), why };
     let start = span(place, head, file_len)?;
@@ -41,7 +41,7 @@ pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Listing> {
         let range = start + from as u64..start + to as u64;
         tensors.push(Entry { encoding, shape: info.shape.clone(), range, name });
     }
-    Ok(Listing { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
+    Ok(Header { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
 }
 
 /// Where the tensors begin.
