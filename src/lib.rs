@@ -23,7 +23,7 @@ mod pipeline;
 mod place;
 
 #[cfg(feature = "gpu")]
-pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters};
+pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters, preferred};
 pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Room, Span};
 #[cfg(feature = "hub")]
 pub use calotype_hub as hub;

@@ -7,13 +7,18 @@ use tempfile::TempDir;
 
 /// The committed pictures and the tiny models (`tests/goldens/README.md`).
 pub fn goldens() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens")
+    // With its drive, on systems that have such: commands run elsewhere.
+    std::path::absolute(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens")).unwrap()
 }
 
 /// The command, in the folder where its files go. Through cargo's runner where one is set, which may bring a driver.
 pub fn calotype(folder: &Path) -> Command {
+    #[cfg(not(windows))]
     #[allow(deprecated, reason = "the macro in its place does not go through cargo's runner")]
     let mut command = Command::cargo_bin("calotype").unwrap();
+    // There the tests run as the command does, and a runner is another system's.
+    #[cfg(windows)]
+    let mut command = Command::new(std::path::absolute(env!("CARGO_BIN_EXE_calotype")).unwrap());
     command.current_dir(folder).env_remove("RUST_LOG");
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import ntpath
 import os
 import random
 import subprocess
@@ -101,6 +102,38 @@ def environments(root: Path) -> list:
         env = {"HOME": "{root}/user"}
         env |= {name: draw.choice(pool) for name, pool in POOLS.items() if draw.random() < share * (0.3 if "TIMEOUT" in name else 1)}
         rows.append({"env": env, **environment(env, root)})
+    return rows
+
+
+# --- paths on Windows ---
+
+HOMES = {
+    "USERPROFILE": ["C:\\Users\\ann", "D:/home", "C:\\Users\\ann\\", ""],
+    "HOMEDRIVE": ["C:"],
+    "HOMEPATH": ["\\Users\\ann", "\\"],
+    "USERNAME": ["ann", "Administrator"],
+    "SUB": ["sub", "~\\sub", "%HOMEPATH%", "C:\\sub"],
+    "A-B": ["dash"],
+}
+PIECES = ["~", "~ann", "~bob", "\\", "/", "%SUB%", "%NOWHERE%", "%", "%%", "$SUB", "${SUB}", "$NOWHERE", "${NOWHERE}", "$$", "${", "$A-B",
+          "'", "models", "é", "%USERPROFILE%"]  # fmt: skip
+
+
+def windows_paths() -> list:
+    """What ntpath, which os.path is on Windows, makes of paths: huggingface_hub applies both functions, in this order."""
+    draw, rows, kept = random.Random(17), [], dict(os.environ)
+    for _ in range(300):
+        env = {name: draw.choice(pool) for name, pool in HOMES.items() if draw.random() < 0.6}
+        if "USERPROFILE" not in env and "HOMEPATH" not in env:
+            env["USERPROFILE"] = HOMES["USERPROFILE"][0]
+        path = draw.choice(["~", "~", "~\\", "~ann\\", "C:\\", ""]) + "".join(draw.choices(PIECES, k=draw.randrange(5)))
+        try:
+            os.environ.clear()
+            os.environ.update(env)
+            rows.append({"env": env, "path": path, "means": ntpath.expandvars(ntpath.expanduser(path))})
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
     return rows
 
 
@@ -229,7 +262,7 @@ def main():
         here = os.getcwd()
         parts = {"environments": environments(Path(root).resolve())}
         os.chdir(here)
-    parts |= {"names": repository_names(), "files": file_names(), "downloads": downloads(), "caches": caches()}
+    parts |= {"windows_paths": windows_paths(), "names": repository_names(), "files": file_names(), "downloads": downloads(), "caches": caches()}
     result = {"huggingface_hub": huggingface_hub.__version__, "commit": COMMIT, "body": BODY, "token_files": TOKEN_FILES}
     result |= {"needed": NEEDED, "optional": OPTIONAL} | parts
     # Files of less than 300 KB.

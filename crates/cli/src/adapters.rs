@@ -2,7 +2,7 @@
 
 use crate::args::AdaptersArgs;
 use crate::text::{self, bytes, table};
-use calotype::{AdapterReport, Backend, Choice, Device, TierReport};
+use calotype::{AdapterReport, Backend, Choice, Device, TierReport, preferred};
 use serde_json::json;
 
 const NONE: &str = "no GPU found. To get one going, install its driver with Vulkan, Metal or DX12 support (on Linux \
@@ -11,8 +11,11 @@ const NONE: &str = "no GPU found. To get one going, install its driver with Vulk
 /// Lists every adapter.
 pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
     let found = pollster::block_on(calotype::adapters(Backend::Auto));
+    // Software is slower than the CPU executor.
+    let default = preferred(&found).filter(|at| found[*at].kind != "cpu");
     if args.json {
-        return text::json(&found.iter().map(|a| json(a, &opened(a))).collect::<Vec<_>>());
+        let json = |a: &AdapterReport| json(a, &opened(a), default == Some(a.index));
+        return text::json(&found.iter().map(json).collect::<Vec<_>>());
     }
     if found.is_empty() {
         text::note(NONE);
@@ -42,8 +45,15 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
             false => format!("cooperative matrices {}", a.cooperative.join(", ")),
         };
         let workgroup = bytes(a.workgroup_memory.into());
-        text::result(&format!("{}: driver {}; workgroup memory {workgroup}; {matrices}", a.index, a.driver))?;
+        let (driver, api) = (&a.driver, api(a));
+        text::result(&format!(
+            "{}: driver {driver}; workgroup memory {workgroup}; {matrices}{api}",
+            a.index
+        ))?;
         text::result(&format!("{}: kernels: {}", a.index, words(&opened(a))))?;
+    }
+    if let Some(at) = default.filter(|_| found.len() > 1) {
+        text::result(&format!("{at}: taken where no flag chooses"))?;
     }
     if found.iter().all(|a| a.kind == "cpu") {
         text::note(
@@ -52,6 +62,21 @@ pub fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What one API alone has to tell.
+fn api(a: &AdapterReport) -> String {
+    let families = match a.families.is_empty() {
+        true => String::new(),
+        false => format!("; GPU families {}", a.families.join(", ")),
+    };
+    match a.compiler {
+        None => families,
+        Some("FXC") => "; shader compiler FXC, which has neither f16 nor subgroups: put Microsoft's DXC \
+             (dxcompiler.dll) beside the program, or use --backend vulkan"
+            .into(),
+        Some(compiler) => format!("; shader compiler {compiler}"),
+    }
 }
 
 /// What opening an adapter tells: what became of each tier of kernels, and of how many products the best cut is known.
@@ -88,7 +113,7 @@ fn words(tried: &Result<Tried, String>) -> String {
     }
 }
 
-fn json(a: &AdapterReport, tried: &Result<Tried, String>) -> serde_json::Value {
+fn json(a: &AdapterReport, tried: &Result<Tried, String>, default: bool) -> serde_json::Value {
     let tier = |t: &TierReport| json!({"tier": t.tier.to_string(), "used": t.used, "note": t.note});
     let tiers = match tried {
         Ok(tried) => json!(tried.tiers.iter().map(tier).collect::<Vec<_>>()),
@@ -100,7 +125,10 @@ fn json(a: &AdapterReport, tried: &Result<Tried, String>) -> serde_json::Value {
         "backend": a.backend,
         "kind": a.kind,
         "driver": a.driver,
+        "default": default,
         "memory": a.memory,
+        "families": a.families,
+        "compiler": a.compiler,
         "max_buffer": a.max_buffer,
         "max_binding": a.max_binding,
         "workgroup_memory": a.workgroup_memory,

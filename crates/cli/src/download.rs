@@ -1,8 +1,9 @@
 //! How far a download from the hub is: a bar on a terminal, now and then a line elsewhere, nothing where a program listens.
 
+use crate::progress::style;
 use crate::text::{self, bytes};
 use calotype::hub::DownloadProgress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,9 @@ impl DownloadBar {
         self.started.get_or_insert_with(Instant::now);
         if begins && std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(at.total), ProgressDrawTarget::stderr());
-            let style =
-                "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left  {msg}";
-            bar.set_style(
-                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            bar.set_style(style(
+                "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left  {msg}",
+            ));
             bar.set_position(at.resumed);
             bar.reset_eta();
             self.bar = Some(bar);

@@ -8,6 +8,15 @@ use std::time::{Duration, Instant};
 /// How often a line is written where there is no terminal.
 const EVERY: Duration = Duration::from_secs(3);
 
+const WAITING: &str = "{prefix}{spinner} {msg}";
+const COUNTING: &str = "{prefix}{bar:40} {pos}/{len} steps  {msg}";
+
+/// What turns while nothing can be counted: characters that every console has, Windows' oldest fonts included.
+const TURNING: &str = "|/-\\ ";
+
+/// A bar's full, current and empty parts; in the same fonts.
+const PARTS: &str = "█▌░";
+
 /// Tells of one run's steps on stderr.
 pub enum RunProgress {
     Bar(ProgressBar),
@@ -22,7 +31,7 @@ impl RunProgress {
             Self::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(style("{prefix}{spinner} {msg}"));
+            bar.set_style(style(WAITING));
             bar.set_prefix(label);
             bar.set_message("loading");
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -39,7 +48,7 @@ impl RunProgress {
             Self::Bar(bar) => {
                 if bar.length().is_none() {
                     bar.set_length(at.steps as u64);
-                    bar.set_style(style("{prefix}{bar:40} {pos}/{len} steps  {msg}"));
+                    bar.set_style(style(COUNTING));
                 }
                 bar.set_position(at.step as u64);
                 let left =
@@ -65,8 +74,10 @@ impl RunProgress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+/// A bar's looks.
+pub fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.tick_chars(TURNING).progress_chars(PARTS)
 }
 
 /// Steps per second, or seconds per step for the slow.
@@ -82,6 +93,16 @@ pub fn speed(steps: usize, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_are_of_characters_that_old_consoles_have() {
+        // Code page 437's blocks; its first half is ASCII.
+        let shown = |c: char| c.is_ascii_graphic() || c == ' ' || "░▒▓█▄▌▐▀■".contains(c);
+        let ticks = (0..9).map(|i| style(WAITING).get_tick_str(i).to_string());
+        for drawn in ticks.chain([PARTS.into(), WAITING.into(), COUNTING.into()]) {
+            assert!(!drawn.is_empty() && drawn.chars().all(shown), "{drawn}");
+        }
+    }
 
     #[test]
     fn speed_is_told_in_the_unit_that_fits() {

@@ -23,7 +23,8 @@ pub fn log_to_stderr() {
                 log::Level::Debug => "debug",
                 log::Level::Trace => "trace",
             };
-            writeln!(out, "{}{level}: {}", fresh_line(), one_line(&record.args().to_string()))
+            clear_line();
+            writeln!(out, "{level}: {}", one_line(&record.args().to_string()))
         })
         .init();
 }
@@ -52,9 +53,11 @@ impl fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
-/// What clears a progress bar from the line it stands on.
-fn fresh_line() -> &'static str {
-    if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" }
+/// Clears a progress bar from the line it stands on. Windows' older consoles print escape sequences as they are.
+fn clear_line() {
+    if std::io::stderr().is_terminal() {
+        let _ = console::Term::stderr().clear_line();
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -62,8 +65,9 @@ fn one_line(text: &str) -> String {
 }
 
 fn to_stderr(line: &str) {
+    clear_line();
     // Nobody is left to tell if this fails.
-    let _ = writeln!(std::io::stderr(), "{}{line}", fresh_line());
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints `error: …`.
@@ -82,8 +86,10 @@ pub fn result(text: &str) -> anyhow::Result<()> {
 }
 
 fn to_stdout(line: &OsStr) -> Result<(), Stdout> {
-    // A name that is not UTF-8 is printed as it is.
-    let line = [line.as_encoded_bytes(), b"\n"].concat();
+    // A name that is not UTF-8 is printed as it is, where a system has such bytes and not a console of 16-bit characters.
+    let text = line.to_string_lossy();
+    let line = if cfg!(unix) { line.as_encoded_bytes() } else { text.as_bytes() };
+    let line = [line, b"\n"].concat();
     let mut out = std::io::stdout().lock();
     out.write_all(&line).and_then(|()| out.flush()).map_err(Stdout)
 }

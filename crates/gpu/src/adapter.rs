@@ -1,4 +1,6 @@
 use crate::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::native;
 use crate::tiers::TierReport;
 use calotype_graph::lower::Tier;
 use std::fmt;
@@ -20,9 +22,12 @@ pub enum Backend {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Backend {
+    /// OpenGL's compute is too old for this. On Apple's systems Vulkan is a layer over Metal (MoltenVK): it is taken only
+    /// where it is asked for.
     fn wgpu(self) -> wgpu::Backends {
         match self {
-            Self::Auto => wgpu::Backends::all(),
+            Self::Auto if cfg!(target_vendor = "apple") => wgpu::Backends::METAL,
+            Self::Auto => wgpu::Backends::VULKAN | wgpu::Backends::DX12,
             Self::Vulkan => wgpu::Backends::VULKAN,
             Self::Metal => wgpu::Backends::METAL,
             Self::Dx12 => wgpu::Backends::DX12,
@@ -112,8 +117,12 @@ pub struct AdapterReport {
     pub max_binding: u64,
     /// Workgroup memory, in bytes.
     pub workgroup_memory: u32,
-    /// Device memory, in bytes, where the API tells.
+    /// Device memory, in bytes, where the API tells: on Vulkan all of it, on DX12 and Metal what a program should use.
     pub memory: Option<u64>,
+    /// Metal's families of GPUs to which it belongs, such as `apple8` and `metal3`.
+    pub families: Vec<String>,
+    /// What compiles shaders for DX12: `DXC`, or `FXC`, which knows neither f16 nor subgroups.
+    pub compiler: Option<&'static str>,
     /// What became of each tier above the plain one. Empty until the adapter was opened, which is when they are proven.
     pub tiers: Vec<TierReport>,
 }
@@ -150,32 +159,21 @@ impl AdapterReport {
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
-            memory: device_memory(adapter),
+            #[cfg(not(target_arch = "wasm32"))]
+            memory: native::memory(adapter),
+            #[cfg(not(target_arch = "wasm32"))]
+            families: native::families(adapter),
+            #[cfg(not(target_arch = "wasm32"))]
+            compiler: (info.backend == wgpu::Backend::Dx12).then(native::compiler_name),
+            #[cfg(target_arch = "wasm32")]
+            memory: None,
+            #[cfg(target_arch = "wasm32")]
+            families: Vec::new(),
+            #[cfg(target_arch = "wasm32")]
+            compiler: None,
             tiers: Vec::new(),
         }
     }
-}
-
-/// The largest heap that is the device's own, where Vulkan tells.
-#[cfg(not(target_arch = "wasm32"))]
-fn device_memory(adapter: &wgpu::Adapter) -> Option<u64> {
-    // SAFETY: the handles are only read, and live as long as the guard does.
-    unsafe {
-        let hal = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
-        let instance = hal.shared_instance().raw_instance();
-        let memory = instance.get_physical_device_memory_properties(hal.raw_physical_device());
-        const DEVICE_LOCAL: u32 = 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
-        memory.memory_heaps[..memory.memory_heap_count as usize]
-            .iter()
-            .filter(|h| h.flags.as_raw() & DEVICE_LOCAL != 0)
-            .map(|h| h.size)
-            .max()
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-fn device_memory(_adapter: &wgpu::Adapter) -> Option<u64> {
-    None
 }
 
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
@@ -184,6 +182,10 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     // Nothing here is called indirectly, and what checks such calls costs a pipeline at every start, which some DX12 drivers
     // do not even take.
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        descriptor.backend_options.dx12.shader_compiler = native::compiler();
+    }
     wgpu::Instance::new(descriptor)
 }
 
@@ -195,9 +197,7 @@ pub async fn adapters(backend: Backend) -> Vec<AdapterReport> {
 
 #[cfg(not(target_arch = "wasm32"))]
 async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
-    // OpenGL's compute is too old for this; wgpu's other back ends are all there is besides.
-    let backends =
-        choice.backend.wgpu() & (wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12);
+    let backends = choice.backend.wgpu();
     instance(backends).enumerate_adapters(backends).await
 }
 
@@ -232,16 +232,60 @@ pub(crate) async fn choose(choice: &Choice) -> Result<(wgpu::Adapter, AdapterRep
                 Error::NoSuchAdapter { asked: asked.clone(), found }
             })?
         }
-        None => {
-            let rank = |r: &AdapterReport| match r.kind.as_str() {
-                "discrete" => 0,
-                "integrated" => 1,
-                "virtual" | "other" => 2,
-                _ => 3,
-            };
-            let best = (0..reports.len()).min_by_key(|&i| (rank(&reports[i]), i));
-            best.ok_or(Error::NoAdapter { backend })?
-        }
+        None => preferred(&reports).ok_or(Error::NoAdapter { backend })?,
     };
     Ok((found.swap_remove(at), reports[at].clone()))
+}
+
+/// Which of [`adapters`] is taken where none is asked for: the fastest kind; and of a GPU that two APIs drive, Vulkan's,
+/// since its driver compiles all that shaders are written with, and DX12 takes [a compiler](AdapterReport::compiler) that
+/// may not be there.
+pub fn preferred(reports: &[AdapterReport]) -> Option<usize> {
+    let kind = |r: &AdapterReport| match r.kind.as_str() {
+        "discrete" => 0,
+        "integrated" => 1,
+        "virtual" | "other" => 2,
+        _ => 3,
+    };
+    (0..reports.len()).min_by_key(|&i| (kind(&reports[i]), reports[i].backend != "vulkan", i))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(backend: &str, kind: &str) -> AdapterReport {
+        AdapterReport {
+            index: 0,
+            name: "a GPU".into(),
+            backend: backend.into(),
+            kind: kind.into(),
+            driver: String::new(),
+            f16: false,
+            subgroups: false,
+            timestamps: false,
+            cooperative: Vec::new(),
+            max_buffer: 0,
+            max_binding: 0,
+            workgroup_memory: 0,
+            memory: None,
+            families: Vec::new(),
+            compiler: None,
+            tiers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_fastest_kind_is_taken_and_vulkan_before_dx12() {
+        let of = |found: &[(&str, &str)]| {
+            let reports: Vec<AdapterReport> = found.iter().map(|(api, kind)| report(api, kind)).collect();
+            preferred(&reports)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("dx12", "discrete"), ("vulkan", "discrete")]), Some(1));
+        assert_eq!(of(&[("vulkan", "integrated"), ("dx12", "integrated"), ("dx12", "discrete")]), Some(2));
+        assert_eq!(of(&[("dx12", "cpu"), ("vulkan", "cpu")]), Some(1));
+        assert_eq!(of(&[("vulkan", "cpu"), ("dx12", "integrated")]), Some(1));
+        assert_eq!(of(&[("vulkan", "discrete"), ("vulkan", "discrete")]), Some(0));
+    }
 }

@@ -13,6 +13,8 @@ mod cache;
 mod device;
 mod error;
 mod executor;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 mod pipelines;
 mod profile;
 mod program;
@@ -23,7 +25,7 @@ mod tiers;
 mod tuning;
 mod weights;
 
-pub use adapter::{AdapterReport, Backend, Choice, Tuning, adapters};
+pub use adapter::{AdapterReport, Backend, Choice, Tuning, adapters, preferred};
 pub use calotype_graph::lower::Tier;
 pub use error::Error;
 pub use executor::GpuExecutor;

@@ -110,7 +110,7 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
             }
             _ => Vec::new(),
         };
-        let mut report = TierReport { tier, used: false, note: "the adapter does not have it".into() };
+        let mut report = TierReport { tier, used: false, note: absent(gpu, tier).into() };
         if tier == Tier::Coop && software && choice.tier.is_none() && !candidates.is_empty() {
             report.note = "slower than none where shaders run in software".into();
         } else {
@@ -140,6 +140,16 @@ pub(crate) async fn settle(gpu: &mut GpuExecutor, choice: &Choice) -> Result<Vec
             adapter: gpu.report().name.clone(),
             reason: note.clone(),
         }),
+    }
+}
+
+/// Why an adapter does not have a tier.
+fn absent(gpu: &GpuExecutor, tier: Tier) -> &'static str {
+    match (gpu.report().compiler, tier) {
+        (Some("FXC"), Tier::F16 | Tier::Subgroups) => {
+            "DX12's compiler FXC does not have it; with Microsoft's DXC (dxcompiler.dll) beside the program it may be there"
+        }
+        _ => "the adapter does not have it",
     }
 }
 

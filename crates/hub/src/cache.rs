@@ -26,7 +26,7 @@ impl Repository {
     /// Where a file's bytes lie. ETags that are no file names go by their hash.
     pub fn blob(&self, etag: &str) -> PathBuf {
         let odd = match cfg!(windows) {
-            true => names::part(etag).is_some() || etag.contains(['/', '<', '>', '"', '|', '?', '*']),
+            true => names::windows(etag).is_some(),
             false => etag.contains('/') || etag.chars().any(char::is_control) || [".", ".."].contains(&etag),
         };
         let plain = etag.len() <= 128 && etag.is_ascii() && !odd;

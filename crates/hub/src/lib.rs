@@ -12,7 +12,6 @@ mod download;
 mod environment;
 mod error;
 mod expand;
-mod names;
 mod needed;
 #[cfg(test)]
 mod peer;
@@ -25,6 +24,7 @@ pub use proxy::Proxy;
 pub use spelling::misspelt;
 
 use cache::Repository;
+use calotype_weights::names;
 use client::Client;
 use download::Download;
 use environment::Environment;

@@ -5,6 +5,7 @@ mod servers;
 use crate::cache::Repository;
 use crate::client::Client;
 use crate::environment::Environment;
+use crate::expand::on_windows;
 use crate::{Error, Hub, is_name, names};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,9 +27,17 @@ struct Golden {
     needed: Vec<String>,
     optional: Vec<String>,
     environments: Vec<Value>,
+    windows_paths: Vec<WindowsPath>,
     names: Vec<(String, bool)>,
     files: Vec<(String, bool, bool)>,
     caches: Vec<Cached>,
+}
+
+#[derive(Deserialize)]
+struct WindowsPath {
+    env: BTreeMap<String, String>,
+    path: String,
+    means: String,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +106,17 @@ fn environments_mean_what_they_mean_to_huggingface_hub() {
         }
     }
     none_of(&wrong, golden.environments.len());
+}
+
+#[test]
+fn paths_mean_on_windows_what_they_mean_to_python_there() {
+    let golden = peer();
+    let row = |WindowsPath { env, path, means }: &WindowsPath| {
+        let found = on_windows(path.as_ref(), &|name: &str| env.get(name).map(Into::into));
+        (found != means.as_str()).then(|| format!("{path} in {env:?}: {found:?}, not {means:?}"))
+    };
+    let wrong: Vec<String> = golden.windows_paths.iter().filter_map(row).collect();
+    none_of(&wrong, golden.windows_paths.len());
 }
 
 #[test]

@@ -238,3 +238,85 @@ mod unix {
         assert_eq!(pattern(name(b"\xff.png")).of(2).name(2), name(b"\xff_2.png"));
     }
 }
+
+#[cfg(windows)]
+mod windows {
+    use super::*;
+    use std::os::windows::fs::OpenOptionsExt;
+
+    #[test]
+    fn names_that_windows_takes_for_others_are_refused_before_and_after() {
+        let folder = folder();
+        for name in ["con.png", "nul", "aux.txt", "cat.png.", "cat.png ", "a:b.png", "a?.png"] {
+            // As typed: a path's own parts would lose what stands at the end.
+            let path = PathBuf::from(format!("{}\\{name}", folder.path().display()));
+            refused(check(&path, false), &[name, "no file can have this name here"]);
+            refused(check(&path, true), &[name, "no file can have this name here"]);
+            refused(write(&path, b"x", true), &[name, "no file can have this name here"]);
+            refused(write_new(&path, b"x"), &[name, "no file can have this name here"]);
+        }
+        assert_eq!(names(&folder), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_another_program_holds_open_is_told_and_stays() {
+        const SHARE_READ: u32 = 1;
+        const SHARE_READ_WRITE: u32 = 3;
+        let folder = folder();
+        let path = folder.path().join("cat.png");
+        for share in [SHARE_READ, SHARE_READ_WRITE] {
+            fs::write(&path, b"old").expect("written");
+            let held = fs::OpenOptions::new().read(true).share_mode(share).open(&path).expect("opened");
+            refused(check(&path, true), &["cat.png", "another program has the file open"]);
+            refused(write(&path, b"new", true), &["cat.png", "another program has the file open"]);
+            drop(held);
+            assert_eq!(fs::read(&path).expect("a file"), b"old");
+            write(&path, b"new", true).expect("written");
+            assert_eq!(names(&folder), ["cat.png"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_held_for_a_moment_is_waited_for() {
+        let folder = folder();
+        let path = folder.path().join("cat.png");
+        fs::write(&path, b"old").expect("written");
+        let held = fs::OpenOptions::new().read(true).share_mode(3).open(&path).expect("opened");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                drop(held);
+            });
+            write(&path, b"new", true).expect("written");
+        });
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
+    }
+
+    #[test]
+    fn paths_of_any_length_and_spelling_are_written_to() {
+        let folder = folder();
+        let deep = (0..6).fold(folder.path().to_path_buf(), |path, _| path.join("d".repeat(60)));
+        fs::create_dir_all(&deep).expect("folders");
+        let path = deep.join("out_%d.png");
+        assert!(path.as_os_str().len() > 260);
+        let verbatim = deep.canonicalize().expect("a folder").join("out_%d.png");
+        assert!(verbatim.to_string_lossy().starts_with(r"\\?\"));
+        for (n, spelt) in [path, verbatim].iter().enumerate() {
+            let numbered = pattern(spelt);
+            check(&numbered.name(n as u64), false).expect("allowed");
+            let (taken, at) =
+                write_next(&numbered, numbered.first().expect("a number"), b"x").expect("written");
+            assert_eq!(taken, n as u64);
+            write(&at, b"again", true).expect("replaced");
+            assert_eq!(fs::read(&at).expect("a file"), b"again");
+        }
+        let back = PathBuf::from(format!("{}\\back.png", folder.path().display()));
+        assert!(write_new(&back, b"x").expect("written"));
+        assert_eq!(pattern(r"sub\a_%d.png").name(1), Path::new("sub").join("a_1.png"));
+        assert_eq!(pattern(r"\\server\share\a_%d.png").name(1), Path::new(r"\\server\share\a_1.png"));
+        assert_eq!(pattern(r"C:a_%d.png").name(1), Path::new("C:a_1.png"));
+        for name in [r"out\", r"out\.", r"C:\", r"\\server\share\"] {
+            refused(Pattern::parse(name), &["folder"]);
+        }
+    }
+}

@@ -18,6 +18,7 @@ mod lora;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
 mod merged;
+pub mod names;
 mod synthetic;
 mod unused;
 

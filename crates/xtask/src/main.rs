@@ -1,5 +1,6 @@
 //! The project's chores: `cargo run --release -p xtask -- CHORE`.
 
+mod same;
 mod serve;
 #[cfg(feature = "engine")]
 mod stages;
@@ -16,7 +17,9 @@ chores:
   unet-ops MODEL GOLDENS [BACKEND] [RUNS]
                                    where its time goes, kernel by kernel
   web                              the page, ready for any static host, in web/dist; fails where it is over its budget
-  serve [PORT]                     web/dist on localhost";
+  serve [PORT]                     web/dist on localhost
+  same OURS THEIRS [BACKEND]       two builds of the command, each with what runs it in words before it, draw the same on
+                                   the CPU, and THEIRS on the BACKEND too";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +44,8 @@ fn main() -> Result<()> {
             bail!("not in this build: it takes the feature `engine`")
         }
         ["web"] => web::build(),
+        ["same", ours, theirs] => same::check(ours, theirs, None),
+        ["same", ours, theirs, backend] => same::check(ours, theirs, Some(backend)),
         ["serve"] => serve::run(8080),
         ["serve", port] => serve::run(port.parse()?),
         _ => bail!("{HELP}"),

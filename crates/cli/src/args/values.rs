@@ -58,7 +58,8 @@ pub struct LoraArg {
 
 pub(super) fn lora(text: &str) -> Result<LoraArg, String> {
     let (file, scale) = match text.rsplit_once(':') {
-        // A colon may be part of the name.
+        // A colon may be part of the name, or of a drive.
+        Some((file, scale)) if is_drive(file, scale) => (text, 1.0),
         Some((file, scale)) if scale.parse::<f32>().is_ok() || (is_lora(file) && !is_lora(text)) => {
             (file, scale.parse().unwrap_or(f32::NAN))
         }
@@ -68,6 +69,14 @@ pub(super) fn lora(text: &str) -> Result<LoraArg, String> {
         true => Ok(LoraArg { file: file.into(), scale }),
         false => Err("the scale is a number after a colon, as in style.safetensors:0.8".into()),
     }
+}
+
+/// Whether the colon between two texts is a drive's: `C:\loras\ink`.
+fn is_drive(before: &str, after: &str) -> bool {
+    let letter = before.strip_prefix(r"\\?\").unwrap_or(before);
+    letter.len() == 1
+        && letter.starts_with(|c: char| c.is_ascii_alphabetic())
+        && after.starts_with(['\\', '/'])
 }
 
 /// Whether a name is that of a LoRA's file, or of anything that is there.
@@ -109,7 +118,16 @@ mod tests {
         let read = |text: &str| lora(text).map(|l| (l.file.to_string_lossy().into_owned(), l.scale));
         assert_eq!(read("ink.safetensors").unwrap(), ("ink.safetensors".into(), 1.0));
         assert_eq!(read("ink.safetensors:-0.5").unwrap(), ("ink.safetensors".into(), -0.5));
-        assert_eq!(read("C:\\ink.safetensors").unwrap(), ("C:\\ink.safetensors".into(), 1.0));
+        for path in [
+            r"C:\loras\ink.safetensors",
+            r"C:\ink",
+            "c:/loras/ink.bin",
+            r"\\?\D:\ink",
+            r"\\server\loras\ink.safetensors",
+        ] {
+            assert_eq!(read(path).unwrap(), (path.into(), 1.0));
+            assert_eq!(read(&format!("{path}:0.8")).unwrap(), (path.into(), 0.8));
+        }
         assert_eq!(read("a:b.safetensors").unwrap(), ("a:b.safetensors".into(), 1.0));
         for wrong in ["ink:nan", ":1", "ink.safetensors:abc", "ink.safetensors:", "src:strong"] {
             let told = read(wrong).expect_err(wrong);

@@ -2,15 +2,19 @@
 
 use super::pattern::{Pattern, failed, folder_of};
 use crate::error::{Error, Result};
+use calotype_weights::names;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::time::Duration;
+use tempfile::{NamedTempFile, PersistError};
 
 const TAKEN: &str = "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting (--overwrite)";
 
 const UNNAMEABLE: &str = "no file can have this name here";
+
+const HELD: &str = "another program has the file open; close it there, or choose another name";
 
 /// As many links as Linux follows.
 const MOST_LINKS: usize = 40;
@@ -78,6 +82,9 @@ fn stream(_: &Metadata) -> Option<&'static str> {
 /// Whether a file can be written there, found out without writing it: that the folder takes files and this name, that
 /// the name is free or `overwrite` is set, and that what stands there may be replaced.
 pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
+    if let Some(why) = misread(path) {
+        return Err(failed(path, format!("{UNNAMEABLE} ({why}); choose another")));
+    }
     if !overwrite && path.symlink_metadata().is_ok() {
         let stream = fs::metadata(path).ok().and_then(|m| stream(&m));
         let into = |what| format!("this is {what}; --overwrite writes into it");
@@ -89,6 +96,9 @@ pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
         Target::File(at, there) => {
             check_name(at)?;
             check_protection(at, there)?;
+            if kept_open(at) {
+                return Err(failed(at, HELD));
+            }
         }
         Target::Stream(..) => {}
     }
@@ -102,7 +112,10 @@ fn check_protection(at: &Path, there: &Metadata) -> Result<()> {
     if there.permissions().readonly() {
         return Err(protected(String::new()));
     }
-    OpenOptions::new().write(true).open(at).map(drop).map_err(|e| protected(format!(" ({e})")))
+    match OpenOptions::new().write(true).open(at) {
+        Err(e) if !held(at, &e) => Err(protected(format!(" ({e})"))),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a file of this name in a folder of its own, where nobody takes it for a picture.
@@ -136,6 +149,11 @@ fn check_name(path: &Path) -> Result<()> {
     }
 }
 
+/// Why Windows would take a name for another, and put the file where nobody looks for it.
+fn misread(path: &Path) -> Option<&'static str> {
+    path.file_name().filter(|_| cfg!(windows)).and_then(|name| names::windows(&name.to_string_lossy()))
+}
+
 fn too_long(e: &io::Error) -> bool {
     e.kind() == ErrorKind::InvalidFilename
 }
@@ -158,12 +176,12 @@ pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
             let written = OpenOptions::new().write(true).open(at).and_then(|mut to| to.write_all(bytes));
             return written.map_err(|e| failed(path, format!("{what} that cannot be written into: {e}")));
         }
-        Target::New(at) => part(&at, bytes).and_then(|part| Ok(part.persist(at).map(drop)?)),
+        Target::New(at) => part(&at, bytes).and_then(|part| replace(part, &at)),
         Target::File(at, there) => {
             check_protection(&at, &there)?;
             part(&at, bytes).and_then(|part| {
                 keep_permissions(part.as_file(), &there)?;
-                Ok(part.persist(at).map(drop)?)
+                replace(part, &at)
             })
         }
     };
@@ -190,20 +208,86 @@ pub fn write_next(pattern: &Pattern, from: u64, bytes: &[u8]) -> Result<(u64, Pa
 
 /// A file under a name that nobody has, in the folder where it is to be.
 fn part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    if let Some(why) = misread(path) {
+        return Err(io::Error::new(ErrorKind::InvalidFilename, why));
+    }
     let mut named = tempfile::Builder::new();
     named.prefix(".calotype.").suffix(".part");
     #[cfg(unix)]
     named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut part = named.tempfile_in(folder_of(path.parent().unwrap_or(Path::new(""))))?;
+    let mut part = named.tempfile_in(long(folder_of(path.parent().unwrap_or(Path::new("")))))?;
     part.write_all(bytes)?;
     part.as_file().sync_all()?;
     Ok(part)
 }
 
+/// A folder by the name that Windows' own functions take for one at any depth; those that Rust has find it themselves.
+fn long(folder: &Path) -> PathBuf {
+    let named = if cfg!(windows) { folder.canonicalize().ok() } else { None };
+    named.unwrap_or_else(|| folder.to_path_buf())
+}
+
+/// The same of a file, which need not be there.
+fn long_name(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if cfg!(windows) => long(folder_of(folder)).join(name),
+        _ => path.to_path_buf(),
+    }
+}
+
+/// A file that was renamed, or is given back.
+type Renamed<T> = std::result::Result<T, PersistError>;
+
+/// Gives a file a name, in place of what has it.
+fn replace(part: NamedTempFile, path: &Path) -> io::Result<()> {
+    let path = long_name(path);
+    Ok(patiently(&path, part, |part| part.persist(&path))?)
+}
+
+/// Renames a file; again after a moment where another program holds one of the two, as those do that look at all new
+/// files.
+fn patiently(
+    path: &Path,
+    mut part: NamedTempFile,
+    rename: impl Fn(NamedTempFile) -> Renamed<File>,
+) -> Renamed<()> {
+    for millis in [20, 50, 100, 200, 400] {
+        part = match rename(part) {
+            Err(failed) if held(path, &failed.error) => failed.file,
+            done => return done.map(drop),
+        };
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+    rename(part).map(drop)
+}
+
+/// Whether something failed because another program has the file open.
+fn held(path: &Path, e: &io::Error) -> bool {
+    // ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION; a rename says no more than that access is denied.
+    let busy = cfg!(windows) && matches!(e.raw_os_error(), Some(32 | 33));
+    busy || (e.kind() == ErrorKind::PermissionDenied && kept_open(path))
+}
+
+/// Whether another program has a file open and lets nobody replace it.
+#[cfg(windows)]
+fn kept_open(path: &Path) -> bool {
+    use std::os::windows::fs::OpenOptionsExt;
+    const DELETE: u32 = 0x0001_0000;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    let opened = OpenOptions::new().access_mode(DELETE).open(path);
+    opened.is_err_and(|e| e.raw_os_error() == Some(ERROR_SHARING_VIOLATION))
+}
+
+#[cfg(not(windows))]
+fn kept_open(_: &Path) -> bool {
+    false
+}
+
 /// Gives a file its name, or gives it back where the name is taken.
 fn claim(part: NamedTempFile, path: &Path) -> io::Result<Option<NamedTempFile>> {
-    let failed = match part.persist_noclobber(path) {
-        Ok(_) => return Ok(None),
+    let path = &long_name(path);
+    let failed = match patiently(path, part, |part| part.persist_noclobber(path)) {
+        Ok(()) => return Ok(None),
         Err(failed) => failed,
     };
     match failed.error.kind() {
@@ -213,8 +297,8 @@ fn claim(part: NamedTempFile, path: &Path) -> io::Result<Option<NamedTempFile>> 
         _ => match File::create_new(path) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Some(failed.file)),
             Err(e) => Err(e),
-            Ok(_) => match failed.file.persist(path) {
-                Ok(_) => Ok(None),
+            Ok(_) => match patiently(path, failed.file, |part| part.persist(path)) {
+                Ok(()) => Ok(None),
                 Err(e) => {
                     let _ = fs::remove_file(path);
                     Err(e.error)
@@ -245,6 +329,9 @@ fn why(e: &io::Error) -> String {
 
 fn refused(path: &Path, e: &io::Error) -> Error {
     let why = why(e);
+    if held(path, e) {
+        return failed(path, HELD);
+    }
     failed(
         path,
         match e.kind() {

@@ -1,5 +1,5 @@
 //! Which names a server, or a user, may give to files. The rules are those of every system at once, since caches are
-//! moved and shared.
+//! moved and shared; [`windows`] has what that system alone refuses, or takes for another name.
 
 /// Device names of Windows, whatever the ending.
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
@@ -33,4 +33,53 @@ pub fn part(name: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Why a text cannot be the name of a file on Windows. Much of it is not refused there, but means another file (`a.png.`
+/// is `a.png`), a device (`nul.png`, on most versions) or a part of a file (`a:b.png`).
+pub fn windows(name: &str) -> Option<&'static str> {
+    let kept = ['<', '>', '"', '|', '?', '*'];
+    part(name).or_else(|| {
+        name.contains(kept).then_some("it has one of < > \" | ? *, which Windows keeps for itself")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_windows_takes_for_others_are_known() {
+        for name in [
+            "con",
+            "CON.png",
+            "nul",
+            "aux.txt",
+            "com1.png",
+            "lpt\u{b9}",
+            "nul .png",
+            "conin$",
+            "a.png.",
+            "a ",
+            "...",
+        ] {
+            assert!(windows(name).is_some(), "{name}");
+        }
+        for name in ["a:b.png", "what?.png", "a*.png", "<a>", "a|b", "\"a\"", "a\u{1}b", "a\\b", "a/b"] {
+            assert!(windows(name).is_some(), "{name}");
+        }
+        for name in [
+            "contour.png",
+            "a.con",
+            ".nul",
+            "com0.png",
+            "com10.png",
+            "lpt.png",
+            "\u{732b}.png",
+            "a b.png",
+            "$x#{}~.png",
+        ] {
+            assert_eq!(windows(name), None, "{name}");
+        }
+    }
 }
