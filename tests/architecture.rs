@@ -42,6 +42,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "calotype-pipeline",
         ],
     ),
+    // Asks drivers' compilers.
+    ("calotype-kernels", &["calotype-shaders", "calotype-graph", "calotype-gpu", "calotype-pipeline"]),
     // Thin shells. A page has no files and never blocks, so it awaits the pipeline itself.
     ("calotype-bench", &["calotype"]),
     ("calotype-cli", &["calotype", "calotype-bench", "calotype-weights", "calotype-testkit"]),

@@ -196,13 +196,13 @@ pub async fn adapters(backend: Backend) -> Vec<AdapterReport> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
+pub(crate) async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
     let backends = choice.backend.wgpu();
     instance(backends).enumerate_adapters(backends).await
 }
 
 #[cfg(target_arch = "wasm32")]
-async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
+pub(crate) async fn enumerate(choice: &Choice) -> Vec<wgpu::Adapter> {
     let power_preference = match choice.low_power {
         true => wgpu::PowerPreference::LowPower,
         false => wgpu::PowerPreference::HighPerformance,

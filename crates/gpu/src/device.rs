@@ -1,4 +1,4 @@
-use crate::adapter::{AdapterReport, Choice, choose};
+use crate::adapter::{AdapterReport, Backend, Choice, choose, enumerate};
 use crate::cache::folder;
 use crate::signal::Signal;
 use crate::tiers::{Offer, offer};
@@ -74,15 +74,11 @@ impl Device {
         let (adapter, report) = choose(choice).await?;
         let offer = offer(&adapter, choice);
         let mut features = offer.features;
-        let mut limits = wgpu::Limits::default();
         if !choice.plain {
             features |=
                 adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
-            limits = limits.using_resolution(adapter.limits());
-            limits.max_buffer_size = adapter.limits().max_buffer_size;
-            limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;
-            limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
         }
+        let limits = limits(&adapter, choice);
         let (raw, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("calotype"),
@@ -121,28 +117,7 @@ impl Device {
             };
             slot.lock().unwrap_or_else(|e| e.into_inner()).lost.get_or_insert(text);
         });
-        let info = adapter.get_info();
-        let caps = Caps {
-            workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            max_buffer: limits.max_buffer_size,
-            // WGSL indexes with 32 bits, and some drivers count bytes in them.
-            max_binding: limits.max_storage_buffer_binding_size.min(1 << 31),
-            alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
-            max_groups: limits.max_compute_workgroups_per_dimension,
-            // The tiles for processors are made for the renderers there are natively. Chromium's decodes three times as fast
-            // with those for GPUs, which are what people's browsers run.
-            software: report.kind == "cpu"
-                && cfg!(not(target_arch = "wasm32"))
-                && !choice.plain
-                && !choice.as_gpu,
-            at_once: match info.backend {
-                _ if report.kind == "cpu" => std::thread::available_parallelism().map_or(1, usize::from),
-                wgpu::Backend::Metal => at_once(APPLE, false),
-                _ => at_once(info.vendor, report.kind != "integrated"),
-            },
-            // What is more than plain is yet to be proven.
-            ..Caps::default()
-        };
+        let caps = plain(&adapter, choice, &limits);
         Ok(Self {
             raw,
             queue,
@@ -270,6 +245,57 @@ impl Device {
         self.mark_run();
         self.pace(0).await
     }
+}
+
+/// What is asked of an adapter.
+fn limits(adapter: &wgpu::Adapter, choice: &Choice) -> wgpu::Limits {
+    let mut limits = wgpu::Limits::default();
+    if !choice.plain {
+        limits = limits.using_resolution(adapter.limits());
+        limits.max_buffer_size = adapter.limits().max_buffer_size;
+        limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;
+        limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
+    }
+    limits
+}
+
+/// What a device has under these limits. What is more than plain is yet to be proven.
+fn plain(adapter: &wgpu::Adapter, choice: &Choice, limits: &wgpu::Limits) -> Caps {
+    let info = adapter.get_info();
+    let cpu = info.device_type == wgpu::DeviceType::Cpu;
+    Caps {
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_buffer: limits.max_buffer_size,
+        // WGSL indexes with 32 bits, and some drivers count bytes in them.
+        max_binding: limits.max_storage_buffer_binding_size.min(1 << 31),
+        alignment: u64::from(limits.min_storage_buffer_offset_alignment.max(256)),
+        max_groups: limits.max_compute_workgroups_per_dimension,
+        // The tiles for processors are made for the renderers there are natively. Chromium's decodes three times as fast
+        // with those for GPUs, which are what people's browsers run.
+        software: cpu && cfg!(not(target_arch = "wasm32")) && !choice.plain && !choice.as_gpu,
+        at_once: match info.backend {
+            _ if cpu => std::thread::available_parallelism().map_or(1, usize::from),
+            wgpu::Backend::Metal => at_once(APPLE, false),
+            _ => at_once(info.vendor, info.device_type != wgpu::DeviceType::IntegratedGpu),
+        },
+        ..Caps::default()
+    }
+}
+
+/// Every adapter that can compute, with what kernels would be chosen by if each of its tiers held. None is opened.
+pub async fn prospects(backend: Backend) -> Vec<(AdapterReport, Caps)> {
+    let choice = Choice { backend, ..Choice::default() };
+    let prospect = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let (offer, limits) = (offer(adapter, &choice), limits(adapter, &choice));
+        let caps = Caps {
+            f16: offer.has(wgpu::Features::SHADER_F16),
+            subgroups: offer.has(wgpu::Features::SUBGROUP),
+            matrices: offer.matrices.first().copied(),
+            ..plain(adapter, &choice, &limits)
+        };
+        (AdapterReport::new(index, adapter), caps)
+    };
+    enumerate(&choice).await.iter().enumerate().map(prospect).collect()
 }
 
 /// What a future that is ready already holds.

@@ -27,6 +27,7 @@ mod weights;
 
 pub use adapter::{AdapterReport, Backend, Choice, Tuning, adapters, preferred};
 pub use calotype_graph::lower::Tier;
+pub use device::prospects;
 pub use error::Error;
 pub use executor::GpuExecutor;
 pub use tiers::TierReport;

@@ -81,10 +81,15 @@ fn usable(adapter: &wgpu::Adapter) -> Vec<Matrices> {
     };
     // Metal does not tell the size of subgroups; Apple's are 32.
     let lanes = if metal { 32..=32 } else { info.subgroup_min_size..=info.subgroup_max_size };
-    Matrices::ALL
+    let mut usable: Vec<Matrices> = Matrices::ALL
         .into_iter()
         .filter(|m| has(m.side) && m.scalar == metal && lanes.contains(&m.lanes))
-        .collect()
+        .collect();
+    // Of the sizes that AMD's cards have, Mesa's compiler takes the largest where none is asked for.
+    if info.driver == "radv" {
+        usable.sort_by_key(|m| std::cmp::Reverse(m.lanes));
+    }
+    usable
 }
 
 /// Proves tier after tier, leaves the device with the best that holds, and tells of all. Fails where a tier was asked
