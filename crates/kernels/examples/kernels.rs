@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use calotype_gpu::{Backend, prospects};
-use calotype_kernels::{Device, Pick, Record, bytes, measure, notes, picks, rewrite, spirv};
+use calotype_kernels::{Driver, Pick, Survey, bytes, measure, notes, picks, rewrite, spirv};
 use calotype_pipeline::Model;
 use calotype_shaders::VARIANTS;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ kernels measure NAME [OPTION...]  compiles what guided pictures of Stable Diffus
   --only TEXT                     only kernels whose name contains it
   --trusted                       with the driver's bounds checks off
   --texts FOLDER                  also writes their assembly, statistics and SPIR-V there
-kernels table DOCUMENT RECORD...  writes such records into a document's table; what it says of before stays, unless --anew
-kernels notes DOCUMENT RECORD...  tells what is worse than the table, and what should not be: it never fails
+kernels table DOCUMENT SURVEY...  writes such surveys into a document's table; what it says of before stays, unless --anew
+kernels notes DOCUMENT SURVEY...  tells what is worse than the table, and what should not be: it never fails
 kernels spirv FOLDER              every variant's SPIR-V, for spirv-val; needs no driver";
 
 fn main() -> Result<()> {
@@ -49,7 +49,7 @@ fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| path.to_string())
 }
 
-fn records(paths: &[String]) -> Result<Vec<Record>> {
+fn records(paths: &[String]) -> Result<Vec<Survey>> {
     paths.iter().map(|path| serde_json::from_str(&read(path)?).with_context(|| path.clone())).collect()
 }
 
@@ -90,7 +90,7 @@ fn compile(name: String, mut args: impl Iterator<Item = String>) -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let mut written = Ok(());
-    let kernels = measure(&Device::open(!trusted)?, &picked, &mut |pick, compiled| {
+    let kernels = measure(&Driver::open(!trusted)?, &picked, &mut |pick, compiled| {
         let Some(folder) = &texts else { return };
         let write = || -> Result<()> {
             let path = |ending: &str| folder.join(format!("{}.{ending}", file(&pick.name())));
@@ -110,7 +110,7 @@ fn compile(name: String, mut args: impl Iterator<Item = String>) -> Result<()> {
     let failed: Vec<&str> = kernels.iter().filter(|k| k.failed.is_some()).map(|k| &*k.name).collect();
     ensure!(!kernels.is_empty(), "no kernel is called so");
     let failed = failed.join("\n");
-    let record = Record { device: name, driver: report.driver.clone(), kernels };
+    let record = Survey { device: name, driver: report.driver.clone(), kernels };
     println!("{}", serde_json::to_string_pretty(&record)?);
     ensure!(failed.is_empty(), "{} does not compile:\n{failed}", record.driver);
     Ok(())

@@ -2,16 +2,16 @@
 //! they come to, what it spills, and whether a loop waits for what it has just asked memory for. Nothing is executed, so a
 //! driver without its GPU will do. `examples/kernels.rs` is the command; docs/kernels.md what it found.
 
-mod device;
+mod driver;
 mod loops;
 mod picks;
-mod record;
 mod spirv;
+mod survey;
 mod table;
 
-pub use device::{Compiled, Device};
+pub use driver::{Compiled, Driver};
 pub use loops::{Loop, main_loop};
 pub use picks::{Pick, picks};
-pub use record::{Kernel, Record, measure};
 pub use spirv::{bytes, spirv};
+pub use survey::{Counted, Survey, measure};
 pub use table::{notes, rewrite};

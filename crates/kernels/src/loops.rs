@@ -19,7 +19,10 @@ pub struct Loop {
 #[derive(Clone, Copy, PartialEq)]
 enum Event {
     Load,
-    Wait,
+    /// Until so many of the loads so far, the last ones, may still be on their way.
+    Wait {
+        pending: usize,
+    },
     Store,
     Matrices,
     Branch,
@@ -41,12 +44,12 @@ pub fn main_loop(title: &str, text: &str) -> Option<Loop> {
         many => (many, -(l.len() as isize)),
     })?;
     let events = events(best);
-    let (mut waits, mut loading) = (0, false);
+    let (mut waits, mut loads) = (0, 0);
     for event in &events {
         match event {
-            Event::Load => loading = true,
-            Event::Matrices => loading = false,
-            Event::Wait if loading => waits += 1,
+            Event::Load => loads += 1,
+            Event::Matrices => loads = 0,
+            Event::Wait { pending } if loads > *pending => waits += 1,
             _ => {}
         }
     }
@@ -132,7 +135,7 @@ fn events(lines: &[&str]) -> Vec<Event> {
         for (bit, _) in field("wt=").unwrap_or_default().bytes().rev().enumerate().filter(|(_, b)| *b == b'1')
         {
             if pending.insert(bit, false) == Some(true) {
-                events.push(Event::Wait);
+                events.push(Event::Wait { pending: 0 });
             }
         }
         let load = ["ld.global", "buffer_load", "global_load"].iter().any(|l| operation.starts_with(l));
@@ -142,7 +145,7 @@ fn events(lines: &[&str]) -> Vec<Event> {
         let vector = operation == "s_wait_loadcnt" || operation == "s_waitcnt" && line.contains("vmcnt");
         events.extend(match operation {
             _ if load => Some(Event::Load),
-            _ if vector => Some(Event::Wait),
+            _ if vector => Some(Event::Wait { pending: pending_loads(line) }),
             op if is_matrices(op) => Some(Event::Matrices),
             op if op.starts_with("st.shared") || op.starts_with("ds_store") => Some(Event::Store),
             op if op.starts_with("bar.sync") => Some(Event::Barrier),
@@ -154,12 +157,25 @@ fn events(lines: &[&str]) -> Vec<Event> {
     events
 }
 
+/// How many loads RADV's `s_waitcnt vmcnt(3)` or `s_wait_loadcnt 0x3` leaves on their way.
+fn pending_loads(line: &str) -> usize {
+    let number = match line.split_once("vmcnt(") {
+        Some((_, rest)) => rest.split(')').next(),
+        None => line.split_whitespace().nth(1),
+    };
+    let number = number.unwrap_or_default();
+    number
+        .strip_prefix("0x")
+        .map_or(number.parse().ok(), |hex| usize::from_str_radix(hex, 16).ok())
+        .unwrap_or(0)
+}
+
 /// Events as words, with how many of a kind follow each other.
 fn told(events: &[Event]) -> String {
-    let runs = events.chunk_by(|a, b| a == b).map(|run| {
+    let runs = events.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)).map(|run| {
         let word = match run[0] {
             Event::Load => "LOAD",
-            Event::Wait => "WAIT",
+            Event::Wait { .. } => "WAIT",
             Event::Store => "st",
             Event::Matrices => "MMA",
             Event::Branch => "br",
@@ -197,6 +213,9 @@ BB2:
         let found = main_loop("Assembly", ACO).unwrap();
         assert_eq!((found.instructions, found.matrices, found.waits), (8, 2, 1));
         assert_eq!(found.events, "BARRIER LOAD WAIT LOAD MMA×2 WAIT br");
+        let older = ACO.replacen("vmcnt(0)", "vmcnt(1)", 1);
+        assert_eq!(main_loop("Assembly", &older).unwrap().waits, 0, "a wait for what was loaded before");
+        assert_eq!([pending_loads("s_wait_loadcnt 0xa"), pending_loads("s_waitcnt vmcnt(7)")], [10, 7]);
         assert_eq!(main_loop("NIR Shader(s)", ACO), None);
         assert_eq!(main_loop("Assembly", "\ts_endpgm\n"), None);
     }

@@ -1,6 +1,6 @@
 //! The table of docs/kernels.md: device by device, kernel by kernel, what was there before and what is now.
 
-use crate::record::{Kernel, Record};
+use crate::survey::{Counted, Survey};
 use std::collections::BTreeMap;
 
 const BEGIN: &str = "<!-- written by scripts/kernels: from here -->";
@@ -19,7 +19,7 @@ type Cells = BTreeMap<(String, String), [[String; 3]; 2]>;
 
 /// A document with its table written anew, of these records' devices. What it says of before stays, but where `anew` is
 /// asked for or there is nothing.
-pub fn rewrite(document: &str, records: &[Record], anew: bool) -> Option<String> {
+pub fn rewrite(document: &str, records: &[Survey], anew: bool) -> Option<String> {
     let (head, rest) = document.split_once(BEGIN)?;
     let (table, tail) = rest.split_once(END)?;
     let known = cells(table);
@@ -45,12 +45,12 @@ pub fn rewrite(document: &str, records: &[Record], anew: bool) -> Option<String>
 
 /// What is worth telling of records beside a document's table: spills where the compiler has registers enough, waits that
 /// nothing hides, and counts beyond the table's.
-pub fn notes(document: &str, records: &[Record]) -> Vec<String> {
+pub fn notes(document: &str, records: &[Survey]) -> Vec<String> {
     let table = document.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(t, _)| t);
     let known = cells(table);
     let mut notes = Vec::new();
     for record in records {
-        let mut note = |kernel: &Kernel, what: String| {
+        let mut note = |kernel: &Counted, what: String| {
             notes.push(format!("{}: {}: {what}", record.device, kernel.name));
         };
         let roomy = ["radv", "nvk"].iter().any(|driver| record.device.starts_with(driver));
@@ -77,8 +77,8 @@ pub fn notes(document: &str, records: &[Record]) -> Vec<String> {
 }
 
 /// Of each kind of kernel the one that pictures launch most.
-fn shown(record: &Record) -> Vec<&Kernel> {
-    let mut kinds: BTreeMap<&str, &Kernel> = BTreeMap::new();
+fn shown(record: &Survey) -> Vec<&Counted> {
+    let mut kinds: BTreeMap<&str, &Counted> = BTreeMap::new();
     for kernel in record.kernels.iter().filter(|k| SHOWN.iter().any(|stem| k.kind.starts_with(stem))) {
         let most = kinds.entry(&kernel.kind).or_insert(kernel);
         if kernel.launches > most.launches {
@@ -88,7 +88,7 @@ fn shown(record: &Record) -> Vec<&Kernel> {
     kinds.into_values().collect()
 }
 
-fn now(kernel: &Kernel) -> [String; 3] {
+fn now(kernel: &Counted) -> [String; 3] {
     let cycles = kernel.cycles.map_or(String::new(), |c| c.to_string());
     match &kernel.main_loop {
         Some(l) if l.matrices > 0 => {
@@ -125,9 +125,9 @@ mod tests {
     use super::*;
     use crate::loops::Loop;
 
-    fn record(instructions: usize, waits: usize, spills: f64) -> Record {
+    fn record(instructions: usize, waits: usize, spills: f64) -> Survey {
         let main_loop = Loop { instructions, matrices: 32, waits, events: "LOAD MMA×32".into() };
-        let kernel = Kernel {
+        let kernel = Counted {
             name: "matmul BIAS".into(),
             kind: "matmul".into(),
             launches: 3,
@@ -138,8 +138,8 @@ mod tests {
             spills,
             main_loop: Some(main_loop),
         };
-        let rare = Kernel { name: "matmul".into(), launches: 1, instructions: None, ..kernel.clone() };
-        Record { device: "nvk-one".into(), driver: "NVK 1".into(), kernels: vec![rare, kernel] }
+        let rare = Counted { name: "matmul".into(), launches: 1, instructions: None, ..kernel.clone() };
+        Survey { device: "nvk-one".into(), driver: "NVK 1".into(), kernels: vec![rare, kernel] }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use calotype_shaders::{Access, Variant};
 use std::ffi::CStr;
 
 /// A driver that compiles.
-pub struct Device {
+pub struct Driver {
     // Held for as long as what was made of it.
     _entry: ash::Entry,
     _instance: ash::Instance,
@@ -30,7 +30,7 @@ fn text(chars: &[std::ffi::c_char]) -> String {
     unsafe { CStr::from_ptr(chars.as_ptr()) }.to_string_lossy().into_owned()
 }
 
-impl Device {
+impl Driver {
     /// `robust`: the driver keeps accesses within their buffers, which wgpu asks for wherever there is
     /// robustBufferAccess2.
     pub fn open(robust: bool) -> Result<Self> {
@@ -207,7 +207,7 @@ impl Device {
     }
 }
 
-fn layout_binding((at, b): (u32, &calotype_shaders::Binding)) -> vk::DescriptorSetLayoutBinding<'static> {
+fn layout_binding((at, b): (u32, &calotype_shaders::BindingSpec)) -> vk::DescriptorSetLayoutBinding<'static> {
     vk::DescriptorSetLayoutBinding::default()
         .binding(at)
         .descriptor_count(1)

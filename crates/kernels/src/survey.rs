@@ -1,4 +1,4 @@
-use crate::device::{Compiled, Device};
+use crate::driver::{Compiled, Driver};
 use crate::loops::{Loop, main_loop};
 use crate::picks::Pick;
 use crate::spirv::spirv;
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 /// What a driver makes of kernels.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct Survey {
     /// What it is called in tables.
     pub device: String,
     /// The driver and its version.
     pub driver: String,
-    /// Kernel by kernel.
-    pub kernels: Vec<Kernel>,
+    /// Counted by kernel.
+    pub kernels: Vec<Counted>,
 }
 
 /// What a driver makes of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Kernel {
+pub struct Counted {
     /// Its kind, and the overrides that are on.
     pub name: String,
     /// What it is whatever its overrides: `conv2d coop 128x128`.
@@ -54,9 +54,9 @@ const SPILLS: &[&str] = &[
 ];
 
 /// Compiles what was picked; `each` is given what came of every one.
-pub fn measure(device: &Device, picks: &[Pick], each: &mut dyn FnMut(&Pick, &Compiled)) -> Vec<Kernel> {
+pub fn measure(driver: &Driver, picks: &[Pick], each: &mut dyn FnMut(&Pick, &Compiled)) -> Vec<Counted> {
     let made = |pick: &Pick| -> Result<Compiled> {
-        device.compile(pick.variant, &spirv(pick.variant, &pick.overrides)?)
+        driver.compile(pick.variant, &spirv(pick.variant, &pick.overrides)?)
     };
     let mut kernel = |pick: &Pick| {
         let (compiled, failed) = match made(pick) {
@@ -67,7 +67,7 @@ pub fn measure(device: &Device, picks: &[Pick], each: &mut dyn FnMut(&Pick, &Com
         let found = |names: &'static [&str]| {
             compiled.statistics.iter().filter(|(n, _)| names.contains(&n.as_str())).map(|(_, v)| *v)
         };
-        Kernel {
+        Counted {
             name: pick.name(),
             kind: pick.kind(),
             launches: pick.launches,
