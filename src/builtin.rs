@@ -14,9 +14,9 @@ static FILES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/builtin.rs
 pub fn model() -> Result<Model, Error> {
     if FILES.is_empty() {
         let why = "this program was built without the built-in model (feature builtin): name another";
-        return Err(calotype_pipeline::Error::Model(why.into()).into());
+        return Err(Error::Model(why.into()));
     }
     let file =
         |path: &str| FILES.iter().find(|(name, _)| *name == path).map(|(_, bytes)| Cow::Borrowed(*bytes));
-    Ok(Model::from_files(NAME, file)?)
+    Model::from_files(NAME, file)
 }

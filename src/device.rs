@@ -57,8 +57,7 @@ impl Device {
                         let only = found.first().map(|a| format!(" (only {}, which is software)", a.name));
                         log::warn!(
                             "no GPU found{}: running on the CPU, which is slow. To use a GPU install its driver with \
-                             Vulkan, Metal or DX12 support (on Linux also libvulkan1); `calotype adapters` lists what \
-                             is seen",
+                             Vulkan, Metal or DX12 support (on Linux also libvulkan1)",
                             only.unwrap_or_default()
                         );
                         OpenDevice::cpu()
@@ -81,12 +80,14 @@ impl OpenDevice {
 
     #[cfg(not(feature = "cpu"))]
     fn cpu() -> Result<Self, Error> {
-        Err(Error::NoDevice("the CPU executor (cpu)"))
+        let why = "this program was built without the CPU executor (feature cpu): build it with it, or choose a GPU";
+        Err(Error::Device { field: None, error: why.into() })
     }
 
     #[cfg(feature = "gpu")]
     fn gpu(choice: &Choice) -> Result<Self, Error> {
-        let gpu = pollster::block_on(GpuExecutor::new(choice))?;
+        let gpu = pollster::block_on(GpuExecutor::new(choice))
+            .map_err(|error| Error::Device { field: error.field(), error: error.into() })?;
         let adapter = Some(gpu.report().clone());
         Ok(Self { executor: Rc::new(gpu), adapter })
     }

@@ -18,7 +18,6 @@
 
 pub mod builtin;
 mod device;
-mod error;
 mod pipeline;
 mod place;
 
@@ -40,14 +39,13 @@ pub use calotype_models::config::ModelConfig;
 pub use calotype_pipeline::noise::BatchSeeds;
 pub use calotype_pipeline::samplers::{Sampler, Schedule};
 pub use calotype_pipeline::{
-    Component, Components, Contents, Defaults, Denoising, FewSteps, GivenNoise, Lora, MemoryPlan, Model,
-    Order, Output, Picture, Progress, Request, Stage, StagePlan, Timings, bytes, fits, image, lora_name,
-    measure, noise, plan, samplers, tokenizer,
+    Component, Components, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field, GivenNoise, Kind,
+    Lora, MemoryPlan, Model, Order, Output, Picture, Progress, Remedy, Request, Shortage, Stage, StagePlan,
+    Timings, bytes, fits, image, lora_name, measure, noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
 #[cfg(feature = "cpu")]
 pub use device::host_room;
 pub use device::{Device, OpenDevice};
-pub use error::Error;
 pub use pipeline::{Options, Pipeline, Running};
 pub use place::{ModelPlace, Search};

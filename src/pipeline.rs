@@ -24,13 +24,13 @@ pub struct Running<'a>(&'a Denoising<'a>);
 impl Running<'_> {
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
     pub fn latents(&self) -> Result<HostTensor, Error> {
-        Ok(block_on(self.0.latents())?)
+        block_on(self.0.latents())
     }
 
     /// A rough picture of the batch's first image as it is now, a pixel for each place of the latents. Waits for the device.
     /// None where there are to be no previews ([`Pipeline::prepare_previews`]).
     pub fn preview(&self) -> Result<Option<Picture>, Error> {
-        Ok(block_on(self.0.preview())?)
+        block_on(self.0.preview())
     }
 }
 
@@ -84,25 +84,25 @@ impl Pipeline {
 
     /// The request as this model draws it.
     pub fn settle(&self, request: &Request) -> Result<Order, Error> {
-        Ok(request.settle(self.model())?)
+        request.settle(self.model())
     }
 
     /// What a request takes on this device, before anything is allocated.
     pub fn plan(&self, request: &Request) -> Result<MemoryPlan, Error> {
-        Ok(self.inner.plan(&self.settle(request)?)?)
+        self.inner.plan(&self.settle(request)?)
     }
 
     /// What an order takes on this device; fails where that is more memory than there is, as far as that is known. Runs see
     /// to it themselves.
     pub fn check(&self, order: &Order) -> Result<MemoryPlan, Error> {
-        Ok(self.inner.check(order)?)
+        self.inner.check(order)
     }
 
     /// Has runs show what they are at ([`Running::preview`]). Where the colours of the latents' channels are not known, they
     /// are learned from the model's own decoder, which takes one decoding of the request's size.
     pub fn prepare_previews(&mut self, request: &Request) -> Result<(), Error> {
         let order = self.settle(request)?;
-        Ok(block_on(self.inner.prepare_previews(&order))?)
+        block_on(self.inner.prepare_previews(&order))
     }
 
     /// A request to its pictures.
@@ -127,13 +127,13 @@ impl Pipeline {
         order: &Order,
         mut each_step: impl FnMut(&Progress, &Running<'_>) -> ControlFlow<()>,
     ) -> Result<Output, Error> {
-        Ok(block_on(self.inner.text_to_image(order, async |at, run| Ok(each_step(at, &Running(run)))))?)
+        block_on(self.inner.text_to_image(order, async |at, run| Ok(each_step(at, &Running(run)))))
     }
 
     /// Brings a request's weights to the device and compiles its kernels: what the first run does otherwise.
     pub fn load(&mut self, request: &Request) -> Result<LoadTimes, Error> {
         let order = self.settle(request)?;
-        Ok(block_on(self.inner.load(&order))?)
+        block_on(self.inner.load(&order))
     }
 
     /// Forgets the prompts' states, so that the next run encodes them again, as the first did.
@@ -144,17 +144,17 @@ impl Pipeline {
     /// Runs each stage of a request, which has been drawn before, `runs` times with every launch timed by itself.
     pub fn profile(&mut self, request: &Request, runs: usize) -> Result<Vec<StageProfile>, Error> {
         let order = self.settle(request)?;
-        Ok(block_on(self.inner.profile(&order, runs))?)
+        block_on(self.inner.profile(&order, runs))
     }
 
     /// The device's best rates at what this pipeline does, measured.
     pub fn ceilings(&self) -> Result<Ceilings, Error> {
-        Ok(block_on(ceilings(self.executor(), self.precision()))?)
+        block_on(ceilings(self.executor(), self.precision()))
     }
 
     /// A prompt as the UNet attends to it: `[1, T, hidden]` f32.
     pub fn encode_text(&mut self, prompt: &str) -> Result<HostTensor, Error> {
-        Ok(block_on(self.inner.encode_text(prompt))?)
+        block_on(self.inner.encode_text(prompt))
     }
 
     /// Noise to latents, `[B, C, H/f, W/f]` f32, from text states `[1, T, hidden]` (one, or one an image), the negative
@@ -175,12 +175,12 @@ impl Pipeline {
                     break;
                 }
             }
-            Ok(run.latents().await?)
+            run.latents().await
         })
     }
 
     /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures.
     pub fn decode_latents(&mut self, latents: &HostTensor) -> Result<Vec<Picture>, Error> {
-        Ok(block_on(self.inner.decode_latents(latents))?)
+        block_on(self.inner.decode_latents(latents))
     }
 }

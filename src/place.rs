@@ -1,5 +1,5 @@
 use crate::hub;
-use crate::{Error, Model, Precision, builtin};
+use crate::{Error, Field, Model, Precision, builtin};
 use std::path::Path;
 #[cfg(feature = "hub")]
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ impl ModelPlace {
     /// which is fetched unless it is in the cache. `told` hears of the download.
     ///
     /// # Errors
-    /// Those of the hub, and [`Error::NoRevisions`] where a revision is asked for of what has none.
+    /// [`Error::Hub`], and [`Error::Request`] where a revision is asked for of what has none.
     pub fn find(
         name: Option<&str>,
         search: &Search,
@@ -54,7 +54,11 @@ impl ModelPlace {
             Self::Hub { .. } => return Ok(place),
         };
         match &search.revision {
-            Some(revision) => Err(Error::NoRevisions { revision: revision.clone(), what: what.into() }),
+            Some(revision) => {
+                let field = Field::Revision;
+                let why = "has no revisions, only models of the hub do: leave it out";
+                Err(Error::Request { field, why: format!("{field} {revision}: {what} {why}") })
+            }
             None => Ok(place),
         }
     }
@@ -81,15 +85,15 @@ impl ModelPlace {
         search: &Search,
         told: &mut dyn FnMut(&hub::DownloadProgress),
     ) -> Option<Result<Self, Error>> {
-        let mut fetch = || {
+        let mut fetch = || -> Result<Self, hub::Error> {
             let hub = hub::Hub::from_env()?.offline(search.offline);
             let variant = (!search.full_precision).then_some("fp16");
             let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
             Ok(Self::Hub { name: name.into(), folder })
         };
         match hub::is_name(name) {
-            true => Some(fetch()),
-            false => hub::misspelt(name).map(|error| Err(error.into())),
+            true => Some(fetch().map_err(|error| Error::Hub(error.into()))),
+            false => hub::misspelt(name).map(|error| Err(Error::Hub(error.into()))),
         }
     }
 
@@ -107,7 +111,7 @@ impl ModelPlace {
         let variant = (precision == Precision::F16).then_some("fp16");
         match self {
             Self::BuiltIn => builtin::model(),
-            Self::Here(place) => Ok(Model::open(place, variant)?),
+            Self::Here(place) => Model::open(place, variant),
             #[cfg(feature = "hub")]
             Self::Hub { name, folder } => {
                 let mut model = Model::folder(folder, variant)?;

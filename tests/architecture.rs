@@ -16,17 +16,25 @@ fn root() -> PathBuf {
 /// to run on, besides.
 const ARROWS: &[(&str, &[&str])] = &[
     ("calotype-tensor", &[]),
+    ("calotype-field", &[]),
     ("calotype-shaders", &[]),
-    ("calotype-graph", &["calotype-tensor", "calotype-shaders"]),
+    ("calotype-graph", &["calotype-tensor", "calotype-shaders", "calotype-field"]),
     ("calotype-cpu", &["calotype-tensor", "calotype-graph"]),
-    ("calotype-gpu", &["calotype-tensor", "calotype-shaders", "calotype-graph"]),
+    ("calotype-gpu", &["calotype-tensor", "calotype-shaders", "calotype-field", "calotype-graph"]),
     ("calotype-weights", &["calotype-tensor"]),
-    ("calotype-hub", &["calotype-weights"]),
-    ("calotype-sampling", &[]),
+    ("calotype-hub", &["calotype-field", "calotype-weights"]),
+    ("calotype-sampling", &["calotype-field"]),
     ("calotype-models", &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-sampling"]),
     (
         "calotype-pipeline",
-        &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-models", "calotype-sampling"],
+        &[
+            "calotype-tensor",
+            "calotype-field",
+            "calotype-graph",
+            "calotype-weights",
+            "calotype-models",
+            "calotype-sampling",
+        ],
     ),
     ("calotype-testkit", &["calotype-tensor", "calotype-graph"]),
     (
@@ -238,6 +246,44 @@ fn rooms_are_small() {
         });
     }
     assert!(large.is_empty(), "{}", large.join("\n"));
+}
+
+/// A library does not know how its user writes what is to be changed: it names fields, and a shell spells them.
+#[test]
+fn libraries_speak_of_no_flags() {
+    let libraries = [
+        "field", "tensor", "shaders", "graph", "cpu", "gpu", "weights", "hub", "sampling", "models",
+        "pipeline",
+    ];
+    let folders = libraries.map(|name| format!("crates/{name}/src")).into_iter().chain(["src".into()]);
+    let mut wrong = Vec::new();
+    for folder in folders {
+        visit(&root().join(folder), &mut |path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if path.extension().is_some_and(|e| e == "rs") && !path.to_string_lossy().contains("peer") {
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                wrong.extend(
+                    lines.filter(|line| flagged(line)).map(|line| format!("{}: {line}", path.display())),
+                );
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for line in
+        ["use --dtype f32", "\"--width", "(--overwrite)", "see `calotype plan`", "give it with -m FOLDER"]
+    {
+        assert!(flagged(line), "{line}");
+    }
+    assert!(!["a--b", "x - m", "models--own--tiny", "calotype plans"].iter().any(|line| flagged(line)));
+}
+
+/// Whether a line has a flag in it, or a command.
+fn flagged(line: &str) -> bool {
+    let within = |at: usize| line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-');
+    let flag =
+        |(at, _): (usize, &str)| !within(at) && line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase());
+    line.match_indices("--").any(flag) || line.contains("`calotype ") || line.contains(" -m ")
 }
 
 /// What an error's message holds is no cause of it: printing the chain of causes would say it twice.

@@ -148,7 +148,13 @@ fn a_weight_that_is_not_a_number_is_named() {
 #[test]
 fn a_weight_too_large_for_f16_is_named() {
     let large = |values: &mut [f32]| values[3] = -1e6;
-    fails("unet", "conv_in.weight", large, Precision::F16, &["conv_in.weight", "-1e6", "f16", "--dtype f32"]);
+    fails(
+        "unet",
+        "conv_in.weight",
+        large,
+        Precision::F16,
+        &["conv_in.weight", "-1e6", "f16", "precision f32"],
+    );
 }
 
 #[test]
@@ -188,7 +194,7 @@ fn numbers_that_overflow_name_their_stage() {
         last("unet"),
         big,
         Precision::F16,
-        &["the UNet, at step 1 of 3", "not finite", "--dtype f32"],
+        &["the UNet, at step 1 of 3", "not finite", "precision f32"],
     );
 }
 
@@ -248,14 +254,14 @@ fn a_run_can_be_stopped() {
 fn requests_that_cannot_be_are_refused() {
     let mut pipeline = Device::cpu().pipeline(model(), Precision::F32);
     for (request, part) in [
-        (Request { width: Some(500), ..request() }, "--width 500 is not a multiple of 8"),
-        (Request { height: Some(0), ..request() }, "--height 0"),
-        (Request { steps: Some(0), ..request() }, "--steps 0"),
-        (Request { batch_size: 0, ..request() }, "--batch-size 0"),
+        (Request { width: Some(500), ..request() }, "width 500 is not a multiple of 8"),
+        (Request { height: Some(0), ..request() }, "height 0"),
+        (Request { steps: Some(0), ..request() }, "steps 0"),
+        (Request { batch_size: 0, ..request() }, "batch_size 0"),
         (Request { prompts: vec!["a".into(), "b".into()], batch_size: 3, ..request() }, "2 prompts"),
-        (Request { cfg_scale: Some(f32::NAN), ..request() }, "--cfg-scale NaN"),
-        (Request { cfg_rescale: 1.5, ..request() }, "--cfg-rescale 1.5"),
-        (Request { eta: -1.0, ..request() }, "--eta -1"),
+        (Request { cfg_scale: Some(f32::NAN), ..request() }, "cfg_scale NaN"),
+        (Request { cfg_rescale: 1.5, ..request() }, "cfg_rescale 1.5"),
+        (Request { eta: -1.0, ..request() }, "eta -1"),
         (Request { steps: Some(5000), ..request() }, "5000"),
     ] {
         holds(&message(pipeline.text_to_image(&request)), &[part]);

@@ -101,8 +101,9 @@ fn check(
                             ),
                             // Its heads of 5 channels are more than halves packed in pairs can do, and it says so.
                             Err(e) if (model, stage, device.name) == ("sd1-tiny", "unet", "plain gpu") => {
-                                report
-                                    .check(e.to_string().contains("--dtype f32"), || format!("{name}: {e}"));
+                                report.check(e.to_string().contains("precision f32"), || {
+                                    format!("{name}: {e}")
+                                });
                             }
                             Err(e) => report.check(false, || format!("{name}: {e}")),
                         }

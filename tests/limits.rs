@@ -85,15 +85,15 @@ fn what_no_device_could_draw_names_the_argument_and_its_limit() {
     let usual = Request::new("a lighthouse");
     for n in [1 << 17, 1 << 32, 1 << 40, 1 << 63, usize::MAX, usize::MAX - 7] {
         for (request, flag, limit) in [
-            (Request { width: Some(n), ..usual.clone() }, "--width", "65536"),
-            (Request { height: Some(n), ..usual.clone() }, "--height", "65536"),
-            (Request { batch_size: n, ..usual.clone() }, "--batch-size", "65536"),
-            (Request { steps: Some(n), ..usual.clone() }, "--steps", "10000"),
+            (Request { width: Some(n), ..usual.clone() }, "width", "65536"),
+            (Request { height: Some(n), ..usual.clone() }, "height", "65536"),
+            (Request { batch_size: n, ..usual.clone() }, "batch_size", "65536"),
+            (Request { steps: Some(n), ..usual.clone() }, "steps", "10000"),
         ] {
             let said = request.check().unwrap_err();
             let text = said.to_string();
             assert!([flag, limit, &n.to_string()].iter().all(|part| text.contains(part)), "{text}");
-            assert!(Error::from(said).is_usage(), "{text}");
+            assert!(said.is_usage(), "{text}");
             assert!(request.settle(&model).is_err());
         }
     }

@@ -88,7 +88,7 @@ fn point(
     watch: &mut dyn Watch,
 ) -> Result<std::result::Result<Point, String>> {
     let request = &task.at(side, batch_size);
-    request.size(bench.pipeline.model()).map_err(calotype::Error::from)?;
+    request.size(bench.pipeline.model())?;
     let plan = match bench.check(request) {
         Ok(plan) => plan,
         Err(why) => return Ok(Err(why.to_string())),

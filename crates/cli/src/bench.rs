@@ -106,11 +106,11 @@ fn request(args: &BenchArgs, preset: Option<&Preset>) -> Request {
 
 /// Opens the model and the device.
 fn open(args: &BenchArgs, preset: Option<&Preset>, request: &Request) -> anyhow::Result<Bench> {
-    request.check().map_err(calotype::Error::from)?;
+    request.check()?;
     let place = device::find(place(args, preset), &args.hub, args.device.dtype, false)?;
     let guess = args.device.likely_precision();
     let mut model = place.open(guess)?;
-    request.size(&model).map_err(calotype::Error::from)?;
+    request.size(&model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {

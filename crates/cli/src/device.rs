@@ -80,7 +80,7 @@ pub fn model(place: &ModelPlace, precision: Precision, args: &PictureArgs) -> an
     for lora in &args.lora {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
-        added.map_err(calotype::Error::from).context(LORA)?;
+        added.context(LORA)?;
     }
     Ok(model)
 }

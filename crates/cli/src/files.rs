@@ -55,7 +55,7 @@ impl OutputFiles {
         };
         for (i, picture) in output.pictures.iter().enumerate() {
             let parameters = self.parameters(order, i);
-            let png = picture.png(parameters.as_deref()).map_err(calotype::Error::from)?;
+            let png = picture.png(parameters.as_deref())?;
             self.pictures.write(&png).map_or_else(&mut note, |path| report.files.push(path));
         }
         if let Some(series) = &mut self.latents {
@@ -73,7 +73,7 @@ impl OutputFiles {
         let parameters = self.parameters(order, 0);
         if let Some(series) = &mut self.grid {
             let grid = Picture::grid(&self.kept, None).and_then(|grid| grid.png(parameters.as_deref()));
-            report.grid = Some(series.write(&grid.map_err(calotype::Error::from)?)?);
+            report.grid = Some(series.write(&grid?)?);
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
         }
         request.noise = Some(noise);
     }
-    request.check().map_err(calotype::Error::from)?;
+    request.check()?;
     Ok(request)
 }
 
@@ -142,7 +142,7 @@ fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
         let &[b, c, h, w] = noise.latents.shape().dims() else { bail!("--latents: not [B, C, h, w]") };
         request.width.get_or_insert(w * factor);
         request.height.get_or_insert(h * factor);
-        let [height, width] = request.size(model).map_err(calotype::Error::from)?;
+        let [height, width] = request.size(model)?;
         let wanted = [request.batch_size, model.config.vae.latent_channels, height / factor, width / factor];
         if [b, c, h, w] != wanted {
             return Err(Usage(format!(

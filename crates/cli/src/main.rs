@@ -25,6 +25,7 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    calotype::Field::spell_with(args::flag);
     #[cfg(unix)]
     interrupt::outlive_file_limits();
     let cli = match args::parse(std::env::args_os().collect()) {

@@ -28,14 +28,14 @@ impl PlanTarget {
 /// Prints what a run takes; allocates nothing.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let mut request = args.picture.request("");
-    request.check().map_err(calotype::Error::from)?;
+    request.check()?;
     let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
     let guess = args.device.likely_precision();
     let mut model = device::model(&place, guess, &args.picture)?;
-    request.size(&model).map_err(calotype::Error::from)?;
+    request.size(&model)?;
     if request.scheduler(&model).is_err() && request.sampler.is_none() {
         // What a run takes is next to the same with any sampler.
-        let nearest = model.scheduler.nearest().map_err(|e| calotype::Error::Pipeline(e.into()))?;
+        let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
         let class = model.scheduler.class();
         text::note(&format!(
             "the model's own scheduler, {class}, is not implemented as it is: planned for --sampler {nearest}"
@@ -47,8 +47,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
         model = device::model(&place, target.precision, &args.picture)?;
     }
     let order = device::settle(&request, &mut model)?;
-    let plan = calotype::plan(&model, &order, target.precision, &target.caps);
-    let plan = plan.map_err(calotype::Error::from)?;
+    let plan = calotype::plan(&model, &order, target.precision, &target.caps)?;
     if args.json { print_json(&plan, &target, &order) } else { print(&plan, &target, &model, &order) }
 }
 

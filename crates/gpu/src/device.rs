@@ -2,6 +2,7 @@ use crate::adapter::{AdapterReport, Backend, Choice, choose, enumerate};
 use crate::cache::folder;
 use crate::signal::Signal;
 use crate::tiers::{Offer, offer};
+use calotype_field::Field;
 use calotype_graph::lower::at_once;
 use calotype_graph::{Caps, Error, MemoryUse};
 use std::cell::{Cell, RefCell};
@@ -110,7 +111,9 @@ impl Device {
                 let why = if why.is_empty() { "no reason given".into() } else { why };
                 let text = format!(
                     "the GPU {name} was lost ({why}): its driver was reset, or a step took longer than the system \
-                     allows; run again, with a smaller --width and --height if it happens again"
+                     allows; run again, with a smaller {} and {} if it happens again",
+                    Field::Width,
+                    Field::Height
                 );
                 log::error!("{text}");
                 text

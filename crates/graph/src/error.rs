@@ -1,3 +1,5 @@
+use calotype_field::Field;
+
 /// What can be wrong with a graph, a plan or a run of it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +17,11 @@ pub enum Error {
     /// One tensor is larger than any buffer of this device.
     #[error(
         "{node} needs {needed} bytes in one buffer, and this device's buffers hold at most {limit}: \
-         choose a smaller --width and --height, a smaller --batch-size, or --dtype f16"
+         choose a smaller {} and {}, a smaller {}, or {} f16",
+        Field::Width,
+        Field::Height,
+        Field::BatchSize,
+        Field::Precision
     )]
     BufferLimit {
         /// The value that does not fit.
@@ -51,7 +57,10 @@ pub enum Error {
         count: usize,
     },
     /// A weight too large for f16.
-    #[error("tensor {name} in {file} holds the value {value:e}, which f16 cannot: use --dtype f32")]
+    #[error(
+        "tensor {name} in {file} holds the value {value:e}, which f16 cannot: use {} f32",
+        Field::Precision
+    )]
     WeightOverflow {
         /// The tensor.
         name: String,
@@ -68,8 +77,12 @@ pub enum Error {
     Device(String),
     /// The device has too little memory.
     #[error(
-        "out of device memory while allocating {what} ({bytes} bytes): choose a smaller --width and --height, \
-         a smaller --batch-size, or --dtype f16; `calotype plan` tells what fits"
+        "out of device memory while allocating {what} ({bytes} bytes): choose a smaller {} and {}, a smaller {}, or \
+         {} f16",
+        Field::Width,
+        Field::Height,
+        Field::BatchSize,
+        Field::Precision
     )]
     OutOfMemory {
         /// What was being allocated.

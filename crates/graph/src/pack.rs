@@ -272,7 +272,7 @@ mod tests {
         let nan = bad(&[1.0, f32::NAN], DType::F32).to_string();
         assert!(nan.contains("tensor w in unet.safetensors holds 1 values that are not finite"), "{nan}");
         let large = bad(&[1.0, -1e6], DType::F16).to_string();
-        assert!(large.contains("-1e6") && large.contains("--dtype f32"), "{large}");
+        assert!(large.contains("-1e6") && large.contains("precision f32"), "{large}");
         let half = weight(Layout::Vector, &[1], DType::F16);
         let infinite = f16::INFINITY.to_le_bytes();
         assert!(pack(&half, Shape::new(&[1]), DType::F16, &infinite, "f").is_err());

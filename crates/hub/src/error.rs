@@ -1,4 +1,5 @@
 use crate::Proxy;
+use calotype_field::Field;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub enum Error {
     /// What names a model, but not as names are written.
     #[error(
         "{text}: no such folder; for the model of the hub write {name}{}",
-        revision.as_ref().map(|revision| format!(" with --revision {revision}")).unwrap_or_default()
+        revision.as_ref().map(|revision| format!(" with {} {revision}", Field::Revision)).unwrap_or_default()
     )]
     Misspelt {
         /// What was written.
@@ -100,7 +101,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A revision that can be none.
-    #[error("--revision {revision:?}: {why}: give a branch, a tag, refs/pr/N or a commit")]
+    #[error("{} {revision:?}: {why}: give a branch, a tag, refs/pr/N or a commit", Field::Revision)]
     BadRevision {
         /// What was asked for.
         revision: String,
@@ -141,11 +142,12 @@ pub enum Error {
     /// No answer at all.
     #[error(
         "cannot reach {endpoint}{} ({why}): try again, what came is kept{}; or fetch the files of {name} on another \
-         machine (model_index.json, scheduler, tokenizer, text_encoder, unet, vae) and give their folder with -m FOLDER",
+         machine (model_index.json, scheduler, tokenizer, text_encoder, unet, vae) and give their folder as {}",
         proxy.as_ref().map(|p| format!(" through the proxy {} of {}", p.address, p.variable)).unwrap_or_default(),
         proxy.as_ref().map(|p| format!(
             "; set {} to a proxy that answers, unset it, or set NO_PROXY to the hub's host", p.variable
-        )).unwrap_or_default()
+        )).unwrap_or_default(),
+        Field::Place
     )]
     Network {
         /// `owner/name`.
@@ -159,9 +161,9 @@ pub enum Error {
     },
     /// The network is not to be asked.
     #[error(
-        "{name} is not to be had from the cache {}: {why}; --offline, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids to fetch \
+        "{name} is not to be had from the cache {}: {why}; {}, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids to fetch \
          it: run once without, or set HF_HUB_CACHE or HF_HOME to where it is",
-        cache.display()
+        cache.display(), Field::Offline
     )]
     Offline {
         /// `owner/name`.

@@ -7,6 +7,7 @@ use crate::order::Order;
 use crate::parts::{Key, Part, Stage};
 use crate::pipeline::Pipeline;
 use crate::preview::Colours;
+use calotype_field::Field;
 use calotype_graph::Precision;
 use calotype_graph::ops::Range;
 use calotype_tensor::HostTensor;
@@ -28,12 +29,14 @@ impl Pipeline {
         let factor = self.model.config.vae.factor();
         let channels = self.model.config.vae.latent_channels;
         let &[_, c, h, w] = latents.shape().dims() else {
-            return Err(Error::Request(format!("latents are [B, C, h, w], not {}", latents.shape())));
+            let why = format!("latents are [B, C, h, w], not {}", latents.shape());
+            return Err(Error::request(Field::Latents, why));
         };
         if c != channels {
-            return Err(Error::Request(format!(
-                "latents have {c} channels, and the model's VAE takes {channels}"
-            )));
+            return Err(Error::request(
+                Field::Latents,
+                format!("latents have {c} channels, and the model's VAE takes {channels}"),
+            ));
         }
         let part = Part::Decoder { height: h * factor, width: w * factor };
         let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);

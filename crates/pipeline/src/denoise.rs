@@ -5,6 +5,7 @@ use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
 use crate::session::Ready;
+use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
@@ -66,11 +67,15 @@ impl<'a> Denoising<'a> {
                 None => drawn.draw(),
                 Some(t) if t.shape().dims() == [size.batch, c, h, w] => t.to_f32(),
                 Some(t) => {
-                    return Err(Error::Request(format!(
-                        "--latents: tensor {name} has shape {}, and this run takes [{}, {c}, {h}, {w}]",
-                        t.shape(),
-                        size.batch
-                    )));
+                    return Err(Error::request(
+                        Field::Latents,
+                        format!(
+                            "{}: tensor {name} has shape {}, and this run takes [{}, {c}, {h}, {w}]",
+                            Field::Latents,
+                            t.shape(),
+                            size.batch
+                        ),
+                    ));
                 }
             };
             Ok(nchw_to_nhwc(&values, [c, h, w]))
@@ -88,9 +93,11 @@ impl<'a> Denoising<'a> {
             let added = match given {
                 Some(g) => Some(g.added.get(i).ok_or_else(|| {
                     let (has, needs) = (g.added.len(), sampler.noises);
-                    Error::Request(format!(
-                        "--latents: this sampler adds noise {needs} times, and the file holds {has} tensors (noise.0 …)"
-                    ))
+                    let field = Field::Latents;
+                    let why = format!(
+                        "{field}: this sampler adds noise {needs} times, and there are {has} tensors of it (noise.0 …)"
+                    );
+                    Error::request(field, why)
                 })?),
                 None => None,
             };

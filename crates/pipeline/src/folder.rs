@@ -1,29 +1,24 @@
 //! What lies where `-m` points, told by its name where it is no folder in the diffusers layout.
 
 use crate::error::{Error, Result};
+use calotype_field::Field;
 use std::path::{Path, PathBuf};
 
 /// Refuses what cannot be a model folder; whether it is a sound one its files will show.
 pub(crate) fn check(place: &Path) -> Result<()> {
     let found = match () {
         () if place.as_os_str().is_empty() => {
-            return Err(Error::Model(
-                "the model's name is empty: -m takes a model folder, owner/name of a model on the Hugging Face hub, or \
-                 synthetic:sd15"
-                    .into(),
-            ));
+            return Err(Error::Model(format!("the model's name is empty: {} takes {PLACES}", Field::Place)));
         }
         () if place.join("model_index.json").exists() => return Ok(()),
         () if place.is_dir() => of_folder(place),
         () if place.exists() => Some(of_file(place).unwrap_or_else(|| format!("a file: {FOLDERS}"))),
-        () => Some(
-            "no such folder; -m takes a model folder in the diffusers layout, owner/name of a model on the Hugging Face \
-             hub, or synthetic:sd15"
-                .into(),
-        ),
+        () => Some(format!("no such folder; {} takes {PLACES}", Field::Place)),
     };
     found.map_or(Ok(()), |what| Err(Error::Model(format!("{}: {what}", place.display()))))
 }
+
+const PLACES: &str = "a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub, or synthetic:sd15";
 
 const FOLDERS: &str = "models are read from folders in the diffusers layout, with weights in .safetensors";
 
@@ -138,7 +133,7 @@ mod tests {
             assert!(!message.contains(".txt is") && !message.contains(".png is"), "{place}: {message}");
         }
         let message = check(Path::new("")).unwrap_err().to_string();
-        assert!(message.starts_with("the model's name is empty: -m takes"), "{message}");
+        assert!(message.starts_with("the model's name is empty: place takes"), "{message}");
         check(&at("whole")).unwrap();
         // Its missing index is named when it is read.
         check(&at("half")).unwrap();

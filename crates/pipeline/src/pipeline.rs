@@ -1,5 +1,5 @@
 use crate::denoise::{Denoising, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
 use crate::order::Order;
@@ -7,6 +7,7 @@ use crate::parts::{Canvas, Key, MemoryPlan, Part, Stage, plan, run};
 use crate::preview::Colours;
 use crate::room::fits;
 use crate::session::Session;
+use calotype_field::Field;
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_tensor::{DType, HostTensor};
 use std::cell::{Cell, RefCell};
@@ -195,9 +196,9 @@ impl Pipeline {
         for half in negative.into_iter().chain([positive]) {
             if half.len() != 1 && half.len() != order.batch_size {
                 let (has, batch) = (half.len(), order.batch_size);
-                return Err(Error::Request(format!(
-                    "{has} text states do not go with {batch} images: give one, or one an image"
-                )));
+                let why =
+                    format!("{has} text states do not go with {batch} images: give one, or one an image");
+                return Err(Error::request(Field::Prompts, why));
             }
         }
         let canvas = Canvas::of(order, negative.is_some());
@@ -212,13 +213,16 @@ impl Pipeline {
         }
         let port = &part.ports["states"];
         if states.len() != port.shape.numel() {
-            return Err(Error::Request(format!(
-                "the text states hold {} numbers, and {} images of {} need {}",
-                states.len(),
-                canvas.batch,
-                port.shape,
-                port.shape.numel()
-            )));
+            return Err(Error::request(
+                Field::Prompts,
+                format!(
+                    "the text states hold {} numbers, and {} images of {} need {}",
+                    states.len(),
+                    canvas.batch,
+                    port.shape,
+                    port.shape.numel()
+                ),
+            ));
         }
         let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
         exec.write(port, 0, states.bytes())?;
@@ -297,15 +301,13 @@ impl Pipeline {
     }
 
     pub(crate) fn broken(&self, stage: String, what: String, precision: Precision) -> Error {
-        let loras: Vec<&str> = self.model.loras.iter().map(|(name, _)| &name[..]).collect();
-        let hint = match precision {
-            Precision::F16 => "f16 cannot hold this model's numbers: use --dtype f32".into(),
-            Precision::F32 if !loras.is_empty() => {
-                format!("try it without the LoRAs ({}), or with smaller scales", loras.join(", "))
-            }
-            Precision::F32 => "the model's weights are damaged or of another model: fetch it again".into(),
+        let loras: Vec<String> = self.model.loras.iter().map(|(name, _)| name.clone()).collect();
+        let cure = match precision {
+            Precision::F16 => Cure::F32,
+            Precision::F32 if !loras.is_empty() => Cure::LessOfLoras(loras),
+            Precision::F32 => Cure::FetchAgain,
         };
-        Error::Broken { stage, what, hint }
+        Error::Broken { stage, what, cure }
     }
 }
 

@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use calotype_field::Field;
 use calotype_sampling::noise::BatchSeeds;
 use calotype_sampling::{Sampler, Schedule};
 use calotype_tensor::HostTensor;
@@ -91,53 +92,57 @@ impl Request {
     }
 
     /// Refuses a side that is too long.
-    pub(crate) fn check_side(pixels: usize, flag: &str) -> Result<()> {
+    pub(crate) fn check_side(pixels: usize, field: Field) -> Result<()> {
         let most = Self::MOST_PIXELS;
-        let large =
-            || Error::Request(format!("{flag} {pixels} is too large: a picture has at most {most} a side"));
-        if pixels > most { Err(large()) } else { Ok(()) }
+        let large = || format!("{field} {pixels} is too large: a picture has at most {most} a side");
+        if pixels > most { Err(Error::request(field, large())) } else { Ok(()) }
     }
 
     /// Refuses numbers that no run could honour.
     pub fn check(&self) -> Result<()> {
-        let bad = |text: String| Err(Error::Request(text));
-        for (side, flag) in [(self.width, "--width"), (self.height, "--height")] {
-            side.map_or(Ok(()), |pixels| Self::check_side(pixels, flag))?;
+        let bad = |field: Field, why: String| Err(Error::request(field, format!("{field} {why}")));
+        for (side, field) in [(self.width, Field::Width), (self.height, Field::Height)] {
+            side.map_or(Ok(()), |pixels| Self::check_side(pixels, field))?;
         }
         let (most, batch) = (Self::MOST_IMAGES, self.batch_size);
         if batch > most {
-            return bad(format!(
-                "--batch-size {batch} is too large: at most {most} pictures are made at once; --batch-count makes more, \
-                 one batch after another"
-            ));
+            return bad(
+                Field::BatchSize,
+                format!(
+                    "{batch} is too large: at most {most} pictures are made at once; draw more one batch after another"
+                ),
+            );
         }
         let most = Self::MOST_STEPS;
         if let Some(steps) = self.steps.filter(|steps| *steps > most) {
-            return bad(format!("--steps {steps} is too large: use at most {most}"));
+            return bad(Field::Steps, format!("{steps} is too large: use at most {most}"));
         }
         let count = |n: usize| n == 1 || n == self.batch_size;
         if self.batch_size == 0 {
-            return bad("--batch-size 0 makes no picture: use 1 or more".into());
+            return bad(Field::BatchSize, "0 makes no picture: use 1 or more".into());
         }
         if self.steps == Some(0) {
-            return bad("--steps 0 makes no picture: use 1 or more".into());
+            return bad(Field::Steps, "0 makes no picture: use 1 or more".into());
         }
-        if !count(self.prompts.len()) || !count(self.negative_prompts.len()) {
-            return bad(format!(
-                "{} prompts and {} negative prompts do not go with --batch-size {}: give one, or one an image",
-                self.prompts.len(),
-                self.negative_prompts.len(),
-                self.batch_size
-            ));
+        for (field, texts) in
+            [(Field::Prompts, &self.prompts), (Field::NegativePrompts, &self.negative_prompts)]
+        {
+            if !count(texts.len()) {
+                let (has, size) = (texts.len(), Field::BatchSize);
+                return bad(
+                    field,
+                    format!("holds {has} texts, and {size} is {batch}: give one, or one an image"),
+                );
+            }
         }
         if let Some(scale) = self.cfg_scale.filter(|scale| !scale.is_finite()) {
-            return bad(format!("--cfg-scale {scale} is not a number to multiply with"));
+            return bad(Field::CfgScale, format!("{scale} is not a number to multiply with"));
         }
         if !(0.0..=1.0).contains(&self.cfg_rescale) {
-            return bad(format!("--cfg-rescale {} is not between 0 and 1", self.cfg_rescale));
+            return bad(Field::CfgRescale, format!("{} is not between 0 and 1", self.cfg_rescale));
         }
         if !(0.0..=1.0).contains(&self.eta) {
-            return bad(format!("--eta {} is not between 0 and 1", self.eta));
+            return bad(Field::Eta, format!("{} is not between 0 and 1", self.eta));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Whether a run fits, before it starts.
 
-use crate::error::{Error, Result, Shortage};
+use crate::error::{Error, Remedy, Result, Shortage};
 use crate::model::Model;
 use crate::order::Order;
 use crate::parts::{MemoryPlan, plan};
@@ -16,24 +16,17 @@ pub fn fits(
 ) -> Result<()> {
     let Some(room) = room.filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
     let size = |order: &Order| largest(room, model, order, precision, caps);
-    let f16 = if caps.host.is_none() && precision == Precision::F32 { ", or --dtype f16" } else { "" };
+    let f16 = caps.host.is_none() && precision == Precision::F32;
     let one = Order { batch_size: 1, ..plain(order) };
-    let remedy = if let Some(size) = size(order)? {
-        let fewer = if order.batch_size > 1 { ", or a smaller --batch-size" } else { "" };
-        format!("choose a smaller --width and --height (of this shape at most {size} fits){fewer}{f16}")
-    } else if let Some(size) = size(&one)? {
-        format!("choose a smaller --batch-size (of this shape at most {size} fits at 1){f16}")
+    let remedy = if let Some(largest) = size(order)? {
+        Remedy::Size { largest, batch: order.batch_size > 1, f16 }
+    } else if let Some(largest) = size(&one)? {
+        Remedy::Batch { largest, f16 }
     } else {
-        "no --width and --height are small enough: choose a smaller model, or free some memory".into()
+        Remedy::Model
     };
-    Err(Error::NotEnoughMemory(Box::new(Shortage {
-        needed: bytes(plan.peak_bytes),
-        weights: bytes(plan.weight_bytes),
-        owner: room.owner.clone(),
-        free: bytes(room.bytes),
-        remedy,
-        backend: if caps.host.is_some() { " --backend cpu" } else { "" },
-    })))
+    let (needed, weights, host) = (plan.peak_bytes, plan.weight_bytes, caps.host.is_some());
+    Err(Error::NotEnoughMemory(Box::new(Shortage { needed, weights, room: room.clone(), remedy, host })))
 }
 
 /// An order whose memory is another's, for any batch.
@@ -42,14 +35,14 @@ fn plain(order: &Order) -> Order {
     Order { prompts, negative_prompts, noise: None, ..order.clone() }
 }
 
-/// The largest size of an order's shape that fits, as `width x height`.
+/// The largest `[width, height]` of an order's shape that fits.
 fn largest(
     room: &Room,
     model: &Model,
     order: &Order,
     precision: Precision,
     caps: &Caps,
-) -> Result<Option<String>> {
+) -> Result<Option<[usize; 2]>> {
     let factor = model.config.vae.factor();
     let [height, width] = [order.height, order.width].map(|side| side / factor);
     let steps = height.min(width);
@@ -69,16 +62,5 @@ fn largest(
             high = middle;
         }
     }
-    Ok((low > 0).then(|| format!("{}x{}", side(width, low), side(height, low))))
-}
-
-/// Bytes as people read them: `512 B`, `3.4 MiB`, `1.92 GiB`.
-pub fn bytes(n: u64) -> String {
-    let value = n as f64;
-    match n {
-        0..1024 => format!("{n} B"),
-        1024..1_048_576 => format!("{:.1} KiB", value / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
-        _ => format!("{:.2} GiB", value / 1_073_741_824.0),
-    }
+    Ok((low > 0).then(|| [width, height].map(|of| side(of, low))))
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
 use crate::request::Request;
+use calotype_field::Field;
 use calotype_sampling::Scheduler;
 
 impl Request {
@@ -40,14 +41,14 @@ impl Request {
     pub fn size(&self, model: &Model) -> Result<[usize; 2]> {
         let own = model.config.default_size();
         let factor = model.config.vae.factor();
-        let side = |asked: Option<usize>, own: Option<usize>, flag: &str| {
+        let side = |asked: Option<usize>, own: Option<usize>, field: Field| {
             let pixels = asked.or(own).ok_or_else(|| {
-                Error::Request(format!("the model does not say its size: give {flag} in pixels"))
+                Error::request(field, format!("the model does not say its size: give {field} in pixels"))
             })?;
-            Self::check_side(pixels, flag).map_err(|error| match asked {
+            Self::check_side(pixels, field).map_err(|error| match asked {
                 Some(_) => error,
                 None => Error::Model(format!(
-                    "the model's own size, {pixels} pixels (sample_size in unet/config.json), is too large: give {flag}, \
+                    "the model's own size, {pixels} pixels (sample_size in unet/config.json), is too large: give {field}, \
                      at most {}",
                     Self::MOST_PIXELS
                 )),
@@ -55,15 +56,18 @@ impl Request {
             if pixels == 0 || !pixels.is_multiple_of(factor) {
                 let (low, high) = (pixels / factor * factor, pixels.next_multiple_of(factor).max(factor));
                 let near = if low == 0 { high.to_string() } else { format!("{low} or {high}") };
-                return Err(Error::Request(format!(
-                    "{flag} {pixels} is not a multiple of {factor}, the model's smallest step: use {near}"
-                )));
+                return Err(Error::request(
+                    field,
+                    format!(
+                        "{field} {pixels} is not a multiple of {factor}, the model's smallest step: use {near}"
+                    ),
+                ));
             }
             Ok(pixels)
         };
         Ok([
-            side(self.height, own.map(|s| s[0]), "--height")?,
-            side(self.width, own.map(|s| s[1]), "--width")?,
+            side(self.height, own.map(|s| s[0]), Field::Height)?,
+            side(self.width, own.map(|s| s[1]), Field::Width)?,
         ])
     }
 

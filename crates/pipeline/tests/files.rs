@@ -144,7 +144,7 @@ fn a_name_that_no_file_can_have_is_told_without_writing_one() {
     refused(check(&folder.path().join("no/a.png"), false), &["no", "does not exist", "make it first"]);
     fs::write(folder.path().join("file"), b"").expect("written");
     refused(check(&folder.path().join("file/a.png"), false), &["file"]);
-    refused(check(&folder.path().join("file"), false), &["exists", "--overwrite"]);
+    refused(check(&folder.path().join("file"), false), &["exists", "(overwrite)"]);
     assert_eq!(names(&folder), ["file"]);
 }
 
@@ -186,7 +186,7 @@ mod unix {
         let folder = folder();
         let fifo = folder.path().join("pipe.png");
         assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
-        refused(check(&fifo, false), &["a FIFO", "--overwrite writes into it"]);
+        refused(check(&fifo, false), &["a FIFO", "overwrite writes into it"]);
         assert!(matches!(check(&fifo, true).expect("allowed"), Target::Stream(_, "a FIFO")));
         let reader = std::thread::spawn({
             let fifo = fifo.clone();

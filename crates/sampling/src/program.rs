@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::lin::{BASIS, Lin, NOISE, REGISTERS};
 use crate::trained::Prediction;
+use calotype_field::Field;
 
 /// `c = clamp(row · basis, -range, range)`, elementwise: the prediction of the clean sample of a configuration
 /// with `clip_sample`.
@@ -135,8 +136,9 @@ impl Program {
             if read.iter().any(|row| row.iter().any(|v| !v.is_finite())) {
                 return Err(Error::Sampler(format!(
                     "sampler {sampler} cannot run this scheduler configuration: it divides by zero at timestep {} \
-                     (with zero terminal SNR the model must predict v or the sample); choose another --sampler",
-                    draft.timestep
+                     (with zero terminal SNR the model must predict v or the sample); choose another {}",
+                    draft.timestep,
+                    Field::Sampler
                 )));
             }
             live = std::array::from_fn(|r| r == 0 || read.iter().any(|row| row[r] != 0.0));

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
+use calotype_field::Field;
 use serde_json::{Map, Value};
 
 /// A sampler with the configuration that its class of diffusers makes of a file.
@@ -121,8 +122,9 @@ impl SchedulerFile {
         let Some(sampler) = self.sampler() else {
             let (class, nearest) = (&self.class, self.nearest()?);
             return Err(Error::Sampler(format!(
-                "the model's own scheduler, {class}, is not implemented: give --sampler {nearest}, which comes nearest, \
+                "the model's own scheduler, {class}, is not implemented: give {} {nearest}, which comes nearest, \
                  or another of {}",
+                Field::Sampler,
                 Sampler::names()
             )));
         };
@@ -149,7 +151,8 @@ impl SchedulerFile {
         if let Some(schedule) = schedule {
             if schedule != Schedule::Discrete && !sampler.has_schedules() {
                 return Err(Error::Sampler(format!(
-                    "sampler {sampler} has no {schedule} scheduler: use --scheduler discrete, or one of the samplers {}",
+                    "sampler {sampler} has no {schedule} scheduler: use {} discrete, or one of the samplers {}",
+                    Field::Schedule,
                     Sampler::listed(|sampler| sampler.has_schedules())
                 )));
             }
@@ -179,9 +182,11 @@ impl SchedulerFile {
         let betas = BETAS.iter().any(|name| self.fields.get(*name).is_some_and(|v| !v.is_null()));
         self.sampler().or(known).or(betas.then_some(Sampler::EULER)).ok_or_else(|| {
             Error::Untrained(format!(
-                "the model's own scheduler, {}, is not implemented, and no --sampler can stand in for it: they are for \
+                "the model's own scheduler, {}, is not implemented, and no {} can stand in for it: they are for \
                  models that were trained on betas, of which {} has none",
-                self.class, self.place
+                self.class,
+                Field::Sampler,
+                self.place
             ))
         })
     }

@@ -126,7 +126,7 @@ fn files_are_taken_as_diffusers_takes_them() {
                 let (field, value) = match error {
                     Error::Scheduler { field, value, .. } => (field, value),
                     // Names the class, and the way out.
-                    error if error.to_string().contains("--sampler") => ("class".into(), class.to_string()),
+                    error if error.to_string().contains("sampler") => ("class".into(), class.to_string()),
                     error => panic!("{}: {error}", case[0]),
                 };
                 refused.entry(field).or_default().insert(value);

@@ -7,7 +7,7 @@ use calotype_tensor::{DType, HostTensor};
 use std::collections::HashMap;
 
 /// What kernels of packed halves refuse, in words that tell the way out.
-pub const REFUSAL: &str = "need --dtype f32 or a device with shader-f16";
+pub const REFUSAL: &str = "f32 or a device with shader-f16";
 
 /// One thing, held against the reference.
 #[derive(Clone, Debug)]

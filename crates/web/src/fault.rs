@@ -1,6 +1,7 @@
 //! Errors as JavaScript throws them: one line for a person, and a name for a program.
 
-use calotype_pipeline::Error;
+use calotype_pipeline::{Error, Field, Kind};
+use std::borrow::Cow;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// Anything that a page is told in words.
@@ -34,15 +35,11 @@ impl Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        let name = match &error {
-            Error::Request(_) | Error::Sampling(calotype_pipeline::samplers::Error::Sampler(_)) => {
-                "UsageError"
-            }
-            Error::Graph(calotype_graph::Error::Device(_)) => "DeviceError",
-            Error::Graph(
-                calotype_graph::Error::OutOfMemory { .. } | calotype_graph::Error::BufferLimit { .. },
-            ) => "MemoryError",
-            Error::Stopped { .. } => "StoppedError",
+        let name = match error.kind() {
+            Kind::Request => "UsageError",
+            Kind::Device => "DeviceError",
+            Kind::Memory => "MemoryError",
+            Kind::Stopped => "StoppedError",
             _ => "ModelError",
         };
         let message = match &error {
@@ -55,32 +52,32 @@ impl From<Error> for Fault {
                 "the picture is too large for this GPU, whose buffers hold {limit} bytes at most: {node} needs {needed}. \
                  Choose a smaller width and height"
             ),
-            other => in_javascript(&other.to_string()),
+            other => in_a_line(&other.to_string()),
         };
         Self { name, message }
     }
 }
 
-/// The command line's flags in the spelling of a request, `--cfg-scale` as `cfgScale`; and all in one line.
-fn in_javascript(text: &str) -> String {
-    let text: Vec<&str> = text.split_whitespace().collect();
-    let text = text.join(" ");
-    let mut parts = text.split("--");
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(part.len());
-        let flag = part[..end].trim_end_matches('-');
-        if flag.is_empty() {
-            out += "--";
-        }
-        for (i, word) in flag.split('-').enumerate() {
-            let first = word.chars().next().filter(|_| i > 0).map(|c| c.to_ascii_uppercase());
-            out.extend(first);
-            out += &word[first.map_or(0, |_| 1)..];
-        }
-        out += &part[flag.len()..];
+fn in_a_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A field as requests in JavaScript have it: `cfgScale`.
+pub fn spelt(field: Field) -> Cow<'static, str> {
+    let name = match field {
+        Field::Prompts => "prompt",
+        Field::NegativePrompts => "negativePrompt",
+        Field::Schedule => "scheduler",
+        Field::Precision => "dtype",
+        other => other.name(),
+    };
+    let mut words = name.split('_');
+    let mut out = words.next().unwrap_or_default().to_string();
+    for word in words {
+        out.push_str(&word[..1].to_ascii_uppercase());
+        out.push_str(&word[1..]);
     }
-    out
+    out.into()
 }
 
 impl From<calotype_graph::Error> for Fault {
@@ -108,7 +105,7 @@ impl From<calotype_gpu::Error> for Fault {
             ),
             other => other.to_string(),
         };
-        Self { name: "DeviceError", message: in_javascript(&message) }
+        Self { name: "DeviceError", message: in_a_line(&message) }
     }
 }
 

@@ -34,5 +34,6 @@ pub fn last_panic() -> Option<String> {
 
 #[wasm_bindgen(start)]
 fn start() {
+    calotype_pipeline::Field::spell_with(fault::spelt);
     notes::collect();
 }

@@ -135,7 +135,7 @@ impl Checkpoint {
     }
 }
 
-/// What waits for nothing: files that are mapped, or in memory.
+/// Files that are mapped.
 #[cfg(not(target_arch = "wasm32"))]
 impl Checkpoint {
     /// Opens one file.
@@ -144,7 +144,9 @@ impl Checkpoint {
         let file = crate::Mapped::open(path)?;
         pollster::block_on(Self::read(path.display().to_string(), Rc::new(file)))
     }
+}
 
+impl Checkpoint {
     /// Reads a file that is in memory; `place` is its name in errors.
     pub fn in_memory(
         place: impl Into<String>,

@@ -4,12 +4,14 @@ mod bench;
 mod check;
 mod device;
 mod elsewhere;
+mod field;
 mod told;
 mod values;
 
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
+pub use field::flag;
 pub use told::parse;
 pub use values::{LoraArg, Seed, sampler};
 

@@ -92,7 +92,7 @@ fn devices(args: &CheckArgs) -> anyhow::Result<Vec<TierDevice>> {
                 software = opened.adapter.as_ref().is_some_and(|a| a.kind == "cpu");
                 found.push((Some(tier), Ok(opened)));
             }
-            Err(e @ calotype::Error::Gpu(_)) if asked.is_none() && tier != Tier::Plain => {
+            Err(e @ calotype::Error::Device { .. }) if asked.is_none() && tier != Tier::Plain => {
                 found.push((Some(tier), Err(e.to_string())));
             }
             Err(e) => return Err(e.into()),

@@ -76,14 +76,14 @@ impl Series {
 
     fn of(pattern: Pattern, count: u64, overwrite: bool, flag: &'static str) -> anyhow::Result<Self> {
         let context = |e: calotype::Error| anyhow!("{flag} {e}");
-        let next = pattern.first().map_err(|e| context(e.into()))?;
+        let next = pattern.first().map_err(context)?;
         let mut names = pattern.taken();
         // The name that is longest tells whether all can be written.
         names.push(pattern.name(next.saturating_add(count.saturating_sub(1))));
         names.dedup();
         let mut replaced = Vec::new();
         for name in &names {
-            match check(name, overwrite).map_err(|e| context(e.into()))? {
+            match check(name, overwrite).map_err(context)? {
                 Target::New(at) if at == *name => {}
                 Target::New(at) | Target::File(at, _) => replaced.extend([name.clone(), at]),
                 Target::Stream(_, what) => {
@@ -112,19 +112,19 @@ impl Series {
             return Ok(path);
         }
         if self.pattern.numbered() {
-            let (n, path) = write_next(&self.pattern, n, bytes).map_err(calotype::Error::from)?;
+            let (n, path) = write_next(&self.pattern, n, bytes)?;
             self.next = n.saturating_add(1);
             return Ok(path);
         }
         self.next = n.saturating_add(1);
         if self.overwrite {
-            write(&path, bytes, true).map_err(calotype::Error::from)?;
+            write(&path, bytes, true)?;
             return Ok(path);
         }
-        if write_new(&path, bytes).map_err(calotype::Error::from)? {
+        if write_new(&path, bytes)? {
             return Ok(path);
         }
-        let (_, beside) = write_next(&Pattern::beside(&path), 1, bytes).map_err(calotype::Error::from)?;
+        let (_, beside) = write_next(&Pattern::beside(&path), 1, bytes)?;
         log::warn!(
             "{} {}: the name was taken meanwhile; written as {}",
             self.flag,

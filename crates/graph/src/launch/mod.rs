@@ -11,6 +11,7 @@ use crate::places::{Place, Plan};
 use crate::precision::Precision;
 use crate::recording::{Binding, Dispatch, Operand};
 use crate::value::{Elem, Source, Value, ValueId, Weight};
+use calotype_field::Field;
 use calotype_shaders::{Step, Variant};
 use calotype_tensor::{DType, Shape};
 pub(crate) use gemm::{Half, launch};
@@ -184,8 +185,10 @@ impl<'a> Context<'a> {
         found.or_else(|| Variant::find(stem, defines)).ok_or_else(|| {
             Error::Device(format!(
                 "{}: {}: there is no kernel {stem} {defines:?} (channel counts that are no multiple of four \
-                 need --dtype f32 or a device with shader-f16)",
-                self.graph, self.path
+                 need {} f32 or a device with shader-f16)",
+                self.graph,
+                self.path,
+                Field::Precision
             ))
         })
     }

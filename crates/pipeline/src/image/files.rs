@@ -2,6 +2,7 @@
 
 use super::pattern::{Pattern, failed, folder_of};
 use crate::error::{Error, Result};
+use calotype_field::Field;
 use calotype_weights::names;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -10,7 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::{NamedTempFile, PersistError};
 
-const TAKEN: &str = "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting (--overwrite)";
+/// What is said of a file that is there and is not to be replaced.
+fn taken() -> String {
+    let overwrite = Field::Overwrite;
+    format!(
+        "the file exists; choose another name, a pattern such as out_%05d.png, or allow overwriting ({overwrite})"
+    )
+}
 
 const UNNAMEABLE: &str = "no file can have this name here";
 
@@ -87,8 +94,8 @@ pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
     }
     if !overwrite && path.symlink_metadata().is_ok() {
         let stream = fs::metadata(path).ok().and_then(|m| stream(&m));
-        let into = |what| format!("this is {what}; --overwrite writes into it");
-        return Err(failed(path, stream.map_or(TAKEN.to_string(), into)));
+        let into = |what| format!("this is {what}; {} writes into it", Field::Overwrite);
+        return Err(failed(path, stream.map_or_else(taken, into)));
     }
     let target = Target::of(path)?;
     match &target {
@@ -169,7 +176,7 @@ fn alike(path: &Path) -> OsString {
 /// link its place (its target is replaced), and a FIFO or a character device is written into.
 pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
     if !overwrite {
-        return if write_new(path, bytes)? { Ok(()) } else { Err(failed(path, TAKEN)) };
+        return if write_new(path, bytes)? { Ok(()) } else { Err(failed(path, taken())) };
     }
     let written = match Target::of(path)? {
         Target::Stream(at, what) => {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Sheet};
 use crate::trained::Prediction;
+use calotype_field::Field;
 
 /// See the file's head.
 pub static PNDM: Descriptor = Descriptor {
@@ -40,7 +41,8 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
             if visited.len() < 4 {
                 return Err(Error::Sampler(format!(
                     "sampler pndm with skip_prk_steps false takes at least 4 steps, not {steps}: take more, or \
-                     choose --sampler ddim"
+                     choose {} ddim",
+                    Field::Sampler
                 )));
             }
             let mut drafts =
