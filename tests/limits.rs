@@ -1,7 +1,7 @@
 //! Any numbers at all are planned, or refused in a sentence: no panic, no overflow, no list as long as a number.
 
 use crate::support::Golden;
-use calotype::{Caps, Error, Executor, Model, Precision, Request, Sampler, plan};
+use calotype::{Caps, Executor, Model, Precision, Request, Sampler, plan};
 use calotype_cpu::CpuExecutor;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
