@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "calotype",
         &[
             "calotype-tensor",
+            "calotype-field",
             "calotype-graph",
             "calotype-cpu",
             "calotype-gpu",
