@@ -2,7 +2,6 @@
 //! layout. It is part of the binary (`build.rs` lists its files), because `cargo install` installs nothing else.
 
 use crate::{Error, Model};
-use std::borrow::Cow;
 
 /// What it is called in messages and in pictures' settings.
 pub const NAME: &str = "builtin";
@@ -16,7 +15,5 @@ pub fn model() -> Result<Model, Error> {
         let why = "this program was built without the built-in model (feature builtin): name another";
         return Err(Error::Model(why.into()));
     }
-    let file =
-        |path: &str| FILES.iter().find(|(name, _)| *name == path).map(|(_, bytes)| Cow::Borrowed(*bytes));
-    Model::from_files(NAME, file)
+    Model::in_memory(NAME, FILES.iter().copied())
 }

@@ -1,6 +1,7 @@
 //! The shape of the code: arrows between crates, names that ops share, rooms that stay small.
 
 mod circles;
+mod files;
 mod names;
 
 use calotype_graph::ops::Operation;
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calotype-cpu", &["calotype-tensor", "calotype-graph"]),
     ("calotype-gpu", &["calotype-tensor", "calotype-shaders", "calotype-field", "calotype-graph"]),
     ("calotype-weights", &["calotype-tensor"]),
-    ("calotype-hub", &["calotype-field", "calotype-weights"]),
+    ("calotype-hub", &["calotype-field", "calotype-weights", "calotype-models"]),
     ("calotype-sampling", &["calotype-field"]),
     ("calotype-models", &["calotype-tensor", "calotype-graph", "calotype-weights", "calotype-sampling"]),
     (

@@ -205,7 +205,7 @@ export async function trouble_with_bad_files(given) {
     truncateSync(join(model, "unet/diffusion_pytorch_model.safetensors"), 100_000);
     await refused("#folder", model, /unet\/diffusion_pytorch_model\.safetensors: truncated/);
     rmSync(join(model, "model_index.json"));
-    await refused("#folder", model, /broken: no model_index\.json/);
+    await refused("#folder", model, /broken\/model_index\.json: no such file; a model is a folder/);
   });
   await generate(page, { steps: 1 });
 }

@@ -62,8 +62,9 @@ pub enum Error {
     },
     /// The repository is not a model in the diffusers layout.
     #[error(
-        "{name}: no {file}: only Stable Diffusion repositories in the diffusers layout are read (model_index.json \
-         beside scheduler, tokenizer, text_encoder, unet and vae)"
+        "{name}: no {file}: only Stable Diffusion repositories in the diffusers layout are read ({} beside \
+         scheduler, tokenizer, text_encoder, unet and vae)",
+        calotype_models::layout::INDEX
     )]
     NotDiffusers {
         /// `owner/name`.
@@ -142,11 +143,12 @@ pub enum Error {
     /// No answer at all.
     #[error(
         "cannot reach {endpoint}{} ({why}): try again, what came is kept{}; or fetch the files of {name} on another \
-         machine (model_index.json, scheduler, tokenizer, text_encoder, unet, vae) and give their folder as {}",
+         machine ({}, scheduler, tokenizer, text_encoder, unet, vae) and give their folder as {}",
         proxy.as_ref().map(|p| format!(" through the proxy {} of {}", p.address, p.variable)).unwrap_or_default(),
         proxy.as_ref().map(|p| format!(
             "; set {} to a proxy that answers, unset it, or set NO_PROXY to the hub's host", p.variable
         )).unwrap_or_default(),
+        calotype_models::layout::INDEX,
         Field::Place
     )]
     Network {

@@ -1,32 +1,7 @@
 use crate::{Error, Result};
-use calotype_weights::choose_checkpoint;
-use std::path::Path;
-
-/// The folders with weights.
-const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
-
-/// What there must be besides.
-const CONFIGURATION: [&str; 5] = [
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "unet/config.json",
-    "vae/config.json",
-];
-
-/// What may be there: the vocabulary in either form, words that were added to it, and Calotype's own defaults.
-const OPTIONAL: [&str; 7] = [
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer.json",
-    "tokenizer/added_tokens.json",
-    DEFAULTS,
-];
-
-/// Calotype's own file, which may name LoRAs.
-const DEFAULTS: &str = "calotype.json";
+use calotype_models::Role;
+use calotype_models::layout::{self, CONFIGURATION, DEFAULTS, OPTIONAL, words};
+use calotype_weights::{Lora, within};
 
 /// Of a repository's files those that a Stable Diffusion pipeline takes, without the safety checker, other formats and
 /// other variants. Fails where some are missing.
@@ -43,18 +18,19 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
     let mut needed: Vec<String> = needed.into_iter().map(String::from).collect();
     let mut missing: Vec<_> = missing.into_iter().map(|path| none(path.into())).collect();
     needed.extend(OPTIONAL.iter().filter(|path| has(path)).map(|path| path.to_string()));
-    let [vocabulary, merges] = ["tokenizer/vocab.json", "tokenizer/merges.txt"];
-    match (has("tokenizer/tokenizer.json"), has(vocabulary), has(merges)) {
+    let [vocabulary, merges] = [words::VOCABULARY, words::MERGES].map(words::path);
+    match (has(&words::path(words::WHOLE)), has(&vocabulary), has(&merges)) {
         (true, ..) | (_, true, true) => {}
-        (_, false, false) => missing.push(none(format!("{vocabulary} and merges.txt"))),
-        (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary }.into())),
+        (_, false, false) => missing.push(none(format!("{vocabulary} and {}", words::MERGES))),
+        (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary })),
     }
     if has(DEFAULTS) {
-        let lora = |file: &&String| file.ends_with("/pytorch_lora_weights.safetensors");
-        needed.extend(all.iter().filter(lora).cloned());
+        let [lora, _] = Lora::FILES;
+        let is_lora = |file: &&String| file.rsplit_once('/').is_some_and(|(_, name)| name == lora);
+        needed.extend(all.iter().filter(is_lora).cloned());
     }
-    for component in COMPONENTS {
-        match weights(name, component, all, variant) {
+    for role in Role::ALL {
+        match weights(name, role.folder(), all, variant) {
             Ok(files) => needed.extend(files),
             Err(fault) => missing.push(*fault),
         }
@@ -65,7 +41,7 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
 
 /// What is known not to be among a repository's files, of those that may be there.
 pub fn lacking<'a>(all: &'a [String]) -> impl Iterator<Item = &'static str> + use<'a> {
-    OPTIONAL.into_iter().filter(|path| !all.iter().any(|file| file == path))
+    OPTIONAL.iter().copied().filter(|path| !all.iter().any(|file| file == path))
 }
 
 /// A component's checkpoint, with its shards.
@@ -75,39 +51,20 @@ fn weights(
     all: &[String],
     variant: Option<&str>,
 ) -> std::result::Result<Vec<String>, Box<(String, Error)>> {
-    let prefix = format!("{component}/");
-    let within = all.iter().filter_map(|file| file.strip_prefix(&prefix));
-    let within: Vec<String> = within.filter(|file| !file.contains('/')).map(String::from).collect();
-    let place = Path::new(name).join(component);
-    let checkpoint = choose_checkpoint(&place, &within, variant)
+    let names = within(component, all.iter().map(String::as_str));
+    let checkpoint = layout::choose(&format!("{name}/{component}"), &names, variant)
         .map_err(|error| Box::new((format!("{component}'s checkpoint (.safetensors)"), error.into())))?;
-    let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = Vec::new();
     if checkpoint.sharded {
-        let shards = shards(&within, checkpoint.variant.as_deref());
+        let shards = checkpoint.shards(&names);
         if shards.is_empty() {
-            let file = format!("{prefix}… shard of {file}");
+            let file = format!("{component}/… shard of {}", checkpoint.name);
             return Err(Box::new((file.clone(), Error::NotDiffusers { name: name.into(), file })));
         }
-        files.extend(shards.into_iter().map(|shard| prefix.clone() + shard));
+        files.extend(shards.into_iter().map(|shard| format!("{component}/{shard}")));
     }
-    files.push(prefix + &file);
+    files.push(format!("{component}/{}", checkpoint.name));
     Ok(files)
-}
-
-/// The shards of a variant, `….fp16-00001-of-00002.safetensors`; none where the set is not whole.
-fn shards<'a>(files: &'a [String], variant: Option<&str>) -> Vec<&'a str> {
-    let number = |file: &'a str| {
-        let (stem, rest) = file.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
-        let (stem, _) = stem.rsplit_once('-')?;
-        let of = stem.split_once('.').map(|(_, variant)| variant);
-        rest.parse::<usize>().ok().filter(|_| of == variant)
-    };
-    let found: Vec<(&str, usize)> = files.iter().filter_map(|file| Some((&**file, number(file)?))).collect();
-    match found.first() {
-        Some((_, count)) if found.len() == *count => found.into_iter().map(|(file, _)| file).collect(),
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod blocks;
 pub mod clip;
 pub mod config;
 mod error;
+pub mod layout;
 mod params;
 mod resnet;
 mod role;

@@ -6,18 +6,22 @@ use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Executor, Graph, Ports, Precision, ProgramSpec, passes};
 use calotype_models::config::ModelConfig;
-use calotype_models::{clip, in_graphs, unet, vae};
+use calotype_models::{Role, clip, in_graphs, layout, unet, vae};
 use calotype_tensor::{DType, HostTensor};
-use calotype_weights::{Aliased, Checkpoint};
+use calotype_weights::{Aliased, Checkpoint, DiskFolder};
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const MODELS: [&str; 2] = ["sd1-tiny", "sd2-tiny"];
 
 /// What an f32 engine may differ by, of the largest magnitude. The goldens' own noise is below 3e-6; a sum in
 /// another order and an exponential of another library make it a few times that.
 const TOLERANCE: f32 = 2e-5;
+
+fn config(folder: &Path) -> ModelConfig {
+    ModelConfig::read(&folder.to_string_lossy(), |path| std::fs::read_to_string(folder.join(path))).unwrap()
+}
 
 /// A tiny model and what diffusers got from it.
 struct Golden {
@@ -31,7 +35,7 @@ impl Golden {
     fn open(model: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens").join(model);
         Self {
-            config: ModelConfig::open(folder.join("model")).unwrap(),
+            config: config(&folder.join("model")),
             stages: serde_json::from_slice(&std::fs::read(folder.join("stages.json")).unwrap()).unwrap(),
             tensors: std::fs::read(folder.join("stages.safetensors")).unwrap(),
             folder,
@@ -43,7 +47,9 @@ impl Golden {
     }
 
     fn source(&self, component: &str) -> Aliased<Checkpoint> {
-        in_graphs(Checkpoint::open_folder(self.folder.join("model").join(component), None).unwrap())
+        let folder = DiskFolder::new(self.folder.join("model"));
+        let role = Role::of_folder(component).unwrap();
+        in_graphs(pollster::block_on(layout::checkpoint(&folder, role, None)).unwrap())
     }
 
     /// An f32 tensor as PyTorch has it, pictures in NHWC.

@@ -71,9 +71,6 @@ impl Default for Defaults {
 }
 
 impl Defaults {
-    /// The file's name.
-    pub const FILE: &str = "calotype.json";
-
     /// Reads the file; `place` is its name in errors.
     pub fn parse(place: &str, text: &[u8]) -> Result<Self> {
         let bad = |why: String| Error::Model(format!("{place}: {why}"));

@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use calotype_field::Field;
+use calotype_models::Role;
+use calotype_models::layout::{self, words};
 use std::path::{Path, PathBuf};
 
 /// Refuses what cannot be a model folder; whether it is a sound one its files will show.
@@ -10,7 +12,7 @@ pub(crate) fn check(place: &Path) -> Result<()> {
         () if place.as_os_str().is_empty() => {
             return Err(Error::Model(format!("the model's name is empty: {} takes {PLACES}", Field::Place)));
         }
-        () if place.join("model_index.json").exists() => return Ok(()),
+        () if place.join(layout::INDEX).exists() => return Ok(()),
         () if place.is_dir() => of_folder(place),
         () if place.exists() => Some(of_file(place).unwrap_or_else(|| format!("a file: {FOLDERS}"))),
         () => Some(format!("no such folder; {} takes {PLACES}", Field::Place)),
@@ -45,7 +47,8 @@ fn of_folder(folder: &Path) -> Option<String> {
     let mut entries: Vec<PathBuf> =
         folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     entries.sort();
-    let missing = "there is no model_index.json, with which a folder in the diffusers layout begins";
+    let index = layout::INDEX;
+    let missing = format!("there is no {index}, with which a folder in the diffusers layout begins");
     let has = |name: &str| folder.join(name).exists();
     if entries.is_empty() {
         return Some(format!("an empty folder: {missing}"));
@@ -56,15 +59,17 @@ fn of_folder(folder: &Path) -> Option<String> {
              unet/, are drawn with"
         ));
     }
-    if has("config.json") || has("scheduler_config.json") || has("tokenizer_config.json") {
-        let whole = folder.parent().filter(|up| up.join("model_index.json").exists());
+    // What any component has in its folder.
+    let of_component = |path: &str| path.rsplit_once('/').is_some_and(|(_, name)| has(name));
+    if layout::CONFIGURATION.into_iter().any(of_component) || has(words::SETTINGS) {
+        let whole = folder.parent().filter(|up| up.join(index).exists());
         let way_out = match whole {
             Some(up) => format!("give {}", up.display()),
             None => "give the folder that it belongs to".into(),
         };
         return Some(format!("one component, not a whole model: {missing}; {way_out}"));
     }
-    if has("unet") || has("vae") {
+    if Role::ALL.iter().any(|role| has(role.folder())) {
         return None;
     }
     let file = entries.iter().find_map(|file| of_file(file).map(|what| (file.file_name(), what)));

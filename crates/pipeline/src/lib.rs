@@ -10,6 +10,7 @@ mod decode;
 mod defaults;
 mod denoise;
 pub mod error;
+mod files;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 pub mod image;
@@ -35,6 +36,7 @@ pub use contents::Contents;
 pub use defaults::{Defaults, FewSteps, lora_name};
 pub use denoise::{Denoising, Progress};
 pub use error::{Cure, Error, Kind, Remedy, Result, Shortage, bytes};
+pub use files::ModelFiles;
 pub use image::Picture;
 pub use model::Model;
 pub use order::Order;

@@ -1,14 +1,19 @@
 use crate::components::{Component, Components};
 use crate::contents::Contents;
-use crate::defaults::{Defaults, FewSteps};
+use crate::defaults::Defaults;
 use crate::error::{Error, Result};
-use crate::tokenizer::{Encoded, Tokenizer, TokenizerFiles};
+use crate::files::{ModelFiles, scheduler};
+use crate::tokenizer::{Encoded, Tokenizer};
 use calotype_graph::Graph;
 use calotype_models::config::{Architecture, ModelConfig};
+use calotype_models::layout::{self, words};
 use calotype_models::{Role, clip, declare, unet, vae};
 use calotype_sampling::SchedulerFile;
 use calotype_tensor::Tensors;
-use calotype_weights::{Checkpoint, Lora, Synthetic};
+#[cfg(not(target_arch = "wasm32"))]
+use calotype_weights::{DiskFolder, MemoryFolder};
+use calotype_weights::{Lora, Synthetic};
+#[cfg(not(target_arch = "wasm32"))]
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -36,29 +41,6 @@ pub struct Model {
     /// What makes the few-steps form of it.
     few_steps_lora: Option<Rc<Lora>>,
 }
-
-/// The scheduler, as a Stable Diffusion pipeline loads it.
-fn scheduler(config: &ModelConfig, place: &str) -> Result<SchedulerFile> {
-    use calotype_sampling::Error::NotJson;
-    let file = SchedulerFile::at(place, &config.index.scheduler, &config.scheduler);
-    let file = file.map_err(|error| match error {
-        // A file that went wrong on its way here is told from one that was written wrong.
-        NotJson { file, error } => {
-            Error::from(calotype_models::Error::not_json(&file, &config.scheduler, &error))
-        }
-        other => other.into(),
-    })?;
-    Ok(file.as_stable_diffusion_loads_it())
-}
-
-/// Where a model has it.
-const SCHEDULER: &str = "scheduler/scheduler_config.json";
-
-/// What a folder's `calotype.json` says, and the LoRA that it names.
-type Own = (Defaults, Option<Rc<Lora>>);
-
-/// The names that exporters give the file of a component's weights.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 
 /// The components that a LoRA may change.
 pub(crate) const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
@@ -102,81 +84,36 @@ impl Model {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn folder(folder: &std::path::Path, variant: Option<&str>) -> Result<Self> {
         crate::folder::check(folder)?;
-        let config = ModelConfig::open(folder)?;
-        let scheduler = scheduler(&config, &folder.join(SCHEDULER).to_string_lossy())?;
-        let tokenizer = Tokenizer::from_folder(folder.join("tokenizer"))?;
-        let open = |role: Role| Ok(Checkpoint::open_folder(folder.join(role.folder()), variant)?);
-        let components = components(&config, open)?;
-        let own = match std::fs::read(folder.join(Defaults::FILE)) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Own::default(),
-            text => {
-                let place = folder.join(Defaults::FILE);
-                let text =
-                    text.map_err(|error| calotype_weights::Error::Io { path: place.clone(), error })?;
-                let defaults = Defaults::parse(&place.to_string_lossy(), &text)?;
-                let lora = defaults.few_steps.as_ref().map(|few| Lora::open(folder.join(&few.lora)));
-                (defaults, lora.transpose()?.map(Rc::new))
-            }
-        };
-        let name =
-            folder.canonicalize().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-        Self::new(name.unwrap_or_else(|| "model".into()), config, scheduler, tokenizer, components, own)
+        let name = folder.canonicalize().ok();
+        let name = name.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+        let files = DiskFolder::new(folder);
+        Self::of(&pollster::block_on(ModelFiles::open(&files, name.unwrap_or("model".into()), variant))?)
     }
 
-    /// Opens a model whose files are in memory: `file` gets a path relative to the model's folder and returns the
-    /// file's bytes, where there is such a file. Each component's weights are one safetensors file.
-    pub fn from_files(name: &str, file: impl Fn(&str) -> Option<Cow<'static, [u8]>>) -> Result<Self> {
-        let open = |role: Role| {
-            let found = WEIGHTS.map(|f| format!("{role}/{f}")).into_iter().find_map(|f| Some((file(&f)?, f)));
-            let (bytes, path) = found.ok_or_else(|| {
-                Error::Model(format!("{name}: {role} has no weights: neither {}", WEIGHTS.join(" nor ")))
-            })?;
-            Ok(Checkpoint::in_memory(format!("{name}/{path}"), bytes)?)
-        };
-        Self::from_sources(name, &file, open)
-    }
-
-    /// Opens a model whose JSON and vocabulary are in memory, `file` returning them as for
-    /// [`from_files`](Self::from_files), and whose weights are lent by the sources that `weights` has for each component:
-    /// what a browser fetches tensor by tensor.
-    pub fn from_sources<S: Tensors + 'static>(
+    /// Opens a model whose files are in memory, each with its path in the model's folder.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn in_memory<P: Into<String>, B: Into<Cow<'static, [u8]>>>(
         name: &str,
-        file: impl Fn(&str) -> Option<Cow<'static, [u8]>>,
-        weights: impl FnMut(Role) -> Result<S>,
+        files: impl IntoIterator<Item = (P, B)>,
     ) -> Result<Self> {
-        use std::io;
-        let config = ModelConfig::read(name, |path| {
-            let bytes = file(path).ok_or(io::ErrorKind::NotFound)?;
-            String::from_utf8(bytes.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        })?;
-        let scheduler = scheduler(&config, &format!("{name}/{SCHEDULER}"))?;
-        let words = |path: &str| file(&format!("tokenizer/{path}")).map(Cow::into_owned);
-        let tokenizer = Tokenizer::from_bytes(&TokenizerFiles {
-            tokenizer: words("tokenizer.json"),
-            vocab: words("vocab.json"),
-            merges: words("merges.txt"),
-            config: words("tokenizer_config.json"),
-            special_tokens_map: words("special_tokens_map.json"),
-            added_tokens: words("added_tokens.json"),
-        })?;
-        let components = components(&config, weights)?;
-        let mut own = Own::default();
-        if let Some(text) = file(Defaults::FILE) {
-            own.0 = Defaults::parse(&format!("{name}/{}", Defaults::FILE), &text)?;
-            if let Some(FewSteps { lora, .. }) = &own.0.few_steps {
-                let missing =
-                    || Error::Model(format!("{name}: {} names {lora}, which is not there", Defaults::FILE));
-                let file = Checkpoint::in_memory(format!("{name}/{lora}"), file(lora).ok_or_else(missing)?)?;
-                own.1 = Some(Rc::new(Lora::new(file)?));
-            }
-        }
-        Self::new(name.into(), config, scheduler, tokenizer, components, own)
+        let files = MemoryFolder::new(name, files);
+        Self::of(&pollster::block_on(ModelFiles::open(&files, name, None))?)
+    }
+
+    /// A model of its files.
+    pub fn of(files: &ModelFiles) -> Result<Self> {
+        let config = files.config()?;
+        let scheduler = files.scheduler(&config)?;
+        let tokenizer = Tokenizer::from_bytes(&files.words()?)?;
+        let components = components(&config, |role| Ok(files.weights[&role].clone()))?;
+        let own = (files.defaults()?, files.few_steps());
+        Self::new(files.name.clone(), config, scheduler, tokenizer, components, own)
     }
 
     /// A published architecture with seeded random weights, made as they are asked for.
     pub fn synthetic(architecture: Architecture) -> Result<Self> {
         let config = architecture.config()?;
-        let scheduler = scheduler(&config, SCHEDULER)?;
+        let scheduler = scheduler(&config, layout::SCHEDULER)?;
         let tokenizer = match architecture {
             Architecture::Sd15 => Tokenizer::clip()?,
             Architecture::Sd21 => Tokenizer::clip_padded_with("!")?,
@@ -184,7 +121,7 @@ impl Model {
         let components =
             components(&config, |role| Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?))?;
         let name = format!("synthetic:{}", architecture.name());
-        Self::new(name, config, scheduler, tokenizer, components, Own::default())
+        Self::new(name, config, scheduler, tokenizer, components, Default::default())
     }
 
     fn new(
@@ -193,7 +130,7 @@ impl Model {
         scheduler: SchedulerFile,
         tokenizer: Tokenizer,
         components: Components,
-        (defaults, few_steps_lora): Own,
+        (defaults, few_steps_lora): (Defaults, Option<Rc<Lora>>),
     ) -> Result<Self> {
         let mut model = Self {
             name,
@@ -263,10 +200,11 @@ impl Model {
             None => Ok(encoded),
             Some(&id) => Err(Error::Model(format!(
                 "{}: the tokenizer gives {:?} of the prompt the id {id}, and the text encoder has rows for {rows} \
-                 (vocab_size in text_encoder/config.json): take the text_encoder that was saved with this tokenizer, or \
+                 (vocab_size in {}): take the text_encoder that was saved with this tokenizer, or \
                  leave the word out",
                 self.name,
-                self.tokenizer.word(id).unwrap_or_default()
+                self.tokenizer.word(id).unwrap_or_default(),
+                layout::config(Role::Text)
             ))),
         }
     }
@@ -276,9 +214,11 @@ impl Model {
         let (words, rows) = (self.tokenizer.max_len(), self.config.text.max_position_embeddings);
         if words != rows {
             return Err(Error::Model(format!(
-                "{}: tokenizer_config.json gives prompts of {words} ids (model_max_length), text_encoder/config.json \
-                 {rows} (max_position_embeddings): the files belong to different models",
-                self.name
+                "{}: {} gives prompts of {words} ids (model_max_length), {} {rows} (max_position_embeddings): the files \
+                 belong to different models",
+                self.name,
+                words::SETTINGS,
+                layout::config(Role::Text)
             )));
         }
         let highest = self.tokenizer.bos().max(self.tokenizer.eos()).max(self.tokenizer.pad());

@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::order::Order;
 use crate::request::Request;
 use calotype_field::Field;
+use calotype_models::{Role, layout};
 use calotype_sampling::Scheduler;
 
 impl Request {
@@ -48,8 +49,8 @@ impl Request {
             Self::check_side(pixels, field).map_err(|error| match asked {
                 Some(_) => error,
                 None => Error::Model(format!(
-                    "the model's own size, {pixels} pixels (sample_size in unet/config.json), is too large: give {field}, \
-                     at most {}",
+                    "the model's own size, {pixels} pixels (sample_size in {}), is too large: give {field}, at most {}",
+                    layout::config(Role::Denoiser),
                     Self::MOST_PIXELS
                 )),
             })?;

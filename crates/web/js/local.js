@@ -38,6 +38,10 @@ export class LocalFiles {
     }
   }
 
+  paths() {
+    return [...this.#files.keys()];
+  }
+
   async size(path) {
     return this.#files.get(path)?.size;
   }
@@ -48,7 +52,7 @@ export class LocalFiles {
     try {
       bytes = new Uint8Array(await file.slice(from, to).arrayBuffer());
     } catch (error) {
-      throw new Error(`${path} can no longer be read (${error.message}): open it again`);
+      throw new Error(`${path}: can no longer be read (${error.message}); open it again`);
     }
     this.#tell({ file: path, loaded: to, total: file.size, from: "disk" });
     return bytes;

@@ -43,6 +43,11 @@ export class RemoteFiles {
     return files;
   }
 
+  /** Every file's path; undefined where the server does not tell. */
+  paths() {
+    return this.#journal.listing && Object.keys(this.#journal.listing);
+  }
+
   /** The file's length; undefined where there is none. */
   async size(path) {
     const { listing, files } = this.#journal;

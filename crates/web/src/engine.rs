@@ -38,6 +38,13 @@ struct LoadOptions {
     few_steps: Option<bool>,
 }
 
+impl LoadOptions {
+    /// Whether to fetch a model's halves where it has them too: they are half the download, and f32 may be made of them.
+    fn halves(&self) -> bool {
+        self.dtype.as_deref() != Some("f32")
+    }
+}
+
 #[wasm_bindgen]
 impl Engine {
     /// Opens the GPU that the browser means by `power_preference`: `low-power`, or anything else for the fastest.
@@ -70,8 +77,8 @@ impl Engine {
     /// on after this. `options` are JSON: `dtype` (`f32` or `f16`) and `fewSteps` (whether to). The model before it goes
     /// only when this one's files are found to fit together.
     pub async fn load(&mut self, name: String, files: Files, options: &str) -> Result<JsValue> {
-        let options = serde_json::from_str(options)?;
-        let opened = Opened::folder(name, &Rc::new(files)).await?;
+        let options: LoadOptions = serde_json::from_str(options)?;
+        let opened = Opened::folder(name, files, options.halves()).await?;
         self.start(opened, options).await
     }
 
@@ -86,7 +93,7 @@ impl Engine {
                 names.join(", ")
             ))
         })?;
-        let opened = model.opened.with_parts(&Rc::new(files), &names).await?;
+        let opened = model.opened.with_parts(files, &names).await?;
         self.start(opened, options).await
     }
 

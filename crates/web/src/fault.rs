@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// Anything that a page is told in words.
+#[derive(Clone, Debug)]
 pub struct Fault {
     name: &'static str,
     message: String,
@@ -31,6 +32,29 @@ impl Fault {
         let message = message.or(value.as_string()).unwrap_or_else(|| format!("{value:?}"));
         Self { name: if trapped { "RuntimeError" } else { "ModelError" }, message }
     }
+
+    /// The same without what its message begins with.
+    pub fn without(mut self, beginning: &str) -> Self {
+        self.message = self.message.strip_prefix(beginning).unwrap_or(&self.message).into();
+        self
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What JavaScript threw while a file was read.
+fn lent(error: &Error) -> Option<&Fault> {
+    let read = match error {
+        Error::Weights(error) => error,
+        Error::Graph(calotype_graph::Error::Weight(calotype_tensor::Error::Source(error))) => {
+            error.downcast_ref()?
+        }
+        _ => return None,
+    };
+    match read {
+        calotype_weights::Error::Io { error, .. } => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
 }
 
 impl From<Error> for Fault {
@@ -40,7 +64,7 @@ impl From<Error> for Fault {
             Kind::Device => "DeviceError",
             Kind::Memory => "MemoryError",
             Kind::Stopped => "StoppedError",
-            _ => "ModelError",
+            _ => lent(&error).map_or("ModelError", |fault| fault.name),
         };
         let message = match &error {
             Error::Graph(calotype_graph::Error::OutOfMemory { bytes, .. }) => format!(

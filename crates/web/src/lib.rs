@@ -9,7 +9,6 @@ mod fault;
 mod files;
 mod notes;
 mod opened;
-mod remote;
 mod request;
 mod settings;
 

@@ -1,6 +1,6 @@
 use crate::bytes::Bytes;
 use crate::files::{Entry, Header, list};
-use crate::{Error, Result, decode};
+use crate::{Error, Folder, Result, decode};
 use calotype_tensor::{Read, TensorInfo, Tensors};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -68,14 +68,23 @@ impl Checkpoint {
         Ok(Self { place, files, tensors, metadata })
     }
 
-    /// Reads the shards that an index, `text` with the name `place`, lists. `open` is given the name of a file beside the
-    /// index, and returns what that is called in errors, and the file, where there is one.
-    pub async fn read_index(
-        place: impl Into<String>,
-        text: &[u8],
-        mut open: impl AsyncFnMut(&str) -> Result<Option<(String, Rc<dyn Bytes>)>>,
-    ) -> Result<Self> {
-        let place = place.into();
+    /// Opens a checkpoint in a folder, where it is there: a file, or an index (`.json`) with its shards beside it.
+    pub async fn within(folder: &dyn Folder, path: &str) -> Result<Option<Self>> {
+        if path.ends_with(".json") {
+            return match folder.read(path).await? {
+                Some(text) => Self::read_index(folder, path, &text).await.map(Some),
+                None => Ok(None),
+            };
+        }
+        match folder.open(path).await? {
+            Some(bytes) => Self::read(folder.place(path), bytes).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the shards that an index lists.
+    async fn read_index(folder: &dyn Folder, path: &str, text: &[u8]) -> Result<Self> {
+        let place = folder.place(path);
         let index = || PathBuf::from(&place);
         let bad = |why: String| Error::BadIndex { index: index(), why };
         let Index { weight_map } = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
@@ -90,11 +99,13 @@ impl Checkpoint {
             if Path::new(name).file_name() != Some(name.as_ref()) {
                 return Err(bad(format!("shard {name:?} is not a plain file name")));
             }
-            let Some((file, bytes)) = open(name).await? else {
+            let beside =
+                path.rsplit_once('/').map_or_else(|| name.into(), |(folder, _)| format!("{folder}/{name}"));
+            let Some(bytes) = folder.open(&beside).await? else {
                 let tensor = listed[0].to_owned();
                 return Err(Error::MissingShard { index: index(), shard: name.into(), tensor });
             };
-            let mut shard = Self::read(file, bytes).await?;
+            let mut shard = Self::read(folder.place(&beside), bytes).await?;
             shard.tensors.values_mut().for_each(|tensor| tensor.file = files.len());
             for tensor in listed {
                 let Some(entry) = shard.tensors.remove(tensor) else {

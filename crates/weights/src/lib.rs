@@ -2,7 +2,7 @@
 //!
 //! [`Tensors`] is the one face that everything above sees. [`Checkpoint`] has the tensors of files: a format
 //! ([`files`]) says where each is and how it is stored, [`Bytes`] lends the file, mapped into memory, in memory already or
-//! fetched piece by piece, and [`lend`] makes numbers of it. [`Synthetic`] makes seeded random weights of declared shapes,
+//! fetched piece by piece, and [`lend`] makes numbers of it; a [`Folder`] has files by path. [`Synthetic`] makes seeded random weights of declared shapes,
 //! for plans, tests and benchmarks without a download. [`Aliased`] lets one name find a tensor that older or newer
 //! exporters wrote under another, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
@@ -12,7 +12,6 @@ mod checkpoint;
 mod decode;
 mod error;
 pub mod files;
-#[cfg(not(target_arch = "wasm32"))]
 mod folder;
 mod lora;
 #[cfg(not(target_arch = "wasm32"))]
@@ -30,7 +29,8 @@ pub use decode::lend;
 pub use error::Error;
 pub use files::mishap;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{CheckpointFile, choose_checkpoint, find_checkpoint};
+pub use folder::DiskFolder;
+pub use folder::{Folder, MemoryFolder, within};
 pub use lora::Lora;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Mapped;

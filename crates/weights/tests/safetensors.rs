@@ -2,7 +2,7 @@
 
 use calotype_tensor::DType;
 use calotype_tensor::Error::BadRange;
-use calotype_weights::{Checkpoint, Error, Tensors};
+use calotype_weights::{Checkpoint, DiskFolder, Error, Tensors};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use std::{fs, path::Path};
@@ -150,6 +150,11 @@ fn write_index(folder: &Path, map: &str) {
     fs::write(folder.join("model.safetensors.index.json"), format!(r#"{{"weight_map": {map}}}"#)).unwrap();
 }
 
+fn sharded(folder: &Path) -> Result<Checkpoint, Error> {
+    let found = block_on(Checkpoint::within(&DiskFolder::new(folder), "model.safetensors.index.json"));
+    found.map(|checkpoint| checkpoint.expect("the index is there"))
+}
+
 #[test]
 fn shards_are_one_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,21 +163,21 @@ fn shards_are_one_checkpoint() {
     fs::write(dir.join(one), file(&[("a", Dtype::F16, &[2])])).unwrap();
     fs::write(dir.join(two), file(&[("b", Dtype::F32, &[1]), ("unlisted", Dtype::F32, &[1])])).unwrap();
     write_index(dir, &format!(r#"{{"a": "{one}", "b": "{two}"}}"#));
-    let source = Checkpoint::open_folder(dir, None).unwrap();
+    let source = sharded(dir).unwrap();
     assert_eq!(source.names(), ["a", "b", "unlisted"]);
     assert_eq!(*block_on(source.read_all("b")).unwrap(), [0, 1, 2, 3]);
     assert!(source.describe("b").ends_with(two) && source.describe("c").ends_with("index.json"));
 
     write_index(dir, &format!(r#"{{"a": "{one}", "c": "{two}"}}"#));
-    let error = Checkpoint::open_folder(dir, None).err().unwrap().to_string();
+    let error = sharded(dir).err().unwrap().to_string();
     assert!(error.contains(&format!("tensor c should be in {two}")), "{error}");
 
     write_index(dir, r#"{"a": "gone.safetensors"}"#);
-    let error = Checkpoint::open_folder(dir, None).err().unwrap().to_string();
+    let error = sharded(dir).err().unwrap().to_string();
     assert!(error.contains("gone.safetensors is missing"), "{error}");
 
     for map in [r#"{"a": "../x.safetensors"}"#, r#"{"a": ""}"#, "[1]"] {
         write_index(dir, map);
-        assert!(matches!(Checkpoint::open_folder(dir, None), Err(Error::BadIndex { .. })), "{map}");
+        assert!(matches!(sharded(dir), Err(Error::BadIndex { .. })), "{map}");
     }
 }

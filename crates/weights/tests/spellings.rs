@@ -28,6 +28,11 @@ fn floats(source: &impl Tensors, name: &str) -> Vec<f32> {
     HostTensor::from_bytes([info.numel()], info.dtype, bytes).to_f32()
 }
 
+/// The name of a component's file.
+fn weights(component: &str) -> &'static str {
+    if component == "unet" { "diffusion_pytorch_model.safetensors" } else { "model.safetensors" }
+}
+
 /// A case's file, and the layers that it changes, as `component/path`.
 fn file(case: &Json, spellings: &[Json], kept: &SafeTensors<'_>) -> (Vec<u8>, BTreeSet<String>) {
     let spelling = spellings.iter().find(|s| s["name"] == case["spelling"]).unwrap();
@@ -66,7 +71,8 @@ fn loras_make_what_diffusers_and_peft_make_of_them() {
         assert_eq!(lora.layers(), layers.len(), "{}", case["name"]);
         for layer in layers {
             let (component, path) = layer.split_once('/').unwrap();
-            let checkpoint = Checkpoint::open_folder(folder().join("model").join(component), None).unwrap();
+            let checkpoint =
+                Checkpoint::open(folder().join("model").join(component).join(weights(component))).unwrap();
             let merged = Merged::new(checkpoint, component, &[(Rc::clone(&lora), 1.0)]).unwrap();
             let ours = floats(&merged, &format!("{path}.weight"));
             let theirs = floats(&expected, &format!("{} {layer}", case["like"].as_str().unwrap()));

@@ -21,7 +21,7 @@ pub use index::ModelIndex;
 pub use unet::{Block, UNetConfig};
 pub use vae::VaeConfig;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Role, layout};
 
 /// All configurations of a model folder, checked against each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,25 +50,18 @@ impl ModelConfig {
                 Err(error) => Err(Error::unread(file, error)),
             }
         };
-        let (index, text) = open("model_index.json")?;
+        let (index, text) = open(layout::INDEX)?;
         let index = ModelIndex::parse(&index, &text)?;
-        let (text_file, text) = open("text_encoder/config.json")?;
+        let (text_file, text) = open(layout::config(Role::Text))?;
         let text = ClipTextConfig::parse(&text_file, &text)?;
-        let (unet_file, unet) = open("unet/config.json")?;
+        let (unet_file, unet) = open(layout::config(Role::Denoiser))?;
         let unet = UNetConfig::parse(&unet_file, &unet)?;
-        let (vae_file, vae) = open("vae/config.json")?;
+        let (vae_file, vae) = open(layout::config(Role::Vae))?;
         let vae = VaeConfig::parse(&vae_file, &vae)?;
-        let (_, scheduler) = open("scheduler/scheduler_config.json")?;
+        let (_, scheduler) = open(layout::SCHEDULER)?;
         let config = Self { index, text, unet, vae, scheduler };
         config.check(unet_file)?;
         Ok(config)
-    }
-
-    /// Reads a folder in the diffusers layout.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn open(folder: impl AsRef<std::path::Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        Self::read(&folder.to_string_lossy(), |path| std::fs::read_to_string(folder.join(path)))
     }
 
     /// The size of a picture that the model was trained on, `[height, width]` in pixels, where its UNet says so.

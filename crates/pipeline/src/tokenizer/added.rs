@@ -4,6 +4,7 @@
 use super::files::TokenizerFiles;
 use super::{object, tokenizer_error};
 use crate::error::Result;
+use calotype_models::layout::words;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tokenizers::AddedToken;
@@ -153,9 +154,9 @@ impl TokenizerFiles {
             Some(bytes) => object(file, bytes),
             None => Ok(Map::new()),
         };
-        let (config_file, map_file) = ("tokenizer_config.json", "special_tokens_map.json");
+        let (config_file, map_file) = (words::SETTINGS, words::SPECIAL);
         let mut config = read(config_file, &self.config)?;
-        let tokenizer = read("tokenizer.json", &self.tokenizer)?;
+        let tokenizer = read(words::WHOLE, &self.tokenizer)?;
         let mut extra = tokens(config_file, &config, "extra_special_tokens")?;
         if extra.is_empty() {
             extra = tokens(config_file, &config, "additional_special_tokens")?;
@@ -190,16 +191,15 @@ impl TokenizerFiles {
                 specials.iter().any(|(_, token)| token.content == content)
                     || extra.iter().any(|token| token.content == content)
             };
-            for (content, id) in read("added_tokens.json", &self.added_tokens)? {
+            for (content, id) in read(words::ADDED, &self.added_tokens)? {
                 let special = special(&content);
                 let token =
                     Token { special, normalized: Some(!special), declared: true, ..Token::plain(&content) };
-                by_id.insert(number("added_tokens.json", &content, id.as_u64())?, token);
+                by_id.insert(number(words::ADDED, &content, id.as_u64())?, token);
             }
             for value in tokenizer.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
-                let id =
-                    number("tokenizer.json", &value.to_string(), value.get("id").and_then(Value::as_u64))?;
-                by_id.insert(id, token("tokenizer.json", "added_tokens", value)?);
+                let id = number(words::WHOLE, &value.to_string(), value.get("id").and_then(Value::as_u64))?;
+                by_id.insert(id, token(words::WHOLE, "added_tokens", value)?);
             }
         }
         let listed: Vec<Token> = by_id.into_values().collect();
@@ -230,7 +230,7 @@ fn roles(config: &Map<String, Value>) -> Result<Vec<(String, Token)>> {
     for (name, value) in config.iter().filter(|(name, value)| name.ends_with("_token") && !value.is_null()) {
         match Token::parse(value) {
             Some(token) => found.push((name.clone(), token)),
-            None if ROLES.contains(&&**name) => return Err(no_token("tokenizer_config.json", name, value)),
+            None if ROLES.contains(&&**name) => return Err(no_token(words::SETTINGS, name, value)),
             // `add_bos_token` is none.
             None => {}
         }

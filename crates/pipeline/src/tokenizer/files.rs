@@ -2,6 +2,7 @@
 
 use super::{object, tokenizer_error};
 use crate::error::Result;
+use calotype_models::layout::words;
 use serde_json::{Map, Value};
 use tokenizers::models::bpe::Vocab;
 
@@ -23,29 +24,21 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads what is there.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn read(folder: &std::path::Path) -> Result<TokenizerFiles> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(tokenizer_error(&path.display().to_string(), e.to_string())),
-            }
-        };
+    /// Takes what is there: `file` gets a name in the tokenizer's folder, which errors call `place`.
+    pub fn read(place: &str, file: impl Fn(&str) -> Option<Vec<u8>>) -> Result<TokenizerFiles> {
         let files = TokenizerFiles {
-            tokenizer: read("tokenizer.json")?,
-            vocab: read("vocab.json")?,
-            merges: read("merges.txt")?,
-            config: read("tokenizer_config.json")?,
-            special_tokens_map: read("special_tokens_map.json")?,
-            added_tokens: read("added_tokens.json")?,
+            tokenizer: file(words::WHOLE),
+            vocab: file(words::VOCABULARY),
+            merges: file(words::MERGES),
+            config: file(words::SETTINGS),
+            special_tokens_map: file(words::SPECIAL),
+            added_tokens: file(words::ADDED),
         };
         if files.tokenizer.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
+            let [whole, vocabulary, merges] = [words::WHOLE, words::VOCABULARY, words::MERGES];
             let reason =
-                "neither tokenizer.json nor vocab.json and merges.txt are there; download the folder again";
-            return Err(tokenizer_error(&folder.display().to_string(), reason));
+                format!("neither {whole} nor {vocabulary} and {merges} are there; download the folder again");
+            return Err(tokenizer_error(place, reason));
         }
         Ok(files)
     }
@@ -53,7 +46,7 @@ impl TokenizerFiles {
     /// Ids by token, and merges, best first.
     pub(super) fn vocabulary(&self) -> Result<(Vocab, Vec<(String, String)>)> {
         if let Some(bytes) = &self.tokenizer {
-            let file = "tokenizer.json";
+            let file = words::WHOLE;
             let json = object(file, bytes)?;
             let part = |name: &str| {
                 let missing = || {
@@ -78,10 +71,11 @@ impl TokenizerFiles {
         }
         let missing =
             |file: &str| tokenizer_error(file, "the file is missing; download the tokenizer folder again");
-        let vocab = self.vocab.as_deref().ok_or_else(|| missing("vocab.json"))?;
-        let merges = self.merges.as_deref().ok_or_else(|| missing("merges.txt"))?;
-        let text = std::str::from_utf8(merges).map_err(|e| tokenizer_error("merges.txt", e.to_string()))?;
-        Ok((ids("vocab.json", &object("vocab.json", vocab)?)?, merges_of(text, "merges.txt")?))
+        let vocab = self.vocab.as_deref().ok_or_else(|| missing(words::VOCABULARY))?;
+        let merges = self.merges.as_deref().ok_or_else(|| missing(words::MERGES))?;
+        let text = std::str::from_utf8(merges).map_err(|e| tokenizer_error(words::MERGES, e.to_string()))?;
+        let file = words::VOCABULARY;
+        Ok((ids(file, &object(file, vocab)?)?, merges_of(text, words::MERGES)?))
     }
 }
 

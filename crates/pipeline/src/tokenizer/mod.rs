@@ -9,6 +9,7 @@ pub use files::TokenizerFiles;
 
 use crate::error::{Error, Result};
 use added::{Token, WordRules};
+use calotype_models::layout::words;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,14 +73,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a tokenizer folder in the layout of the hub: `tokenizer.json`, or `vocab.json` and `merges.txt`; with
-    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn from_folder(folder: impl AsRef<std::path::Path>) -> Result<Tokenizer> {
-        Tokenizer::from_bytes(&TokenizerFiles::read(folder.as_ref())?)
-    }
-
-    /// The same from the files' contents.
+    /// Reads the files of a tokenizer's folder in the layout of the hub: `tokenizer.json`, or `vocab.json` and
+    /// `merges.txt`; with `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
     pub fn from_bytes(files: &TokenizerFiles) -> Result<Tokenizer> {
         let (vocab, merges) = files.vocabulary()?;
         let settings = files.settings()?;
@@ -112,7 +107,8 @@ impl Tokenizer {
 
     fn build(vocab: Vocab, merges: Vec<(String, String)>, settings: WordRules) -> Result<Tokenizer> {
         let max_len = settings.max_len.unwrap_or(DEFAULT_LENGTH);
-        let broken = |e: tokenizers::Error| tokenizer_error("vocab.json and merges.txt", e.to_string());
+        let files = format!("{} and {}", words::VOCABULARY, words::MERGES);
+        let broken = |e: tokenizers::Error| tokenizer_error(&files, e.to_string());
         let content = |role: usize| settings.specials.content(role);
         let bpe = BPE::builder()
             .vocab_and_merges(vocab, merges)
@@ -135,13 +131,13 @@ impl Tokenizer {
         words.add_tokens(tokens.iter().map(Into::into)).map_err(broken)?;
         let id = |role: usize| {
             let unknown =
-                || tokenizer_error("vocab.json", format!("the token {:?} has no id", content(role)));
+                || tokenizer_error(words::VOCABULARY, format!("the token {:?} has no id", content(role)));
             words.token_to_id(content(role)).ok_or_else(unknown)
         };
         let (bos, eos, pad) = (id(added::BOS)?, id(added::EOS)?, id(added::PAD)?);
         if max_len < 2 {
             let reason = format!("model_max_length {max_len} leaves no room for the start and the end");
-            return Err(tokenizer_error("tokenizer_config.json", reason));
+            return Err(tokenizer_error(words::SETTINGS, reason));
         }
         let several = several(&tokens);
         Ok(Tokenizer { words, several, bos, eos, pad, max_len, left: settings.left })

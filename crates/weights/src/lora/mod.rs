@@ -1,6 +1,5 @@
 mod adapter;
 mod names;
-#[cfg(not(target_arch = "wasm32"))]
 mod open;
 
 use crate::{Error, Result};
