@@ -114,6 +114,21 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// One file holds the same tensor under two names.
+    #[error(
+        "{place}: {first} and {second} are the same tensor of the {component}: two models are mixed in it; take a file \
+         with one"
+    )]
+    Double {
+        /// The file.
+        place: String,
+        /// One of the names.
+        first: String,
+        /// The other.
+        second: String,
+        /// The component, by its folder.
+        component: String,
+    },
     /// The tensor's elements are of a type that the format did not have when this was written.
     #[error("{place}: tensor {tensor} holds {dtype}, which is not known: save the file in f32, f16 or bf16")]
     UnknownDtype {

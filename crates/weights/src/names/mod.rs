@@ -1,0 +1,54 @@
+//! Names of a checkpoint's tensors: which component each is of, and what diffusers and transformers call it there.
+//!
+//! Above this, a tensor has one name whoever wrote the file. A scheme is a file here: it says, name by name, what a stored
+//! tensor is ([`Given`]); [`Renamed`] lends it so.
+
+mod average;
+mod kind;
+mod parts;
+mod renamed;
+mod text;
+mod unet;
+mod vae;
+
+pub use kind::FileKind;
+pub use parts::FileParts;
+pub use renamed::Renamed;
+
+/// What a stored tensor holds of the tensors that diffusers has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    /// diffusers' name.
+    name: String,
+    view: View,
+}
+
+/// How a tensor lies in the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// As it is.
+    Whole,
+    /// A 1×1 convolution, `[o, i, 1, 1]`, that is a linear layer elsewhere, `[o, i]`.
+    Matrix,
+    /// One third of the rows: queries, keys or values, which are stored as one.
+    Third(usize),
+    /// `[i, o]` for `[o, i]`.
+    Transposed,
+}
+
+impl Given {
+    fn whole(name: impl Into<String>) -> Self {
+        Self { name: name.into(), view: View::Whole }
+    }
+}
+
+/// A number that begins a name, and what follows the dot behind it.
+fn index(name: &str) -> Option<(usize, &str)> {
+    let (number, rest) = name.split_once('.')?;
+    Some((number.parse().ok()?, rest))
+}
+
+/// The beginning of a name in another scheme, by a list of beginnings.
+fn begin(name: &str, pairs: &[(&str, &str)]) -> Option<String> {
+    pairs.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", name.strip_prefix(theirs)?)))
+}
