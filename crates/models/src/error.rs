@@ -65,6 +65,17 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What a file's tensors are cannot be told, or is not drawn.
+    #[error("{file}: {why}")]
+    Undetected {
+        /// The file.
+        file: String,
+        /// What is in its way, or what it is instead.
+        why: String,
+    },
+    /// A checkpoint.
+    #[error(transparent)]
+    Weights(#[from] calotype_weights::Error),
     /// The configuration makes a graph that does not hold together, such as an attention head that is too wide.
     #[error(transparent)]
     Graph(#[from] calotype_graph::Error),

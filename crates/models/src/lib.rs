@@ -8,6 +8,7 @@ mod attention;
 mod blocks;
 pub mod clip;
 pub mod config;
+pub mod detect;
 mod error;
 pub mod layout;
 mod params;

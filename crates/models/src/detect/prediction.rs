@@ -1,0 +1,92 @@
+use super::{Family, unet};
+use crate::Result;
+use calotype_tensor::{HostTensor, Tensors};
+
+/// What a UNet predicts (`prediction_type` of diffusers' schedulers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prediction {
+    /// The noise.
+    Epsilon,
+    /// The velocity (Salimans and Ho 2022, arXiv:2202.00512).
+    V,
+    /// The picture.
+    Sample,
+}
+
+impl Prediction {
+    /// All of them, by the names that `--prediction` takes.
+    pub const ALL: [(&str, Self); 3] = [("eps", Self::Epsilon), ("v", Self::V), ("sample", Self::Sample)];
+
+    /// diffusers' name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epsilon => "epsilon",
+            Self::V => "v_prediction",
+            Self::Sample => "sample",
+        }
+    }
+
+    /// The scheduler of the published folder.
+    pub const fn scheduler(self) -> &'static str {
+        match self {
+            Self::Epsilon => "PNDMScheduler",
+            Self::V | Self::Sample => "DDIMScheduler",
+        }
+    }
+}
+
+/// A prediction that was decided without the file's own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assumed {
+    /// By what it was decided.
+    pub why: String,
+    /// What it would be otherwise.
+    pub otherwise: Prediction,
+}
+
+/// The metadata in which trainers say what they trained (Stability-AI/ModelSpec).
+const SPEC: &str = "modelspec.prediction_type";
+
+/// Where Stable Diffusion 2's weights were trained on towards v, this deviation of one of its norms' biases is larger
+/// (ComfyUI, `comfy/supported_models.py`).
+const DEVIATION: f32 = 0.09;
+
+/// What a file's UNet predicts, and how that was decided where the file does not say. `marks` are the names of the file's
+/// tensors that are of no component.
+pub async fn prediction(
+    unet: &dyn Tensors,
+    family: Family,
+    marks: &[String],
+) -> Result<(Prediction, Option<Assumed>)> {
+    if marks.iter().any(|name| name == "v_pred") {
+        return Ok((Prediction::V, None));
+    }
+    match unet.metadata(SPEC) {
+        Some("v" | "v_prediction") => return Ok((Prediction::V, None)),
+        Some("epsilon" | "eps") => return Ok((Prediction::Epsilon, None)),
+        _ => {}
+    }
+    let of_family = (Prediction::Epsilon, None);
+    if family != Family::Sd2 || unet.get("conv_in.weight").is_ok_and(|info| info.shape.get(1) != Some(&4)) {
+        return Ok(of_family);
+    }
+    let Some(bias) = unet::last_norm_bias(unet) else { return Ok(of_family) };
+    let deviation = deviation(unet, &bias).await?;
+    let [name, otherwise] = match deviation > DEVIATION {
+        true => [Prediction::V, Prediction::Epsilon],
+        false => [Prediction::Epsilon, Prediction::V],
+    };
+    let why = format!("the deviation of {bias} is {deviation:.3}, and above {DEVIATION} it is v");
+    Ok((name, Some(Assumed { why, otherwise })))
+}
+
+/// The standard deviation of a tensor's numbers.
+async fn deviation(tensors: &dyn Tensors, name: &str) -> Result<f32> {
+    let weights = |error: calotype_tensor::Error| crate::Error::Weights(error.into());
+    let dtype = tensors.get(name).map_err(weights)?.dtype;
+    let bytes = tensors.read_all(name).await.map_err(weights)?;
+    let count = bytes.len() / dtype.size();
+    let numbers = HostTensor::from_bytes([count], dtype, bytes.into_owned()).to_f32();
+    let mean = numbers.iter().sum::<f32>() / count as f32;
+    Ok((numbers.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / count as f32).sqrt())
+}
