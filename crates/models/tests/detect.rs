@@ -4,7 +4,7 @@
 
 use calotype_models::Role;
 use calotype_models::config::{Architecture, ClipTextConfig, UNetConfig, VaeConfig};
-use calotype_models::detect::{self, Family, Prediction};
+use calotype_models::detect::{self, Family, Predicts};
 use calotype_tensor::{DType, HostTensor, Made, Shape, Tensors};
 use calotype_weights::names::{FileKind, FileParts, Renamed};
 use flate2::read::GzDecoder;
@@ -88,15 +88,15 @@ fn published_files_map_with_nothing_left_over() {
 }
 
 /// What is inferred of a component, as its file would say.
-fn inferred(parts: &FileParts, role: Role, family: Family, prediction: Prediction) -> String {
+fn inferred(parts: &FileParts, role: Role, family: Family, prediction: Predicts) -> String {
     detect::config(role, &parts.components[role.folder()], family, prediction).unwrap().to_string()
 }
 
 #[test]
 fn what_is_inferred_of_the_published_files_is_what_their_folders_say() {
     for (model, architecture, family, prediction) in [
-        ("sd15", Architecture::Sd15, Family::Sd1, Prediction::Epsilon),
-        ("sd21", Architecture::Sd21, Family::Sd2, Prediction::V),
+        ("sd15", Architecture::Sd15, Family::Sd1, Predicts::Epsilon),
+        ("sd21", Architecture::Sd21, Family::Sd2, Predicts::V),
     ] {
         let (parts, folder) = (parts(model), architecture.config().unwrap());
         let (found, _) = Family::of(&parts.components["unet"]).unwrap();
@@ -125,7 +125,7 @@ fn sdxl_and_its_refiner_are_told_apart() {
         let parts = parts(model);
         assert_eq!(Family::of(&parts.components["unet"]).unwrap().0, family);
         let unet: Value =
-            serde_json::from_str(&inferred(&parts, Role::Denoiser, family, Prediction::Epsilon)).unwrap();
+            serde_json::from_str(&inferred(&parts, Role::Denoiser, family, Predicts::Epsilon)).unwrap();
         assert_eq!((&unet["block_out_channels"], &unet["attention_head_dim"]), (&channels, &heads));
         assert_eq!(
             (&unet["transformer_layers_per_block"], &unet["use_linear_projection"]),
@@ -138,7 +138,7 @@ fn sdxl_and_its_refiner_are_told_apart() {
 }
 
 /// What a file of Stable Diffusion 2's shapes predicts, as it is decided and whether that is a guess.
-fn decided(bias: f32, add: &[(&str, &[usize])]) -> (Prediction, bool) {
+fn decided(bias: f32, add: &[(&str, &[usize])]) -> (Predicts, bool) {
     let lines = lines("sd21")
         .into_iter()
         .filter(|(name, ..)| name.starts_with("model."))
@@ -163,10 +163,10 @@ fn decided(bias: f32, add: &[(&str, &[usize])]) -> (Prediction, bool) {
 
 #[test]
 fn what_a_unet_predicts_is_said_or_decided_by_its_weights() {
-    assert_eq!(decided(0.2, &[]), (Prediction::V, true));
-    assert_eq!(decided(0.05, &[]), (Prediction::Epsilon, true));
-    assert_eq!(decided(0.05, &[("v_pred", &[1])]), (Prediction::V, false));
+    assert_eq!(decided(0.2, &[]), (Predicts::V, true));
+    assert_eq!(decided(0.05, &[]), (Predicts::Epsilon, true));
+    assert_eq!(decided(0.05, &[("v_pred", &[1])]), (Predicts::V, false));
     let sd1 = parts("sd15");
     let said = block_on(detect::prediction(&sd1.components["unet"], Family::Sd1, &[])).unwrap();
-    assert_eq!(said, (Prediction::Epsilon, None));
+    assert_eq!(said, (Predicts::Epsilon, None));
 }

@@ -1,4 +1,4 @@
-use super::{Prediction, unet};
+use super::facts;
 use calotype_tensor::Tensors;
 use std::fmt;
 
@@ -15,43 +15,12 @@ pub enum Family {
     Refiner,
 }
 
-/// What the user says of a file, by the name that `--config` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// The name.
-    pub name: &'static str,
-    /// The family.
-    pub family: Family,
-    /// What the UNet predicts.
-    pub prediction: Prediction,
-}
-
-impl Said {
-    /// All that can be said.
-    pub const ALL: [Self; 5] = [
-        Self::new("sd15", Family::Sd1, Prediction::Epsilon),
-        Self::new("sd21", Family::Sd2, Prediction::Epsilon),
-        Self::new("sd21-v", Family::Sd2, Prediction::V),
-        Self::new("sdxl", Family::Sdxl, Prediction::Epsilon),
-        Self::new("sdxl-refiner", Family::Refiner, Prediction::Epsilon),
-    ];
-
-    const fn new(name: &'static str, family: Family, prediction: Prediction) -> Self {
-        Self { name, family, prediction }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|said| said.name == name)
-    }
-}
-
 impl Family {
     /// The family of a UNet, and by what that is told. The width of the text decides where it is a published one (as in
     /// InvokeAI and Forge), else how the network is put together.
     pub fn of(unet: &dyn Tensors) -> Option<(Self, String)> {
-        let context = unet::context(unet)?;
-        let linear = unet::is_linear(unet);
+        let context = facts::context(unet)?;
+        let linear = facts::is_linear(unet);
         let (family, why) = match (context, unet.contains("add_embedding.linear_1.weight")) {
             (768, false) => (Self::Sd1, String::new()),
             (1024, false) => (Self::Sd2, String::new()),

@@ -3,14 +3,17 @@
 //!
 //! Widths and depths are read, not looked up. What shapes cannot tell is the family's: heads, activations, the prediction.
 
+mod facts;
 mod family;
 mod prediction;
+mod said;
 mod text;
 mod unet;
 mod vae;
 
-pub use family::{Family, Said};
-pub use prediction::{Assumed, Prediction, prediction};
+pub use family::Family;
+pub use prediction::{Assumed, Predicts, prediction};
+pub use said::Said;
 
 use crate::{Error, Result, Role};
 use calotype_tensor::Tensors;
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// A tensor without which the component is not one, and shapes that contradict each other.
-pub fn config(role: Role, tensors: &dyn Tensors, family: Family, prediction: Prediction) -> Result<Value> {
+pub fn config(role: Role, tensors: &dyn Tensors, family: Family, prediction: Predicts) -> Result<Value> {
     let shapes = Shapes { tensors, place: tensors.describe("") };
     match role {
         Role::Text => text::config(&shapes, family),
@@ -31,7 +34,7 @@ pub fn config(role: Role, tensors: &dyn Tensors, family: Family, prediction: Pre
 }
 
 /// `model_index.json`.
-pub fn index(prediction: Prediction) -> Value {
+pub fn index(prediction: Predicts) -> Value {
     json!({
         "_class_name": "StableDiffusionPipeline",
         "scheduler": ["diffusers", prediction.scheduler()],
@@ -44,7 +47,7 @@ pub fn index(prediction: Prediction) -> Value {
 
 /// `scheduler/scheduler_config.json`: a file says nothing of it, so it has the settings of the published folders, which all
 /// say the same.
-pub fn scheduler(prediction: Prediction, zero_snr: bool) -> Value {
+pub fn scheduler(prediction: Predicts, zero_snr: bool) -> Value {
     let mut config = json!({
         "_class_name": prediction.scheduler(),
         "beta_end": 0.012,
@@ -60,7 +63,7 @@ pub fn scheduler(prediction: Prediction, zero_snr: bool) -> Value {
     });
     if zero_snr {
         config["rescale_betas_zero_snr"] = json!(true);
-        config["_class_name"] = json!(Prediction::V.scheduler());
+        config["_class_name"] = json!(Predicts::V.scheduler());
     }
     config
 }

@@ -1,10 +1,10 @@
-use super::{Family, unet};
+use super::{Family, facts};
 use crate::Result;
 use calotype_tensor::{HostTensor, Tensors};
 
 /// What a UNet predicts (`prediction_type` of diffusers' schedulers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prediction {
+pub enum Predicts {
     /// The noise.
     Epsilon,
     /// The velocity (Salimans and Ho 2022, arXiv:2202.00512).
@@ -13,7 +13,7 @@ pub enum Prediction {
     Sample,
 }
 
-impl Prediction {
+impl Predicts {
     /// All of them, by the names that `--prediction` takes.
     pub const ALL: [(&str, Self); 3] = [("eps", Self::Epsilon), ("v", Self::V), ("sample", Self::Sample)];
 
@@ -41,7 +41,7 @@ pub struct Assumed {
     /// By what it was decided.
     pub why: String,
     /// What it would be otherwise.
-    pub otherwise: Prediction,
+    pub otherwise: Predicts,
 }
 
 /// The metadata in which trainers say what they trained (Stability-AI/ModelSpec).
@@ -57,24 +57,24 @@ pub async fn prediction(
     unet: &dyn Tensors,
     family: Family,
     marks: &[String],
-) -> Result<(Prediction, Option<Assumed>)> {
+) -> Result<(Predicts, Option<Assumed>)> {
     if marks.iter().any(|name| name == "v_pred") {
-        return Ok((Prediction::V, None));
+        return Ok((Predicts::V, None));
     }
     match unet.metadata(SPEC) {
-        Some("v" | "v_prediction") => return Ok((Prediction::V, None)),
-        Some("epsilon" | "eps") => return Ok((Prediction::Epsilon, None)),
+        Some("v" | "v_prediction") => return Ok((Predicts::V, None)),
+        Some("epsilon" | "eps") => return Ok((Predicts::Epsilon, None)),
         _ => {}
     }
-    let of_family = (Prediction::Epsilon, None);
+    let of_family = (Predicts::Epsilon, None);
     if family != Family::Sd2 || unet.get("conv_in.weight").is_ok_and(|info| info.shape.get(1) != Some(&4)) {
         return Ok(of_family);
     }
-    let Some(bias) = unet::last_norm_bias(unet) else { return Ok(of_family) };
+    let Some(bias) = facts::last_norm_bias(unet) else { return Ok(of_family) };
     let deviation = deviation(unet, &bias).await?;
     let [name, otherwise] = match deviation > DEVIATION {
-        true => [Prediction::V, Prediction::Epsilon],
-        false => [Prediction::Epsilon, Prediction::V],
+        true => [Predicts::V, Predicts::Epsilon],
+        false => [Predicts::Epsilon, Predicts::V],
     };
     let why = format!("the deviation of {bias} is {deviation:.3}, and above {DEVIATION} it is v");
     Ok((name, Some(Assumed { why, otherwise })))

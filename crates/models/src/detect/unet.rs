@@ -1,39 +1,14 @@
 //! A UNet's configuration from its shapes (diffusers: `UNet2DConditionModel`).
 
-use super::{Family, Prediction, Shapes};
+use super::facts::{context, is_linear};
+use super::{Family, Predicts, Shapes};
 use crate::Result;
-use calotype_tensor::Tensors;
 use serde_json::{Value, json};
 
 /// Channels of a head, but for Stable Diffusion 1.
 const HEAD: usize = 64;
 /// Stable Diffusion 1's heads, at every level.
 const HEADS: usize = 8;
-
-/// The file's first cross-attention, wherever it is.
-fn first_attention(unet: &dyn Tensors) -> Option<String> {
-    let names = unet.names().into_iter();
-    names.map(String::from).find(|name| name.ends_with(".attn2.to_k.weight"))
-}
-
-/// Width of the text that the UNet attends to.
-pub(super) fn context(unet: &dyn Tensors) -> Option<usize> {
-    unet.get(&first_attention(unet)?).ok()?.shape.get(1).copied()
-}
-
-/// Whether its transformers are entered through linear layers.
-pub(super) fn is_linear(unet: &dyn Tensors) -> bool {
-    let rank = |name: &str| unet.get(name).ok().map(|info| info.shape.len());
-    unet.names().iter().find(|name| name.ends_with(".proj_in.weight")).and_then(|name| rank(name)) == Some(2)
-}
-
-/// The bias that tells what Stable Diffusion 2 predicts.
-pub(super) fn last_norm_bias(unet: &dyn Tensors) -> Option<String> {
-    let names = unet.names().into_iter();
-    let of =
-        |name: &&str| name.starts_with("up_blocks.") && name.ends_with(".transformer_blocks.0.norm1.bias");
-    names.filter(of).next_back().map(String::from)
-}
 
 /// What a level is made of.
 struct Level {
@@ -47,15 +22,15 @@ struct Level {
 }
 
 /// Height and width of the latents that the family was trained on.
-fn sample_size(family: Family, prediction: Prediction) -> usize {
+fn sample_size(family: Family, prediction: Predicts) -> usize {
     match (family, prediction) {
-        (Family::Sd2, Prediction::V) => 96,
+        (Family::Sd2, Predicts::V) => 96,
         (Family::Sd1 | Family::Sd2, _) => 64,
         (Family::Sdxl | Family::Refiner, _) => 128,
     }
 }
 
-pub(super) fn config(shapes: &Shapes<'_>, family: Family, prediction: Prediction) -> Result<Value> {
+pub(super) fn config(shapes: &Shapes<'_>, family: Family, prediction: Predicts) -> Result<Value> {
     let count = shapes.count(|i| format!("down_blocks.{i}.resnets.0.conv1.weight"));
     let levels = (0..count).map(|i| level(shapes, i, count)).collect::<Result<Vec<_>>>()?;
     let last = levels.last().ok_or_else(|| shapes.wrong("the UNet has no levels".into()))?;

@@ -1,0 +1,28 @@
+//! What a UNet's tensors show by themselves, whatever its family.
+
+use calotype_tensor::Tensors;
+
+/// The file's first cross-attention, wherever it is.
+fn first_attention(unet: &dyn Tensors) -> Option<String> {
+    let names = unet.names().into_iter();
+    names.map(String::from).find(|name| name.ends_with(".attn2.to_k.weight"))
+}
+
+/// Width of the text that the UNet attends to.
+pub(super) fn context(unet: &dyn Tensors) -> Option<usize> {
+    unet.get(&first_attention(unet)?).ok()?.shape.get(1).copied()
+}
+
+/// Whether its transformers are entered through linear layers.
+pub(super) fn is_linear(unet: &dyn Tensors) -> bool {
+    let rank = |name: &str| unet.get(name).ok().map(|info| info.shape.len());
+    unet.names().iter().find(|name| name.ends_with(".proj_in.weight")).and_then(|name| rank(name)) == Some(2)
+}
+
+/// The bias that tells what Stable Diffusion 2 predicts.
+pub(super) fn last_norm_bias(unet: &dyn Tensors) -> Option<String> {
+    let mut names = unet.names().into_iter();
+    let of =
+        |name: &&str| name.starts_with("up_blocks.") && name.ends_with(".transformer_blocks.0.norm1.bias");
+    names.rfind(of).map(String::from)
+}
