@@ -6,7 +6,7 @@ use calotype_models::Role;
 use calotype_models::config::{Architecture, ClipTextConfig, UNetConfig, VaeConfig};
 use calotype_models::detect::{self, Family, Predicts};
 use calotype_tensor::{DType, HostTensor, Made, Shape, Tensors};
-use calotype_weights::names::{FileKind, FileParts, Renamed};
+use calotype_weights::schemes::{FileKind, FileParts, Renamed};
 use flate2::read::GzDecoder;
 use pollster::block_on;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 //! ([`files`]) says where each is and how it is stored, [`Bytes`] lends the file, mapped into memory, in memory already or
 //! fetched piece by piece, and [`lend`] makes numbers of it; a [`Folder`] has files by path. [`Synthetic`] makes seeded random weights of declared shapes,
 //! for plans, tests and benchmarks without a download. [`Aliased`] lets one name find a tensor that older or newer
-//! exporters wrote under another, [`names`] sorts a file of several components, and [`Merged`] adds a [`Lora`] to the tensors it names.
+//! exporters wrote under another, [`schemes`] sorts a file of several components, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
 mod alias;
 mod bytes;
@@ -18,6 +18,7 @@ mod lora;
 mod mapped;
 mod merged;
 pub mod names;
+pub mod schemes;
 mod synthetic;
 mod unused;
 

@@ -20,7 +20,7 @@ use calotype_tensor::Tensors;
 use serde_json::{Value, json};
 
 /// A component's configuration, as diffusers and transformers write it, from its tensors under their names
-/// ([`calotype_weights::names`]).
+/// ([`calotype_weights::schemes`]).
 ///
 /// # Errors
 /// A tensor without which the component is not one, and shapes that contradict each other.
