@@ -9,20 +9,27 @@
 //! The crate knows no model and no graph. [`diffusers`] reads a `scheduler_config.json` and puts the classes' roundings
 //! on the three axes (diffusers 0.42.1, which each file cites next to its paper).
 
+mod choice;
+mod dialect;
 pub mod diffusers;
 mod error;
+mod levels;
 mod lin;
 pub mod noise;
 mod program;
+mod run;
 mod samplers;
 mod schedule;
 mod scheduler;
 mod trained;
 
+pub use choice::{Choice, Chosen};
+pub use dialect::Dialect;
 pub use diffusers::{Algorithm, Class, FinalSigma, SchedulerConfig, SolverType, Spacing};
 pub use error::{Error, Result};
-pub use lin::{BASIS, CLAMPED, Coefs, Lin, MODEL, NOISE, REGISTERS};
-pub use program::{Clamp, Draft, Program, Sheet, Step};
+pub use lin::{BASIS, CLAMPED, Coefs, Lin, MODEL, NOISE, REGISTERS, UNCONDITIONAL};
+pub use program::{Clamp, Draft, Draw, Drawn, Program, Sheet, Step};
+pub use run::{Knobs, Method, Run};
 pub use samplers::{Descriptor, Sampler};
 pub use schedule::Schedule;
 pub use scheduler::{Scheduler, SchedulerFile};

@@ -6,8 +6,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// The registers of a program, of latent size; register 0 is the sample.
 pub const REGISTERS: usize = 8;
 
-/// What a new register may be made of: the old registers, then [`MODEL`], [`CLAMPED`] and [`NOISE`].
-pub const BASIS: usize = REGISTERS + 3;
+/// What a new register may be made of: the old registers, then [`MODEL`], [`CLAMPED`], [`NOISE`] and [`UNCONDITIONAL`].
+pub const BASIS: usize = REGISTERS + 4;
 
 /// Basis index of the guided model output.
 pub const MODEL: usize = REGISTERS;
@@ -18,10 +18,13 @@ pub const CLAMPED: usize = REGISTERS + 1;
 /// Basis index of the fresh noise, zero where a step draws none.
 pub const NOISE: usize = REGISTERS + 2;
 
+/// Basis index of the unconditional model output; without guidance the output itself.
+pub const UNCONDITIONAL: usize = REGISTERS + 3;
+
 /// Coefficients of one vector over the basis, in f64.
 pub type Coefs = [f64; BASIS];
 
-/// A vector known by its coefficients over the registers, the model output, the clamped vector and the noise.
+/// A vector known by its coefficients over the registers, the model outputs, the clamped vector and the noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lin(pub Coefs);
 
@@ -41,6 +44,8 @@ impl Lin {
     pub const M: Lin = Lin::unit(MODEL);
     /// The clamped vector.
     pub const C: Lin = Lin::unit(CLAMPED);
+    /// The unconditional model output; without guidance the output itself.
+    pub const U: Lin = Lin::unit(UNCONDITIONAL);
     /// Fresh unit noise.
     pub const N: Lin = Lin::unit(NOISE);
 

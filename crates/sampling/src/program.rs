@@ -9,7 +9,7 @@ use calotype_field::Field;
 /// with `clip_sample`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clamp {
-    /// Coefficients over the old registers and the model output; zero at [`CLAMPED`](crate::CLAMPED) and [`NOISE`].
+    /// Coefficients over the old registers and the model outputs; zero at [`CLAMPED`](crate::CLAMPED) and [`NOISE`].
     pub row: [f32; BASIS],
     /// Half the width of the interval.
     pub range: f32,
@@ -26,7 +26,7 @@ pub struct Step {
     pub clamp: Option<Clamp>,
     /// New registers as rows over the basis, all computed from the old ones at once.
     pub rows: [[f32; BASIS]; REGISTERS],
-    /// Which fresh noise (counted in the order of use) [`NOISE`] stands for.
+    /// Which noise (counted in the order of use) [`NOISE`] stands for.
     pub noise: Option<usize>,
     /// Whether one of the user's steps ends here: Heun and PNDM's Runge-Kutta start evaluate the model more
     /// than once a step.
@@ -38,10 +38,41 @@ pub struct Step {
 pub struct Program {
     /// The starting sample is unit noise times this.
     pub init_noise_sigma: f32,
+    /// What multiplies the first draw, which is then added to the starting sample.
+    pub first_noise: f32,
     /// Evaluations of the model, in order.
     pub steps: Vec<Step>,
-    /// Fresh noise tensors the program draws, beyond the starting one.
+    /// Noises that are drawn beyond the starting one, in order.
+    pub draws: Vec<Drawn>,
+    /// How many of them steps use.
     pub noises: usize,
+    /// The smallest and the largest sigma of the run, between which Brownian paths run.
+    pub span: [f64; 2],
+    /// What multiplies the guidance that the user asks for.
+    pub guidance: f64,
+}
+
+/// Where a noise comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Draw {
+    /// The generator's next.
+    Fresh,
+    /// What a Brownian path gains between two sigmas, scaled to unit variance.
+    Brownian {
+        /// The sigma that a step begins at.
+        from: f64,
+        /// The sigma that it is drawn for.
+        to: f64,
+    },
+}
+
+/// A noise of a program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// Where it comes from.
+    pub draw: Draw,
+    /// Whether a step uses it: some peers draw more than they use, and what they draw next depends on it.
+    pub used: bool,
 }
 
 /// An evaluation as a sampler writes it down.
@@ -55,19 +86,22 @@ pub struct Draft {
     pub rows: [Lin; REGISTERS],
     /// Whether a step ends here.
     pub ends_step: bool,
-    clamp: Option<(Lin, f64)>,
+    /// What is drawn here, whether or not it is used.
+    pub draw: Option<Draw>,
+    pub(crate) clamp: Option<(Lin, f64)>,
 }
 
 impl Draft {
     /// An evaluation that leaves nothing behind so far.
     pub fn new(timestep: f64) -> Draft {
-        Draft { timestep, input_scale: 1.0, rows: [Lin::ZERO; REGISTERS], ends_step: true, clamp: None }
+        let rows = [Lin::ZERO; REGISTERS];
+        Draft { timestep, input_scale: 1.0, rows, ends_step: true, draw: None, clamp: None }
     }
 
-    /// A step of the variance-exploding view, where `x = x0 + sigma * noise` and the model, trained on unit
-    /// variance, sees `x / sqrt(sigma^2 + 1)`.
-    pub fn at_sigma(timestep: f64, sigma: f64) -> Draft {
-        Draft { input_scale: alpha_of(sigma), ..Draft::new(timestep) }
+    /// Adds noise to the new sample.
+    pub fn add(&mut self, draw: Draw, weight: f64) {
+        self.rows[0] = self.rows[0] + Lin::N * weight;
+        self.draw = Some(draw);
     }
 
     /// `x0`, held within ± `range` where there is one.
@@ -96,35 +130,53 @@ pub(crate) fn predict(prediction: Prediction, x: Lin, m: Lin, alpha: f64, sigma:
     }
 }
 
-/// The clean sample in `x = x0 + sigma * noise`.
-pub(crate) fn denoised(prediction: Prediction, sigma: f64) -> Lin {
-    let alpha = alpha_of(sigma);
-    predict(prediction, Lin::X * alpha, Lin::M, alpha, sigma * alpha).0
-}
-
 /// A run as a sampler writes it down.
 #[derive(Clone, Debug)]
 pub struct Sheet {
-    /// What multiplies unit noise to give the starting sample.
-    pub start: f64,
+    /// What multiplies unit noise to give the starting sample, where it is not what the run's first sigma asks for.
+    pub start: Option<f64>,
+    /// What multiplies the first draw, which is then added to the starting sample.
+    pub first_noise: Option<f64>,
+    /// What multiplies the guidance that the user asks for.
+    pub guidance: f64,
     /// Its evaluations.
     pub drafts: Vec<Draft>,
+}
+
+impl Default for Sheet {
+    fn default() -> Sheet {
+        Sheet { start: None, first_noise: None, guidance: 1.0, drafts: Vec::new() }
+    }
 }
 
 impl Sheet {
     /// A run from unit noise times `start`.
     pub fn new(start: f64, drafts: Vec<Draft>) -> Sheet {
-        Sheet { start, drafts }
+        Sheet { start: Some(start), drafts, ..Sheet::default() }
+    }
+
+    /// The next evaluation.
+    pub fn push(&mut self, step: Draft) {
+        self.drafts.push(step);
+    }
+
+    /// Adds noise to the sample as it is now, after the last evaluation or at the start.
+    pub fn stir(&mut self, weight: f64) {
+        match self.drafts.last_mut() {
+            None => self.first_noise = Some(weight),
+            Some(last) => last.add(Draw::Fresh, weight),
+        }
     }
 }
 
 impl Program {
     /// Numbers the noises, forgets what is never read again, and checks that every coefficient is finite.
     pub(crate) fn assemble(sampler: &str, sheet: Sheet) -> Result<Program> {
-        let Sheet { start, drafts } = sheet;
+        let Sheet { start, first_noise, guidance, drafts } = sheet;
         let mut live = [false; REGISTERS];
         live[0] = true;
         let mut steps = Vec::with_capacity(drafts.len());
+        let mut draws = Vec::new();
         for draft in drafts.into_iter().rev() {
             let mut rows = [[0.0; BASIS]; REGISTERS];
             for (r, row) in draft.rows.iter().enumerate().filter(|(r, _)| live[*r]) {
@@ -142,18 +194,24 @@ impl Program {
                 )));
             }
             live = std::array::from_fn(|r| r == 0 || read.iter().any(|row| row[r] != 0.0));
-            // Which noise is settled below; a noise of weight zero is not drawn.
-            let noise = rows.iter().any(|row| row[NOISE] != 0.0).then_some(0);
+            // Which noise is settled below.
+            let used = rows.iter().any(|row| row[NOISE] != 0.0);
+            draws.extend(draft.draw.or(used.then_some(Draw::Fresh)).map(|draw| Drawn { draw, used }));
             let (timestep, input_scale) = (draft.timestep as f32, draft.input_scale as f32);
+            let noise = used.then_some(0);
             steps.push(Step { timestep, input_scale, clamp, rows, noise, ends_step: draft.ends_step });
         }
+        draws.extend(first_noise.map(|_| Drawn { draw: Draw::Fresh, used: false }));
+        draws.reverse();
         steps.reverse();
         let mut noises = 0;
         for noise in steps.iter_mut().filter_map(|step| step.noise.as_mut()) {
             *noise = noises;
             noises += 1;
         }
-        Ok(Program { init_noise_sigma: start as f32, steps, noises })
+        let init_noise_sigma = start.unwrap_or(1.0) as f32;
+        let first_noise = first_noise.unwrap_or(0.0) as f32;
+        Ok(Program { init_noise_sigma, first_noise, steps, draws, noises, span: [0.0; 2], guidance })
     }
 
     /// How many registers the program touches, `1..=REGISTERS`: what the loop must allocate.

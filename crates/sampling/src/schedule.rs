@@ -9,31 +9,96 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Schedule {
-    /// At the visited training timesteps.
+    /// At the visited training timesteps: those of the model's own scheduler, or, in A1111 and ComfyUI, evenly spaced ones.
     #[default]
     Discrete,
-    /// Karras et al. 2022.
+    /// Karras et al. 2022, arXiv 2206.00364, equation 5.
     Karras,
     /// Evenly in log sigma.
     Exponential,
-    /// Quantiles of a beta distribution (Lee et al. 2024).
+    /// The same (k-diffusion's, at rho 1).
+    Polyexponential,
+    /// Quantiles of a beta distribution (Lee et al. 2024, arXiv 2407.12173).
     Beta,
+    /// Evenly spaced timesteps, the last of one more left out (Stability's generative-models).
+    SgmUniform,
+    /// Every n-th of the training sigmas, counted from the noise.
+    Simple,
+    /// Every n-th of the training sigmas, counted from the picture.
+    DdimUniform,
+    /// Evenly in the arc tangent of sigma (Sabour et al. 2024, arXiv 2404.14507, appendix).
+    KlOptimal,
+    /// Evenly near the noise, then quadratically (ComfyUI's, after Genmo's).
+    LinearQuadratic,
+    /// Sabour et al. 2024, arXiv 2404.14507.
+    AlignYourSteps,
+    /// Chen et al. 2024, arXiv 2405.11326.
+    Gits,
+    /// The continuous variance-preserving one (Song et al. 2021, arXiv 2011.13456; k-diffusion's `get_sigmas_vp`).
+    Vp,
+    /// Quantiles of a Laplace distribution (Hang et al. 2024, arXiv 2407.03297; ComfyUI's).
+    Laplace,
+    /// SDXL Turbo's timesteps (Sauer et al. 2023, arXiv 2311.17042).
+    Turbo,
     /// Evenly in log sigma over log sigma (Lu et al. 2022); only from a file, as `use_lu_lambdas`.
     Lu,
+}
+
+/// What schedules are called, and their names in settings, which are A1111's where it has them (modules/sd_schedulers.py).
+const NAMES: [(Schedule, &[&str], &str); 16] = [
+    (Schedule::Discrete, &["discrete", "normal", "uniform", "automatic"], "Uniform"),
+    (Schedule::Karras, &["karras"], "Karras"),
+    (Schedule::Exponential, &["exponential"], "Exponential"),
+    (Schedule::Polyexponential, &["polyexponential"], "Polyexponential"),
+    (Schedule::Beta, &["beta"], "Beta"),
+    (Schedule::SgmUniform, &["sgm_uniform"], "SGM Uniform"),
+    (Schedule::Simple, &["simple"], "Simple"),
+    (Schedule::DdimUniform, &["ddim_uniform", "ddim"], "DDIM"),
+    (Schedule::KlOptimal, &["kl_optimal"], "KL Optimal"),
+    (Schedule::LinearQuadratic, &["linear_quadratic"], "Linear Quadratic"),
+    (Schedule::AlignYourSteps, &["align_your_steps", "ays", "align_your_steps_11"], "Align Your Steps"),
+    (Schedule::Gits, &["align_your_steps_gits", "gits"], "Align Your Steps GITS"),
+    (Schedule::Vp, &["vp"], "VP"),
+    (Schedule::Laplace, &["laplace"], "Laplace"),
+    (Schedule::Turbo, &["turbo"], "Turbo"),
+    (Schedule::Lu, &["lu"], "Lu"),
+];
+
+impl Schedule {
+    /// Every schedule that may be asked for by name.
+    pub fn names() -> Vec<&'static str> {
+        NAMES
+            .iter()
+            .filter(|(schedule, ..)| *schedule != Schedule::Lu)
+            .map(|(_, names, _)| names[0])
+            .collect()
+    }
+
+    /// Its name in a picture's settings.
+    pub fn label(self) -> &'static str {
+        self.known().2
+    }
+
+    /// Whether diffusers' classes have it too.
+    pub fn is_diffusers(self) -> bool {
+        use Schedule::*;
+        matches!(self, Discrete | Karras | Exponential | Beta | Lu)
+    }
+
+    fn known(self) -> &'static (Schedule, &'static [&'static str], &'static str) {
+        NAMES.iter().find(|(schedule, ..)| *schedule == self).unwrap_or(&NAMES[0])
+    }
 }
 
 impl FromStr for Schedule {
     type Err = Error;
     fn from_str(name: &str) -> Result<Schedule> {
-        match name.to_ascii_lowercase().as_str() {
-            "discrete" | "normal" => Ok(Schedule::Discrete),
-            "karras" => Ok(Schedule::Karras),
-            "exponential" => Ok(Schedule::Exponential),
-            "beta" => Ok(Schedule::Beta),
-            _ => Err(Error::Sampler(format!(
-                "no scheduler is called \"{name}\": choose discrete, karras, exponential or beta"
-            ))),
-        }
+        let given = name.to_ascii_lowercase().replace(' ', "_");
+        let found = NAMES.iter().find(|(_, names, _)| names.contains(&given.as_str()));
+        found.map(|(schedule, ..)| *schedule).filter(|schedule| *schedule != Schedule::Lu).ok_or_else(|| {
+            let names = Schedule::names().join(", ");
+            Error::Sampler(format!("no scheduler is called \"{name}\": choose one of {names}"))
+        })
     }
 }
 
@@ -53,13 +118,7 @@ impl From<Schedule> for String {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Schedule::Discrete => "discrete",
-            Schedule::Karras => "karras",
-            Schedule::Exponential => "exponential",
-            Schedule::Beta => "beta",
-            Schedule::Lu => "lu",
-        })
+        f.write_str(self.known().1[0])
     }
 }
 
@@ -86,7 +145,11 @@ pub(crate) fn beta(max: f64, min: f64, steps: usize) -> Vec<f64> {
 }
 
 /// The `p`-quantile of the symmetric Beta(a, a) distribution.
-fn beta_quantile(p: f64, a: f64) -> f64 {
+pub(crate) fn beta_quantile(p: f64, a: f64) -> f64 {
+    // Halves of it are looked for to the last bit, but its middle is known.
+    if p == 0.5 {
+        return 0.5;
+    }
     if p > 0.5 {
         return 1.0 - beta_quantile(1.0 - p, a);
     }

@@ -23,7 +23,7 @@ impl Scheduler {
     ///
     /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
     pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
-        let sheet = (self.sampler.class().program)(&self.config, steps, eta)?;
+        let sheet = (self.sampler.class()?.program)(&self.config, steps, eta)?;
         Program::assemble(self.sampler.name(), sheet)
     }
 }
@@ -125,7 +125,7 @@ impl SchedulerFile {
                 "the model's own scheduler, {class}, is not implemented: give {} {nearest}, which comes nearest, \
                  or another of {}",
                 Field::Sampler,
-                Sampler::names()
+                Sampler::listed(|sampler| sampler.descriptor().class.is_some())
             )));
         };
         let mut scheduler = self.config(sampler, &self.fields)?;
@@ -149,6 +149,12 @@ impl SchedulerFile {
         }
         let mut fields = self.fields.clone();
         if let Some(schedule) = schedule {
+            if !schedule.is_diffusers() {
+                return Err(Error::Sampler(format!(
+                    "scheduler {schedule} is none of diffusers': give --sampler-dialect k or comfy, or one of discrete, \
+                     karras, exponential, beta"
+                )));
+            }
             if schedule != Schedule::Discrete && !sampler.has_schedules() {
                 return Err(Error::Sampler(format!(
                     "sampler {sampler} has no {schedule} scheduler: use {} discrete, or one of the samplers {}",
@@ -170,7 +176,7 @@ impl SchedulerFile {
 
     fn config(&self, sampler: Sampler, fields: &Map<String, Value>) -> Result<Scheduler> {
         let every: Vec<&Class> = Sampler::classes().collect();
-        let config = sampler.class().read(fields, &every).map_err(|error| self.named(error))?;
+        let config = sampler.class()?.read(fields, &every).map_err(|error| self.named(error))?;
         Ok(Scheduler { sampler, config })
     }
 

@@ -1,6 +1,8 @@
 //! What a model was trained with: the noise that each training timestep adds, and what the model predicts. Tables are
 //! rounded to float32 where torch rounds them, so that sigmas agree to the last place.
 
+use crate::dialect::Dialect;
+
 /// How beta, the variance of the noise that a training timestep adds, grows with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BetaSchedule {
@@ -77,6 +79,23 @@ impl Trained {
         alphas.iter().map(|a| ((1.0 - a) / a).sqrt()).collect()
     }
 }
+
+impl Trained {
+    /// The same by a dialect's rule. A1111 and ComfyUI leave a last alpha of [`NEARLY_ZERO`] with zero terminal SNR.
+    pub(crate) fn sigmas_of(&self, dialect: Dialect) -> Vec<f64> {
+        if dialect == Dialect::Diffusers {
+            return self.sigmas().into_iter().map(f64::from).collect();
+        }
+        let mut alphas: Vec<f64> = self.alphas_cumprod().into_iter().map(f64::from).collect();
+        if let (true, Some(last)) = (self.rescale_betas_zero_snr, alphas.last_mut()) {
+            *last = NEARLY_ZERO;
+        }
+        alphas.iter().map(|a| ((1.0 - a) / a).sqrt()).collect()
+    }
+}
+
+/// What A1111 (modules/sd_models.py) and ComfyUI (model_sampling.py) put in the place of the last cumulative alpha.
+const NEARLY_ZERO: f64 = 4.897_345_189_085_343_5e-8;
 
 /// The fractional timestep whose training sigma is `sigma`: linear in log sigma between neighbours.
 pub(crate) fn timestep_of(sigma: f64, log_sigmas: &[f32]) -> f64 {

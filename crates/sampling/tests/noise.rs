@@ -1,7 +1,12 @@
-//! The generator against torch's: tests/goldens/noise.py says how the golden was made.
+//! Generators against their peers: tests/goldens/noise.py and variations.py say how the goldens were made.
 
-use calotype_sampling::noise::{BatchSeeds, Generator, Latents, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_sampling::Draw;
+use calotype_sampling::noise::{
+    BatchSeeds, Generator, Latents, Origin, Philox, RandomState, Rng, Variation, block, nchw_to_nhwc,
+    nhwc_to_nchw,
+};
 use safetensors::SafeTensors;
+use serde_json::Value;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens/noise.safetensors");
 
@@ -47,15 +52,125 @@ fn integers_are_the_mersenne_twisters() {
 fn a_picture_does_not_depend_on_its_batch() {
     let shape = [4, 9, 25];
     let image = 4 * 9 * 25;
-    let mut batch = Latents::new(BatchSeeds::Each, u64::MAX, 2, shape);
-    let mut second = Latents::new(BatchSeeds::Each, 0, 1, shape);
-    for _ in 0..3 {
-        assert_eq!(batch.draw()[image..], second.draw());
+    let of = |seed, batch_seeds, rng| Origin { seed, batch_seeds, rng, ..Origin::default() };
+    for rng in Rng::ALL {
+        let mut batch = Latents::new(of(u64::MAX, BatchSeeds::Each, rng), 2, shape);
+        let mut second = Latents::new(of(0, BatchSeeds::Each, rng), 1, shape);
+        assert_eq!(batch.first()[image..], second.first());
+        assert_eq!(batch.next()[image..], second.next());
+        let draw = Draw::Brownian { from: 3.0, to: 1.0 };
+        assert_eq!(batch.draw(draw, [0.03, 14.6])[image..], second.draw(draw, [0.03, 14.6]));
     }
     let mut whole = vec![0.0; 2 * image];
     Generator::new(3).randn(&mut whole);
-    assert_eq!(Latents::new(BatchSeeds::One, 3, 2, shape).draw(), whole);
+    assert_eq!(Latents::new(of(3, BatchSeeds::One, Rng::Cpu), 2, shape).first(), whole);
     let ours = nchw_to_nhwc(&whole, shape);
     assert_eq!(ours[1], whole[9 * 25]);
     assert_eq!(nhwc_to_nchw(&ours, shape), whole);
+}
+
+fn golden() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens/variations.json");
+    serde_json::from_slice(&std::fs::read(path).expect("a golden")).expect("JSON")
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number") as f32).collect()
+}
+
+/// A1111's rules by torch's own arithmetic (`tests/goldens/variations.py`): float32 there, float64 here.
+#[test]
+fn variations_and_sizes_are_a1111s() {
+    for case in golden()["variations"].as_array().expect("cases") {
+        let list = |name: &str| case[name].as_array().map(|list| floats(&list.clone().into()));
+        let sizes = |name: &str| list(name).map(|list| list.iter().map(|v| *v as usize).collect::<Vec<_>>());
+        let strength = case["share"].as_f64().expect("a share");
+        let origin = Origin {
+            seed: case["seed"].as_u64().expect("a seed"),
+            variation: case["other"].as_u64().map(|seed| Variation { seed, strength }),
+            resized_from: sizes("small").map(|size| [size[0], size[1]]),
+            ..Origin::default()
+        };
+        let shape = sizes("shape").expect("a shape");
+        let mut latents = Latents::new(origin, 1, [shape[0], shape[1], shape[2]]);
+        for (ours, theirs) in
+            [latents.first(), latents.next()].iter().zip(case["noise"].as_array().expect("noise"))
+        {
+            let theirs = floats(theirs);
+            assert_eq!(ours.len(), theirs.len());
+            let off = ours.iter().zip(&theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+            assert!(off < 1e-5, "{case}: {off:e} off");
+        }
+    }
+}
+
+#[test]
+fn normals_equal_numpys() {
+    for case in golden()["numpy"].as_array().expect("cases") {
+        let theirs = floats(&case["values"]);
+        let mut ours = vec![0.0; theirs.len()];
+        RandomState::new(case["seed"].as_u64().expect("a seed")).randn(&mut ours);
+        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a / b - 1.0).abs() < 1e-6), "{ours:?} not {theirs:?}");
+    }
+}
+
+/// The known answers of its authors (Random123, tests/kat_vectors), and the first normals that `torch.randn` gives on CUDA
+/// and A1111 under the name NV.
+#[test]
+fn philox_gives_its_known_answers() {
+    let ones = u32::MAX;
+    for (counter, key, known) in [
+        ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+        ([ones; 4], [ones; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+        (
+            [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+            [0xa409_3822, 0x299f_31d0],
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+        ),
+        ([0; 4], [42, 0], [0x9cea_f053, 0x77f5_493b, 0x12bf_50ad, 0x5742_b3d7]),
+    ] {
+        assert_eq!(block(counter, key), known);
+    }
+    for (seed, calls) in [
+        (
+            0,
+            [
+                [-0.924_662_4, -0.425_343_96, -2.643_845_8, 0.145_183_88],
+                [0.180_825_89, -0.552_262_7, 0.923_813_4, -0.734_970_33],
+            ],
+        ),
+        (
+            42,
+            [
+                [0.194_018_87, 2.161_373_8, -0.172_050_95, 0.849_06],
+                [0.139_137_49, -0.108_216_16, -0.717_422_2, 0.756_648_66],
+            ],
+        ),
+        (1234, [[-1.616_490_4, 0.568_455_22, -0.510_224_6, -0.911_339_4], [f32::NAN; 4]]),
+        ((1 << 32) + 5, [[-2.842_747_5, 1.340_492_4, 0.272_230_86, 1.455_062_9], [f32::NAN; 4]]),
+    ] {
+        let mut generator = Philox::new(seed);
+        for theirs in calls {
+            let mut ours = [0.0; 4];
+            generator.randn(&mut ours);
+            let same =
+                ours.iter().zip(theirs).all(|(a, b)| b.is_nan() || (a - b).abs() <= 3e-7 * b.abs().max(1.0));
+            assert!(same, "{seed}: {ours:?} not {theirs:?}");
+        }
+    }
+}
+
+#[test]
+fn comfyui_begins_again_for_the_noise_of_steps() {
+    let of = |seed, rng| Origin { seed, rng, ..Origin::default() };
+    let on_the_way = |rng| {
+        let mut latents = Latents::new(of(5, rng), 1, [4, 4, 4]);
+        let first = latents.first();
+        (first, latents.restarted().next())
+    };
+    let (first, next) = on_the_way(Rng::Cpu);
+    assert_eq!(next, Latents::new(of(6, Rng::Cpu), 1, [4, 4, 4]).first());
+    assert_ne!(first, next);
+    let (first, next) = on_the_way(Rng::Cuda);
+    assert_eq!(first, next);
 }

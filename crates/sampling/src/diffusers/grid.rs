@@ -2,9 +2,12 @@
 //! that timesteps are equal and sigmas agree to the last place.
 
 use super::config::{FinalSigma, SchedulerConfig, Spacing};
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::program::Sheet;
+use crate::run::{Method, Run};
 use crate::schedule::{Schedule, beta, karras, linspace};
-use crate::trained::timestep_of;
+use crate::trained::{Prediction, timestep_of};
 
 /// `numpy.interp` of a table over `0..table.len()`.
 fn interpolate(table: &[f32], at: f64) -> f64 {
@@ -113,6 +116,8 @@ pub fn sigmas(config: &SchedulerConfig, timesteps: Vec<f64>, steps: usize, span:
             let (high, low) = (f64::from((first as f32).ln()), f64::from((last as f32).ln()));
             Some(linspace(0.0, 1.0, steps).into_iter().map(|r| (high + r * (low - high)).exp()).collect())
         }
+        // No class has the others.
+        _ => None,
     };
     let mut timesteps = timesteps;
     if let Some(formula) = formula {
@@ -130,10 +135,30 @@ pub fn sigmas(config: &SchedulerConfig, timesteps: Vec<f64>, steps: usize, span:
 
 /// The starting sample's scale in the variance-exploding view: with `leading` spacing diffusers adds the unit
 /// variance of the clean sample, with the others it does not.
-pub fn initial_sigma(config: &SchedulerConfig, sigmas: &[f32]) -> f64 {
+fn initial_sigma(config: &SchedulerConfig, sigmas: &[f32]) -> f64 {
     let max = f64::from(sigmas.iter().copied().fold(0.0, f32::max));
     match config.timestep_spacing {
         Spacing::Leading => (max * max + 1.0).sqrt(),
         Spacing::Linspace | Spacing::Trailing => max,
     }
+}
+
+/// The program of a class that is a method over sigmas: Euler's, Heun's, LMS's.
+pub fn over_sigmas(config: &SchedulerConfig, steps: usize, method: Method) -> Result<Sheet> {
+    let found = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
+    let mut times = found.timesteps;
+    if config.continuous_timesteps && config.trained.prediction_type == Prediction::V {
+        times = found.sigmas.iter().take(times.len()).map(|s| 0.25 * f64::from(*s).ln()).collect();
+    }
+    let start = initial_sigma(config, &found.sigmas);
+    let run = Run {
+        // Evenly in log sigma there is one more than is gone to.
+        sigmas: found.sigmas.into_iter().take(times.len() + 1).map(f64::from).collect(),
+        times,
+        clip: config.clip_sample,
+        ..Run::new(&config.trained, Dialect::Diffusers)
+    };
+    let mut sheet = Sheet { start: Some(start), ..Sheet::default() };
+    method(&run, &mut sheet)?;
+    Ok(sheet)
 }

@@ -13,5 +13,5 @@ pub use json::truthy;
 
 pub(crate) use class::PREDICTIONS;
 pub(crate) use config::SCHEDULE_FLAGS;
-pub(crate) use grid::{Grid, Span, initial_sigma, sigmas, timesteps};
+pub(crate) use grid::{Grid, Span, over_sigmas, sigmas, timesteps};
 pub(crate) use json::quote_infinities;

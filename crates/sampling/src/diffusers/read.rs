@@ -22,7 +22,7 @@ impl Class {
         let bounded = match schedule {
             Schedule::Karras => self.karras_bounds,
             Schedule::Exponential | Schedule::Beta => true,
-            Schedule::Discrete | Schedule::Lu => false,
+            _ => false,
         };
         let clip_range = if f.flag("clip_sample") { Some(f.number("clip_sample_range")?) } else { None };
         let config = SchedulerConfig {

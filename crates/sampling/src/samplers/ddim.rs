@@ -2,14 +2,34 @@
 //! (diffusers: scheduling_ddim.py).
 
 use super::Descriptor;
+use crate::dialect::Dialect;
 use crate::diffusers::{Class, Grid, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, predict};
+use crate::program::{Draft, Draw, Sheet, predict};
+use crate::run::Run;
 
 /// See the file's head.
-pub static DDIM: Descriptor =
-    Descriptor { names: &["ddim"], label: "DDIM", class: Class::new("DDIMScheduler", FIELDS, program) };
+pub static DDIM: Descriptor = Descriptor {
+    names: &["ddim"],
+    label: "DDIM",
+    eta: 0.0,
+    own_sigmas: true,
+    class: Some(Class::new("DDIMScheduler", FIELDS, program)),
+    k: Some(|run, sheet| solve(run, sheet, false)),
+    ..Descriptor::NONE
+};
+
+/// DDIM with CFG++: the way back goes along the unconditional noise (Chung et al. 2024, arXiv 2406.08070).
+pub static DDIM_CFG_PP: Descriptor = Descriptor {
+    names: &["ddim_cfg++", "ddim_cfgpp", "ddim_cfg_pp"],
+    label: "DDIM CFG++",
+    eta: 0.0,
+    own_sigmas: true,
+    needs_unconditional: true,
+    k: Some(|run, sheet| solve(run, sheet, true)),
+    ..Descriptor::NONE
+};
 
 const FIELDS: &str = r#"{
     "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "trained_betas": null,
@@ -61,4 +81,43 @@ fn program(config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Sheet> {
         drafts.push(step);
     }
     Ok(Sheet::new(1.0, drafts))
+}
+
+/// A1111's grid of timesteps, rising; its samplers never evaluate the lowest (modules/sd_samplers_timesteps.py).
+pub(super) fn grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
+    let train = run.alphas.len();
+    let stride = train / run.asked.clamp(1, train);
+    let grid: Vec<usize> = (0..train).step_by(stride).map(|t| (t + 1).min(train - 1)).collect();
+    match grid.len() {
+        0 | 1 => Err(Error::Sampler(format!(
+            "sampler {sampler} takes 2 steps or more: A1111 leaves the last of its timesteps out; or give \
+             --sampler-dialect diffusers"
+        ))),
+        _ => Ok(grid),
+    }
+}
+
+/// A1111's form: over its own grid, from unit noise (modules/sd_samplers_timesteps_impl.py, `ddim` and `ddim_cfgpp`). It
+/// draws noise at each step, whether it is used or not. ComfyUI's DDIM is Euler's method.
+fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
+    if run.dialect == Dialect::Comfy && !plus {
+        return super::euler::solve(run, sheet);
+    }
+    let grid = grid(run, if plus { "ddim_cfg++" } else { "ddim" })?;
+    sheet.start = Some(1.0);
+    // CFG++ keeps to the picture with little guidance: users give it as they do to others.
+    sheet.guidance = if plus { 1.0 / 12.5 } else { 1.0 };
+    for pair in grid.windows(2).rev() {
+        let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
+        let of = |output| predict(run.prediction, Lin::X, output, a.sqrt(), (1.0 - a).sqrt());
+        let variance = (1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev);
+        let deviation = run.knobs.eta * variance.sqrt();
+        let (x0, noise) = of(Lin::M);
+        let noise = if plus { of(Lin::U).1 } else { noise };
+        let mut step = Draft::new(pair[1] as f64);
+        step.rows[0] = x0 * a_prev.sqrt() + noise * (1.0 - a_prev - deviation * deviation).max(0.0).sqrt();
+        step.add(Draw::Fresh, deviation * run.knobs.s_noise);
+        sheet.push(step);
+    }
+    Ok(())
 }

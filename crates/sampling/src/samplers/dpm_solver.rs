@@ -13,9 +13,10 @@ use crate::trained::BetaSchedule;
 
 /// See the file's head.
 pub static DPM_SOLVER: Descriptor = Descriptor {
-    names: &["dpm++2m", "dpm++_2m", "dpmpp_2m", "dpmpp2m"],
+    names: &["dpm++_2m", "dpm++2m", "dpmpp_2m", "dpmpp2m", "k_dpmpp_2m"],
     label: "DPM++ 2M",
-    class: Class {
+    schedule: Some("karras"),
+    class: Some(Class {
         most_order: 3,
         solver_types: &[
             ("midpoint", SolverType::Midpoint),
@@ -25,7 +26,9 @@ pub static DPM_SOLVER: Descriptor = Descriptor {
             ("logrho", SolverType::Midpoint),
         ],
         ..Class::new("DPMSolverMultistepScheduler", FIELDS, program)
-    },
+    }),
+    k: Some(|run, sheet| super::dpmpp_2m::solve(run, sheet, false)),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -49,8 +52,7 @@ pub(super) struct Level {
 }
 
 impl Level {
-    pub fn new(sigma: f32) -> Level {
-        let ratio = f64::from(sigma);
+    pub fn new(ratio: f64) -> Level {
         let alpha = alpha_of(ratio);
         Level { alpha, sigma: ratio * alpha, lambda: -ratio.ln() }
     }
@@ -59,7 +61,7 @@ impl Level {
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     let visited = timesteps(config, steps, Grid::Multistep(timesteps_kept(config)))?;
     let run = sigmas(config, visited, steps, Span::Trained);
-    let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(s)).collect();
+    let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(f64::from(s))).collect();
     let count = run.timesteps.len();
     let rounds = matches!(config.schedule, Schedule::Karras | Schedule::Lu)
         && config.trained.beta_schedule != BetaSchedule::SquaredCosCapV2;

@@ -1,18 +1,20 @@
-//! Euler's method over sigma, Karras et al. 2022, arXiv 2206.00364, algorithm 2 without churn and correction
-//! (diffusers: scheduling_euler_discrete.py).
+//! Euler's method over sigma, Karras et al. 2022, arXiv 2206.00364, algorithm 2 without correction
+//! (diffusers: scheduling_euler_discrete.py, which turns no noise up; k-diffusion: sampling.py, `sample_euler`).
 
 use super::Descriptor;
-use crate::diffusers::{Class, Grid, SchedulerConfig, Span, initial_sigma, sigmas, timesteps};
+use crate::diffusers::{Class, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, denoised};
-use crate::trained::Prediction;
+use crate::program::Sheet;
+use crate::run::Run;
 
 /// See the file's head.
 pub static EULER: Descriptor = Descriptor {
     names: &["euler"],
     label: "Euler",
-    class: Class::new("EulerDiscreteScheduler", FIELDS, program),
+    class: Some(Class::new("EulerDiscreteScheduler", FIELDS, program)),
+    k: Some(solve),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -24,18 +26,16 @@ const FIELDS: &str = r#"{
 }"#;
 
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let run = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
-    let mut drafts = Vec::new();
-    for (i, &t) in run.timesteps.iter().enumerate() {
-        let (sigma, next) = (f64::from(run.sigmas[i]), f64::from(run.sigmas[i + 1]));
-        let told = match config.continuous_timesteps && config.trained.prediction_type == Prediction::V {
-            true => 0.25 * sigma.ln(),
-            false => t,
-        };
-        let mut step = Draft::at_sigma(told, sigma);
-        let slope = (Lin::X - denoised(config.trained.prediction_type, sigma)) / sigma;
-        step.rows[0] = Lin::X + slope * (next - sigma);
-        drafts.push(step);
+    over_sigmas(config, steps, solve)
+}
+
+pub(super) fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    for i in 0..run.steps() {
+        let sigma = run.churn(sheet, i);
+        let mut step = run.at(sigma);
+        let slope = run.slope(&mut step, sigma);
+        step.rows[0] = Lin::X + slope * (run.sigmas[i + 1] - sigma);
+        sheet.push(step);
     }
-    Ok(Sheet::new(initial_sigma(config, &run.sigmas), drafts))
+    Ok(())
 }

@@ -2,19 +2,22 @@
 //! scheduling_euler_ancestral_discrete.py).
 
 use super::Descriptor;
-use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, Span, initial_sigma, sigmas, timesteps};
+use crate::diffusers::{Class, PREDICTIONS, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, denoised};
+use crate::program::{Draw, Sheet};
+use crate::run::Run;
 
 /// See the file's head.
 pub static EULER_ANCESTRAL: Descriptor = Descriptor {
     names: &["euler_a", "euler_ancestral"],
     label: "Euler a",
-    class: Class {
+    class: Some(Class {
         predictions: PREDICTIONS.split_at(2).0,
         ..Class::new("EulerAncestralDiscreteScheduler", FIELDS, program)
-    },
+    }),
+    k: Some(solve),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -24,17 +27,21 @@ const FIELDS: &str = r#"{
 }"#;
 
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let run = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
-    let mut drafts = Vec::new();
-    for (i, &t) in run.timesteps.iter().enumerate() {
-        let (sigma, next) = (f64::from(run.sigmas[i]), f64::from(run.sigmas[i + 1]));
+    over_sigmas(config, steps, solve)
+}
+
+fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    for i in 0..run.steps() {
+        let (sigma, next) = run.pair(i);
         // The step goes down to less noise than the next sigma; fresh noise makes up the rest.
-        let up = (next * next * (sigma * sigma - next * next)).sqrt() / sigma;
-        let down = (next * next - up * up).sqrt();
-        let mut step = Draft::at_sigma(t, sigma);
-        let slope = (Lin::X - denoised(config.trained.prediction_type, sigma)) / sigma;
-        step.rows[0] = Lin::X + slope * (down - sigma) + Lin::N * up;
-        drafts.push(step);
+        let (down, up) = run.ancestral(sigma, next);
+        let mut step = run.at(sigma);
+        let slope = run.slope(&mut step, sigma);
+        step.rows[0] = Lin::X + slope * (down - sigma);
+        if next > 0.0 {
+            step.add(Draw::Fresh, up * run.knobs.s_noise);
+        }
+        sheet.push(step);
     }
-    Ok(Sheet::new(initial_sigma(config, &run.sigmas), drafts))
+    Ok(())
 }

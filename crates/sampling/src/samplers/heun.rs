@@ -2,16 +2,19 @@
 //! (diffusers: scheduling_heun_discrete.py). Each step but the last evaluates the model twice.
 
 use super::Descriptor;
-use crate::diffusers::{Class, Grid, SchedulerConfig, Span, initial_sigma, sigmas, timesteps};
+use crate::diffusers::{Class, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, denoised};
+use crate::program::Sheet;
+use crate::run::Run;
 
 /// See the file's head.
 pub static HEUN: Descriptor = Descriptor {
     names: &["heun"],
     label: "Heun",
-    class: Class { exponential_betas: true, ..Class::new("HeunDiscreteScheduler", FIELDS, program) },
+    class: Some(Class { exponential_betas: true, ..Class::new("HeunDiscreteScheduler", FIELDS, program) }),
+    k: Some(solve),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -25,29 +28,30 @@ const BEFORE: usize = 1;
 const SLOPE: usize = 2;
 
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let run = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
-    let mut drafts = Vec::new();
-    for (i, &t) in run.timesteps.iter().enumerate() {
-        let (sigma, next) = (f64::from(run.sigmas[i]), f64::from(run.sigmas[i + 1]));
-        let mut euler = Draft::at_sigma(t, sigma);
-        let slope = (Lin::X
-            - euler.clip(denoised(config.trained.prediction_type, sigma), config.clip_sample))
-            / sigma;
-        euler.rows[0] = Lin::X + slope * (next - sigma);
-        let Some(&t_next) = run.timesteps.get(i + 1) else {
-            drafts.push(euler);
-            break;
-        };
-        euler.rows[BEFORE] = Lin::X;
-        euler.rows[SLOPE] = slope;
-        euler.ends_step = false;
-        let mut correction = Draft::at_sigma(t_next, next);
-        let slope = (Lin::X
-            - correction.clip(denoised(config.trained.prediction_type, next), config.clip_sample))
-            / next;
-        let mean = (Lin::register(SLOPE) + slope) / 2.0;
-        correction.rows[0] = Lin::register(BEFORE) + mean * (next - sigma);
-        drafts.extend([euler, correction]);
+    over_sigmas(config, steps, solve)
+}
+
+fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    for i in 0..run.steps() {
+        let sigma = run.churn(sheet, i);
+        step(run, sheet, sigma, run.sigmas[i + 1]);
     }
-    Ok(Sheet::new(initial_sigma(config, &run.sigmas), drafts))
+    Ok(())
+}
+
+/// One step of the method; to zero it is Euler's.
+pub(super) fn step(run: &Run, sheet: &mut Sheet, from: f64, to: f64) {
+    let mut euler = run.at(from);
+    let slope = run.slope(&mut euler, from);
+    euler.rows[0] = Lin::X + slope * (to - from);
+    if to == 0.0 {
+        return sheet.push(euler);
+    }
+    (euler.rows[BEFORE], euler.rows[SLOPE]) = (Lin::X, slope);
+    euler.ends_step = false;
+    sheet.push(euler);
+    let mut correction = run.at(to);
+    let slope = run.slope(&mut correction, to);
+    correction.rows[0] = Lin::register(BEFORE) + (Lin::register(SLOPE) + slope) / 2.0 * (to - from);
+    sheet.push(correction);
 }

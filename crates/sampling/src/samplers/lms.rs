@@ -2,16 +2,19 @@
 //! diffusers: scheduling_lms_discrete.py).
 
 use super::Descriptor;
-use crate::diffusers::{Class, Grid, SchedulerConfig, Span, initial_sigma, sigmas, timesteps};
+use crate::diffusers::{Class, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, denoised};
+use crate::program::Sheet;
+use crate::run::Run;
 
 /// See the file's head.
 pub static LMS: Descriptor = Descriptor {
     names: &["lms"],
     label: "LMS",
-    class: Class { karras_bounds: false, ..Class::new("LMSDiscreteScheduler", FIELDS, program) },
+    class: Some(Class { karras_bounds: false, ..Class::new("LMSDiscreteScheduler", FIELDS, program) }),
+    k: Some(solve),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -23,24 +26,25 @@ const FIELDS: &str = r#"{
 const ORDER: usize = 4;
 
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let run = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
-    let mut drafts = Vec::new();
-    for (i, &t) in run.timesteps.iter().enumerate() {
-        let sigma = f64::from(run.sigmas[i]);
-        let mut step = Draft::at_sigma(t, sigma);
+    over_sigmas(config, steps, solve)
+}
+
+fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    for i in 0..run.steps() {
+        let (sigma, next) = run.pair(i);
+        let mut step = run.at(sigma);
         // Slopes, newest first; register k holds that of k steps ago.
         let mut slopes: [Lin; ORDER] = std::array::from_fn(Lin::register);
-        slopes[0] = (Lin::X - denoised(config.trained.prediction_type, sigma)) / sigma;
-        let order = ORDER.min(i + 1);
-        let past: Vec<f64> = (0..order).map(|k| f64::from(run.sigmas[i - k])).collect();
+        slopes[0] = run.slope(&mut step, sigma);
+        let past: Vec<f64> = (0..ORDER.min(i + 1)).map(|k| run.sigmas[i - k]).collect();
         step.rows[0] = Lin::X;
-        for (k, &slope) in slopes[..order].iter().enumerate() {
-            step.rows[0] = step.rows[0] + slope * weight(&past, k, f64::from(run.sigmas[i + 1]));
+        for (k, &slope) in slopes[..past.len()].iter().enumerate() {
+            step.rows[0] = step.rows[0] + slope * weight(&past, k, next);
         }
         step.rows[1..ORDER].copy_from_slice(&slopes[..ORDER - 1]);
-        drafts.push(step);
+        sheet.push(step);
     }
-    Ok(Sheet::new(initial_sigma(config, &run.sigmas), drafts))
+    Ok(())
 }
 
 /// The integral from `past[0]` to `end` of the Lagrange polynomial that is 1 at `past[k]` and 0 at the others. Two

@@ -1,30 +1,77 @@
 //! The samplers: a file each, with a descriptor that says all there is to say of it by name.
 
 mod ddim;
+mod ddpm;
+mod deis;
+mod dpm2;
+mod dpm_fast;
 mod dpm_solver;
+mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_2s_ancestral;
+mod dpmpp_3m_sde;
+mod dpmpp_sde;
+mod er_sde;
 mod euler;
 mod euler_ancestral;
+mod euler_cfg_pp;
+mod gradient_estimation;
 mod heun;
+mod heunpp2;
+mod ipndm;
 mod lcm;
 mod lms;
 mod pndm;
+mod res_multistep;
+mod restart;
+mod sa_solver;
+mod seeds;
 mod unipc;
 
+use crate::dialect::Dialect;
 use crate::diffusers::Class;
 use crate::error::{Error, Result};
+use crate::run::Method;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// What is known of a sampler by name.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Descriptor {
-    /// What it is called, and what else it answers to.
+    /// What it is called, as A1111 does, in lower case; and what else it answers to.
     pub names: &'static [&'static str],
-    /// A1111's name (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py and sd_samplers_lcm.py).
+    /// A1111's name (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py and sd_samplers_lcm.py), or what it would
+    /// be.
     pub label: &'static str,
+    /// The noise schedule that A1111 draws with if nothing is said.
+    pub schedule: Option<&'static str>,
+    /// How much of the noise is drawn anew if nothing is said, over sigmas.
+    pub eta: f64,
+    /// Where the last noise level but one is left out.
+    pub discards_penultimate: &'static [Dialect],
+    /// Whether it chooses its noise levels itself.
+    pub own_sigmas: bool,
+    /// Whether it takes the unconditional output apart, whatever the guidance.
+    pub needs_unconditional: bool,
     /// The class of diffusers.
-    pub class: Class,
+    pub class: Option<Class>,
+    /// Its program by A1111's, k-diffusion's and ComfyUI's rules.
+    pub k: Option<Method>,
+}
+
+impl Descriptor {
+    const NONE: Descriptor = Descriptor {
+        names: &[],
+        label: "",
+        schedule: None,
+        eta: 1.0,
+        discards_penultimate: &[],
+        own_sigmas: false,
+        needs_unconditional: false,
+        class: None,
+        k: None,
+    };
 }
 
 /// A sampler, by its descriptor.
@@ -46,13 +93,44 @@ macro_rules! samplers {
 
 samplers! {
     ddim::DDIM,
+    ddim::DDIM_CFG_PP,
     pndm::PNDM,
-    dpm_solver::DPM_SOLVER,
+    unipc::UNIPC,
+    unipc::UNIPC_BH2,
     euler::EULER,
     euler_ancestral::EULER_ANCESTRAL,
+    euler_cfg_pp::EULER_CFG_PP,
+    euler_cfg_pp::EULER_ANCESTRAL_CFG_PP,
     heun::HEUN,
+    heunpp2::HEUNPP2,
     lms::LMS,
-    unipc::UNIPC,
+    dpm2::DPM2,
+    dpm2::DPM2_ANCESTRAL,
+    dpm_fast::DPM_FAST,
+    dpmpp_2s_ancestral::DPMPP_2S_ANCESTRAL,
+    dpmpp_2s_ancestral::DPMPP_2S_ANCESTRAL_CFG_PP,
+    dpm_solver::DPM_SOLVER,
+    dpmpp_2m::DPMPP_2M_CFG_PP,
+    dpmpp_sde::DPMPP_SDE,
+    dpmpp_2m_sde::DPMPP_2M_SDE,
+    dpmpp_2m_sde::DPMPP_2M_SDE_HEUN,
+    dpmpp_3m_sde::DPMPP_3M_SDE,
+    restart::RESTART,
+    ipndm::IPNDM,
+    ipndm::IPNDM_V,
+    deis::DEIS,
+    res_multistep::RES_MULTISTEP,
+    res_multistep::RES_MULTISTEP_ANCESTRAL,
+    res_multistep::RES_MULTISTEP_CFG_PP,
+    res_multistep::RES_MULTISTEP_ANCESTRAL_CFG_PP,
+    gradient_estimation::GRADIENT_ESTIMATION,
+    gradient_estimation::GRADIENT_ESTIMATION_CFG_PP,
+    er_sde::ER_SDE,
+    seeds::SEEDS_2,
+    seeds::SEEDS_3,
+    sa_solver::SA_SOLVER,
+    sa_solver::SA_SOLVER_PECE,
+    ddpm::DDPM,
     lcm::LCM,
 }
 
@@ -70,11 +148,16 @@ impl Sampler {
 
     /// The sampler of a class of diffusers.
     pub fn of_class(name: &str) -> Option<Sampler> {
-        Self::ALL.iter().copied().find(|sampler| sampler.class().name == name)
+        Self::ALL.iter().copied().find(|sampler| sampler.0.class.is_some_and(|class| class.name == name))
     }
 
     pub(crate) fn classes() -> impl Iterator<Item = &'static Class> {
-        Self::ALL.iter().map(|sampler| sampler.class())
+        Self::ALL.iter().filter_map(|sampler| sampler.0.class.as_ref())
+    }
+
+    /// All that is known of it.
+    pub fn descriptor(self) -> &'static Descriptor {
+        self.0
     }
 
     /// What it is called.
@@ -88,13 +171,20 @@ impl Sampler {
     }
 
     /// The diffusers class.
-    pub fn class(self) -> &'static Class {
-        &self.0.class
+    ///
+    /// Errors where there is none here.
+    pub fn class(self) -> Result<&'static Class> {
+        self.0.class.as_ref().ok_or_else(|| {
+            Error::Sampler(format!(
+                "sampler {self} is none of diffusers': give --sampler-dialect k, or one of {}",
+                Self::listed(|sampler| sampler.0.class.is_some())
+            ))
+        })
     }
 
-    /// Whether it runs over sigmas that a noise schedule may choose.
+    /// Whether its class runs over sigmas that a noise schedule may choose.
     pub fn has_schedules(self) -> bool {
-        self.class().defaults().contains_key("use_karras_sigmas")
+        self.0.class.is_some_and(|class| class.defaults().contains_key("use_karras_sigmas"))
     }
 }
 

@@ -7,15 +7,22 @@ use super::ddim::Alphas;
 use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet};
+use crate::program::{Draft, Sheet, predict};
+use crate::run::Run;
 use crate::trained::Prediction;
 use calotype_field::Field;
 
 /// See the file's head.
 pub static PNDM: Descriptor = Descriptor {
-    names: &["pndm", "plms"],
+    names: &["plms", "pndm"],
     label: "PLMS",
-    class: Class { predictions: PREDICTIONS.split_at(2).0, ..Class::new("PNDMScheduler", FIELDS, program) },
+    own_sigmas: true,
+    class: Some(Class {
+        predictions: PREDICTIONS.split_at(2).0,
+        ..Class::new("PNDMScheduler", FIELDS, program)
+    }),
+    k: Some(solve),
+    ..Descriptor::NONE
 };
 
 const FIELDS: &str = r#"{
@@ -136,4 +143,43 @@ fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<
         drafts.extend(stages);
     }
     Ok(drafts)
+}
+
+/// A1111's PLMS: over its own grid, from unit noise; the first step is taken with the mean of the outputs at both its ends
+/// (modules/sd_samplers_timesteps_impl.py, `plms`).
+fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    let grid = super::ddim::grid(run, "plms")?;
+    sheet.start = Some(1.0);
+    let go = |sample: Lin, noise: Lin, from: usize, to: usize| {
+        let (a, a_to) = (run.alphas[from], run.alphas[to]);
+        (sample - noise * (1.0 - a).sqrt()) * (a_to / a).sqrt() + noise * (1.0 - a_to).sqrt()
+    };
+    let noise_at = |t: usize| {
+        let a = run.alphas[t];
+        predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt()).1
+    };
+    let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
+    for (i, pair) in grid.windows(2).rev().enumerate() {
+        let (to, from) = (pair[0], pair[1]);
+        let mut step = Draft::new(from as f64);
+        let e = noise_at(from);
+        let mean = match i {
+            0 => e,
+            1 => (e * 3.0 - e1) / 2.0,
+            2 => (e * 23.0 - e1 * 16.0 + e2 * 5.0) / 12.0,
+            _ => (e * 55.0 - e1 * 59.0 + e2 * 37.0 - e3 * 9.0) / 24.0,
+        };
+        step.rows[0] = go(Lin::X, mean, from, to);
+        step.rows[OUTPUTS..OUTPUTS + 3].copy_from_slice(&[e, e1, e2]);
+        if i == 0 {
+            step.rows[BEFORE] = Lin::X;
+            step.ends_step = false;
+            sheet.push(step);
+            step = Draft::new(to as f64);
+            step.rows[0] = go(Lin::register(BEFORE), (e1 + noise_at(to)) / 2.0, from, to);
+            step.rows[OUTPUTS] = e1;
+        }
+        sheet.push(step);
+    }
+    Ok(())
 }

@@ -3,17 +3,22 @@
 
 use super::Descriptor;
 use super::dpm_solver::Level;
+use crate::dialect::Dialect;
 use crate::diffusers::{Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps};
 use crate::error::Result;
 use crate::lin::Lin;
 use crate::program::{Draft, Sheet, predict};
-use crate::schedule::Schedule;
+use crate::run::Run;
+use crate::schedule::{Schedule, linspace};
+use crate::trained::Prediction;
 
 /// See the file's head.
 pub static UNIPC: Descriptor = Descriptor {
-    names: &["unipc"],
+    names: &["unipc", "uni_pc"],
     label: "UniPC",
-    class: Class {
+    own_sigmas: true,
+    discards_penultimate: &[Dialect::Comfy],
+    class: Some(Class {
         solver_types: &[
             ("midpoint", SolverType::Bh2),
             ("heun", SolverType::Bh2),
@@ -22,7 +27,18 @@ pub static UNIPC: Descriptor = Descriptor {
             ("logrho", SolverType::Bh2),
         ],
         ..Class::new("UniPCMultistepScheduler", FIELDS, program)
-    },
+    }),
+    k: Some(|run, sheet| solve(run, sheet, false)),
+    ..Descriptor::NONE
+};
+
+/// The same with B(h) = e^h - 1, which ComfyUI has under a name of its own.
+pub static UNIPC_BH2: Descriptor = Descriptor {
+    names: &["unipc_bh2", "uni_pc_bh2"],
+    label: "UniPC bh2",
+    class: None,
+    k: Some(|run, sheet| solve(run, sheet, true)),
+    ..UNIPC
 };
 
 const FIELDS: &str = r#"{
@@ -39,6 +55,49 @@ const LAST: usize = 1;
 /// The converted outputs, newest first.
 const OUTPUTS: usize = 2;
 
+/// What the method goes over, in the variance-preserving view, and its orders.
+struct Chain<'a> {
+    prediction: Prediction,
+    /// One more than the evaluations.
+    levels: Vec<Level>,
+    /// What the model is told at each.
+    times: Vec<f64>,
+    most_order: usize,
+    lower_order_final: bool,
+    predict_x0: bool,
+    /// Whether B(h) is h, not e^h - 1.
+    bh1: bool,
+    /// Steps that are not corrected.
+    uncorrected: &'a [usize],
+}
+
+impl Chain<'_> {
+    fn drafts(&self) -> Vec<Draft> {
+        let (count, most) = (self.times.len(), self.most_order);
+        let mut order = 0;
+        let draft = |(i, &t): (usize, &f64)| {
+            let here = self.levels[i];
+            let (x0, noise) = predict(self.prediction, Lin::X, Lin::M, here.alpha, here.sigma);
+            let output = if self.predict_x0 { x0 } else { noise };
+            let old: Vec<Lin> = (0..most).map(|k| Lin::register(OUTPUTS + k)).collect();
+            let mut sample = Lin::X;
+            if i > 0 && !self.uncorrected.contains(&(i - 1)) {
+                sample = Move { chain: self, at: i - 1, order }.corrected(Lin::register(LAST), &old, output);
+            }
+            let left = if self.lower_order_final { count - i } else { usize::MAX };
+            order = most.min(left).min(i + 1);
+            let mut outputs = vec![output];
+            outputs.extend(&old[..most - 1]);
+            let mut step = Draft::new(t);
+            step.rows[0] = Move { chain: self, at: i, order }.predicted(sample, &outputs);
+            step.rows[LAST] = sample;
+            step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
+            step
+        };
+        self.times.iter().enumerate().map(draft).collect()
+    }
+}
+
 fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     let visited = timesteps(config, steps, Grid::Multistep(config.trained.num_train_timesteps))?;
     let mut run = sigmas(config, visited, steps, Span::Trained);
@@ -46,37 +105,58 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     if config.schedule != Schedule::Discrete && config.final_sigmas == FinalSigma::SigmaMin {
         run.sigmas[count] = run.sigmas[count - 1];
     }
-    let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(s)).collect();
-    let mut drafts = Vec::new();
-    let mut order = 0;
-    for (i, &t) in run.timesteps.iter().enumerate() {
-        let t = if config.schedule == Schedule::Karras { t.round_ties_even() } else { t.trunc() };
-        let here = levels[i];
-        let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
-        let output = if config.predict_x0 { x0 } else { noise };
-        let old: Vec<Lin> = (0..config.solver_order).map(|k| Lin::register(OUTPUTS + k)).collect();
-        let mut sample = Lin::X;
-        if i > 0 && !config.disable_corrector.contains(&(i - 1)) {
-            let from = Lin::register(LAST);
-            sample = Move { config, levels: &levels, at: i - 1, order }.corrected(from, &old, output);
-        }
-        let left = if config.lower_order_final { count - i } else { usize::MAX };
-        order = config.solver_order.min(left).min(i + 1);
-        let mut outputs = vec![output];
-        outputs.extend(&old[..config.solver_order - 1]);
-        let mut step = Draft::new(t);
-        step.rows[0] = Move { config, levels: &levels, at: i, order }.predicted(sample, &outputs);
-        step.rows[LAST] = sample;
-        step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
-        drafts.push(step);
+    let told = |t: &f64| if config.schedule == Schedule::Karras { t.round_ties_even() } else { t.trunc() };
+    let chain = Chain {
+        prediction: config.trained.prediction_type,
+        levels: run.sigmas.iter().map(|s| Level::new(f64::from(*s))).collect(),
+        times: run.timesteps.iter().map(told).collect(),
+        most_order: config.solver_order,
+        lower_order_final: config.lower_order_final,
+        predict_x0: config.predict_x0,
+        bh1: config.solver_type == SolverType::Bh1,
+        uncorrected: &config.disable_corrector,
+    };
+    Ok(Sheet::new(1.0, chain.drafts()))
+}
+
+/// A1111's form goes evenly over time, as many steps as its grid of timesteps has, and stops at the first of them
+/// (modules/models/diffusion/uni_pc/uni_pc.py). ComfyUI's goes over the schedule's sigmas (extra_samplers/uni_pc.py).
+fn solve(run: &Run, sheet: &mut Sheet, bh2: bool) -> Result<()> {
+    const MOST_ORDER: usize = 3;
+    /// ComfyUI's in the place of zero.
+    const LEAST: f64 = 0.001;
+    let comfy = run.dialect == Dialect::Comfy;
+    let train = run.alphas.len();
+    let (sigmas, times): (Vec<f64>, Vec<f64>) = if comfy {
+        let sigmas = run.sigmas.iter().map(|s| if *s == 0.0 { LEAST } else { *s }).collect();
+        (sigmas, run.sigmas[..run.steps()].iter().map(|s| run.clock.time(*s)).collect())
+    } else {
+        let steps = (0..train).step_by(train / run.asked.clamp(1, train)).count();
+        let times = linspace((train - 1) as f64, 0.0, steps + 1);
+        (times.iter().map(|t| run.sigma_between(*t)).collect(), times[..steps].to_vec())
+    };
+    let steps = times.len();
+    let chain = Chain {
+        prediction: run.prediction,
+        levels: sigmas.iter().map(|s| Level::new(*s)).collect(),
+        times,
+        most_order: MOST_ORDER.min(if comfy { steps.saturating_sub(1) } else { steps }).max(1),
+        lower_order_final: true,
+        predict_x0: true,
+        bh1: !bh2,
+        uncorrected: &[],
+    };
+    (sheet.start, sheet.drafts) = (Some(1.0), chain.drafts());
+    if let (true, Some(last)) = (comfy, sheet.drafts.last_mut()) {
+        sheet.start = sheet.start.map(|_| run.start() * chain.levels[0].alpha);
+        last.rows[0] = last.rows[0] / chain.levels[steps].alpha;
     }
-    Ok(Sheet::new(1.0, drafts))
+    Ok(())
 }
 
 /// The move from level `at` to the next, with as many past outputs as its order asks for.
 struct Move<'a> {
-    config: &'a SchedulerConfig,
-    levels: &'a [Level],
+    chain: &'a Chain<'a>,
     at: usize,
     order: usize,
 }
@@ -84,22 +164,19 @@ struct Move<'a> {
 impl Move<'_> {
     /// The step in lambda, negative where the solver integrates in the clean sample.
     fn hh(&self) -> f64 {
-        let h = self.levels[self.at + 1].lambda - self.levels[self.at].lambda;
-        if self.config.predict_x0 { -h } else { h }
+        let h = self.chain.levels[self.at + 1].lambda - self.chain.levels[self.at].lambda;
+        if self.chain.predict_x0 { -h } else { h }
     }
 
     /// B(h) of the paper's section 3.1.
     fn scale(&self) -> f64 {
-        match self.config.solver_type {
-            SolverType::Bh1 => self.hh(),
-            _ => self.hh().exp_m1(),
-        }
+        if self.chain.bh1 { self.hh() } else { self.hh().exp_m1() }
     }
 
     /// Positions of the past levels, `r_k = (lambda_k - lambda_0) / h`.
     fn positions(&self) -> Vec<f64> {
-        let (here, next) = (self.levels[self.at].lambda, self.levels[self.at + 1].lambda);
-        (1..self.order).map(|k| (self.levels[self.at - k].lambda - here) / (next - here)).collect()
+        let (here, next) = (self.chain.levels[self.at].lambda, self.chain.levels[self.at + 1].lambda);
+        (1..self.order).map(|k| (self.chain.levels[self.at - k].lambda - here) / (next - here)).collect()
     }
 
     /// Weights of the differences: the paper's equation 5 solved for the positions `r`.
@@ -115,13 +192,13 @@ impl Move<'_> {
             factorial *= (power + 2) as f64;
             phi = phi / hh - 1.0 / factorial;
         }
-        solve(rows)
+        eliminate(rows)
     }
 
     /// The first-order move, and what weighs the sum of differences.
     fn first_order(&self, sample: Lin, output: Lin) -> (Lin, f64) {
-        let (from, to) = (self.levels[self.at], self.levels[self.at + 1]);
-        let (kept, gain) = match self.config.predict_x0 {
+        let (from, to) = (self.chain.levels[self.at], self.chain.levels[self.at + 1]);
+        let (kept, gain) = match self.chain.predict_x0 {
             true => (to.sigma / from.sigma, to.alpha),
             false => (to.alpha / from.alpha, to.sigma),
         };
@@ -156,7 +233,7 @@ impl Move<'_> {
 }
 
 /// Gauss-Jordan elimination with pivoting of an augmented system (of at most four unknowns).
-fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+pub(super) fn eliminate(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let n = rows.len();
     for column in 0..n {
         let pivot = (column..n).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));

@@ -1,0 +1,162 @@
+//! From what is wished for to a program, by whoever's rules.
+
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::levels::{falling, levels};
+use crate::program::{Program, Sheet};
+use crate::run::{Knobs, Run};
+use crate::samplers::Sampler;
+use crate::schedule::Schedule;
+use crate::scheduler::SchedulerFile;
+
+/// How a run is to be drawn; what is left open the model's file settles, or the dialect.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// The sampler; the model's own where there is none.
+    pub sampler: Option<Sampler>,
+    /// The noise schedule; the sampler's own where there is none.
+    pub schedule: Option<Schedule>,
+    /// Whose rules; diffusers' where it has all that is asked for, else A1111's.
+    pub dialect: Option<Dialect>,
+    /// How much noise is drawn anew; the sampler's own where there is none.
+    pub eta: Option<f64>,
+    /// Multiplies noise that is drawn on the way: k-diffusion's `s_noise`.
+    pub s_noise: Option<f64>,
+    /// How far noise is turned up: k-diffusion's `s_churn`.
+    pub s_churn: Option<f64>,
+    /// The least sigma at which it is.
+    pub s_tmin: Option<f64>,
+    /// The largest sigma at which it is.
+    pub s_tmax: Option<f64>,
+    /// The noise levels one by one, falling; zero is added at the end.
+    pub sigmas: Option<Vec<f64>>,
+    /// The timesteps one by one, falling, in their place.
+    pub timesteps: Option<Vec<f64>>,
+}
+
+/// A run as it is drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// The sampler.
+    pub sampler: Sampler,
+    /// The noise schedule, where the sampler does not choose its levels itself.
+    pub schedule: Option<Schedule>,
+    /// Whose rules.
+    pub dialect: Dialect,
+    /// What it does.
+    pub program: Program,
+}
+
+impl Choice {
+    /// What only the dialects over sigmas have.
+    fn by_hand(&self) -> bool {
+        let knobs = [self.s_noise, self.s_churn, self.s_tmin, self.s_tmax];
+        knobs.iter().any(Option::is_some) || self.sigmas.is_some() || self.timesteps.is_some()
+    }
+
+    /// The dialect, and why it is not diffusers' where nothing is said.
+    fn dialect(&self) -> Dialect {
+        let foreign = self.sampler.is_some_and(|sampler| sampler.descriptor().class.is_none())
+            || self.schedule.is_some_and(|schedule| !schedule.is_diffusers());
+        self.dialect.unwrap_or(if foreign || self.by_hand() { Dialect::K } else { Dialect::Diffusers })
+    }
+
+    /// The program for a model and a number of steps, which noise levels by hand overrule.
+    ///
+    /// Errors where the sampler, in this dialect, has not what is asked for.
+    pub fn settle(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
+        match self.dialect() {
+            Dialect::Diffusers => self.by_class(file, steps),
+            dialect => self.over_sigmas(file, steps, dialect),
+        }
+    }
+
+    fn by_class(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
+        if self.by_hand() {
+            return Err(Error::Sampler(
+                "dialect diffusers has no --sigmas, --timesteps, --s-noise, --s-churn, --s-tmin, --s-tmax: leave them \
+                 out, or give --sampler-dialect k"
+                    .into(),
+            ));
+        }
+        let scheduler = match (self.sampler, self.schedule) {
+            (None, None) => file.own()?,
+            (sampler, schedule) => file.with_sampler(sampler, schedule)?,
+        };
+        let program = scheduler.program(steps, self.eta.unwrap_or(0.0)).map_err(|error| file.named(error))?;
+        let sampler = scheduler.sampler;
+        let schedule = sampler.has_schedules().then_some(scheduler.config.schedule);
+        Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program })
+    }
+
+    fn over_sigmas(&self, file: &SchedulerFile, steps: usize, dialect: Dialect) -> Result<Chosen> {
+        let sampler = self.sampler.map_or_else(|| file.nearest(), Ok)?;
+        let descriptor = sampler.descriptor();
+        let Some(method) = descriptor.k else {
+            return Err(Error::Sampler(format!(
+                "sampler {sampler} is diffusers' alone: leave the dialect out"
+            )));
+        };
+        // The fields that say what a model was trained with are the same in all classes.
+        let scheduler = file.own().or_else(|_| file.with_sampler(Some(Sampler::EULER), None))?;
+        let mut run = Run {
+            asked: steps,
+            knobs: self.knobs(descriptor.eta),
+            ..Run::new(&scheduler.config.trained, dialect)
+        };
+        let own = descriptor.own_sigmas && dialect == Dialect::K;
+        if own && (self.schedule.is_some() || self.sigmas.is_some() || self.timesteps.is_some()) {
+            return Err(Error::Sampler(format!(
+                "sampler {sampler} chooses its noise levels itself: leave out --scheduler, --sigmas and --timesteps"
+            )));
+        }
+        let by_default = match dialect {
+            Dialect::Comfy => Schedule::Simple,
+            _ => descriptor.schedule.map_or(Ok(Schedule::Discrete), str::parse)?,
+        };
+        let schedule = self.schedule.unwrap_or(by_default);
+        run.sigmas =
+            self.levels(&run, schedule, steps, descriptor.discards_penultimate.contains(&dialect))?;
+        let mut sheet = Sheet::default();
+        method(&run, &mut sheet)?;
+        sheet.start = sheet.start.or(Some(run.start()));
+        let mut program = Program::assemble(sampler.name(), sheet)?;
+        let noisy = || run.sigmas.iter().copied().filter(|sigma| *sigma > 0.0);
+        program.span = [noisy().fold(f64::INFINITY, f64::min), noisy().fold(0.0, f64::max)];
+        let by_hand = self.sigmas.is_some() || self.timesteps.is_some();
+        Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program })
+    }
+
+    fn knobs(&self, eta: f64) -> Knobs {
+        let Knobs { s_noise, s_churn, s_tmin, s_tmax, .. } = Knobs::default();
+        Knobs {
+            eta: self.eta.unwrap_or(eta),
+            s_noise: self.s_noise.unwrap_or(s_noise),
+            s_churn: self.s_churn.unwrap_or(s_churn),
+            s_tmin: self.s_tmin.unwrap_or(s_tmin),
+            // A1111's zero is no bound.
+            s_tmax: self.s_tmax.filter(|sigma| *sigma > 0.0).unwrap_or(s_tmax),
+        }
+    }
+
+    fn levels(&self, run: &Run, schedule: Schedule, steps: usize, discards: bool) -> Result<Vec<f64>> {
+        let given = match (&self.sigmas, &self.timesteps) {
+            (Some(sigmas), _) => Some(("--sigmas", sigmas.clone())),
+            (_, Some(times)) => Some(("--timesteps", times.iter().map(|t| run.clock.sigma(*t)).collect())),
+            _ => None,
+        };
+        if let Some((flag, mut sigmas)) = given {
+            if sigmas.last().is_some_and(|sigma| *sigma > 0.0) {
+                sigmas.push(0.0);
+            }
+            return falling(sigmas).ok_or_else(|| {
+                Error::Sampler(format!("{flag} takes falling numbers of zero or more, one or several"))
+            });
+        }
+        let mut sigmas = levels(schedule, run.dialect, &run.clock, steps + usize::from(discards))?;
+        if discards && sigmas.len() > 2 {
+            sigmas.remove(sigmas.len() - 2);
+        }
+        Ok(sigmas)
+    }
+}

@@ -1,0 +1,158 @@
+//! The noise levels of a run by A1111's and ComfyUI's rules (A1111 and Forge: modules/sd_schedulers.py; ComfyUI:
+//! comfy/samplers.py, comfy_extras/nodes_custom_sampler.py and nodes_align_your_steps.py).
+
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::run::Clock;
+use crate::schedule::{Schedule, beta_quantile, karras, linspace};
+
+/// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", for Stable Diffusion 1, as A1111 rounds it.
+const ALIGNED: [f64; 11] = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029];
+
+/// The same as ComfyUI has it.
+const ALIGNED_COMFY: [f64; 11] = [
+    14.6146412293,
+    6.4745760956,
+    3.8636745985,
+    2.6946151520,
+    1.8841921177,
+    1.3943805092,
+    0.9642583904,
+    0.6523686016,
+    0.3977456272,
+    0.1515232662,
+    0.0291671582,
+];
+
+/// Chen et al. 2024, arXiv 2405.11326, "GITS", for Stable Diffusion 1, as Forge has it.
+const GITS: [f64; 11] = [14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029];
+
+/// The levels that `steps` steps go through, mostly one more than steps: some rules make more or fewer.
+///
+/// Errors where the dialect has no such schedule, or where a level would not be below the one before.
+pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps: usize) -> Result<Vec<f64>> {
+    let comfy = dialect == Dialect::Comfy;
+    let table: Vec<f64> = clock.logs.iter().map(|log| log.exp()).collect();
+    let (least, most, count) = (table[0], table[table.len() - 1], table.len());
+    let timed = |times: Vec<f64>| ended(times.into_iter().map(|t| clock.sigma(t)));
+    let last = (count - 1) as f64;
+    let n = steps as f64;
+    let found = match schedule {
+        Schedule::Discrete => timed(linspace(last, 0.0, steps)),
+        Schedule::SgmUniform => timed(linspace(last, 0.0, steps + 1)[..steps].to_vec()),
+        Schedule::Simple => ended((0..steps).map(|k| table[count - 1 - ((k * count) as f64 / n) as usize])),
+        Schedule::DdimUniform => {
+            let at: Vec<usize> = (1..count).step_by((count / steps).max(1)).collect();
+            ended(at.into_iter().rev().map(|t| table[t]))
+        }
+        Schedule::Karras => ended(karras(most, least, steps)),
+        Schedule::Exponential | Schedule::Polyexponential => {
+            ended(linspace(most.ln(), least.ln(), steps).into_iter().map(f64::exp))
+        }
+        Schedule::Beta if comfy => {
+            let quantile = |k: usize| beta_quantile(1.0 - k as f64 / n, 0.6);
+            let mut at: Vec<usize> =
+                (0..steps).map(|k| (quantile(k) * last).round_ties_even() as usize).collect();
+            at.dedup();
+            ended(at.into_iter().map(|t| table[t]))
+        }
+        Schedule::Beta => {
+            let quantile = |p: f64| beta_quantile(1.0 - p, 0.6);
+            ended(linspace(0.0, 1.0, steps).into_iter().map(|p| least + quantile(p) * (most - least)))
+        }
+        Schedule::KlOptimal => {
+            let at = |share: f64| (share * least.atan() + (1.0 - share) * most.atan()).tan();
+            match comfy {
+                true => ended(linspace(0.0, 1.0, steps).into_iter().map(at)),
+                false => (0..=steps).map(|k| at(k as f64 / n)).collect(),
+            }
+        }
+        Schedule::LinearQuadratic => linear_quadratic(steps).into_iter().map(|y| most * (1.0 - y)).collect(),
+        Schedule::AlignYourSteps => match comfy {
+            true => zeroed(&ALIGNED_COMFY, steps),
+            false => ended(interpolated(&ALIGNED, steps)),
+        },
+        Schedule::Gits => ended(interpolated(&GITS, steps)),
+        Schedule::Vp => {
+            let sigma = |t: f64| (19.9 * t * t / 2.0 + 0.1 * t).exp_m1().sqrt();
+            ended(linspace(1.0, 1e-3, steps).into_iter().map(sigma))
+        }
+        Schedule::Laplace => {
+            let at = |u: f64| {
+                let side = 0.5 - u;
+                let sign = if side == 0.0 { 0.0 } else { side.signum() };
+                (-0.5 * sign * (1.0 - 2.0 * side.abs() + 1e-5).ln()).exp().clamp(least, most)
+            };
+            linspace(0.0, 1.0, steps).into_iter().map(at).collect()
+        }
+        Schedule::Turbo => {
+            let back = |k: usize| match comfy {
+                true => last - (k * count / 10) as f64,
+                false => ((steps - k) as f64 * count as f64 / n - 1.0).round_ties_even(),
+            };
+            ended((0..steps).map(|k| table[back(k).max(0.0) as usize]))
+        }
+        Schedule::Lu => return Err(Error::Sampler("scheduler lu is diffusers' alone".into())),
+    };
+    falling(found).ok_or_else(|| {
+        Error::Sampler(format!(
+            "scheduler {schedule} has not {steps} different noise levels in dialect {dialect}: give other --steps, or \
+             another --scheduler"
+        ))
+    })
+}
+
+/// The list, if each level is below the one before and there are two or more.
+pub(crate) fn falling(levels: Vec<f64>) -> Option<Vec<f64>> {
+    let sound = levels.len() > 1 && levels.windows(2).all(|pair| pair[0] > pair[1]);
+    (sound && levels.iter().all(|level| level.is_finite() && *level >= 0.0)).then_some(levels)
+}
+
+/// With no noise at the end.
+fn ended(levels: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    levels.into_iter().chain([0.0]).collect()
+}
+
+/// A table's values as `n`, evenly between them in logarithm, from its end on.
+fn interpolated(table: &[f64], n: usize) -> Vec<f64> {
+    let last = table.len() - 1;
+    if n == table.len() {
+        return table.to_vec();
+    }
+    let at = |share: f64| {
+        let place = share * last as f64;
+        let low = (place as usize).min(last - 1);
+        let (a, b) = (table[last - low].ln(), table[last - low - 1].ln());
+        (a + (b - a) * (place - low as f64)).exp()
+    };
+    linspace(0.0, 1.0, n).into_iter().rev().map(at).collect()
+}
+
+/// A table's values as one more than `n`, the last of which is zero.
+fn zeroed(table: &[f64], n: usize) -> Vec<f64> {
+    let mut levels = interpolated(table, n + 1);
+    levels.pop();
+    ended(levels)
+}
+
+/// How much noise is gone after each step: half of them go evenly to 1/40, the others quadratically on to all.
+fn linear_quadratic(steps: usize) -> Vec<f64> {
+    const THRESHOLD: f64 = 0.025;
+    if steps == 1 {
+        return vec![0.0, 1.0];
+    }
+    let (n, linear) = (steps as f64, (steps / 2) as f64);
+    let quadratic = n - linear;
+    let rest = linear - THRESHOLD * n;
+    let square = rest / (linear * quadratic * quadratic);
+    let slope = THRESHOLD / linear - 2.0 * rest / (quadratic * quadratic);
+    let gone = |i: usize| {
+        let i = i as f64;
+        if i < linear {
+            i * THRESHOLD / linear
+        } else {
+            square * i * i + slope * i + square * linear * linear
+        }
+    };
+    (0..steps).map(gone).chain([1.0]).collect()
+}

@@ -1,0 +1,303 @@
+//! Samplers and schedules by A1111's, k-diffusion's and ComfyUI's rules: tests/goldens/k_samplers.py says how the goldens
+//! were made.
+
+use calotype_sampling::noise::Path;
+use calotype_sampling::{
+    BASIS, CLAMPED, Choice, Chosen, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SchedulerFile,
+    UNCONDITIONAL,
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens");
+const SIZE: usize = 8;
+
+type Vector = [f32; SIZE];
+
+/// Stable Diffusion's.
+fn file(prediction: &str) -> SchedulerFile {
+    let text = format!(
+        r#"{{"_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+            "beta_schedule": "scaled_linear", "prediction_type": "{prediction}"}}"#
+    );
+    SchedulerFile::alone(&text).expect("a scheduler")
+}
+
+/// The golden's stand-in for a model: the guided output and the unconditional one.
+fn model(x: &Vector, t: f32) -> [Vector; 2] {
+    let t = f64::from(t);
+    let linear = |gain: f64, shift: f64| x.map(|x| (gain * f64::from(x) + shift) as f32);
+    [
+        linear(0.3 * (t / 1000.0).cos(), 0.1 * (t / 100.0).sin()),
+        linear(0.2 * (t / 900.0).cos(), 0.05 * (t / 80.0).cos()),
+    ]
+}
+
+fn dot(row: &[f32; BASIS], basis: &[Vector; BASIS]) -> Vector {
+    std::array::from_fn(|i| row.iter().zip(basis).map(|(k, v)| k * v[i]).sum())
+}
+
+/// What the model sees at each evaluation, and the sample at the end.
+fn run(program: &Program, start: &Vector, noise: &[Vector]) -> (Vec<Vector>, Vector) {
+    let used: Vec<usize> = (0..program.draws.len()).filter(|i| program.draws[*i].used).collect();
+    let mut basis = [[0.0; SIZE]; BASIS];
+    basis[0] = std::array::from_fn(|i| {
+        start[i] * program.init_noise_sigma
+            + if program.first_noise == 0.0 { 0.0 } else { noise[0][i] * program.first_noise }
+    });
+    let mut seen = Vec::new();
+    for step in &program.steps {
+        let input = basis[0].map(|v| v * step.input_scale);
+        seen.push(input);
+        [basis[MODEL], basis[UNCONDITIONAL]] = model(&input, step.timestep);
+        basis[CLAMPED] = [0.0; SIZE];
+        basis[NOISE] = step.noise.map_or([0.0; SIZE], |n| noise[used[n]]);
+        let registers: Vec<Vector> = step.rows.iter().map(|row| dot(row, &basis)).collect();
+        basis[..REGISTERS].copy_from_slice(&registers);
+    }
+    (seen, basis[0])
+}
+
+fn choice(case: &Value) -> Result<Choice, Error> {
+    let knob = |name: &str| case["knobs"][name].as_f64();
+    let text = |name: &str| case[name].as_str();
+    Ok(Choice {
+        sampler: text("sampler").map(str::parse).transpose()?,
+        schedule: text("schedule").map(str::parse).transpose()?,
+        dialect: text("dialect").map(str::parse).transpose()?,
+        eta: knob("eta"),
+        s_noise: knob("s_noise"),
+        s_churn: knob("s_churn"),
+        s_tmin: knob("s_tmin"),
+        s_tmax: knob("s_tmax"),
+        ..Choice::default()
+    })
+}
+
+fn vectors(file: &SafeTensors, name: &str) -> Vec<Vector> {
+    let values: Vec<f32> = floats(file, name);
+    values.chunks_exact(SIZE).map(|v| v.try_into().expect("eight values")).collect()
+}
+
+fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
+    let bytes = file.tensor(name).expect(name).data();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// How far two vectors lie apart, of the larger's largest value.
+fn apart(a: &Vector, b: &Vector) -> f32 {
+    let largest = b.iter().fold(1e-3f32, |most, v| most.max(v.abs()));
+    a.iter().zip(b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+}
+
+/// Coefficients are rounded to float32 and samples are as large as the noise, 14.6 at the start: what is left of that where
+/// the sample has come down to 1 is some 1e-5, and divided differences lose a digit more. Timesteps come from logarithms of
+/// alphas that are float32.
+#[test]
+fn trajectories_equal_their_peers() {
+    let bytes = std::fs::read(format!("{GOLDENS}/k_samplers.safetensors")).expect("a golden");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+    let cases: Vec<Value> =
+        serde_json::from_str(&header.metadata().as_ref().expect("metadata")["cases"]).expect("cases");
+    let golden = SafeTensors::deserialize(&bytes).expect("tensors");
+    let (start, noise) = (vectors(&golden, "start")[0], vectors(&golden, "noise"));
+    let (times, inputs, ends) =
+        (floats(&golden, "timesteps"), vectors(&golden, "inputs"), vectors(&golden, "ends"));
+    let (mut failures, mut worst, mut met) = (Vec::new(), 0.0f32, BTreeSet::new());
+    for (case, end) in cases.iter().zip(&ends) {
+        let number = |name: &str| case[name].as_u64().expect("a number") as usize;
+        let (at, count) = (number("at"), number("count"));
+        let file = file(case["prediction"].as_str().expect("a prediction"));
+        let chosen = choice(case).and_then(|choice| choice.settle(&file, number("steps")));
+        let Chosen { sampler, program, .. } = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                failures.push(format!("{case}: {error}"));
+                continue;
+            }
+        };
+        met.insert(sampler.name());
+        let told: Vec<f32> = program.steps.iter().map(|step| step.timestep).collect();
+        let same = told.len() == count && told.iter().zip(&times[at..]).all(|(a, b)| (a - b).abs() < 2e-3);
+        let (seen, last) = run(&program, &start, &noise);
+        let off = seen
+            .iter()
+            .zip(&inputs[at..at + count])
+            .map(|(a, b)| apart(a, b))
+            .fold(apart(&last, end), f32::max);
+        worst = worst.max(off);
+        if !same {
+            failures.push(format!("{case}: timesteps {told:?}, not {:?}", &times[at..at + count]));
+        } else if program.draws.len() != number("draws") {
+            failures.push(format!("{case}: {} draws", program.draws.len()));
+        } else if off.is_nan() || off > 2e-4 {
+            failures.push(format!("{case}: {off:e} off, {last:?} not {end:?}"));
+        }
+    }
+    println!("{} cases, worst relative error {worst:e}", cases.len());
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    let with: BTreeSet<&str> =
+        Sampler::ALL.iter().filter(|s| s.descriptor().k.is_some()).map(|s| s.name()).collect();
+    assert_eq!(met, with, "every sampler has a golden");
+}
+
+#[test]
+fn schedules_equal_their_peers() {
+    let text = std::fs::read_to_string(format!("{GOLDENS}/k_schedules.json")).expect("a golden");
+    let golden: Value = serde_json::from_str(&text).expect("JSON");
+    let mut failures = Vec::new();
+    for case in golden["schedules"].as_array().expect("a list") {
+        let [name, dialect] = [0, 1].map(|i| case[i].as_str().expect("a name"));
+        let steps = case[2].as_u64().expect("a number") as usize;
+        let theirs: Vec<f64> =
+            case[3].as_array().expect("levels").iter().map(|v| v.as_f64().expect("a level")).collect();
+        let choice = Choice {
+            sampler: Some(Sampler::EULER),
+            schedule: Some(name.parse().expect("a schedule")),
+            dialect: Some(dialect.parse().expect("a dialect")),
+            ..Choice::default()
+        };
+        let ours = choice.settle(&file("epsilon"), steps).map(|chosen| levels(&chosen.program));
+        let same = ours.as_ref().is_ok_and(|ours| {
+            ours.len() == theirs.len() - 1 && ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < bound(*b))
+        });
+        if !same {
+            failures.push(format!("{name} {dialect} {steps}: {ours:?}, not {theirs:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Of a sigma that is told by a float32 scale `1 / sqrt(sigma^2 + 1)`, which is off by 6e-8 of itself.
+fn bound(sigma: f64) -> f64 {
+    1e-7 * (sigma * sigma + 1.0) / sigma
+}
+
+/// The sigmas at which a program evaluates, from how its input is scaled.
+fn levels(program: &Program) -> Vec<f64> {
+    program.steps.iter().map(|step| (1.0 / f64::from(step.input_scale).powi(2) - 1.0).sqrt()).collect()
+}
+
+/// torchsde's tree, seed by seed and weight by weight.
+#[test]
+fn brownian_paths_are_torchsdes() {
+    let text = std::fs::read_to_string(format!("{GOLDENS}/k_schedules.json")).expect("a golden");
+    let golden: Value = serde_json::from_str(&text).expect("JSON");
+    for case in golden["brownian"].as_array().expect("a list") {
+        let entropy: u64 = case[0].as_str().expect("an entropy").parse().expect("a number");
+        let [start, end] = [1, 2].map(|i| case[i].as_f64().expect("a sigma"));
+        let path = Path::new(entropy, [0.0291675, 14.614642]);
+        let ours: BTreeMap<String, f64> = path
+            .terms(start, end)
+            .into_iter()
+            .filter(|(_, weight)| weight.abs() > 1e-12)
+            .map(|(seed, weight)| (seed.to_string(), weight))
+            .collect();
+        let theirs = case[3].as_object().expect("weights");
+        assert_eq!(ours.len(), theirs.len(), "{entropy} {start} {end}");
+        for (seed, weight) in theirs {
+            let weight = weight.as_f64().expect("a weight");
+            assert!(
+                (ours[seed] - weight).abs() < 1e-9,
+                "{entropy} {start} {end} {seed}: {} {weight}",
+                ours[seed]
+            );
+        }
+        let length: f64 = ours.values().map(|weight| weight * weight).sum();
+        // To six decimals, as the ends are.
+        assert!((length / (end - start) - 1.0).abs() < 1e-4 || end - start < 1e-5, "{length}");
+    }
+}
+
+#[test]
+fn stretches_of_a_step_are_correlated() {
+    let mut path = Path::new(7, [0.03, 14.6]);
+    let normals =
+        |seed: u32, out: &mut [f32]| calotype_sampling::noise::Generator::new(seed.into()).randn(out);
+    let mut draw = |from, to| path.noise(from, to, 4096, &normals);
+    let (short, long) = (draw(4.0, 3.0), draw(4.0, 2.0));
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() / 4096.0;
+    // Half of the longer stretch is the shorter.
+    assert!((product(&short, &long) - 0.5f32.sqrt()).abs() < 0.06);
+    assert!((product(&long, &long) - 1.0).abs() < 0.1);
+    assert_eq!(draw(4.0, 3.0), short, "asked again it gives the same");
+}
+
+#[test]
+fn what_a_dialect_has_not_is_said() {
+    let settle =
+        |choice: Choice, steps| choice.settle(&file("epsilon"), steps).map_err(|error| error.to_string());
+    let of = |sampler: &str, dialect: &str| Choice {
+        sampler: Some(sampler.parse().expect("a sampler")),
+        dialect: Some(dialect.parse().expect("a dialect")),
+        ..Choice::default()
+    };
+    for (choice, steps, word) in [
+        (of("dpm2", "diffusers"), 4, "--sampler-dialect k"),
+        (
+            Choice { schedule: Some("simple".parse().unwrap()), ..of("euler", "diffusers") },
+            4,
+            "--sampler-dialect",
+        ),
+        (Choice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "--sigmas"),
+        (Choice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),
+        (Choice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "--scheduler"),
+        (of("ddim", "k"), 1, "2 steps"),
+        (Choice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "--steps"),
+    ] {
+        let message = settle(choice, steps).expect_err(word);
+        assert!(message.contains(word) && !message.contains('\n'), "{message}");
+    }
+    // The dialect follows from what is asked for.
+    let chosen = |choice: Choice| settle(choice, 4).expect("a program").dialect.to_string();
+    assert_eq!(chosen(Choice { sampler: Some(Sampler::EULER), ..Choice::default() }), "diffusers");
+    assert_eq!(chosen(Choice { sampler: Some(Sampler::DPM2), ..Choice::default() }), "k");
+    assert_eq!(chosen(Choice { s_churn: Some(1.0), ..Choice::default() }), "k");
+    let by_hand = Choice { sigmas: Some(vec![10.0, 3.0, 0.5]), ..of("euler", "k") };
+    let found = levels(&settle(by_hand, 20).expect("a program").program);
+    assert!(found.iter().zip([10.0, 3.0, 0.5]).all(|(a, b)| (a - b).abs() < 1e-5) && found.len() == 3);
+    let by_hand = Choice { timesteps: Some(vec![999.0, 499.0]), ..of("euler", "k") };
+    let told: Vec<f32> =
+        settle(by_hand, 20).expect("a program").program.steps.iter().map(|s| s.timestep).collect();
+    assert!((told[0] - 999.0).abs() < 1e-3 && (told[1] - 499.0).abs() < 1e-3 && told.len() == 2);
+}
+
+/// No sampler divides by zero in a short run: it draws, or says why not.
+#[test]
+fn short_runs_draw_or_say_why_not() {
+    for &sampler in Sampler::ALL {
+        for dialect in ["k", "comfy"] {
+            for steps in 1..=4 {
+                let choice =
+                    Choice { sampler: Some(sampler), dialect: dialect.parse().ok(), ..Choice::default() };
+                match choice.settle(&file("epsilon"), steps) {
+                    Ok(chosen) => {
+                        let (_, end) = run(&chosen.program, &[1.0; SIZE], &[[0.5; SIZE]; 64]);
+                        assert!(end.iter().all(|v| v.is_finite()), "{sampler} {dialect} {steps}");
+                        assert!(!chosen.program.steps.is_empty());
+                    }
+                    Err(error) => {
+                        let message = error.to_string();
+                        assert!(
+                            message.contains("steps") && message.contains(sampler.name()),
+                            "{sampler}: {message}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn brownian_draws_name_their_stretch() {
+    let choice = Choice { sampler: Some(Sampler::DPMPP_SDE), ..Choice::default() };
+    let program = choice.settle(&file("epsilon"), 3).expect("a program").program;
+    let stretches: Vec<_> = program.draws.iter().map(|drawn| drawn.draw).collect();
+    let [Draw::Brownian { from: a, to: middle }, Draw::Brownian { from: b, to: end }, ..] = stretches[..]
+    else {
+        panic!("{stretches:?}");
+    };
+    assert!(a == b && a == program.span[1] && end < middle && middle < a, "{stretches:?}");
+}
