@@ -22,9 +22,10 @@ override RESCALE: bool = false; // `factor` holds each image's rescaling of the 
 @group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [1 or 2, count]
 
 fn element(n: u32) {
-    var m = from_a(output[n]);
+    let u = from_a(output[n]);
+    var m = u;
     if (GUIDED) {
-        m = m + step.guidance * (from_a(output[n + params.count]) - m);
+        m = u + step.guidance * (from_a(output[n + params.count]) - u);
     }
     if (RESCALE) {
         m *= factor[n / params.image];
@@ -41,7 +42,7 @@ fn element(n: u32) {
         let w0 = step.clamp[0];
         let w1 = step.clamp[1];
         c = w0.x * r_0 + w0.y * r_1 + w0.z * r_2 + w0.w * r_3 + w1.x * r_4 + w1.y * r_5 + w1.z * r_6 + w1.w * r_7
-            + step.clamp[2].x * m + step.clamp[2].z * z;
+            + step.clamp[2].x * m + step.clamp[2].z * z + step.clamp[2].w * u;
         c = clamp(c, FV(-step.clamp_range), FV(step.clamp_range));
     }
 #for r in 0..REGISTERS
@@ -50,7 +51,7 @@ fn element(n: u32) {
     let w_$r_2 = step.rows[$r][2];
     let n_$r = w_$r_0.x * r_0 + w_$r_0.y * r_1 + w_$r_0.z * r_2 + w_$r_0.w * r_3
         + w_$r_1.x * r_4 + w_$r_1.y * r_5 + w_$r_1.z * r_6 + w_$r_1.w * r_7
-        + w_$r_2.x * m + w_$r_2.y * c + w_$r_2.z * z;
+        + w_$r_2.x * m + w_$r_2.y * c + w_$r_2.z * z + w_$r_2.w * u;
     registers[n + $ru * params.count] = n_$r;
 #endfor
     let next = to_a(n_0 * step.input_scale);

@@ -36,8 +36,8 @@ pub mod hub {
 }
 pub use calotype_models::Role;
 pub use calotype_models::config::ModelConfig;
-pub use calotype_pipeline::noise::BatchSeeds;
-pub use calotype_pipeline::samplers::{Sampler, Schedule};
+pub use calotype_pipeline::noise::{BatchSeeds, Rng};
+pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::{
     Component, Components, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field, GivenNoise, Kind,
     Lora, MemoryPlan, Model, Order, Output, Picture, Progress, Remedy, Request, Shortage, Stage, StagePlan,

@@ -261,7 +261,7 @@ fn requests_that_cannot_be_are_refused() {
         (Request { prompts: vec!["a".into(), "b".into()], batch_size: 3, ..request() }, "2 prompts"),
         (Request { cfg_scale: Some(f32::NAN), ..request() }, "cfg_scale NaN"),
         (Request { cfg_rescale: 1.5, ..request() }, "cfg_rescale 1.5"),
-        (Request { eta: -1.0, ..request() }, "eta -1"),
+        (Request { eta: Some(-1.0), ..request() }, "eta -1"),
         (Request { steps: Some(5000), ..request() }, "5000"),
     ] {
         holds(&message(pipeline.text_to_image(&request)), &[part]);

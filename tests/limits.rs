@@ -39,7 +39,7 @@ fn request() -> impl Strategy<Value = Request> {
             seed,
             sampler: Some(sampler),
             cfg_scale: Some(if seed % 2 == 0 { 7.5 } else { cfg_scale }),
-            eta: if seed % 3 > 0 { 0.5 } else { eta },
+            eta: Some(if seed % 3 > 0 { 0.5 } else { eta }),
             ..Request::new("a lighthouse")
         },
     )

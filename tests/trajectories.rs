@@ -30,7 +30,7 @@ fn request(golden: &Golden, case: &Json) -> Request {
         steps: Some(number("steps") as usize),
         cfg_scale: Some(number("guidance") as f32),
         cfg_rescale: number("guidance_rescale") as f32,
-        eta: number("eta"),
+        eta: Some(number("eta")),
         batch_size: batch,
         noise: Some(GivenNoise { latents, added: golden.list(&case["noise"]) }),
         ..Request::new("")

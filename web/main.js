@@ -203,7 +203,7 @@ async function take(png) {
       if (into) into.value = value;
     }
     if (!settings.sampler) field("sampler").value = "";
-    if (!settings.scheduler) field("scheduler").value = "";
+    for (const name of ["scheduler", "samplerDialect", "rng"]) if (!settings[name]) field(name).value = "";
     calm();
     say("The picture's settings are in the form.");
   } catch (error) {

@@ -3,7 +3,7 @@
 const REGISTERS: u32 = 8u; // of latent size, on which a sampler works; register 0 is the sample
 
 struct Step {
-    rows: array<array<vec4<f32>, 3>, REGISTERS>, // new registers over the basis: 8 registers, m, c, noise, unused
+    rows: array<array<vec4<f32>, 3>, REGISTERS>, // new registers over the basis: 8 registers, m, c, noise, u
     clamp: array<vec4<f32>, 3>, // c before it is clamped, over the same basis
     clamp_range: f32, // c is held within ± this; 0 for no clamp
     guidance: f32, // m = u + guidance (c − u) of the unconditional and conditional outputs

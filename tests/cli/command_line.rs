@@ -120,7 +120,7 @@ fn flags_of_other_programs() {
         ("--ckpt", "--model"),
         ("-s", "--seed or --steps"),
         ("--sampling-method", "--sampler"),
-        ("--plms", "--sampler pndm"),
+        ("--plms", "--sampler plms"),
         ("--cfg_scale", "write --cfg-scale"),
         ("--negative_prompt", "write --negative-prompt"),
         ("--samplr", "did you mean --sampler?"),

@@ -290,10 +290,10 @@ fn workload(bench: &Bench, task: &Task, evaluations: usize) -> Result<Workload> 
         batch_size: order.batch_size,
         steps: order.steps,
         evaluations,
-        sampler: order.scheduler.sampler.to_string(),
-        scheduler: order.scheduler.config.schedule.to_string(),
+        sampler: order.sampler.to_string(),
+        scheduler: order.schedule.unwrap_or_default().to_string(),
         cfg_scale: order.cfg_scale,
-        seed: order.seed,
+        seed: order.origin.seed,
         dtype: bench.dtype().into(),
         repeats: task.repeats,
     })

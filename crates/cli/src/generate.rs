@@ -9,6 +9,7 @@ use crate::report::{Report, Seconds};
 use crate::text::Lines;
 use crate::{device, interrupt, latents, memory};
 use anyhow::{Context, bail};
+use calotype::noise::Origin;
 use calotype::{BatchSeeds, Model, Order, Output, Pipeline, Precision, Request, builtin};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -44,10 +45,10 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
 
     let mut lines = Lines::default();
-    let mut done = 0;
+    let (mut done, origin) = (0, order.origin);
     for prompt in &prompts {
         order.prompts = vec![prompt.clone()];
-        order.seed = request.seed;
+        order.origin = origin;
         for _ in 0..args.batch_count {
             interrupt::check()?;
             done += 1;
@@ -64,8 +65,12 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             report.timings = Seconds::new(&output.timings, write, start.elapsed());
             report.print(&mut lines, args.json, order.noise.is_none())?;
             // The seeds go on where this batch ended.
-            let taken = if order.batch_seeds == BatchSeeds::Each { order.batch_size as u64 } else { 1 };
-            order.seed = order.seed.wrapping_add(taken);
+            let taken =
+                if order.origin.batch_seeds == BatchSeeds::Each { order.batch_size as u64 } else { 1 };
+            // Variations go on from the other seed, as within a batch.
+            let Origin { seed, variation, .. } = &mut order.origin;
+            let moving = variation.as_mut().map_or(seed, |variation| &mut variation.seed);
+            *moving = moving.wrapping_add(taken);
         }
     }
     Ok(lines.end()?)
@@ -112,6 +117,7 @@ fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
     let mut request = args.picture.request("");
     request.negative_prompts = vec![args.negative_prompt.clone()];
     request.batch_seeds = args.batch_seeds.policy();
+    args.noise.apply(&mut request);
     request.seed = args.seed.and_then(|seed| seed.0).unwrap_or_else(random_seed);
     if let Some(path) = &args.latents {
         if args.batch_count > 1 {
@@ -171,15 +177,15 @@ fn report(
         prompt: order.prompts[0].clone(),
         negative_prompt: args.negative_prompt.clone(),
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
-        sampler: order.scheduler.sampler.to_string(),
-        scheduler: order.scheduler.config.schedule.to_string(),
+        sampler: order.sampler.to_string(),
+        scheduler: order.schedule.unwrap_or_default().to_string(),
         few_steps: order.few_steps.clone(),
         loras: order.loras.clone(),
         steps: order.steps,
         cfg_scale: order.cfg_scale,
         width: order.width,
         height: order.height,
-        seed: order.seed,
+        seed: order.origin.seed,
         seeds: output.seeds.clone(),
         device: pipeline.executor().describe(),
         dtype: device::name(pipeline.precision()),

@@ -33,7 +33,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = device::model(&place, guess, &args.picture)?;
     request.size(&model)?;
-    if request.scheduler(&model).is_err() && request.sampler.is_none() {
+    if request.sampler(&model).is_err() && request.sampler.is_none() {
         // What a run takes is next to the same with any sampler.
         let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
         let class = model.scheduler.class();
@@ -90,7 +90,7 @@ fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::
         "height": order.height,
         "batch_size": order.batch_size,
         "steps": order.steps,
-        "sampler": order.scheduler.sampler.to_string(),
+        "sampler": order.sampler.to_string(),
         "guided": order.guided(),
         "dtype": device::name(target.precision),
     });
@@ -101,7 +101,7 @@ fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::
 }
 
 fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -> anyhow::Result<()> {
-    let (Order { width, height, .. }, sampler) = (order, order.scheduler.sampler);
+    let (Order { width, height, .. }, sampler) = (order, order.sampler);
     text::result(&format!(
         "{}: {width}x{height}, batch {}, {} guidance, {} steps of {sampler}, {}\non {}\n",
         order.model,

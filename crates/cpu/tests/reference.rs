@@ -373,6 +373,7 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
         let mut basis = [0.0; BASIS];
         (0..REGISTERS).for_each(|r| basis[r] = registers[r * count + i]);
         basis[REGISTERS] = m[i] * factors[i / image];
+        basis[REGISTERS + 3] = output[i];
         if step.uses_noise == 1 {
             basis[REGISTERS + 2] = values[&op.noise][step.noise as usize * count + i];
         }

@@ -32,6 +32,24 @@ pub enum Field {
     Sampler,
     /// The noise schedule.
     Schedule,
+    /// Whose rules sampler and noise schedule follow.
+    Dialect,
+    /// What multiplies noise on the way.
+    SNoise,
+    /// How far noise is turned up.
+    SChurn,
+    /// From which sigma on.
+    STmin,
+    /// Up to which sigma.
+    STmax,
+    /// Noise levels one by one.
+    Sigmas,
+    /// Timesteps one by one.
+    Timesteps,
+    /// How far the noise is turned to another seed's.
+    VariationStrength,
+    /// The size that the seed is drawn at.
+    SeedResizeFrom,
     /// Noise to begin with, or latents to decode.
     Latents,
     /// How activations are stored.
@@ -56,7 +74,7 @@ static SPELLING: OnceLock<fn(Field) -> Cow<'static, str>> = OnceLock::new();
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 29] = [
         Self::Prompts,
         Self::NegativePrompts,
         Self::Width,
@@ -68,6 +86,15 @@ impl Field {
         Self::Eta,
         Self::Sampler,
         Self::Schedule,
+        Self::Dialect,
+        Self::SNoise,
+        Self::SChurn,
+        Self::STmin,
+        Self::STmax,
+        Self::Sigmas,
+        Self::Timesteps,
+        Self::VariationStrength,
+        Self::SeedResizeFrom,
         Self::Latents,
         Self::Precision,
         Self::Device,
@@ -93,6 +120,15 @@ impl Field {
             Self::Eta => "eta",
             Self::Sampler => "sampler",
             Self::Schedule => "schedule",
+            Self::Dialect => "sampler_dialect",
+            Self::SNoise => "s_noise",
+            Self::SChurn => "s_churn",
+            Self::STmin => "s_tmin",
+            Self::STmax => "s_tmax",
+            Self::Sigmas => "sigmas",
+            Self::Timesteps => "timesteps",
+            Self::VariationStrength => "variation_strength",
+            Self::SeedResizeFrom => "seed_resize_from",
             Self::Latents => "latents",
             Self::Precision => "precision",
             Self::Device => "device",

@@ -9,7 +9,7 @@ use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
-use calotype_sampling::{BASIS, REGISTERS};
+use calotype_sampling::{BASIS, Dialect, REGISTERS};
 use calotype_tensor::HostTensor;
 use std::rc::Rc;
 use web_time::{Duration, Instant};
@@ -61,49 +61,62 @@ impl<'a> Denoising<'a> {
         let numel = size.batch * c * h * w;
 
         // 1. The starting sample: unit noise times the sampler's first sigma.
-        let mut drawn = Latents::new(order.batch_seeds, order.seed, size.batch, [c, h, w]);
-        let mut noise = |given: Option<&HostTensor>, name: &str| -> Result<Vec<f32>> {
+        let fits = |t: &HostTensor, name: &str| match t.shape().dims() == [size.batch, c, h, w] {
+            true => Ok(t.to_f32()),
+            false => Err(Error::request(
+                Field::Latents,
+                format!(
+                    "{}: tensor {name} has shape {}, and this run takes [{}, {c}, {h}, {w}]",
+                    Field::Latents,
+                    t.shape(),
+                    size.batch
+                ),
+            )),
+        };
+        let ours = |values: Vec<f32>| nchw_to_nhwc(&values, [c, h, w]);
+        let mut drawn = Latents::new(order.origin, size.batch, [c, h, w]);
+        let given = order.noise.as_ref();
+        let start = given.map_or_else(|| Ok(drawn.first()), |given| fits(&given.latents, "latents"))?;
+        let mut sample = ours(start);
+        sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
+        if order.dialect == Dialect::Comfy {
+            drawn = drawn.restarted();
+        }
+
+        // 2. What the sampler adds on the way, and some at the start.
+        let mut slot = 0;
+        for (i, noise) in sampler.draws.iter().enumerate() {
+            let first = i == 0 && sampler.first_noise != 0.0;
             let values = match given {
-                None => drawn.draw(),
-                Some(t) if t.shape().dims() == [size.batch, c, h, w] => t.to_f32(),
-                Some(t) => {
-                    return Err(Error::request(
-                        Field::Latents,
-                        format!(
-                            "{}: tensor {name} has shape {}, and this run takes [{}, {c}, {h}, {w}]",
-                            Field::Latents,
-                            t.shape(),
-                            size.batch
-                        ),
-                    ));
+                None => drawn.draw(noise.draw, sampler.span),
+                Some(_) if !noise.used && !first => continue,
+                Some(given) => {
+                    let added = given.added.get(i).ok_or_else(|| {
+                        let (has, needs) = (given.added.len(), sampler.draws.len());
+                        let field = Field::Latents;
+                        let why = format!(
+                            "{field}: this sampler adds noise {needs} times, and there are {has} tensors of it (noise.0 …)"
+                        );
+                        Error::request(field, why)
+                    })?;
+                    fits(added, &format!("noise.{i}"))?
                 }
             };
-            Ok(nchw_to_nhwc(&values, [c, h, w]))
-        };
-        let given = order.noise.as_ref();
-        let mut sample = noise(given.map(|g| &g.latents), "latents")?;
-        sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
+            if first {
+                let added = ours(values).into_iter().map(|v| v * sampler.first_noise);
+                sample.iter_mut().zip(added).for_each(|(v, added)| *v += added);
+            } else if noise.used {
+                exec.write(
+                    &part.ports["noise"],
+                    (slot * numel * 4) as u64,
+                    bytemuck::cast_slice(&ours(values)),
+                )?;
+                slot += 1;
+            }
+        }
         let mut registers = sample.clone();
         registers.resize(REGISTERS * numel, 0.0);
         exec.write(&part.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
-
-        // 2. What the sampler adds on the way.
-        for i in 0..sampler.noises {
-            let name = format!("noise.{i}");
-            let added = match given {
-                Some(g) => Some(g.added.get(i).ok_or_else(|| {
-                    let (has, needs) = (g.added.len(), sampler.noises);
-                    let field = Field::Latents;
-                    let why = format!(
-                        "{field}: this sampler adds noise {needs} times, and there are {has} tensors of it (noise.0 …)"
-                    );
-                    Error::request(field, why)
-                })?),
-                None => None,
-            };
-            let values = noise(added, &name)?;
-            exec.write(&part.ports["noise"], (i * numel * 4) as u64, bytemuck::cast_slice(&values))?;
-        }
 
         // 3. The step table.
         let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
@@ -204,7 +217,7 @@ fn row(step: &calotype_sampling::Step, next_scale: f32, order: &Order) -> StepRo
         rows: std::array::from_fn(|r| wide(&step.rows[r])),
         clamp: step.clamp.as_ref().map_or([0.0; 12], |c| wide(&c.row)),
         clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
-        guidance: order.cfg_scale,
+        guidance: (f64::from(order.cfg_scale) * order.program.guidance) as f32,
         rescale: order.cfg_rescale,
         input_scale: next_scale,
         timestep: step.timestep,

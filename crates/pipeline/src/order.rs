@@ -1,6 +1,6 @@
 use crate::request::GivenNoise;
-use calotype_sampling::noise::BatchSeeds;
-use calotype_sampling::{Program, Scheduler};
+use calotype_sampling::noise::{BatchSeeds, Origin};
+use calotype_sampling::{Choice, Dialect, Program, Sampler, Schedule};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
 /// done. Everything that draws takes it.
@@ -22,20 +22,24 @@ pub struct Order {
     pub cfg_scale: f32,
     /// How far to pull the guided output's spread back to the conditional one's, 0 to 1.
     pub cfg_rescale: f32,
-    /// DDIM's noise.
-    pub eta: f64,
-    /// Where noise begins.
-    pub seed: u64,
-    /// Whether image i has its own generator with seed + i, or one serves all.
-    pub batch_seeds: BatchSeeds,
+    /// Where noise comes from; sizes in it are latents'.
+    pub origin: Origin,
+    /// The size in pixels that the seed is drawn at, where it is another.
+    pub seed_resize_from: Option<[usize; 2]>,
     /// The LoRA of the model's few-steps form, where that is what draws.
     pub few_steps: Option<String>,
     /// What the model is called.
     pub model: String,
     /// LoRAs that were added to it, with their scale, in order.
     pub loras: Vec<(String, f32)>,
-    /// The sampler, and its configuration.
-    pub scheduler: Scheduler,
+    /// The sampler.
+    pub sampler: Sampler,
+    /// The noise schedule, where the sampler does not choose its levels itself.
+    pub schedule: Option<Schedule>,
+    /// Whose rules they follow.
+    pub dialect: Dialect,
+    /// How that was asked for.
+    pub choice: Choice,
     /// What the sampler does, evaluation by evaluation.
     pub program: Program,
     /// Noise to use in place of the seed's.
@@ -45,7 +49,7 @@ pub struct Order {
 impl Order {
     /// Whether the model sees the unconditional batch too.
     pub fn guided(&self) -> bool {
-        self.cfg_scale > 1.0
+        self.cfg_scale > 1.0 || self.sampler.descriptor().needs_unconditional
     }
 
     /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
@@ -56,6 +60,7 @@ impl Order {
 
     /// The one of picture `i`. After the largest comes 0.
     pub(crate) fn seed_of(&self, i: usize) -> u64 {
-        self.seed.wrapping_add(if self.batch_seeds == BatchSeeds::Each { i as u64 } else { 0 })
+        let own = self.origin.batch_seeds == BatchSeeds::Each && self.origin.variation.is_none();
+        self.origin.seed.wrapping_add(if own { i as u64 } else { 0 })
     }
 }

@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 use calotype_field::Field;
-use calotype_sampling::noise::BatchSeeds;
-use calotype_sampling::{Sampler, Schedule};
+use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
+use calotype_sampling::{Choice, Dialect, Sampler, Schedule};
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,30 @@ pub struct Request {
     pub sampler: Option<Sampler>,
     /// The noise schedule; the sampler's own where there is none.
     pub schedule: Option<Schedule>,
-    /// DDIM's noise: 0 for none, 1 for as much as DDPM.
-    pub eta: f64,
+    /// Whose rules sampler and schedule follow; diffusers' where it has them, else A1111's.
+    pub sampler_dialect: Option<Dialect>,
+    /// The share of noise that is drawn anew, 0 to 1; the sampler's own where there is none, which for DDIM is 0.
+    pub eta: Option<f64>,
+    /// What multiplies noise that is drawn on the way (this and the next three as in k-diffusion).
+    pub s_noise: Option<f64>,
+    /// How far noise is turned up before steps, in all of them together.
+    pub s_churn: Option<f64>,
+    /// The least sigma at which it is turned up.
+    pub s_tmin: Option<f64>,
+    /// The largest.
+    pub s_tmax: Option<f64>,
+    /// Noise levels one by one, in place of a schedule.
+    pub sigmas: Option<Vec<f64>>,
+    /// Timesteps one by one, in place of a schedule.
+    pub timesteps: Option<Vec<f64>>,
+    /// Whose random numbers the seed gives.
+    pub rng: Rng,
+    /// Another seed that the noise is turned towards; picture i has it plus i, and all have the same seed.
+    pub variation_seed: Option<u64>,
+    /// How far it is turned, 0 to 1.
+    pub variation_strength: f64,
+    /// The width and height in pixels that the seed is drawn at, to be laid into the middle of the picture's.
+    pub seed_resize_from: Option<[usize; 2]>,
     /// Noise to use in place of the seed's.
     #[serde(skip)]
     pub noise: Option<GivenNoise>,
@@ -86,7 +108,18 @@ impl Request {
             batch_size: 1,
             sampler: None,
             schedule: None,
-            eta: 0.0,
+            sampler_dialect: None,
+            eta: None,
+            s_noise: None,
+            s_churn: None,
+            s_tmin: None,
+            s_tmax: None,
+            sigmas: None,
+            timesteps: None,
+            rng: Rng::Cpu,
+            variation_seed: None,
+            variation_strength: 0.0,
+            seed_resize_from: None,
             noise: None,
         }
     }
@@ -141,9 +174,57 @@ impl Request {
         if !(0.0..=1.0).contains(&self.cfg_rescale) {
             return bad(Field::CfgRescale, format!("{} is not between 0 and 1", self.cfg_rescale));
         }
-        if !(0.0..=1.0).contains(&self.eta) {
-            return bad(Field::Eta, format!("{} is not between 0 and 1", self.eta));
+        let shares = [(Field::Eta, self.eta), (Field::VariationStrength, Some(self.variation_strength))];
+        for (field, share) in shares {
+            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                return bad(field, format!("{share} is not between 0 and 1"));
+            }
+        }
+        let numbers = [
+            (Field::SNoise, self.s_noise),
+            (Field::SChurn, self.s_churn),
+            (Field::STmin, self.s_tmin),
+            (Field::STmax, self.s_tmax),
+        ];
+        for (field, number) in numbers {
+            if let Some(number) = number.filter(|number| !(0.0..f64::INFINITY).contains(number)) {
+                return bad(field, format!("{number} is no number of zero or more"));
+            }
+        }
+        if self.sigmas.is_some() && self.timesteps.is_some() {
+            let other = Field::Timesteps;
+            return bad(
+                Field::Sigmas,
+                format!("and {other} say the same in two ways: leave one of them out"),
+            );
+        }
+        if let Some(size) =
+            self.seed_resize_from.filter(|size| size.iter().any(|side| *side > Self::MOST_PIXELS))
+        {
+            return bad(Field::SeedResizeFrom, format!("{}x{} is too large", size[0], size[1]));
         }
         Ok(())
+    }
+
+    /// What is said of the sampler.
+    pub(crate) fn choice(&self) -> Choice {
+        Choice {
+            sampler: self.sampler,
+            schedule: self.schedule,
+            dialect: self.sampler_dialect,
+            eta: self.eta,
+            s_noise: self.s_noise,
+            s_churn: self.s_churn,
+            s_tmin: self.s_tmin,
+            s_tmax: self.s_tmax,
+            sigmas: self.sigmas.clone(),
+            timesteps: self.timesteps.clone(),
+        }
+    }
+
+    /// What is said of a variation, where there is one.
+    pub(crate) fn variation(&self) -> Option<Variation> {
+        let strength = self.variation_strength;
+        self.variation_seed.filter(|_| strength > 0.0).map(|seed| Variation { seed, strength })
     }
 }

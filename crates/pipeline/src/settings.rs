@@ -2,14 +2,14 @@
 
 use crate::image::Infotext;
 use crate::order::Order;
-use calotype_sampling::Schedule;
-use calotype_sampling::noise::BatchSeeds;
+use calotype_sampling::noise::{BatchSeeds, Rng};
+use calotype_sampling::{Dialect, Schedule};
 
 impl Order {
     /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
     pub fn settings(&self, i: usize) -> Infotext {
         let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
-        let Self { width, height, scheduler, .. } = self;
+        let Self { width, height, choice, origin, .. } = self;
         // A1111 adds LoRAs by a mention at the prompt's end.
         let loras: String =
             self.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
@@ -19,9 +19,10 @@ impl Order {
             pairs: Vec::new(),
         };
         settings.push("Steps", self.steps);
-        settings.push("Sampler", scheduler.sampler.label());
-        if scheduler.sampler.has_schedules() {
-            settings.push("Schedule type", schedule_name(scheduler.config.schedule));
+        settings.push("Sampler", self.sampler.label());
+        if let Some(schedule) = self.schedule {
+            let own = self.dialect == Dialect::Diffusers && schedule == Schedule::Discrete;
+            settings.push("Schedule type", if own { "Discrete" } else { schedule.label() });
         }
         settings.push("CFG scale", self.cfg_scale);
         // Noise from a file has no seed.
@@ -36,26 +37,41 @@ impl Order {
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);
         }
-        if self.eta > 0.0 {
-            settings.push("Eta", self.eta);
+        let numbers = [
+            ("Eta", choice.eta.filter(|eta| self.dialect != Dialect::Diffusers || *eta > 0.0)),
+            ("Sigma churn", choice.s_churn),
+            ("Sigma tmin", choice.s_tmin),
+            ("Sigma tmax", choice.s_tmax),
+            ("Sigma noise", choice.s_noise),
+        ];
+        for (name, number) in numbers {
+            number.into_iter().for_each(|number| settings.push(name, number));
+        }
+        for (name, list) in [("Sigmas", &choice.sigmas), ("Timesteps", &choice.timesteps)] {
+            let words = |list: &Vec<f64>| list.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
+            list.iter().for_each(|list| settings.push(name, words(list)));
+        }
+        if self.dialect != Dialect::Diffusers {
+            settings.push("Sampler dialect", self.dialect);
+        }
+        if let Some(variation) = origin.variation {
+            settings.push("Variation seed", variation.seed.wrapping_add(i as u64));
+            settings.push("Variation seed strength", variation.strength);
+        }
+        if let Some([width, height]) = self.seed_resize_from {
+            settings.push("Seed resize from", format!("{width}x{height}"));
+        }
+        match origin.rng {
+            Rng::Cpu => {}
+            Rng::Cuda => settings.push("RNG", "NV"),
+            Rng::Numpy => settings.push("RNG", "numpy"),
         }
         // One generator for all: only the whole batch gives the picture again.
-        if self.batch_seeds == BatchSeeds::One && self.batch_size > 1 {
+        if origin.batch_seeds == BatchSeeds::One && self.batch_size > 1 {
             settings.push("Batch size", self.batch_size);
             settings.push("Batch pos", i);
         }
         settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
         settings
-    }
-}
-
-/// A1111's name of a schedule where it has one (modules/sd_schedulers.py).
-fn schedule_name(schedule: Schedule) -> &'static str {
-    match schedule {
-        Schedule::Discrete => "Discrete",
-        Schedule::Karras => "Karras",
-        Schedule::Exponential => "Exponential",
-        Schedule::Beta => "Beta",
-        Schedule::Lu => "Lu",
     }
 }

@@ -6,7 +6,8 @@ use crate::order::Order;
 use crate::request::Request;
 use calotype_field::Field;
 use calotype_models::{Role, layout};
-use calotype_sampling::Scheduler;
+use calotype_sampling::noise::Origin;
+use calotype_sampling::{Chosen, Program};
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
@@ -14,25 +15,37 @@ impl Request {
         self.check()?;
         let [height, width] = self.size(model)?;
         let form = model.defaults.form(self);
-        let scheduler = self.scheduler(model)?;
-        let program =
-            scheduler.program(form.steps, self.eta).map_err(|error| model.scheduler.named(error))?;
+        let Chosen { sampler, schedule, dialect, program } = self.sampler(model)?;
+        let factor = model.config.vae.factor();
+        let choice = self.choice();
+        // Noise levels one by one say how many steps there are.
+        let by_hand = choice.sigmas.is_some() || choice.timesteps.is_some();
+        let steps = if by_hand { ends(&program) } else { form.steps };
+        let origin = Origin {
+            rng: self.rng,
+            batch_seeds: self.batch_seeds,
+            seed: self.seed,
+            variation: self.variation(),
+            resized_from: self.seed_resize_from.map(|[width, height]| [height / factor, width / factor]),
+        };
         Ok(Order {
             prompts: self.prompts.clone(),
             negative_prompts: self.negative_prompts.clone(),
             width,
             height,
             batch_size: self.batch_size,
-            steps: form.steps,
+            steps,
             cfg_scale: form.cfg_scale,
             cfg_rescale: self.cfg_rescale,
-            eta: self.eta,
-            seed: self.seed,
-            batch_seeds: self.batch_seeds,
+            origin,
+            seed_resize_from: self.seed_resize_from,
             few_steps: form.few_steps.map(|few| few.name()),
             model: model.name.clone(),
             loras: model.loras.clone(),
-            scheduler,
+            sampler,
+            schedule,
+            dialect,
+            choice,
             program,
             noise: self.noise.clone(),
         })
@@ -72,11 +85,14 @@ impl Request {
         ])
     }
 
-    /// The sampler's configuration: the model's own, or as asked.
-    pub fn scheduler(&self, model: &Model) -> Result<Scheduler> {
-        match (self.sampler, self.schedule) {
-            (None, None) => Ok(model.scheduler.own()?),
-            (sampler, schedule) => Ok(model.scheduler.with_sampler(sampler, schedule)?),
-        }
+    /// The sampler and its program: the model's own, or as asked.
+    pub fn sampler(&self, model: &Model) -> Result<Chosen> {
+        let steps = model.defaults.form(self).steps;
+        Ok(self.choice().settle(&model.scheduler, steps)?)
     }
+}
+
+/// Steps as users count them.
+fn ends(program: &Program) -> usize {
+    program.steps.iter().filter(|step| step.ends_step).count()
 }

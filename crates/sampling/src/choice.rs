@@ -8,6 +8,7 @@ use crate::run::{Knobs, Run};
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
 use crate::scheduler::SchedulerFile;
+use calotype_field::Field;
 
 /// How a run is to be drawn; what is left open the model's file settles, or the dialect.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,6 +62,14 @@ impl Choice {
         self.dialect.unwrap_or(if foreign || self.by_hand() { Dialect::K } else { Dialect::Diffusers })
     }
 
+    /// Why that cannot be in diffusers' dialect.
+    fn not_diffusers(&self) -> String {
+        let fields =
+            [Field::Sigmas, Field::Timesteps, Field::SNoise, Field::SChurn, Field::STmin, Field::STmax];
+        let fields = fields.map(|field| field.to_string()).join(", ");
+        format!("dialect diffusers has no {fields}: leave them out, or give {} k", Field::Dialect)
+    }
+
     /// The program for a model and a number of steps, which noise levels by hand overrule.
     ///
     /// Errors where the sampler, in this dialect, has not what is asked for.
@@ -73,11 +82,7 @@ impl Choice {
 
     fn by_class(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
         if self.by_hand() {
-            return Err(Error::Sampler(
-                "dialect diffusers has no --sigmas, --timesteps, --s-noise, --s-churn, --s-tmin, --s-tmax: leave them \
-                 out, or give --sampler-dialect k"
-                    .into(),
-            ));
+            return Err(Error::Sampler(self.not_diffusers()));
         }
         let scheduler = match (self.sampler, self.schedule) {
             (None, None) => file.own()?,
@@ -107,7 +112,10 @@ impl Choice {
         let own = descriptor.own_sigmas && dialect == Dialect::K;
         if own && (self.schedule.is_some() || self.sigmas.is_some() || self.timesteps.is_some()) {
             return Err(Error::Sampler(format!(
-                "sampler {sampler} chooses its noise levels itself: leave out --scheduler, --sigmas and --timesteps"
+                "sampler {sampler} chooses its noise levels itself: leave out {}, {} and {}",
+                Field::Schedule,
+                Field::Sigmas,
+                Field::Timesteps
             )));
         }
         let by_default = match dialect {
@@ -141,16 +149,16 @@ impl Choice {
 
     fn levels(&self, run: &Run, schedule: Schedule, steps: usize, discards: bool) -> Result<Vec<f64>> {
         let given = match (&self.sigmas, &self.timesteps) {
-            (Some(sigmas), _) => Some(("--sigmas", sigmas.clone())),
-            (_, Some(times)) => Some(("--timesteps", times.iter().map(|t| run.clock.sigma(*t)).collect())),
+            (Some(sigmas), _) => Some((Field::Sigmas, sigmas.clone())),
+            (_, Some(times)) => Some((Field::Timesteps, times.iter().map(|t| run.clock.sigma(*t)).collect())),
             _ => None,
         };
-        if let Some((flag, mut sigmas)) = given {
+        if let Some((field, mut sigmas)) = given {
             if sigmas.last().is_some_and(|sigma| *sigma > 0.0) {
                 sigmas.push(0.0);
             }
             return falling(sigmas).ok_or_else(|| {
-                Error::Sampler(format!("{flag} takes falling numbers of zero or more, one or several"))
+                Error::Sampler(format!("{field} takes falling numbers of zero or more, one or several"))
             });
         }
         let mut sigmas = levels(schedule, run.dialect, &run.clock, steps + usize::from(discards))?;

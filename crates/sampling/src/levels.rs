@@ -5,6 +5,7 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::run::Clock;
 use crate::schedule::{Schedule, beta_quantile, karras, linspace};
+use calotype_field::Field;
 
 /// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", for Stable Diffusion 1, as A1111 rounds it.
 const ALIGNED: [f64; 11] = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029];
@@ -96,8 +97,9 @@ pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps:
     };
     falling(found).ok_or_else(|| {
         Error::Sampler(format!(
-            "scheduler {schedule} has not {steps} different noise levels in dialect {dialect}: give other --steps, or \
-             another --scheduler"
+            "scheduler {schedule} has not {steps} different noise levels in dialect {dialect}: give other {}, or another {}",
+            Field::Steps,
+            Field::Schedule
         ))
     })
 }

@@ -151,8 +151,9 @@ impl SchedulerFile {
         if let Some(schedule) = schedule {
             if !schedule.is_diffusers() {
                 return Err(Error::Sampler(format!(
-                    "scheduler {schedule} is none of diffusers': give --sampler-dialect k or comfy, or one of discrete, \
-                     karras, exponential, beta"
+                    "scheduler {schedule} is none of diffusers': give {} k or comfy, or one of discrete, karras, \
+                     exponential, beta",
+                    Field::Dialect
                 )));
             }
             if schedule != Schedule::Discrete && !sampler.has_schedules() {

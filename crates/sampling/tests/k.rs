@@ -234,17 +234,17 @@ fn what_a_dialect_has_not_is_said() {
         ..Choice::default()
     };
     for (choice, steps, word) in [
-        (of("dpm2", "diffusers"), 4, "--sampler-dialect k"),
+        (of("dpm2", "diffusers"), 4, "sampler_dialect k"),
         (
             Choice { schedule: Some("simple".parse().unwrap()), ..of("euler", "diffusers") },
             4,
             "--sampler-dialect",
         ),
-        (Choice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "--sigmas"),
+        (Choice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "sigmas"),
         (Choice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),
-        (Choice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "--scheduler"),
+        (Choice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "schedule"),
         (of("ddim", "k"), 1, "2 steps"),
-        (Choice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "--steps"),
+        (Choice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "steps"),
     ] {
         let message = settle(choice, steps).expect_err(word);
         assert!(message.contains(word) && !message.contains('\n'), "{message}");

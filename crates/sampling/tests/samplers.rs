@@ -6,6 +6,7 @@ use calotype_sampling::{
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 const SIZE: usize = 8;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens/samplers.safetensors");
@@ -217,8 +218,22 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
 
 #[test]
 fn samplers_and_schedules_have_names() {
+    let mut names = BTreeSet::new();
     for &sampler in Sampler::ALL {
         assert_eq!(sampler.to_string().parse::<Sampler>().expect("a sampler"), sampler);
+        // As a picture's settings have it.
+        let label = sampler.label().replace(' ', "_");
+        assert_eq!(label.parse::<Sampler>().expect("a label"), sampler);
+        for name in sampler.descriptor().names {
+            assert!(
+                names.insert(*name) && *name == name.to_lowercase(),
+                "{name} is another's too, or has capitals"
+            );
+        }
+    }
+    for name in Schedule::names() {
+        let schedule: Schedule = name.parse().expect("a schedule");
+        assert_eq!(schedule.label().parse::<Schedule>().expect("a label"), schedule);
     }
     for (alias, sampler) in
         [("plms", Sampler::PNDM), ("dpmpp_2m", Sampler::DPM_SOLVER), ("DPMpp2m", Sampler::DPM_SOLVER)]

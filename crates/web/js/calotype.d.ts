@@ -82,7 +82,24 @@ export interface Words {
   sampler?: string;
   /** The noise schedule: discrete, karras, … */
   scheduler?: string;
+  /** Whose rules they follow: diffusers, k (A1111, k-diffusion) or comfy; diffusers where it has them if nothing is said, else k. */
+  samplerDialect?: string;
   eta?: number;
+  sNoise?: number;
+  sChurn?: number;
+  sTmin?: number;
+  sTmax?: number;
+  /** Noise levels one by one, falling, in place of a schedule. */
+  sigmas?: number[];
+  /** Timesteps in their place. */
+  timesteps?: number[];
+  /** Whose random numbers a seed gives: cpu (PyTorch's), cuda (Philox) or numpy. */
+  rng?: string;
+  /** Another seed that the noise is turned towards, as `seed`; with `variationStrength`, 0 to 1. */
+  variationSeed?: string;
+  variationStrength?: number;
+  /** Width and height in pixels that the seed's noise is drawn at. */
+  seedResizeFrom?: [number, number];
 }
 
 export interface GenerateRequest extends Words {

@@ -122,7 +122,7 @@ impl Engine {
         pipeline.prepare_for(&order).await?;
         let model = pipeline.model();
         let told = json!({
-            "name": model.name, "replaced": opened.replaced(), "width": order.width, "height": order.height, "sampler": order.scheduler.sampler.to_string(),
+            "name": model.name, "replaced": opened.replaced(), "width": order.width, "height": order.height, "sampler": order.sampler.to_string(),
             "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
             "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
             "steps": order.steps, "cfgScale": order.cfg_scale,

@@ -1,10 +1,11 @@
 //! A request as JavaScript words it.
 
 use crate::fault::{Fault, Result};
-use calotype_pipeline::samplers::{Sampler, Schedule};
+use calotype_pipeline::samplers::Error;
 use calotype_pipeline::{GivenNoise, Model, Order, Request};
 use calotype_tensor::HostTensor;
 use serde::Deserialize;
+use std::str::FromStr;
 
 /// One text for all pictures, or one for each.
 #[derive(Deserialize)]
@@ -40,7 +41,35 @@ struct Words {
     batch_size: Option<usize>,
     sampler: Option<String>,
     scheduler: Option<String>,
+    sampler_dialect: Option<String>,
     eta: Option<f64>,
+    s_noise: Option<f64>,
+    s_churn: Option<f64>,
+    s_tmin: Option<f64>,
+    s_tmax: Option<f64>,
+    sigmas: Option<Vec<f64>>,
+    timesteps: Option<Vec<f64>>,
+    rng: Option<String>,
+    /// Digits, as the seed.
+    variation_seed: Option<String>,
+    variation_strength: Option<f64>,
+    /// Width and height.
+    seed_resize_from: Option<[usize; 2]>,
+}
+
+/// A word that may be left empty.
+fn word<T: FromStr>(word: Option<String>) -> std::result::Result<Option<T>, Error>
+where
+    Error: From<T::Err>,
+{
+    Ok(word.filter(|word| !word.is_empty()).map(|word| word.parse()).transpose()?)
+}
+
+/// Digits.
+fn seed(name: &str, digits: Option<String>) -> Result<Option<u64>> {
+    let bad =
+        |digits: String| Fault::usage(format!("{name} {digits} is not a whole number from 0 to 2^64 - 1"));
+    digits.map(|digits| digits.trim().parse().map_err(|_| bad(digits))).transpose()
 }
 
 /// Reads a request as a model draws it; `few_steps` is whether in its few-steps form, `latents` the unscaled starting noise,
@@ -57,18 +86,21 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     request.steps = words.steps;
     request.cfg_scale = words.cfg_scale;
     request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);
-    request.eta = words.eta.unwrap_or(request.eta);
+    request.eta = words.eta;
+    (request.s_noise, request.s_churn) = (words.s_noise, words.s_churn);
+    (request.s_tmin, request.s_tmax) = (words.s_tmin, words.s_tmax);
+    (request.sigmas, request.timesteps) = (words.sigmas, words.timesteps);
+    request.seed_resize_from = words.seed_resize_from;
+    request.variation_seed = seed("variationSeed", words.variation_seed)?;
+    request.variation_strength = words.variation_strength.unwrap_or(0.0);
+    request.rng = word(words.rng)?.unwrap_or_default();
     request.batch_size = words.batch_size.unwrap_or(request.prompts.len());
-    if let Some(seed) = words.seed {
-        let bad = |_| Fault::usage(format!("seed {seed} is not a whole number from 0 to 2^64 - 1"));
-        request.seed = seed.trim().parse().map_err(bad)?;
+    if let Some(seed) = seed("seed", words.seed)? {
+        request.seed = seed;
     }
-    if let Some(name) = words.sampler.filter(|name| !name.is_empty()) {
-        request.sampler = Some(name.parse::<Sampler>().map_err(calotype_pipeline::Error::from)?);
-    }
-    if let Some(name) = words.scheduler.filter(|name| !name.is_empty()) {
-        request.schedule = Some(name.parse::<Schedule>().map_err(calotype_pipeline::Error::from)?);
-    }
+    request.sampler = word(words.sampler)?;
+    request.schedule = word(words.scheduler)?;
+    request.sampler_dialect = word(words.sampler_dialect)?;
     request.check()?;
     if let Some(values) = latents {
         let [height, width] = request.size(model)?;

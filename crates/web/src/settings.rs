@@ -30,6 +30,18 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("sampler", sampler.map(|s| s.to_string().into()));
     let schedule = settings.get("Schedule type").and_then(|n| n.to_lowercase().parse::<Schedule>().ok());
     put("scheduler", schedule.map(|s| s.to_string().into()));
+    put("samplerDialect", settings.get("Sampler dialect").map(Value::from));
+    // A1111's name of the generator that PyTorch has on CUDA devices.
+    put(
+        "rng",
+        settings.get("RNG").map(|name| if name == "NV" { "cuda".into() } else { name.to_lowercase().into() }),
+    );
+    put("sNoise", number("Sigma noise"));
+    put("sChurn", number("Sigma churn"));
+    put("sTmin", number("Sigma tmin"));
+    put("sTmax", number("Sigma tmax"));
+    put("variationSeed", settings.get("Variation seed").map(Value::from));
+    put("variationStrength", number("Variation seed strength"));
     put("model", settings.get("Model").map(Value::from));
     put("text", Some(text.into()));
     Ok(Some(Value::Object(words).to_string()))

@@ -5,6 +5,7 @@ mod check;
 mod device;
 mod elsewhere;
 mod field;
+mod sampler;
 mod told;
 mod values;
 
@@ -12,13 +13,14 @@ pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
+pub use sampler::{NoiseArgs, SamplerArgs};
 pub use told::parse;
 pub use values::{LoraArg, Seed, sampler};
 
-use calotype::{BatchSeeds, Request, Sampler, Schedule, Search};
+use calotype::{BatchSeeds, Request, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use values::{batch_count, lora, number, sampler_help, schedule, seed};
+use values::{batch_count, lora, number, seed};
 
 /// Stable Diffusion on WebGPU: a prompt becomes a picture, on any GPU or without one.
 #[derive(Debug, Parser)]
@@ -96,6 +98,9 @@ pub struct GenerateArgs {
     /// Where noise begins [default: random, printed and written in the file]
     #[arg(help_heading = "Picture", long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<Seed>,
+
+    #[command(flatten)]
+    pub noise: NoiseArgs,
 
     /// Batches one after another; their seeds go on where the one before ended
     #[arg(help_heading = "Picture", long, value_name = "N", default_value_t = 1)]
@@ -183,16 +188,8 @@ pub struct PictureArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>)]
     pub cfg_rescale: f32,
 
-    #[arg(long, value_name = "NAME", value_parser = sampler, help = sampler_help())]
-    pub sampler: Option<Sampler>,
-
-    /// The noise schedule: discrete, karras, exponential or beta [default: the model's own]
-    #[arg(long, value_name = "NAME", value_parser = schedule)]
-    pub scheduler: Option<Schedule>,
-
-    /// The share of fresh noise in DDIM's steps, 0 to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
-    pub eta: f64,
+    #[command(flatten)]
+    pub sampler: SamplerArgs,
 }
 
 /// How models of the hub are had. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count too.
@@ -283,10 +280,7 @@ impl PictureArgs {
             cfg_scale: self.cfg_scale,
             few_steps: self.no_few_steps.then_some(false),
             cfg_rescale: self.cfg_rescale,
-            sampler: self.sampler,
-            schedule: self.scheduler,
-            eta: self.eta,
-            ..Request::new(prompt)
+            ..self.sampler.request(prompt)
         }
     }
 }

@@ -104,8 +104,33 @@ pub(super) fn sampler_help() -> String {
     format!("The sampler: {} [default: the model's own]", Sampler::names())
 }
 
+/// A list in one argument.
+#[derive(Clone, Debug)]
+pub struct Numbers(pub Vec<f64>);
+
+/// Numbers with commas between.
+pub(super) fn numbers(text: &str) -> Result<Numbers, String> {
+    text.split(',').map(|part| number(part.trim())).collect::<Result<_, _>>().map(Numbers)
+}
+
+/// A width and a height.
+pub(super) fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once(['x', 'X']).map(|(width, height)| (width.parse(), height.parse()));
+    match sides {
+        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok([width, height]),
+        _ => Err("use width and height in pixels, as in 512x512".into()),
+    }
+}
+
+pub(super) fn schedule_help() -> String {
+    format!(
+        "The noise schedule: {} [default: the model's own, or the sampler's]",
+        Schedule::names().join(", ")
+    )
+}
+
 pub(super) fn schedule(name: &str) -> Result<Schedule, String> {
-    let names = ["discrete", "karras", "exponential", "beta"].map(String::from);
+    let names: Vec<String> = Schedule::names().into_iter().map(String::from).collect();
     Schedule::from_str(name).map_err(|e| nearest(name, &names, e))
 }
 

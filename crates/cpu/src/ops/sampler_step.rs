@@ -8,13 +8,14 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
     let [output, registers, input, noise] =
         [op.output, op.registers, op.input, op.noise].map(|v| values.get(v));
     let count = values.shape(op.registers).numel() / REGISTERS;
-    let guided = guided(op, &step, &output.read(), count);
+    let outputs = output.read();
+    let guided = guided(op, &step, &outputs, count);
     let image = count / y.len().max(1);
     y.fill(1.0);
     if op.rescale && op.guided {
         for (i, factor) in y.iter_mut().enumerate() {
             let own = i * image..(i + 1) * image;
-            let ratio = deviation(&output.read()[count..][own.clone()]) / deviation(&guided[own]);
+            let ratio = deviation(&outputs[count..][own.clone()]) / deviation(&guided[own]);
             *factor = step.rescale * ratio as f32 + 1.0 - step.rescale;
         }
     }
@@ -29,7 +30,7 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
     };
     let (mut registers, mut input) = (registers.write(), input.write());
     for i in 0..count {
-        // The basis: the registers, the model's output, the clamped value, noise.
+        // The basis: the registers, the guided output, the clamped value, noise, the unconditional output.
         let mut basis = [0.0; BASIS];
         for (r, v) in basis[..REGISTERS].iter_mut().enumerate() {
             *v = registers[r * count + i];
@@ -38,6 +39,7 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
         let z = drawn.map_or(0.0, |z| z[i]);
         basis[REGISTERS] = m;
         basis[REGISTERS + 2] = z;
+        basis[REGISTERS + 3] = outputs[i];
         if step.clamp_range > 0.0 {
             let c = dot(&step.clamp, &basis);
             basis[REGISTERS + 1] = c.clamp(-step.clamp_range, step.clamp_range);

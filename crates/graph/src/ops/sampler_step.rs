@@ -10,8 +10,8 @@ use calotype_tensor::Shape;
 pub const REGISTERS: usize = calotype_shaders::REGISTERS as usize;
 
 /// What a register's new value is a linear map of: the registers, the guided model output `m`, the clamped value
-/// `c` and fresh noise `n`.
-pub const BASIS: usize = REGISTERS + 3;
+/// `c`, noise `n` and the unconditional output `u`, which without guidance is `m`.
+pub const BASIS: usize = REGISTERS + 4;
 
 /// Guidance, the sampler's update of its registers in place, and the next evaluation's model input.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,6 +7,9 @@
 
 use std::collections::HashMap;
 
+/// How many normals a path keeps, which is some hundred seeds' for a large picture: they can be drawn again.
+const KEPT: usize = 1 << 24;
+
 /// One path.
 #[derive(Debug)]
 pub struct Path {
@@ -42,6 +45,9 @@ impl Path {
     ) -> Vec<f32> {
         let scale = 1.0 / (from - to).abs().sqrt();
         let mut sum = vec![0.0f64; length];
+        if self.drawn.len() * length > KEPT {
+            self.drawn.clear();
+        }
         for (seed, weight) in self.terms(to.min(from), to.max(from)) {
             let drawn = self.drawn.entry(seed).or_insert_with(|| {
                 let mut values = vec![0.0; length];

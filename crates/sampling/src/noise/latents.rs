@@ -84,25 +84,25 @@ impl Latents {
         let small = self.origin.resized_from.filter(|size| *size != [height, width]);
         let [h, w] = small.unwrap_or([height, width]);
         let (rng, count) = (self.origin.rng, self.images() * channels * h * w);
-        let fresh = |seed: u64| {
+        let drawn = |seed: u64| {
             let mut values = vec![0.0; count];
             Source::new(rng, seed).randn(&mut values);
             values
         };
         let mut noise = match small {
-            None => self.next(),
-            Some(_) => self.seeds().into_iter().flat_map(fresh).collect(),
+            None => self.fresh(),
+            Some(_) => self.seeds().into_iter().flat_map(drawn).collect(),
         };
         let image = channels * h * w;
         if let Some(variation) = self.origin.variation.filter(|_| image > 0) {
-            let other = (0..self.generators()).flat_map(|i| fresh(variation.seed.wrapping_add(i as u64)));
+            let other = (0..self.generators()).flat_map(|i| drawn(variation.seed.wrapping_add(i as u64)));
             let other: Vec<f32> = other.collect();
             for (low, high) in noise.chunks_exact_mut(image).zip(other.chunks_exact(image)) {
                 low.copy_from_slice(&slerp(variation.strength, low, high, [channels, h, w]));
             }
         }
         if small.is_some() {
-            let mut around = self.next();
+            let mut around = self.fresh();
             let images = around.chunks_exact_mut((channels * height * width).max(1));
             images.zip(noise.chunks_exact(image.max(1))).for_each(|(around, inner)| {
                 lay(around, [height, width], inner, [h, w]);
@@ -113,7 +113,7 @@ impl Latents {
     }
 
     /// The generators' next noise, shaped so.
-    pub fn next(&mut self) -> Vec<f32> {
+    pub fn fresh(&mut self) -> Vec<f32> {
         let draw = self.images() * self.shape.iter().product::<usize>();
         let mut noise = vec![0.0; self.sources.len() * draw];
         if draw > 0 {
@@ -126,7 +126,7 @@ impl Latents {
 
     /// A noise of a program that runs between the sigmas of `span`.
     pub fn draw(&mut self, draw: Draw, span: [f64; 2]) -> Vec<f32> {
-        let Draw::Brownian { from, to } = draw else { return self.next() };
+        let Draw::Brownian { from, to } = draw else { return self.fresh() };
         if self.paths.is_empty() {
             self.paths = self.seeds().into_iter().map(|seed| Path::new(seed, span)).collect();
         }

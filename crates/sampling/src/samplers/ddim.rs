@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Draw, Sheet, predict};
 use crate::run::Run;
+use calotype_field::Field;
 
 /// See the file's head.
 pub static DDIM: Descriptor = Descriptor {
@@ -91,7 +92,8 @@ pub(super) fn grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
     match grid.len() {
         0 | 1 => Err(Error::Sampler(format!(
             "sampler {sampler} takes 2 steps or more: A1111 leaves the last of its timesteps out; or give \
-             --sampler-dialect diffusers"
+             {} diffusers",
+            Field::Dialect
         ))),
         _ => Ok(grid),
     }

@@ -32,6 +32,7 @@ use crate::dialect::Dialect;
 use crate::diffusers::Class;
 use crate::error::{Error, Result};
 use crate::run::Method;
+use calotype_field::Field;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -176,7 +177,8 @@ impl Sampler {
     pub fn class(self) -> Result<&'static Class> {
         self.0.class.as_ref().ok_or_else(|| {
             Error::Sampler(format!(
-                "sampler {self} is none of diffusers': give --sampler-dialect k, or one of {}",
+                "sampler {self} is none of diffusers': give {} k, or one of {}",
+                Field::Dialect,
                 Self::listed(|sampler| sampler.0.class.is_some())
             ))
         })

@@ -35,7 +35,7 @@ struct Step {
 }
 
 fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step) -> Case {
-    // Eleven products with coefficients up to 1 and a guidance of 7.5; f16 rounds the model's input only.
+    // Twelve products with coefficients up to 1 and a guidance of 7.5; f16 rounds the model's input only.
     let mut case = Case::new(&format!("sampler_step.{name}"), Tolerance { f32: 3e-6, f16: 1e-3 }, |b| {
         let images = if with.guided { 2 * batch } else { batch };
         let image = height * width * channels;
