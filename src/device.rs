@@ -52,7 +52,11 @@ impl Device {
                 let found = pollster::block_on(calotype_gpu::adapters(choice.backend));
                 // A driver that computes on the processor is slower than our own CPU code.
                 match found.iter().find(|a| a.kind != "cpu") {
-                    Some(_) => OpenDevice::gpu(choice),
+                    // Nobody asked for this one, so that it is no good stops nothing.
+                    Some(_) => OpenDevice::gpu(choice).or_else(|e| {
+                        log::warn!("{e}; running on the CPU, which is slow");
+                        OpenDevice::cpu()
+                    }),
                     None => {
                         let only = found.first().map(|a| format!(" (only {}, which is software)", a.name));
                         log::warn!(

@@ -78,7 +78,7 @@ fn a_file_of_prompts_must_hold_some() {
     folder.fails(1, &from("empty.txt"), &["empty.txt", "no prompt", "one a line"]);
     folder.fails(1, &from("blank.txt"), &["blank.txt", "no prompt"]);
     folder.fails(1, &from("binary.txt"), &["binary.txt", "text file"]);
-    folder.fails(1, &from("absent.txt"), &["absent.txt", "No such file"]);
+    folder.fails(1, &from("absent.txt"), &["absent.txt", "os error 2"]);
     // Standard input, where nobody writes.
     folder.fails(1, &from("-"), &["--from-file -", "no prompt"]);
 }

@@ -66,8 +66,9 @@ fn a_name_is_fetched_once_and_draws_as_the_folder_does() {
     let file = at.cache().join("snapshots").join(COMMIT).join(UNET);
     let bytes = fs::read(Path::new(&tiny()).join(UNET)).unwrap();
     assert_eq!(fs::read(&file).unwrap(), bytes);
-    assert!(at.blobs().contains(&sha256(&bytes)));
+    // Where links take rights, the bytes are in the snapshot alone.
     if cfg!(unix) {
+        assert!(at.blobs().contains(&sha256(&bytes)));
         let target = Path::new("../../../blobs").join(sha256(&bytes));
         assert_eq!(fs::read_link(&file).unwrap(), target);
     }
@@ -235,7 +236,9 @@ fn a_proxy_that_does_not_answer_is_told_from_a_hub_that_does_not() {
     let args = ["inspect", "owner/tiny"];
     let reach = format!("cannot reach {}", at.server.endpoint());
     let folder = at.folder.with("http_proxy", "http://me:secret@127.0.0.1:1");
-    let way = format!("{reach} through the proxy http://127.0.0.1:1 of http_proxy (");
+    // Windows knows a variable in one spelling.
+    let variable = if cfg!(windows) { "HTTP_PROXY" } else { "http_proxy" };
+    let way = format!("{reach} through the proxy http://127.0.0.1:1 of {variable} (");
     folder.fails(1, &args, &[&way, "unset it", "NO_PROXY"]);
     assert!(at.server.asked().is_empty());
     // Where it does not lie on the way, it is not at fault.

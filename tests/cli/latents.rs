@@ -194,7 +194,7 @@ fn a_file_that_does_not_fit_is_refused_with_the_reason() {
     folder.fails(
         1,
         &["generate", "x", "--latents", "absent.safetensors"],
-        &["absent.safetensors", "No such file"],
+        &["absent.safetensors", "os error 2"],
     );
     let twice = ["generate", "x", "--latents", "n.safetensors", "--batch-count", "2"];
     folder.fails(2, &twice, &["--batch-count", "--latents"]);

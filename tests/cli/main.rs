@@ -20,3 +20,5 @@ mod sizes;
 #[cfg(target_os = "linux")]
 mod streams;
 mod support;
+#[cfg(windows)]
+mod windows;

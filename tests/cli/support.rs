@@ -93,7 +93,7 @@ impl Folder {
         let output = self.command().args(args).output().unwrap();
         let said = Said {
             out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
+            err: slashed(&String::from_utf8(output.stderr).unwrap()),
         };
         assert!(output.status.success(), "{args:?}: {}\n{}{}", output.status, said.out, said.err);
         said
@@ -138,7 +138,7 @@ impl Folder {
         let [error] = errors[..] else { panic!("{args:?}: not one error:\n{err}") };
         assert!(error.starts_with("error: "), "{error}");
         for part in parts {
-            assert!(error.contains(part), "{args:?}: no {part:?} in: {error}");
+            assert!(slashed(error).contains(&slashed(part)), "{args:?}: no {part:?} in: {error}");
         }
         let said: Vec<&str> = error.split(": ").collect();
         let again = said.iter().enumerate().find(|(i, part)| said[i + 1..].contains(part));
@@ -147,6 +147,11 @@ impl Folder {
         assert!(out.is_empty(), "{args:?}: {out}");
         assert_eq!(self.names(), before, "{args:?} left a file");
     }
+}
+
+/// A text in which paths have the separators that the tests are written with.
+fn slashed(text: &str) -> String {
+    if cfg!(windows) { text.replace('\\', "/") } else { text.into() }
 }
 
 /// The lines of `--json`.

@@ -116,11 +116,14 @@ impl Repository {
         make_folder(pointer)?;
         // A link to a blob that is gone.
         let _ = fs::remove_file(pointer);
-        let way = relative(blob, pointer).filter(|_| self.links);
-        // Another process may be as far.
-        if way.is_some_and(|target| symlink(&target, pointer).is_ok()) || pointer.exists() {
+        if let Some(target) = relative(blob, pointer).filter(|_| self.links) {
+            let _ = symlink(&target, pointer);
+        }
+        // Another process may be as far; and what makes links does not follow them everywhere.
+        if pointer.exists() {
             return Ok(());
         }
+        let _ = fs::remove_file(pointer);
         let put = if new { fs::rename(blob, pointer) } else { fs::copy(blob, pointer).map(drop) };
         put.map_err(|source| Error::io(pointer, source))
     }

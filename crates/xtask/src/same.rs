@@ -66,7 +66,7 @@ impl Program<'_> {
         {
             pictures.push(picture(&folder.path().join(file)).with_context(|| file.to_string())?);
         }
-        for measured in ["timings", "peak_bytes", "planned_bytes"] {
+        for measured in ["timings", "peak_bytes"] {
             ensure!(!told[measured].is_null(), "nothing is told of {measured}");
             told[measured] = Value::Null;
         }

@@ -24,7 +24,7 @@ use values::{batch_count, lora, number, seed};
 
 /// Stable Diffusion on WebGPU: a prompt becomes a picture, on any GPU or without one.
 #[derive(Debug, Parser)]
-#[command(name = "calotype", version, arg_required_else_help = true)]
+#[command(name = "calotype", bin_name = "calotype", version, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 the run failed or what it prints could not be written (pictures are drawn all the same), \
     2 the command line cannot be honoured, 130 Ctrl-C.\n\

@@ -24,6 +24,28 @@ fn a_picture_without_a_place_is_kept_elsewhere_and_told() {
     fs::remove_file(kept).unwrap();
 }
 
+#[cfg(windows)]
+#[test]
+fn a_picture_in_whose_place_another_program_has_a_file_open_is_kept_elsewhere_and_told() {
+    use std::os::windows::fs::OpenOptionsExt;
+    let folder = temporary();
+    let path = folder.path().join("cat.png");
+    fs::write(&path, b"old").unwrap();
+    let series = || Series::new(&path, 1, true, "--output");
+    let mut begun = series().unwrap();
+    let held = fs::OpenOptions::new().read(true).share_mode(1).open(&path).unwrap();
+    let error = series().err().unwrap().to_string();
+    assert!(error.contains("--output") && error.contains("another program has the file open"), "{error}");
+    let error = format!("{:#}", begun.write(b"a picture").unwrap_err());
+    assert!(error.contains("another program has the file open"), "{error}");
+    let kept = error.split("kept as ").nth(1).unwrap().split(": ").next().unwrap();
+    assert_eq!(fs::read(kept).unwrap(), b"a picture", "{error}");
+    fs::remove_file(kept).unwrap();
+    drop(held);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(files(folder.path()).len(), 1);
+}
+
 #[test]
 fn a_name_that_is_taken_while_the_picture_is_drawn_gets_a_number() {
     let folder = temporary();

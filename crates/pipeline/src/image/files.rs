@@ -4,6 +4,8 @@ use super::pattern::{Pattern, failed, folder_of};
 use crate::error::{Error, Result};
 use calotype_field::Field;
 use calotype_weights::names;
+#[cfg(windows)]
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -89,9 +91,7 @@ fn stream(_: &Metadata) -> Option<&'static str> {
 /// Whether a file can be written there, found out without writing it: that the folder takes files and this name, that
 /// the name is free or `overwrite` is set, and that what stands there may be replaced.
 pub fn check(path: &Path, overwrite: bool) -> Result<Target> {
-    if let Some(why) = misread(path) {
-        return Err(failed(path, format!("{UNNAMEABLE} ({why}); choose another")));
-    }
+    nameable(path)?;
     if !overwrite && path.symlink_metadata().is_ok() {
         let stream = fs::metadata(path).ok().and_then(|m| stream(&m));
         let into = |what| format!("this is {what}; {} writes into it", Field::Overwrite);
@@ -156,6 +156,10 @@ fn check_name(path: &Path) -> Result<()> {
     }
 }
 
+fn nameable(path: &Path) -> Result<()> {
+    misread(path).map_or(Ok(()), |why| Err(failed(path, format!("{UNNAMEABLE} ({why}); choose another"))))
+}
+
 /// Why Windows would take a name for another, and put the file where nobody looks for it.
 fn misread(path: &Path) -> Option<&'static str> {
     path.file_name().filter(|_| cfg!(windows)).and_then(|name| names::windows(&name.to_string_lossy()))
@@ -178,6 +182,7 @@ pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
     if !overwrite {
         return if write_new(path, bytes)? { Ok(()) } else { Err(failed(path, taken())) };
     }
+    nameable(path)?;
     let written = match Target::of(path)? {
         Target::Stream(at, what) => {
             let written = OpenOptions::new().write(true).open(at).and_then(|mut to| to.write_all(bytes));
@@ -228,18 +233,24 @@ fn part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(part)
 }
 
-/// A folder by the name that Windows' own functions take for one at any depth; those that Rust has find it themselves.
-fn long(folder: &Path) -> PathBuf {
-    let named = if cfg!(windows) { folder.canonicalize().ok() } else { None };
-    named.unwrap_or_else(|| folder.to_path_buf())
+/// A path as Windows' own functions take one of any length; those that Rust has do this themselves.
+#[cfg(windows)]
+fn long(path: &Path) -> PathBuf {
+    use os_str_bytes::OsStrBytesExt;
+    use std::path::{Component, Prefix, absolute};
+    let Ok(full) = absolute(path) else { return path.to_path_buf() };
+    let Some(Component::Prefix(prefix)) = full.components().next() else { return full };
+    let (mark, rest) = match prefix.kind() {
+        Prefix::Disk(_) => (r"\\?\", Some(full.as_os_str())),
+        Prefix::UNC(..) => (r"\\?\UNC\", full.as_os_str().strip_prefix(r"\\")),
+        _ => return full,
+    };
+    OsString::from_iter([OsStr::new(mark), rest.unwrap_or(OsStr::new(""))]).into()
 }
 
-/// The same of a file, which need not be there.
-fn long_name(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) if cfg!(windows) => long(folder_of(folder)).join(name),
-        _ => path.to_path_buf(),
-    }
+#[cfg(not(windows))]
+fn long(path: &Path) -> PathBuf {
+    path.to_path_buf()
 }
 
 /// A file that was renamed, or is given back.
@@ -247,7 +258,7 @@ type Renamed<T> = std::result::Result<T, PersistError>;
 
 /// Gives a file a name, in place of what has it.
 fn replace(part: NamedTempFile, path: &Path) -> io::Result<()> {
-    let path = long_name(path);
+    let path = long(path);
     Ok(patiently(&path, part, |part| part.persist(&path))?)
 }
 
@@ -292,7 +303,7 @@ fn kept_open(_: &Path) -> bool {
 
 /// Gives a file its name, or gives it back where the name is taken.
 fn claim(part: NamedTempFile, path: &Path) -> io::Result<Option<NamedTempFile>> {
-    let path = &long_name(path);
+    let path = &long(path);
     let failed = match patiently(path, part, |part| part.persist_noclobber(path)) {
         Ok(()) => return Ok(None),
         Err(failed) => failed,
