@@ -101,6 +101,68 @@ fn check(device: &dyn Fn() -> Option<Device>) {
     report.finish();
 }
 
+/// `k_trajectories.json`: some samplers by A1111's, k-diffusion's and ComfyUI's rules, likewise.
+fn check_k(device: &dyn Fn() -> Option<Device>) {
+    let mut report = Report::default();
+    for model in MODELS {
+        let Some(device) = device() else { return };
+        let golden = Golden::open(model, "k_trajectories");
+        for case in golden.cases.as_array().unwrap() {
+            check_k_case(
+                &device,
+                &golden,
+                case,
+                &format!("{model} {} {}", case["name"], device.name),
+                &mut report,
+            );
+        }
+    }
+    report.finish();
+}
+
+fn check_k_case(device: &Device, golden: &Golden, case: &Json, name: &str, report: &mut Report) {
+    let text = |field: &str| case[field].as_str();
+    let knob = |field: &str| case["knobs"][field].as_f64();
+    let latents = golden.tensor(&case["latents"]);
+    let request = Request {
+        width: Some(8 * latents.shape().dims()[3]),
+        height: Some(8 * latents.shape().dims()[2]),
+        steps: Some(case["steps"].as_u64().unwrap() as usize),
+        cfg_scale: Some(case["guidance"].as_f64().unwrap() as f32),
+        sampler: text("sampler").map(|name| name.parse().unwrap()),
+        schedule: text("schedule").map(|name| name.parse().unwrap()),
+        sampler_dialect: text("dialect").map(|name| name.parse().unwrap()),
+        s_noise: knob("s_noise"),
+        s_churn: knob("s_churn"),
+        s_tmin: knob("s_tmin"),
+        s_tmax: knob("s_tmax"),
+        noise: Some(GivenNoise { latents, added: golden.list(&case["noise"]) }),
+        ..Request::new("")
+    };
+    let order = request.settle(&golden.model()).unwrap();
+    let times: Vec<f64> = order.program.steps.iter().map(|step| f64::from(step.timestep)).collect();
+    let expected = case["timesteps"].as_array().unwrap();
+    let same = times.len() == expected.len()
+        && times.iter().zip(expected).all(|(a, b)| (a - b.as_f64().unwrap()).abs() < 2e-3);
+    report.check(same, || format!("{name}: timesteps {times:?}, not {expected:?}"));
+    let positive = images(&golden.tensor(&case["prompt_embeds"]));
+    let negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
+    let mut pipeline: Pipeline = device.pipeline(golden.model(), Precision::F32);
+    let found = pipeline
+        .denoise(&request, order.guided().then_some(&negative), &positive, |_, _| ControlFlow::Continue(()));
+    report.case(name, error(&found.unwrap(), &golden.tensor(&case["final"])), BOUND);
+}
+
+#[test]
+fn samplers_take_the_way_of_their_peers_on_the_cpu() {
+    check_k(&|| Some(Device::cpu()));
+}
+
+#[test]
+fn samplers_take_the_way_of_their_peers_on_a_gpu() {
+    check_k(&|| Device::gpus().into_iter().next());
+}
+
 #[test]
 fn samplers_take_the_way_of_diffusers_on_the_cpu() {
     check(&|| Some(Device::cpu()));

@@ -1,6 +1,6 @@
 """Samplers and schedules by A1111's, k-diffusion's and ComfyUI's rules, for crates/sampling/tests/k.rs.
 
-    pip install --no-deps k-diffusion==0.1.1.post1 torchsde==0.2.6 trampoline==0.1.2
+    pip install --no-deps -r tests/goldens/requirements-k.txt
     python tests/goldens/k_samplers.py        # writes k_samplers.safetensors and k_schedules.json beside itself
 
 k-diffusion's own functions where it has the sampler, peers.py (held to the programs' own numbers) for the others; all in

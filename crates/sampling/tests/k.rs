@@ -238,7 +238,7 @@ fn what_a_dialect_has_not_is_said() {
         (
             Choice { schedule: Some("simple".parse().unwrap()), ..of("euler", "diffusers") },
             4,
-            "--sampler-dialect",
+            "sampler_dialect",
         ),
         (Choice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "sigmas"),
         (Choice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),

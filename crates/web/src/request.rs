@@ -58,11 +58,9 @@ struct Words {
 }
 
 /// A word that may be left empty.
-fn word<T: FromStr>(word: Option<String>) -> std::result::Result<Option<T>, Error>
-where
-    Error: From<T::Err>,
-{
-    Ok(word.filter(|word| !word.is_empty()).map(|word| word.parse()).transpose()?)
+fn word<T: FromStr<Err = Error>>(word: Option<String>) -> Result<Option<T>> {
+    let parsed = word.filter(|word| !word.is_empty()).map(|word| word.parse()).transpose();
+    parsed.map_err(|error| calotype_pipeline::Error::from(error).into())
 }
 
 /// Digits.

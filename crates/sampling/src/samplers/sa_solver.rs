@@ -81,7 +81,7 @@ fn solve(run: &Run, sheet: &mut Sheet, again: bool) -> Result<()> {
     let way = |i: usize| Way { start: lambdas[i], end: lambdas[i + 1], tau: tau(run.sigmas[i + 1]) };
     for i in 0..steps {
         let (sigma, next) = run.pair(i);
-        let nodes: Vec<f64> = (0..=i).rev().map(|k| lambdas[k]).collect();
+        let nodes: Vec<f64> = (0..=i).rev().take(CORRECTOR).map(|k| lambdas[k]).collect();
         let past: Vec<Lin> = (0..CORRECTOR - 1).map(|k| Lin::register(CLEAN + k)).collect();
         let mut step = run.at(sigma);
         let mut clean = vec![run.clean(sigma)];
