@@ -143,7 +143,7 @@ pub enum Error {
     /// No answer at all.
     #[error(
         "cannot reach {endpoint}{} ({why}): try again, what came is kept{}; or fetch the files of {name} on another \
-         machine ({}, scheduler, tokenizer, text_encoder, unet, vae) and give their folder as {}",
+         machine ({}, scheduler, tokenizer, text_encoder, unet, vae) and give their folder with {} FOLDER",
         proxy.as_ref().map(|p| format!(" through the proxy {} of {}", p.address, p.variable)).unwrap_or_default(),
         proxy.as_ref().map(|p| format!(
             "; set {} to a proxy that answers, unset it, or set NO_PROXY to the hub's host", p.variable
