@@ -119,7 +119,7 @@ fn files_that_are_cut_short_or_something_else() {
     refused(UNET, |b| b.truncate(b.len() - 1), &["truncated"]);
     refused(UNET, |b| b.truncate(100), &["truncated"]);
     refused(UNET, Vec::clear, &["empty"]);
-    refused(text, |b| b.fill(0x5a), &["not a safetensors file"]);
+    refused(text, |b| b.fill(0x5a), &["not a file of weights"]);
     refused(text, |b| b[20..40].fill(b'!'), &["damaged safetensors header"]);
     refused(
         text,

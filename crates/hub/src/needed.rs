@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn pickles_are_fetched_where_there_is_nothing_newer() {
+        let mut all = published();
+        all.retain(|f| !f.ends_with(".safetensors"));
+        let error = files("o/n", &all, None).unwrap_err().to_string();
+        assert!(error.contains("text_encoder") && error.contains("pytorch_model.bin"), "{error}");
+        all.push("text_encoder/pytorch_model.bin".into());
+        let needed = files("o/n", &all, None).unwrap();
+        assert_eq!(needed.iter().filter(|f| f.ends_with("model.bin")).count(), 3, "{needed:?}");
+        all.retain(|f| !f.starts_with("text_encoder/p"));
+        all.push("text_encoder/pytorch_model.bin.index.json".into());
+        all.extend([1, 2].map(|i| format!("text_encoder/pytorch_model-0000{i}-of-00002.bin")));
+        assert_eq!(files("o/n", &all, None).unwrap().len(), needed.len() + 2);
+    }
+
+    #[test]
     fn shards_come_with_their_index_or_not_at_all() {
         let mut all = published();
         all.retain(|f| !f.starts_with("unet/diff"));
@@ -121,9 +136,6 @@ mod tests {
             assert!(error.contains("o/n") && error.contains(part), "{error}");
         };
         refused(&["model.ckpt".into()], "model_index.json");
-        let mut pickles = published();
-        pickles.retain(|f| !f.ends_with(".safetensors"));
-        refused(&pickles, "pickle");
         let mut no_words = published();
         no_words.retain(|f| f != "tokenizer/merges.txt");
         refused(&no_words, "tokenizer/merges.txt");

@@ -62,20 +62,27 @@ pub fn small() -> impl Iterator<Item = &'static str> {
     CONFIGURATION.iter().chain(OPTIONAL).copied()
 }
 
-/// File names, before the first dot, that diffusers and transformers give a component's weights.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
-/// Endings of pickled checkpoints.
-const PICKLES: [&str; 4] = [".bin", ".ckpt", ".pt", ".pth"];
+/// File names, before the first dot and behind the last one, that diffusers and transformers give a component's weights.
+const NAMES: [(&str, &str); 4] = [
+    ("diffusion_pytorch_model", SAFETENSORS),
+    ("model", SAFETENSORS),
+    ("diffusion_pytorch_model", PICKLE),
+    ("pytorch_model", PICKLE),
+];
+const SAFETENSORS: &str = "safetensors";
+const PICKLE: &str = "bin";
 /// Where several variants exist and nothing else, these come first; then the alphabet decides.
 const FAVOURED: [&str; 2] = ["fp16", "bf16"];
 
 /// The file to open for a component's weights.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CheckpointFile {
-    /// Its name: a `.safetensors` file, or the index of a sharded checkpoint.
+    /// Its name: a `.safetensors` or `.bin` file, or the index of a sharded checkpoint.
     pub name: String,
     /// Whether it is an index.
     pub sharded: bool,
+    /// Whether it is pickled, `.bin`: what there was before safetensors.
+    pub pickled: bool,
     /// `fp16`, `non_ema`, …; none for the plain file.
     pub variant: Option<String>,
 }
@@ -83,16 +90,16 @@ pub struct CheckpointFile {
 impl CheckpointFile {
     /// Reads a file name: `model.safetensors`, `model.fp16.safetensors`, `model.safetensors.index.json`, and the three
     /// spellings of a sharded variant (`model.safetensors.index.fp16.json`, `model.safetensors.fp16.index.json`,
-    /// `model.fp16.safetensors.index.json`). Shards themselves are none.
+    /// `model.fp16.safetensors.index.json`); the same of `pytorch_model.bin`. Shards themselves are none.
     fn from_name(name: &str) -> Option<Self> {
         let mut parts = name.split('.');
-        parts.next().filter(|stem| STEMS.contains(stem))?;
+        let stem = parts.next()?;
         let parts: Vec<&str> = parts.collect();
+        let (_, ending) = NAMES.into_iter().find(|(of, ending)| *of == stem && parts.contains(ending))?;
         let variants: Vec<&str> =
-            parts.iter().copied().filter(|p| !["safetensors", "index", "json"].contains(p)).collect();
+            parts.iter().copied().filter(|p| ![ending, "index", "json"].contains(p)).collect();
         let sharded = parts.contains(&"index") && parts.last() == Some(&"json");
-        let single = parts.last() == Some(&"safetensors");
-        if !(parts.contains(&"safetensors") && (sharded || single)) {
+        if !sharded && parts.last() != Some(&ending) {
             return None;
         }
         let variant = match variants[..] {
@@ -100,23 +107,25 @@ impl CheckpointFile {
             [one] if !one.contains("-of-") => Some(one.to_owned()),
             _ => return None,
         };
-        Some(Self { name: name.into(), sharded, variant })
+        Some(Self { name: name.into(), sharded, pickled: ending == PICKLE, variant })
     }
 
-    /// Lower is better: the preferred variant, the plain file, a favoured variant, any other; whole before sharded.
-    fn rank(&self, prefer: Option<&str>) -> (usize, bool, &Self) {
+    /// Lower is better: the preferred variant, the plain file, a favoured variant, any other; safetensors before pickles,
+    /// as in diffusers; whole before sharded.
+    fn rank(&self, prefer: Option<&str>) -> (usize, bool, bool, &Self) {
         let variant = match self.variant.as_deref() {
             variant if variant.is_some() && variant == prefer => 0,
             None => 1,
             Some(v) => 2 + FAVOURED.iter().position(|f| *f == v).unwrap_or(FAVOURED.len()),
         };
-        (variant, self.sharded, self)
+        (variant, self.pickled, self.sharded, self)
     }
 
     /// The shards of an index among its folder's files, `….fp16-00001-of-00002.safetensors`; none where the set is not whole.
     pub fn shards<'a>(&self, names: &'a [String]) -> Vec<&'a str> {
+        let ending = if self.pickled { ".bin" } else { ".safetensors" };
         let number = |file: &'a str| {
-            let (stem, rest) = file.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+            let (stem, rest) = file.strip_suffix(ending)?.rsplit_once("-of-")?;
             let (stem, _) = stem.rsplit_once('-')?;
             let of = stem.split_once('.').map(|(_, variant)| variant);
             rest.parse::<usize>().ok().filter(|_| of == self.variant.as_deref())
@@ -137,16 +146,13 @@ pub fn choose(folder: &str, names: &[String], prefer: Option<&str>) -> Result<Ch
     if let Some(best) = found.min_by(|a, b| a.rank(prefer).cmp(&b.rank(prefer))) {
         return Ok(best);
     }
-    let folder = Path::new(folder).into();
-    if let Some(file) = names.iter().find(|name| PICKLES.iter().any(|ending| name.ends_with(ending))) {
-        return Err(Error::NeedsSafetensors { folder, file: file.clone() });
-    }
-    let [diffusers, transformers] = STEMS;
+    let [diffusers, transformers, pickles @ ..] = NAMES.map(|(stem, ending)| format!("{stem}.{ending}"));
     Err(Error::NoWeights {
-        folder,
+        folder: Path::new(folder).into(),
         wanted: format!(
-            "{diffusers}.safetensors or {transformers}.safetensors, their variants (….fp16.safetensors) \
-             and indices (….safetensors.index.json)"
+            "{diffusers} or {transformers}, their variants (….fp16.safetensors) and indices \
+             (….safetensors.index.json), {}",
+            pickles.join(", ")
         ),
         found: match names {
             [] => "no file".into(),
@@ -155,11 +161,11 @@ pub fn choose(folder: &str, names: &[String], prefer: Option<&str>) -> Result<Ch
     })
 }
 
-/// The names to ask for, best first, where nobody tells which files there are.
+/// The names to ask for, best first, where nobody tells which files there are: in a page, which reads no pickles.
 fn usual(prefer: Option<&str>) -> Vec<String> {
     let variants = FAVOURED.iter().map(|v| format!(".{v}")).chain([String::new()]);
     let names = variants.flat_map(|v| {
-        STEMS.map(|stem| {
+        [NAMES[0].0, NAMES[1].0].map(|stem| {
             let index = v.strip_prefix('.').map_or("json".into(), |v| format!("{v}.json"));
             [format!("{stem}{v}.safetensors"), format!("{stem}.safetensors.index.{index}")]
         })
@@ -229,12 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn pickles_are_taken_where_there_is_nothing_newer() {
+        let names = ["pytorch_model.bin", "model.safetensors", "pytorch_model.fp16.bin"];
+        assert_eq!(choose(&names, None).unwrap(), names[1]);
+        assert_eq!(choose(&names, Some("fp16")).unwrap(), names[2]);
+        assert_eq!(choose(&[names[0], names[2]], None).unwrap(), names[0]);
+        let diffusers = "diffusion_pytorch_model.bin";
+        assert_eq!(choose(&[diffusers, "optimizer.bin"], None).unwrap(), diffusers);
+        let index = "pytorch_model.bin.index.json";
+        assert_eq!(choose(&[index, "pytorch_model-00001-of-00002.bin"], None).unwrap(), index);
+        assert!(choose(&["model.bin", "pytorch_model.safetensors", "model.safetensors.md"], None).is_err());
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
-        let error = choose(&["diffusion_pytorch_model.bin", "config.json"], None).unwrap_err().to_string();
-        assert!(
-            error.contains("diffusion_pytorch_model.bin") && error.contains("safe_serialization"),
-            "{error}"
-        );
         let error = choose(&["config.json"], None).unwrap_err().to_string();
         assert!(error.contains("found config.json") && error.contains("model.safetensors"), "{error}");
         assert!(choose(&[], None).unwrap_err().to_string().contains("found no file"));

@@ -28,6 +28,18 @@ pub enum Encoding {
     F8E8M0,
     F8E4M3Fnuz,
     F8E5M2Fnuz,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+    /// One that no decoder is there for, by what it is called. How large it is is not known either.
+    Unknown(&'static str),
 }
 
 /// What is known of an encoding.
@@ -65,6 +77,18 @@ impl Encoding {
             Self::F8E8M0 => ("f8_e8m0", [1, 1], Some(DType::F32)),
             Self::F8E4M3Fnuz => ("f8_e4m3fnuz", [1, 1], Some(DType::F16)),
             Self::F8E5M2Fnuz => ("f8_e5m2fnuz", [1, 1], Some(DType::F16)),
+            // ggml's blocks (`src/ggml-common.h`): scales, and small integers.
+            Self::Q4_0 => ("q4_0", [32, 18], Some(DType::F32)),
+            Self::Q4_1 => ("q4_1", [32, 20], Some(DType::F32)),
+            Self::Q5_0 => ("q5_0", [32, 22], Some(DType::F32)),
+            Self::Q5_1 => ("q5_1", [32, 24], Some(DType::F32)),
+            Self::Q8_0 => ("q8_0", [32, 34], Some(DType::F32)),
+            Self::Q2K => ("q2_k", [256, 84], Some(DType::F32)),
+            Self::Q3K => ("q3_k", [256, 110], Some(DType::F32)),
+            Self::Q4K => ("q4_k", [256, 144], Some(DType::F32)),
+            Self::Q5K => ("q5_k", [256, 176], Some(DType::F32)),
+            Self::Q6K => ("q6_k", [256, 210], Some(DType::F32)),
+            Self::Unknown(name) => (name, [1, 0], None),
         };
         Facts { name, block, lent }
     }

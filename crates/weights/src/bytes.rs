@@ -11,6 +11,11 @@ pub trait Bytes {
     /// Some of them.
     fn read(&self, range: Range<u64>) -> LocalFuture<'_, io::Result<Cow<'_, [u8]>>>;
 
+    /// All of them, where they are at hand and cost nothing.
+    fn whole(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Says that some will not be read soon.
     fn release(&self, _range: Range<u64>) {}
 }
@@ -30,5 +35,9 @@ impl Bytes for Cow<'static, [u8]> {
 
     fn read(&self, range: Range<u64>) -> LocalFuture<'_, io::Result<Cow<'_, [u8]>>> {
         Box::pin(std::future::ready(part(self, range)))
+    }
+
+    fn whole(&self) -> Option<&[u8]> {
+        Some(self)
     }
 }

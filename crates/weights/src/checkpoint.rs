@@ -1,6 +1,6 @@
 use crate::bytes::Bytes;
 use crate::files::{Entry, Header, list};
-use crate::{Error, Folder, Result, decode};
+use crate::{Error, Folder, Result};
 use calotype_tensor::{Read, TensorInfo, Tensors};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -29,24 +29,20 @@ struct Shard {
 
 #[derive(Clone)]
 struct Tensor {
-    /// What is known of it; how it is stored where it is not lent.
-    info: Result<TensorInfo, Entry>,
-    range: Range<u64>,
+    /// What is known of it, where it is lent.
+    info: Option<TensorInfo>,
+    entry: Entry,
     /// Which of the files it is in.
     file: usize,
 }
 
 impl Tensor {
     fn new(entry: Entry, file: usize) -> Self {
-        let range = entry.range.clone();
-        let info = match entry.encoding.lent() {
-            Some(dtype) => {
-                let Entry { name, encoding, shape, .. } = entry;
-                Ok(TensorInfo { name, dtype, encoding, shape })
-            }
-            None => Err(entry),
-        };
-        Self { info, range, file }
+        let info = entry.encoding.lent().map(|dtype| {
+            let Entry { name, encoding, shape, .. } = entry.clone();
+            TensorInfo { name, dtype, encoding, shape }
+        });
+        Self { info, entry, file }
     }
 }
 
@@ -61,7 +57,7 @@ impl Checkpoint {
     /// Reads what one file says of its tensors; `place` is its name in errors.
     pub async fn read(place: impl Into<String>, bytes: Rc<dyn Bytes>) -> Result<Self> {
         let place = place.into();
-        let Header { tensors, metadata } = list(&place, &*bytes).await?;
+        let Header { tensors, metadata, .. } = list(&place, &*bytes).await?;
         let tensors = tensors.into_iter().map(|entry| (entry.name.clone(), Tensor::new(entry, 0)));
         let tensors = tensors.collect();
         let files = vec![Shard { place: place.clone(), bytes }];
@@ -169,12 +165,13 @@ impl Checkpoint {
 
 impl Tensors for Checkpoint {
     fn get(&self, name: &str) -> calotype_tensor::Result<&TensorInfo> {
-        let unsupported = |entry: &Entry| calotype_tensor::Error::Unsupported {
+        let tensor = self.tensor(name)?;
+        let unsupported = || calotype_tensor::Error::Unsupported {
             tensor: name.into(),
             place: self.describe(name),
-            encoding: entry.encoding,
+            encoding: tensor.entry.encoding,
         };
-        self.tensor(name)?.info.as_ref().map_err(unsupported)
+        tensor.info.as_ref().ok_or_else(unsupported)
     }
 
     fn names(&self) -> Vec<&str> {
@@ -185,11 +182,9 @@ impl Tensors for Checkpoint {
         Box::pin(async move {
             let (info, tensor) = (self.get(name)?, self.tensor(name)?);
             info.check(&range, || self.describe(name))?;
-            let at = |element: usize| tensor.range.start + info.encoding.bytes(element);
             let Shard { place, bytes } = &self.files[tensor.file];
             let failed = |error| Error::Io { path: place.into(), error };
-            let read = bytes.read(at(range.start)..at(range.end)).await.map_err(failed)?;
-            Ok(decode::lend(info.encoding, read))
+            Ok(tensor.entry.read(&**bytes, range).await.map_err(failed)?)
         })
     }
 
@@ -198,8 +193,8 @@ impl Tensors for Checkpoint {
     }
 
     fn release(&self, name: &str) {
-        if let Some(Tensor { range, file, .. }) = self.tensors.get(name) {
-            self.files[*file].bytes.release(range.clone());
+        if let Some(Tensor { entry, file, .. }) = self.tensors.get(name) {
+            self.files[*file].bytes.release(entry.range.clone());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Numbers as files store them, made what they are lent as.
 
+use crate::blocks;
 use calotype_tensor::Encoding;
 use half::f16;
 use std::borrow::Cow;
@@ -30,8 +31,16 @@ pub fn lend(encoding: Encoding, bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
         Encoding::F8E4M3Fnuz => f16s(&bytes, |b| fnuz(b, 3)),
         Encoding::F8E5M2Fnuz => f16s(&bytes, |b| fnuz(b, 2)),
         Encoding::F32 | Encoding::F16 | Encoding::BF16 => return bytes,
+        Encoding::Q4_0 | Encoding::Q4_1 | Encoding::Q5_0 | Encoding::Q5_1 | Encoding::Q8_0 => {
+            blocks::decode(encoding, &bytes)
+        }
+        Encoding::Q2K | Encoding::Q3K | Encoding::Q4K | Encoding::Q5K | Encoding::Q6K => {
+            blocks::decode(encoding, &bytes)
+        }
         // Not lent.
-        Encoding::C64 | Encoding::F4 | Encoding::F6E2M3 | Encoding::F6E3M2 => return bytes,
+        Encoding::C64 | Encoding::F4 | Encoding::F6E2M3 | Encoding::F6E3M2 | Encoding::Unknown(_) => {
+            return bytes;
+        }
     })
 }
 

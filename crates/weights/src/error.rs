@@ -1,3 +1,4 @@
+use crate::files::Format;
 use std::path::PathBuf;
 
 /// Why weights could not be had. Each message is one line that names the file and the way out.
@@ -19,18 +20,6 @@ pub enum Error {
         wanted: String,
         /// What lies there instead.
         found: String,
-    },
-    /// Only pickled weights (`.bin`, `.ckpt`, …) are there. They can run code when opened, so we never do.
-    #[error(
-        "{}: {file} is a pickle and only safetensors are read; convert the model with diffusers: \
-         DiffusionPipeline.from_pretrained(MODEL).save_pretrained(OUT, safe_serialization=True)",
-        folder.display()
-    )]
-    NeedsSafetensors {
-        /// The component's folder.
-        folder: PathBuf,
-        /// The pickled file in it.
-        file: String,
     },
     /// A FIFO, a device or a folder where a file should be. It is not opened: that could wait for ever.
     #[error("{}: not a regular file; save the tensors as one first", .0.display())]
@@ -61,11 +50,31 @@ pub enum Error {
         has: u64,
     },
     /// The file is something else.
-    #[error("{place}: not a safetensors file: {why}")]
-    NotSafetensors {
+    #[error("{place}: not a file of weights: {why}")]
+    NotWeights {
         /// The file.
         place: String,
-        /// What it looks like.
+        /// What it is.
+        why: String,
+    },
+    /// The file breaks its format's rules.
+    #[error("{place}: damaged {format} file: {why}")]
+    Damaged {
+        /// The file.
+        place: String,
+        /// What it is.
+        format: Format,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file is of a format that is read, and yet cannot be.
+    #[error("{place}: a {format} file that is not read: {why}")]
+    Unread {
+        /// The file.
+        place: String,
+        /// What it is.
+        format: Format,
+        /// Why not.
         why: String,
     },
     /// The header is JSON, but does not describe tensors that fill the file.

@@ -7,6 +7,7 @@
 //! exporters wrote under another, [`schemes`] sorts a file of several components, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
 mod alias;
+mod blocks;
 mod bytes;
 mod checkpoint;
 mod decode;

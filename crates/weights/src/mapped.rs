@@ -45,6 +45,10 @@ impl Bytes for Mapped {
         Box::pin(std::future::ready(part(self.bytes(), range)))
     }
 
+    fn whole(&self) -> Option<&[u8]> {
+        Some(self.bytes())
+    }
+
     #[cfg(unix)]
     fn release(&self, range: Range<u64>) {
         let Some(map) = self.0.as_ref().filter(|_| !range.is_empty()) else { return };

@@ -1,6 +1,6 @@
 //! safetensors: <https://github.com/huggingface/safetensors#format>.
 
-use super::{Entry, Header, Source};
+use super::{Entry, Format, Header, Source};
 use crate::{Error, Result};
 use calotype_tensor::Encoding;
 use safetensors::{Dtype, tensor::Metadata};
@@ -39,29 +39,23 @@ pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Header> {
         let encoding = encoding(info.dtype).ok_or_else(unknown)?;
         let (from, to) = info.data_offsets;
         let range = start + from as u64..start + to as u64;
-        tensors.push(Entry { encoding, shape: info.shape.clone(), range, name });
+        tensors.push(Entry::dense(name, encoding, info.shape.clone(), range));
     }
-    Ok(Header { tensors, metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect() })
+    let metadata = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+    Ok(Header { format: Format::Safetensors, tensors, metadata })
+}
+
+/// Whether a file begins with a header's length and the header, as far as it goes.
+pub fn begins(head: &[u8]) -> bool {
+    let length = head.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) <= LONGEST_HEADER);
+    length && head.get(LENGTH_BYTES).is_none_or(|&b| b == b'{')
 }
 
 /// Where the tensors begin.
-fn span(place: &str, head: &[u8], file_len: u64) -> Result<u64> {
-    let not = |why: &str| Error::NotSafetensors { place: place.into(), why: why.into() };
-    let Some(length) = head.first_chunk::<LENGTH_BYTES>() else {
-        return Err(match file_len {
-            0 => not("it is empty"),
-            has => Error::Truncated { place: place.into(), needs: LENGTH_BYTES as u64, has },
-        });
-    };
-    let header_len = u64::from_le_bytes(*length);
-    if header_len > LONGEST_HEADER || head.get(LENGTH_BYTES).is_some_and(|&b| b != b'{') {
-        return Err(not(guess(head)));
-    }
-    let needs = header_len + LENGTH_BYTES as u64;
-    if needs > file_len {
-        return Err(Error::Truncated { place: place.into(), needs, has: file_len });
-    }
-    Ok(needs)
+fn span(place: &str, head: &[u8], has: u64) -> Result<u64> {
+    let length = head.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    let needs = length + LENGTH_BYTES as u64;
+    if needs > has { Err(Error::Truncated { place: place.into(), needs, has }) } else { Ok(needs) }
 }
 
 /// The format's own type; none for one that it did not have when this was written.
@@ -101,29 +95,4 @@ fn unknown_type(place: &str, json: &[u8]) -> Option<Error> {
         let known = serde_json::from_value::<Dtype>(dtype.into()).is_ok();
         (!known).then(|| Error::UnknownDtype { tensor, place: place.into(), dtype: dtype.into() })
     })
-}
-
-/// What stands in a file's place after the usual mishaps of a download, told by its first bytes; nothing where it may be
-/// the file itself.
-pub fn mishap(head: &[u8]) -> Option<&'static str> {
-    match head {
-        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
-            Some("it is a Git LFS pointer; fetch the real file with `git lfs pull`")
-        }
-        [b'<', ..] => Some("it is a web page; the download needs another address or a login"),
-        _ => None,
-    }
-}
-
-/// What a file that is not safetensors looks like.
-fn guess(head: &[u8]) -> &'static str {
-    if let Some(what) = mishap(head) {
-        return what;
-    }
-    match head {
-        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => "it is a PyTorch pickle under another name",
-        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF file",
-        [b'{', ..] => "it is JSON",
-        _ => "its first bytes are not a header's",
-    }
 }

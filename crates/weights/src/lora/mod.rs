@@ -115,7 +115,12 @@ impl Lora {
     }
 
     /// The names that diffusers and PEFT give a LoRA's file.
-    pub const FILES: [&str; 2] = ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"];
+    pub const FILES: [&str; 4] = [
+        "pytorch_lora_weights.safetensors",
+        "adapter_model.safetensors",
+        "pytorch_lora_weights.bin",
+        "adapter_model.bin",
+    ];
 
     /// How many layers it changes.
     pub fn layers(&self) -> usize {

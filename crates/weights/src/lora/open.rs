@@ -5,14 +5,14 @@ use crate::{Checkpoint, Error, Folder, Result, Tensors};
 
 /// The ending of the files that are read.
 const ENDING: &str = ".safetensors";
-/// PEFT's name for it.
-const PEFT: &str = Lora::FILES[1];
+/// PEFT's name for it, whatever its ending.
+const PEFT: &str = "adapter_model";
 /// What PEFT writes beside its file.
 const CONFIG: &str = "adapter_config.json";
 
 impl Lora {
     /// Opens a safetensors file of a folder, or a folder in it with one: diffusers' `pytorch_lora_weights.safetensors`,
-    /// PEFT's `adapter_model.safetensors`, or the only one that is there. Beside PEFT's lies its `adapter_config.json`.
+    /// PEFT's `adapter_model.safetensors`, either as `.bin`, or the only one that is there. Beside PEFT's lies its `adapter_config.json`.
     pub async fn within(folder: &dyn Folder, path: &str) -> Result<Option<Self>> {
         let path = match folder.list(path).await {
             Ok(Some(names)) if !path.ends_with(ENDING) => {
@@ -23,7 +23,7 @@ impl Lora {
         let Some(source) = Checkpoint::within(folder, &path).await? else { return Ok(None) };
         let (parent, file) = path.rsplit_once('/').unwrap_or(("", &path));
         let config = if parent.is_empty() { CONFIG.into() } else { format!("{parent}/{CONFIG}") };
-        Self::beside(source, file == PEFT, folder, &config).await.map(Some)
+        Self::beside(source, is_peft(file), folder, &config).await.map(Some)
     }
 
     /// With what PEFT says of it, if it is PEFT's.
@@ -41,6 +41,11 @@ impl Lora {
         let text = String::from_utf8(text).map_err(bad)?;
         Self::with(source, Some((&place, &text)))
     }
+}
+
+/// Whether a file is PEFT's, by its name.
+fn is_peft(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(stem, _)| stem == PEFT)
 }
 
 /// The LoRA among a folder's files.
@@ -61,7 +66,7 @@ fn choose<'a>(folder: &str, names: &'a [String]) -> Result<&'a str> {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod disk {
-    use super::{CONFIG, Error, Lora, PEFT, Result, choose};
+    use super::{CONFIG, Error, Lora, Result, choose, is_peft};
     use crate::{Checkpoint, DiskFolder};
     use std::fs;
     use std::io::ErrorKind;
@@ -87,7 +92,7 @@ mod disk {
         pub fn open(path: impl AsRef<Path>) -> Result<Self> {
             let file = Self::find(path)?;
             let folder = DiskFolder::new(file.parent().unwrap_or(Path::new("")));
-            let peft = file.file_name() == Some(PEFT.as_ref());
+            let peft = file.file_name().is_some_and(|name| is_peft(&name.to_string_lossy()));
             pollster::block_on(Self::beside(Checkpoint::open(&file)?, peft, &folder, CONFIG))
         }
     }

@@ -1,0 +1,153 @@
+//! ggml's blocks of quantised numbers: some elements of a row, with the scales that they share. Layouts and arithmetic:
+//! ggml's `src/ggml-common.h` and `src/ggml-quants.c` (`dequantize_row_…`).
+
+use calotype_tensor::Encoding;
+use half::f16;
+
+/// Elements of a block of the k-quants (`QK_K`).
+const SUPER: usize = 256;
+
+/// Whole blocks as f32 numbers, little-endian. The encoding must be one of blocks.
+pub fn decode(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+    let block: fn(&[u8], &mut Vec<f32>) = match encoding {
+        Encoding::Q4_0 => q4_0,
+        Encoding::Q4_1 => q4_1,
+        Encoding::Q5_0 => q5_0,
+        Encoding::Q5_1 => q5_1,
+        Encoding::Q8_0 => q8_0,
+        Encoding::Q2K => q2_k,
+        Encoding::Q3K => q3_k,
+        Encoding::Q4K => q4_k,
+        Encoding::Q5K => q5_k,
+        Encoding::Q6K => q6_k,
+        _ => unreachable!("{encoding} has no blocks of ggml's"),
+    };
+    let [elements, size] = encoding.block();
+    let mut out = Vec::with_capacity(bytes.len() / size * elements);
+    bytes.chunks_exact(size).for_each(|bytes| block(bytes, &mut out));
+    out.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// The f16 at `at`.
+fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// Sixteen bytes: the low halves of all, then the high halves.
+fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> 4))
+}
+
+fn q4_0(block: &[u8], out: &mut Vec<f32>) {
+    let d = half(block, 0);
+    out.extend(nibbles(&block[2..]).map(|q| d * (f32::from(q) - 8.0)));
+}
+
+fn q4_1(block: &[u8], out: &mut Vec<f32>) {
+    let (d, m) = (half(block, 0), half(block, 2));
+    out.extend(nibbles(&block[4..]).map(|q| d * f32::from(q) + m));
+}
+
+/// Thirty-two numbers of five bits: the fifth bits stand in front.
+fn fives(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    let high = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    nibbles(&bytes[4..]).enumerate().map(move |(i, q)| f32::from(q | ((high >> i & 1) as u8) << 4))
+}
+
+fn q5_0(block: &[u8], out: &mut Vec<f32>) {
+    let d = half(block, 0);
+    out.extend(fives(&block[2..]).map(|q| d * (q - 16.0)));
+}
+
+fn q5_1(block: &[u8], out: &mut Vec<f32>) {
+    let (d, m) = (half(block, 0), half(block, 2));
+    out.extend(fives(&block[4..]).map(|q| d * q + m));
+}
+
+fn q8_0(block: &[u8], out: &mut Vec<f32>) {
+    let d = half(block, 0);
+    out.extend(block[2..].iter().map(|&q| d * f32::from(q as i8)));
+}
+
+/// The two bits of element `i` of 256: a byte has one of each of four runs of 32.
+fn twos(quants: &[u8], i: usize) -> u8 {
+    quants[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3
+}
+
+/// A block of 256 by its runs of `len` elements: the scale of each times the quant of an element, less the run's least.
+fn runs(out: &mut Vec<f32>, len: usize, scale: impl Fn(usize) -> (f32, f32), quant: impl Fn(usize) -> f32) {
+    for run in 0..SUPER / len {
+        let (scale, least) = scale(run);
+        out.extend((run * len..(run + 1) * len).map(|i| scale * quant(i) - least));
+    }
+}
+
+/// Scales and minima in nibbles, quants, the two factors.
+fn q2_k(block: &[u8], out: &mut Vec<f32>) {
+    let (d, min) = (half(block, 80), half(block, 82));
+    let scale = |run: usize| (d * f32::from(block[run] & 15), min * f32::from(block[run] >> 4));
+    runs(out, 16, scale, |i| f32::from(twos(&block[16..80], i)));
+}
+
+/// Third bits, quants, scales of six bits, the factor.
+fn q3_k(block: &[u8], out: &mut Vec<f32>) {
+    let (high, quants, scales, d) = (&block[..32], &block[32..96], &block[96..108], half(block, 108));
+    let scale = |run: usize| {
+        let low = scales[run % 8] >> (run / 8 * 4) & 15;
+        let scale = low | (scales[8 + run % 4] >> (run / 4 * 2) & 3) << 4;
+        (d * (f32::from(scale) - 32.0), 0.0)
+    };
+    let quant = |i: usize| {
+        // Where the bit is not set four is taken away.
+        let borrow = 1 - (high[i % 32] >> (i / 32) & 1);
+        f32::from(twos(quants, i)) - f32::from(borrow * 4)
+    };
+    runs(out, 16, scale, quant);
+}
+
+/// The scale and the minimum of a run of 32, six bits each, of twelve bytes.
+fn sixes(scales: &[u8], run: usize) -> (f32, f32) {
+    let (scale, least) = match run {
+        0..4 => (scales[run] & 63, scales[run + 4] & 63),
+        _ => {
+            let (low, high) = (scales[run + 4], (scales[run - 4] >> 6, scales[run] >> 6));
+            (low & 15 | high.0 << 4, low >> 4 | high.1 << 4)
+        }
+    };
+    (f32::from(scale), f32::from(least))
+}
+
+/// The four bits of element `i` of 256: a byte has one of each of two runs of 32.
+fn fours(quants: &[u8], i: usize) -> u8 {
+    quants[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15
+}
+
+/// The two factors, scales and minima, quants.
+fn q4_k(block: &[u8], out: &mut Vec<f32>) {
+    let (d, min) = (half(block, 0), half(block, 2));
+    let scale = |run| {
+        let (scale, least) = sixes(&block[4..16], run);
+        (d * scale, min * least)
+    };
+    runs(out, 32, scale, |i| f32::from(fours(&block[16..], i)));
+}
+
+/// The two factors, scales and minima, fifth bits, quants.
+fn q5_k(block: &[u8], out: &mut Vec<f32>) {
+    let (d, min) = (half(block, 0), half(block, 2));
+    let scale = |run| {
+        let (scale, least) = sixes(&block[4..16], run);
+        (d * scale, min * least)
+    };
+    let high = |i: usize| (block[16 + i % 32] >> (i / 32) & 1) << 4;
+    runs(out, 32, scale, |i| f32::from(fours(&block[48..], i) | high(i)));
+}
+
+/// Low four bits, high two bits, scales, the factor.
+fn q6_k(block: &[u8], out: &mut Vec<f32>) {
+    let d = half(block, 208);
+    // A byte of the low bits has one of each of two runs of 64.
+    let low = |i: usize| block[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15;
+    let quant = |i: usize| f32::from(low(i) | twos(&block[128..192], i) << 4) - 32.0;
+    runs(out, 16, |run| (d * f32::from(block[192 + run] as i8), 0.0), quant);
+}
