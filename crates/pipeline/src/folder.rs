@@ -22,7 +22,8 @@ pub(crate) fn check(place: &Path) -> Result<()> {
 
 const PLACES: &str = "a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub, or synthetic:sd15";
 
-const FOLDERS: &str = "models are read from folders in the diffusers layout, with weights in .safetensors";
+const FOLDERS: &str =
+    "models are read from folders in the diffusers layout, with weights in .safetensors or .bin";
 
 /// What a file of weights is.
 fn of_file(file: &Path) -> Option<String> {
@@ -35,7 +36,8 @@ fn of_file(file: &Path) -> Option<String> {
                  in Python: diffusers.StableDiffusionPipeline.from_single_file(\"{name}\").save_pretrained(\"{folder}\")"
             ));
         }
-        "gguf" => "a file in GGUF, which is not read",
+        "gguf" => "a file in GGUF, of which calotype inspect tells, and no model is made yet",
+        "h5" | "hdf5" => "a file in HDF5, of which calotype inspect tells, and no model is made yet",
         "onnx" => "a file in ONNX, which is not read",
         _ => return None,
     };

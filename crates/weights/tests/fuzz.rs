@@ -1,4 +1,5 @@
-//! A million damaged bytes of each format: no panic, no hang, no more memory than the file and a constant.
+//! What files may cost. A million damaged bytes of each format: no panic, no hang, no more memory than the file and a
+//! constant. Files of many gigabytes: no more than what they say of themselves.
 
 mod made;
 
@@ -7,6 +8,8 @@ use made::golden;
 use pollster::block_on;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
 /// Counts what this thread holds.
@@ -161,4 +164,121 @@ fn hdf5() {
 fn safetensors() {
     let json = r#"{"__metadata__":{"a":"b"},"x":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"y":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[12,16]}}"#;
     fuzz(6, &[made::safetensors(json, 16)]);
+}
+
+/// How much a file of SDXL has, in f16.
+const LARGE: u64 = 6_940_000_000;
+/// How long opening it may take.
+const SOON: Duration = Duration::from_millis(200);
+/// What it may take of memory.
+const LITTLE: usize = 1 << 20;
+
+/// Opens a file of `LARGE` bytes and more, most of them a hole: `head` and `tail` are what is in it.
+fn open_large(head: &[u8], tail: &[u8], last: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(head).unwrap();
+    file.seek(SeekFrom::Start(LARGE)).unwrap();
+    file.write_all(tail).unwrap();
+    drop(file);
+
+    let (start, before) = (Instant::now(), HELD.with(|held| held.get().0));
+    HELD.with(|held| held.set((before, before)));
+    let file = Checkpoint::open(&path).unwrap();
+    let info = file.get("w").unwrap();
+    let end = block_on(file.read("w", info.numel() - 1..info.numel())).unwrap().into_owned();
+    let (took, most) = (start.elapsed(), HELD.with(|held| held.get().1) - before);
+    assert_eq!((info.numel(), &end[..]), (last, &[0x00, 0x3c][..]));
+    assert!(took < SOON, "{took:?}");
+    assert!(most < LITTLE, "{most} bytes");
+}
+
+#[test]
+fn large_files_cost_their_headers() {
+    // The last two bytes of the hole's other side are an f16 one, where the tensor ends.
+    let tail = [0x00, 0x3c];
+    let json = |bytes: u64| {
+        format!(r#"{{"w":{{"dtype":"F16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#, bytes / 2)
+    };
+    let bytes = LARGE + 2 - 8 - json(LARGE).len() as u64;
+    let text = format!("{}{}", json(bytes), " ".repeat((bytes % 2) as usize));
+    let bytes = bytes - bytes % 2;
+    open_large(
+        &made::safetensors(&text.replace(&(bytes + 1).to_string(), &bytes.to_string()), 0),
+        &tail,
+        (bytes / 2) as usize,
+    );
+
+    let elements = (LARGE + 2 - 64) / 2;
+    let head = made::gguf(3, 1, 0, &made::gguf_tensor("w", &[elements], 1, 0));
+    assert!(head.len() <= 64);
+    open_large(&head, &tail, elements as usize);
+    zipped_large(&tail);
+}
+
+/// The same by torch, whose archive has wide numbers then.
+fn zipped_large(tail: &[u8]) {
+    let name = "a/data/0";
+    let start = 30 + name.len() as u64;
+    let (size, elements) = (LARGE + 2 - start, (LARGE + 2 - start) / 2);
+    let pickle = made::dict(&[("w", made::half_tensor("0", elements as i64))]);
+    let pickle = [b"\x80\x02", &pickle[..], b"."].concat();
+    let wide = u32::MAX.to_le_bytes();
+    let head = [
+        b"PK\x03\x04\x2d\0\0\0".to_vec(),
+        vec![0; 10],
+        [wide, wide].concat(),
+        vec![name.len() as u8, 0, 0, 0],
+        name.into(),
+    ];
+    let local = [
+        &b"PK\x03\x04\x14\0\0\0"[..],
+        &[0; 10],
+        &(pickle.len() as u32).to_le_bytes(),
+        &(pickle.len() as u32).to_le_bytes(),
+        &[10, 0, 0, 0],
+        b"a/data.pkl",
+        &pickle,
+    ]
+    .concat();
+    let member = |name: &str, narrow: u32, len: u64, at: u64| {
+        let extra = [&[1, 0, 24, 0][..], &len.to_le_bytes(), &len.to_le_bytes(), &at.to_le_bytes()].concat();
+        let sizes = [narrow.to_le_bytes(), narrow.to_le_bytes()].concat();
+        let lens = [name.len() as u8, 0, extra.len() as u8, 0, 0, 0];
+        [
+            b"PK\x01\x02\x2d\0\x2d\0\0\0".to_vec(),
+            vec![0; 10],
+            sizes,
+            lens.to_vec(),
+            vec![0; 8],
+            u32::MAX.to_le_bytes().to_vec(),
+            name.into(),
+            extra,
+        ]
+        .concat()
+    };
+    let members =
+        [member(name, u32::MAX, size, 0), member("a/data.pkl", u32::MAX, pickle.len() as u64, LARGE + 2)]
+            .concat();
+    let directory = LARGE + 2 + local.len() as u64;
+    let end = directory + members.len() as u64;
+    let wide_end = [
+        b"PK\x06\x06".to_vec(),
+        44u64.to_le_bytes().to_vec(),
+        vec![45, 0, 45, 0],
+        vec![0; 8],
+        2u64.to_le_bytes().to_vec(),
+        2u64.to_le_bytes().to_vec(),
+        (members.len() as u64).to_le_bytes().to_vec(),
+        directory.to_le_bytes().to_vec(),
+    ]
+    .concat();
+    let locator = [b"PK\x06\x07".to_vec(), vec![0; 4], end.to_le_bytes().to_vec(), vec![1, 0, 0, 0]].concat();
+    let narrow_end = [b"PK\x05\x06\0\0\0\0".to_vec(), vec![0xff; 12], vec![0, 0]].concat();
+    open_large(
+        &head.concat(),
+        &[tail, &local, &members, &wide_end, &locator, &narrow_end].concat(),
+        elements as usize,
+    );
 }

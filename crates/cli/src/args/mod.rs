@@ -231,12 +231,16 @@ pub struct AdaptersArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A model folder in the diffusers layout, owner/name on the Hugging Face hub, or synthetic:sd15, synthetic:sd21
-    /// [default: the built-in model]
+    /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), owner/name on the
+    /// Hugging Face hub, or synthetic:sd15, synthetic:sd21 [default: the built-in model]
     pub model: Option<String>,
 
     #[command(flatten)]
     pub hub: HubArgs,
+
+    /// The hashes by which sites know a file: SHA-256, AutoV1, AutoV2, AutoV3. All of it is read for them
+    #[arg(long)]
+    pub hashes: bool,
 
     /// Print one machine-readable object
     #[arg(long)]

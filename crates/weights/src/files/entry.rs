@@ -1,5 +1,6 @@
 //! Where a tensor's elements are, and how they become the numbers that are lent.
 
+#[cfg(not(target_arch = "wasm32"))]
 use super::chunks::Chunks;
 use crate::{Bytes, decode};
 use calotype_tensor::Encoding;
@@ -32,11 +33,13 @@ pub enum Arrangement {
     /// So many elements apart along each axis.
     Strided(Vec<u64>),
     /// In chunks that may be compressed.
+    #[cfg(not(target_arch = "wasm32"))]
     Chunked(Box<Chunks>),
 }
 
 /// How many elements a shape has, and the bytes that they take; none where that overflows.
-pub(in crate::files) fn size(encoding: Encoding, shape: &[usize]) -> Option<(u64, u64)> {
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn size(encoding: Encoding, shape: &[usize]) -> Option<(u64, u64)> {
     let numel = shape.iter().try_fold(1u64, |n, &axis| n.checked_mul(axis as u64))?;
     let [block, bytes] = encoding.block().map(|n| n as u64);
     // What is lent is at most eight times as wide.
@@ -46,7 +49,7 @@ pub(in crate::files) fn size(encoding: Encoding, shape: &[usize]) -> Option<(u64
 
 impl Entry {
     /// A tensor whose elements lie one after another.
-    pub(super) fn dense(name: String, encoding: Encoding, shape: Vec<usize>, range: Range<u64>) -> Self {
+    pub(crate) fn dense(name: String, encoding: Encoding, shape: Vec<usize>, range: Range<u64>) -> Self {
         Self { name, encoding, shape, range, arrangement: Arrangement::Dense, big_endian: false }
     }
 
@@ -63,6 +66,7 @@ impl Entry {
                 file.read(at(elements.start)..at(elements.end)).await?
             }
             Arrangement::Strided(strides) => self.gather(file, strides, elements).await?.into(),
+            #[cfg(not(target_arch = "wasm32"))]
             Arrangement::Chunked(chunks) => chunks.read(file, &self.shape, elements).await?.into(),
         };
         if self.big_endian && size > 1 {

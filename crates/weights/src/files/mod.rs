@@ -1,29 +1,23 @@
 //! Formats of files: what each says of its tensors, as [`Entry`] after [`Entry`], and how its numbers are read.
-//!
-//! A format is a function that is given a `View` of the file and returns a [`Header`]. What it asks for and has not been
-//! fetched is fetched, and it begins again: so one function serves files that are mapped, in memory, and far away.
 
+#[cfg(not(target_arch = "wasm32"))]
 mod chunks;
 mod entry;
-mod gguf;
-mod hdf5;
-mod pickle;
+mod others;
 mod safetensors;
 mod told;
-mod view;
 
+#[cfg(not(target_arch = "wasm32"))]
 pub use chunks::Chunks;
 pub use entry::{Arrangement, Entry};
 pub use told::mishap;
 
 use crate::{Bytes, Error, Result};
-use entry::size;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use view::{Fault, Parsed, View};
 
 /// What a file is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +81,6 @@ impl Source<'_> {
         let io = |error| Error::Io { path: PathBuf::from(self.place), error };
         self.bytes.read(range).await.map_err(io)
     }
-
-    /// What a parser makes of it.
-    async fn parse<T>(&self, format: Format, parser: impl Fn(View<'_>) -> Parsed<T>) -> Result<T> {
-        let place = || self.place.to_owned();
-        let io = |error| Error::Io { path: PathBuf::from(self.place), error };
-        view::parse(self.bytes, parser).await.map_err(io)?.map_err(|fault| match fault {
-            Fault::Short { needs, has } => Error::Truncated { place: place(), needs, has },
-            Fault::Foreign(why) => Error::Unread { place: place(), format, why },
-            other => Error::Damaged { place: place(), format, why: other.to_string() },
-        })
-    }
 }
 
 /// The first bytes that a format is told by.
@@ -108,32 +91,8 @@ const MAGIC: u64 = 1024;
 pub async fn list(place: &str, bytes: &dyn Bytes) -> Result<Header> {
     let file = Source { place, bytes };
     let head = file.read(0..MAGIC.min(bytes.size())).await?;
-    let parser: fn(View<'_>) -> Parsed<Header> = match told::format(&head) {
-        Some(Format::Safetensors) => return safetensors::list(&file, &head).await,
-        Some(Format::Zip) => pickle::zip,
-        Some(Format::Legacy) => pickle::legacy,
-        Some(Format::Tar) => pickle::tar,
-        Some(Format::Gguf) => gguf::parse,
-        Some(Format::Hdf5) => hdf5::parse,
-        // HDF5 may have a block of the user's in front.
-        None => match file.parse(Format::Hdf5, hdf5::start).await? {
-            Some(_) => hdf5::parse,
-            None => return Err(told::error(place, &head)),
-        },
-    };
-    let format = told::format(&head).unwrap_or(Format::Hdf5);
-    file.parse(format, |view| parser(view)?.distinct()).await
-}
-
-impl Header {
-    /// Fails where two tensors have one name.
-    fn distinct(self) -> Parsed<Self> {
-        let mut seen = HashSet::new();
-        match self.tensors.iter().find(|entry| !seen.insert(&entry.name)) {
-            Some(entry) => {
-                view::damaged(format!("two tensors in it are called {}", view::quote(&entry.name)))
-            }
-            None => Ok(self),
-        }
+    match told::format(&head) {
+        Some(Format::Safetensors) => safetensors::list(&file, &head).await,
+        other => others::list(&file, other, &head).await,
     }
 }

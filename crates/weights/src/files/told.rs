@@ -1,16 +1,24 @@
 //! What a file is, by its first bytes.
 
-use super::{Format, gguf, hdf5, pickle, safetensors};
+use super::{Format, safetensors};
 use crate::Error;
+
+/// torch's magic number as a pickle has it (`MAGIC_NUMBER` in its `serialization.py`).
+const LEGACY: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// Where it is: behind the protocol, and since the fourth behind a frame's length too.
+const LEGACY_AT: [usize; 2] = [2, 11];
+/// Where the header of a tar archive's member says that it is one.
+const TAR_AT: usize = 257;
 
 /// The format that a file begins as.
 pub(super) fn format(head: &[u8]) -> Option<Format> {
+    let at = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
     Some(match head {
         [b'P', b'K', 3 | 5 | 7, 4 | 6 | 8, ..] => Format::Zip,
-        head if pickle::is_legacy(head) => Format::Legacy,
-        head if pickle::is_tar(head) => Format::Tar,
-        head if head.starts_with(gguf::MAGIC) => Format::Gguf,
-        head if head.starts_with(&hdf5::MAGIC) => Format::Hdf5,
+        [0x80, ..] if LEGACY_AT.iter().any(|&start| at(start, &LEGACY)) => Format::Legacy,
+        [b'G', b'G', b'U', b'F', ..] => Format::Gguf,
+        [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => Format::Hdf5,
+        _ if at(TAR_AT, b"ustar") => Format::Tar,
         head if safetensors::begins(head) => Format::Safetensors,
         _ => return None,
     })

@@ -100,8 +100,16 @@ pub fn call(what: Vec<u8>, args: &[Vec<u8>]) -> Vec<u8> {
 
 /// Instructions that make an f32 tensor of a storage of `count` elements.
 pub fn tensor(key: &str, count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
-    let place =
-        tuple(&[text("storage"), global("torch", "FloatStorage"), text(key), text("cpu"), int(count)]);
+    stored("FloatStorage", key, count, offset, shape, strides)
+}
+
+/// The same of all of an f16 storage.
+pub fn half_tensor(key: &str, count: i64) -> Vec<u8> {
+    stored("HalfStorage", key, count, 0, &[count], &[1])
+}
+
+fn stored(class: &str, key: &str, count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+    let place = tuple(&[text("storage"), global("torch", class), text(key), text("cpu"), int(count)]);
     let list = |numbers: &[i64]| tuple(&numbers.iter().map(|&n| int(n)).collect::<Vec<_>>());
     let storage = [place, b"Q".to_vec()].concat();
     let args = [storage, int(offset), list(shape), list(strides), b"\x89".to_vec(), b"N".to_vec()];

@@ -2,7 +2,7 @@
 //! call is kept as what is called and with what. Instructions: CPython's `Lib/pickletools.py`.
 
 use super::globals;
-use crate::files::view::{Cursor, Fault, Parsed, View, damaged, foreign};
+use crate::files::others::view::{Cursor, Fault, Parsed, View, damaged, foreign};
 use std::collections::HashMap;
 
 /// A value's number.

@@ -2,8 +2,9 @@
 
 use super::file::{File, Message, kind};
 use crate::files::chunks::{Chunks, Filter};
-use crate::files::view::{Cursor, Parsed, damaged};
-use crate::files::{Arrangement, Entry, size};
+use crate::files::entry::size;
+use crate::files::others::view::{Cursor, Parsed, damaged};
+use crate::files::{Arrangement, Entry};
 use calotype_tensor::Encoding;
 
 /// The most axes of a dataset.

@@ -3,7 +3,7 @@
 use super::dataset::{self, Type};
 use super::file::{File, Message, kind};
 use super::heap::{Fractal, global, records};
-use crate::files::view::{Cursor, Parsed, damaged};
+use crate::files::others::view::{Cursor, Parsed, damaged};
 use std::collections::BTreeMap;
 
 /// Values of an attribute that are told.

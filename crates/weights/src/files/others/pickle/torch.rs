@@ -3,7 +3,7 @@
 
 use super::globals;
 use super::machine::{Id, Object, Pickle, Value};
-use crate::files::view::{Parsed, damaged, quote};
+use crate::files::others::view::{Parsed, damaged, quote};
 use calotype_tensor::Encoding;
 use std::collections::HashMap;
 

@@ -4,28 +4,21 @@
 use super::machine::Pickle;
 use super::torch::{Meaning, Storage, Tensor};
 use super::{bytes, listing, names};
-use crate::files::view::{Cursor, Parsed, View, damaged, foreign, quote};
+use crate::files::others::view::{Cursor, Parsed, View, damaged, foreign, quote};
 use crate::files::{Format, Header};
 use std::collections::HashMap;
 use std::ops::Range;
 
 /// A member's header, and what members are padded to.
 const RECORD: u64 = 512;
-/// Where a header says that it is one.
-const MAGIC_AT: usize = 257;
 /// The most axes of a tensor.
 const MOST_AXES: i32 = 64;
-
-/// Whether a file begins with a tar archive's header.
-pub(in crate::files) fn is_tar(head: &[u8]) -> bool {
-    head.get(MAGIC_AT..MAGIC_AT + 5) == Some(b"ustar")
-}
 
 /// Where the storages' numbers are, by their keys.
 type Places = HashMap<String, (Storage, Range<u64>)>;
 
 /// Reads a file of this container.
-pub(in crate::files) fn tar(file: View<'_>) -> Parsed<Header> {
+pub(in crate::files::others) fn tar(file: View<'_>) -> Parsed<Header> {
     let members = members(file)?;
     let member = |name: &str| {
         let missing = || foreign(format!("a tar archive, but none of torch's: there is no {name} in it"));

@@ -1,11 +1,11 @@
 //! An HDF5 file's frame: where it begins, how wide its numbers are, and its objects' messages. Format: "HDF5 File Format
 //! Specification Version 3.0" of The HDF Group, whose section numbers stand here and in the files beside.
 
-use crate::files::view::{Cursor, Parsed, View, damaged, foreign};
+use crate::files::others::view::{Cursor, Parsed, View, damaged, foreign};
 use std::cell::Cell;
 
 /// What a file, or what follows its user block, begins with (II.A).
-pub(in crate::files) const MAGIC: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+const MAGIC: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// The first place of a superblock behind a user block; further ones are twice as far each.
 const USER_BLOCK: u64 = 512;
 /// User blocks beyond this are none.
@@ -29,7 +29,7 @@ pub(super) struct File<'a> {
 }
 
 /// Whether a file begins, behind a user block, like an HDF5 file.
-pub(in crate::files) fn start(view: View<'_>) -> Parsed<Option<u64>> {
+pub(in crate::files::others) fn start(view: View<'_>) -> Parsed<Option<u64>> {
     let mut at = 0;
     while at <= LONGEST_USER_BLOCK && at + MAGIC.len() as u64 <= view.len() {
         if view.get(at, MAGIC.len() as u64)? == MAGIC {

@@ -1,16 +1,13 @@
-//! `calotype inspect`.
+//! A model: its components, and how it is drawn.
 
-use crate::args::InspectArgs;
-use crate::device;
+use super::count;
 use crate::text::{self, bytes, table};
-use calotype::{Contents, Model, Precision};
+use calotype::{Contents, Model};
 use serde_json::json;
 
 /// Prints what a model holds.
-pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
-    let model = place.open(Precision::F32)?;
-    if args.json { print_json(&model) } else { print(&model) }
+pub fn print(model: &Model, json: bool) -> anyhow::Result<()> {
+    if json { print_json(model) } else { print_text(model) }
 }
 
 /// The classes of the components, the only ones that a model can be opened with.
@@ -75,7 +72,7 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
     }))
 }
 
-fn print(model: &Model) -> anyhow::Result<()> {
+fn print_text(model: &Model) -> anyhow::Result<()> {
     let config = &model.config;
     let head = ["component", "class", "parameters", "bytes", "tensors"];
     let mut rows = vec![head.map(String::from).to_vec()];
@@ -107,13 +104,4 @@ fn print(model: &Model) -> anyhow::Result<()> {
         ("vocabulary", format!("{} tokens, {} a prompt", config.text.vocab_size, model.tokenizer.max_len())),
     ];
     text::result(&table(&facts.map(|(name, value)| vec![name.to_string(), value]), &[]))
-}
-
-/// `859.5 M`, `132.1 k`.
-fn count(n: u64) -> String {
-    match n {
-        0..1_000 => n.to_string(),
-        1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
-        _ => format!("{:.1} M", n as f64 / 1e6),
-    }
 }

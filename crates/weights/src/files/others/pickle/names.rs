@@ -2,7 +2,7 @@
 
 use super::machine::{Id, Value};
 use super::torch::{Key, Meaning, Tensor};
-use crate::files::view::{Parsed, damaged};
+use crate::files::others::view::{Parsed, damaged};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What trainers and upscalers wrap weights in, the best first. Whatever lies beside them (an optimizer's state, a running

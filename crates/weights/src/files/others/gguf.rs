@@ -2,12 +2,13 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; types: ggml's `include/ggml.h`.
 
 use super::view::{Cursor, Parsed, View, damaged, foreign, quote};
-use super::{Entry, Format, Header, size};
+use crate::files::entry::size;
+use crate::files::{Entry, Format, Header};
 use calotype_tensor::Encoding;
 use std::collections::BTreeMap;
 
-/// What a file begins with.
-pub(super) const MAGIC: &[u8; 4] = b"GGUF";
+/// What the file begins with.
+const MAGIC_BYTES: u64 = 4;
 /// Where tensors begin, unless the file says otherwise.
 const ALIGNMENT: u64 = 32;
 /// The most axes of a tensor (`GGML_MAX_DIMS`).
@@ -23,7 +24,7 @@ const SHAPE_KEY: &str = "comfy.gguf.orig_shape.";
 
 /// Reads what a file says of itself; no numbers are looked at.
 pub(super) fn parse(file: View<'_>) -> Parsed<Header> {
-    let mut at = file.cursor(MAGIC.len() as u64);
+    let mut at = file.cursor(MAGIC_BYTES);
     match at.u32()? {
         2 | 3 => {}
         1 => return foreign("version 1, which llama.cpp too gave up in 2023: make the file anew"),

@@ -7,7 +7,7 @@
 use super::machine::{MOST_BYTES, Pickle};
 use super::torch::{Meaning, Storage};
 use super::{listing, names};
-use crate::files::view::{Cursor, Fault, Parsed, View, damaged, foreign, quote};
+use crate::files::others::view::{Cursor, Fault, Parsed, View, damaged, foreign, quote};
 use crate::files::{Format, Header};
 use flate2::read::DeflateDecoder;
 use std::borrow::Cow;
@@ -49,7 +49,7 @@ struct Member {
 type Members = HashMap<String, Member>;
 
 /// Reads a file of this container.
-pub(in crate::files) fn zip(file: View<'_>) -> Parsed<Header> {
+pub(in crate::files::others) fn zip(file: View<'_>) -> Parsed<Header> {
     let members = directory(file)?;
     let Some(folder) =
         members.keys().filter_map(|name| name.strip_suffix("data.pkl")).min_by_key(|f| f.len())

@@ -10,14 +10,15 @@ mod torch;
 mod zip;
 
 use super::view::{Parsed, View, damaged, quote};
-use super::{Arrangement, Entry, Header, size};
+use crate::files::entry::size;
+use crate::files::{Arrangement, Entry, Format, Header};
 use calotype_tensor::Encoding;
 use names::Weights;
 use std::ops::Range;
 use torch::Storage;
 
-pub(super) use legacy::{is_legacy, legacy};
-pub(super) use tar::{is_tar, tar};
+pub(super) use legacy::legacy;
+pub(super) use tar::tar;
 pub(super) use zip::zip;
 
 /// A view that repeats its numbers may do so up to this much beyond what the file holds.
@@ -25,7 +26,7 @@ const REPEATED: u64 = 1 << 20;
 
 /// Joins the weights of a pickle with where their storages are in the file.
 fn listing(
-    format: super::Format,
+    format: Format,
     file: View<'_>,
     weights: Weights,
     big_endian: bool,

@@ -1,7 +1,7 @@
 //! Where groups keep names, datasets texts, and large objects links and attributes (III.D to III.G, III.A.2).
 
 use super::file::File;
-use crate::files::view::{Cursor, Parsed, damaged, foreign};
+use crate::files::others::view::{Cursor, Parsed, damaged, foreign};
 
 /// Bytes of a node of the second kind of tree that are no records.
 const NODE_BYTES: u64 = 10;

@@ -7,9 +7,9 @@ mod heap;
 mod index;
 
 use super::view::{Parsed, View, damaged, quote};
-use super::{Entry, Format, Header};
+use crate::files::{Entry, Format, Header};
+pub(super) use file::start;
 use file::{File, Message, kind};
-pub(super) use file::{MAGIC, start};
 use std::collections::{BTreeMap, HashSet};
 
 /// Groups nested deeper are no model's.

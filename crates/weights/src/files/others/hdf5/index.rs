@@ -2,8 +2,8 @@
 
 use super::file::File;
 use crate::files::chunks::{Chunks, Filter, Place};
-use crate::files::size;
-use crate::files::view::{Cursor, Parsed, damaged};
+use crate::files::entry::size;
+use crate::files::others::view::{Cursor, Parsed, damaged};
 use calotype_tensor::Encoding;
 
 /// Deflate makes nothing smaller than that (zlib's technical details: 1032 to 1).

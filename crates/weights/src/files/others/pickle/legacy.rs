@@ -3,27 +3,17 @@
 use super::machine::{Pickle, Value};
 use super::torch::Meaning;
 use super::{bytes, listing, names};
-use crate::files::view::{Parsed, View, damaged, foreign, quote};
+use crate::files::others::view::{Parsed, View, damaged, foreign, quote};
 use crate::files::{Format, Header};
 use calotype_tensor::Encoding;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The first pickle, torch's magic number.
-const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// The second, the protocol's version.
 const PROTOCOL: u64 = 1001;
 
-/// Whether a file begins with torch's magic number, pickled by any protocol.
-pub(in crate::files) fn is_legacy(head: &[u8]) -> bool {
-    // In front of it are the protocol, and since the fourth a frame.
-    let frame = 9;
-    head.first() == Some(&0x80)
-        && [2, 2 + frame].iter().any(|&at| head.get(at..at + MAGIC.len()) == Some(&MAGIC))
-}
-
 /// Reads a file of this container.
-pub(in crate::files) fn legacy(file: View<'_>) -> Parsed<Header> {
+pub(in crate::files::others) fn legacy(file: View<'_>) -> Parsed<Header> {
     let magic = Pickle::read(file, 0)?;
     let protocol = Pickle::read(file, magic.end)?;
     if protocol.count(protocol.root()) != Some(PROTOCOL) {

@@ -1,7 +1,7 @@
 //! Which classes and functions a pickle may name. Nothing is ever called, so this is about meaning, and about telling of
 //! files that were made to do harm elsewhere.
 
-use crate::files::view::{Parsed, foreign, quote};
+use crate::files::others::view::{Parsed, foreign, quote};
 use calotype_tensor::Encoding;
 
 /// Modules whose names are taken: those that make tensors, and what trainers leave beside weights, which is passed over.

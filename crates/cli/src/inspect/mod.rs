@@ -1,0 +1,29 @@
+//! `calotype inspect`.
+
+mod file;
+mod hashes;
+mod model;
+
+use crate::args::InspectArgs;
+use crate::device;
+use calotype::{ModelPlace, Precision};
+use std::path::Path;
+
+/// Prints what a model or a file of weights holds.
+pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
+    let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
+    match &place {
+        ModelPlace::Here(name) if Path::new(name).is_file() => file::print(Path::new(name), args),
+        _ if args.hashes => anyhow::bail!("--hashes is for a file: name one of the model's"),
+        _ => model::print(&place.open(Precision::F32)?, args.json),
+    }
+}
+
+/// `859.5 M`, `132.1 k`.
+fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
+        _ => format!("{:.1} M", n as f64 / 1e6),
+    }
+}

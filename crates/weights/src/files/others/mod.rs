@@ -1,0 +1,70 @@
+//! The formats besides safetensors, which a page does not open yet: there they are but named.
+//!
+//! Each is a function that is given a `View` of the file and returns a [`Header`]. What it asks for and has not been fetched is
+//! fetched, and it begins again: so one function serves files that are mapped, in memory, and far away.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod gguf;
+#[cfg(not(target_arch = "wasm32"))]
+mod hdf5;
+#[cfg(not(target_arch = "wasm32"))]
+mod pickle;
+#[cfg(not(target_arch = "wasm32"))]
+mod view;
+
+use super::{Format, Header, Source, told};
+use crate::{Error, Result};
+
+/// Reads a file that begins as the format does; `head` is its beginning.
+#[cfg(target_arch = "wasm32")]
+pub async fn list(file: &Source<'_>, format: Option<Format>, head: &[u8]) -> Result<Header> {
+    let place = file.place.to_owned();
+    let why = || "a page opens safetensors so far; the command opens it".into();
+    Err(format
+        .map_or_else(|| told::error(file.place, head), |format| Error::Unread { place, format, why: why() }))
+}
+
+/// Reads a file that begins as the format does; `head` is its beginning.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn list(file: &Source<'_>, format: Option<Format>, head: &[u8]) -> Result<Header> {
+    let parser = match format {
+        Some(Format::Zip) => pickle::zip,
+        Some(Format::Legacy) => pickle::legacy,
+        Some(Format::Tar) => pickle::tar,
+        Some(Format::Gguf) => gguf::parse,
+        Some(Format::Hdf5) => hdf5::parse,
+        // HDF5 may have a block of the user's in front.
+        Some(Format::Safetensors) | None => match parse(file, Format::Hdf5, hdf5::start).await? {
+            Some(_) => hdf5::parse,
+            None => return Err(told::error(file.place, head)),
+        },
+    };
+    parse(file, format.unwrap_or(Format::Hdf5), |view| distinct(parser(view)?)).await
+}
+
+/// What a parser makes of a file.
+#[cfg(not(target_arch = "wasm32"))]
+async fn parse<T>(
+    file: &Source<'_>,
+    format: Format,
+    parser: impl Fn(view::View<'_>) -> view::Parsed<T>,
+) -> Result<T> {
+    use view::Fault;
+    let place = || file.place.to_owned();
+    let io = |error| Error::Io { path: file.place.into(), error };
+    view::parse(file.bytes, parser).await.map_err(io)?.map_err(|fault| match fault {
+        Fault::Short { needs, has } => Error::Truncated { place: place(), needs, has },
+        Fault::Foreign(why) => Error::Unread { place: place(), format, why },
+        other => Error::Damaged { place: place(), format, why: other.to_string() },
+    })
+}
+
+/// Fails where two tensors have one name.
+#[cfg(not(target_arch = "wasm32"))]
+fn distinct(header: Header) -> view::Parsed<Header> {
+    let mut seen = std::collections::HashSet::new();
+    match header.tensors.iter().find(|entry| !seen.insert(&entry.name)) {
+        Some(entry) => view::damaged(format!("two tensors in it are called {}", view::quote(&entry.name))),
+        None => Ok(header),
+    }
+}
