@@ -20,5 +20,6 @@ mod sizes;
 #[cfg(target_os = "linux")]
 mod streams;
 mod support;
+mod weights;
 #[cfg(windows)]
 mod windows;

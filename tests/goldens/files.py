@@ -3,7 +3,8 @@
 
 `files/` gets the files, `files.safetensors` every tensor as f32 under `file/name`, and `files.json` for each file what it is,
 its tensors' names in order, and what it says beside them. What the libraries read back is the truth; gguf's own functions
-are that of blocks.
+are that of blocks. A second run writes the same numbers and not the same bytes: torch's older pickles have addresses in them,
+HDF5's newer groups the time.
 """
 
 import collections

@@ -108,7 +108,8 @@ pub fn half_tensor(key: &str, count: i64) -> Vec<u8> {
     stored("HalfStorage", key, count, 0, &[count], &[1])
 }
 
-fn stored(class: &str, key: &str, count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+/// The same of a storage of any class.
+pub fn stored(class: &str, key: &str, count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
     let place = tuple(&[text("storage"), global("torch", class), text(key), text("cpu"), int(count)]);
     let list = |numbers: &[i64]| tuple(&numbers.iter().map(|&n| int(n)).collect::<Vec<_>>());
     let storage = [place, b"Q".to_vec()].concat();
