@@ -25,7 +25,7 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
         (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary })),
     }
     if has(DEFAULTS) {
-        let [lora, _] = Lora::FILES;
+        let [lora, ..] = Lora::FILES;
         let is_lora = |file: &&String| file.rsplit_once('/').is_some_and(|(_, name)| name == lora);
         needed.extend(all.iter().filter(is_lora).cloned());
     }
