@@ -1,6 +1,6 @@
 //! `calotype bench --compare`: two records side by side.
 
-use crate::record::{OpRow, Record, Run, Workload};
+use crate::record::{OpRow, Record, RunRecord, Workload};
 use crate::stats::{Samples, Verdict};
 use crate::table::{Table, chosen, device};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub fn compare(before: &Record, after: &Record, markdown: bool) -> String {
     parts.join("\n\n")
 }
 
-fn run(old: &Run, new: &Run, same_device: bool, markdown: bool) -> Vec<String> {
+fn run(old: &RunRecord, new: &RunRecord, same_device: bool, markdown: bool) -> Vec<String> {
     let mut parts = vec![if markdown { format!("### {}", old.preset) } else { old.preset.clone() }];
     let changed = changed(&old.settings, &new.settings);
     if !changed.is_empty() {
@@ -55,7 +55,7 @@ fn run(old: &Run, new: &Run, same_device: bool, markdown: bool) -> Vec<String> {
     parts
 }
 
-fn table(old: &Run, new: &Run) -> Table {
+fn table(old: &RunRecord, new: &RunRecord) -> Table {
     let mut table = Table::new(&["", "before", "after", "ratio", ""]);
     let mut timed = |what: &str, a: &Samples, b: &Samples| {
         let ms = |s: &Samples| format!("{:.2} ± {:.2}", s.median * 1e3, (s.max - s.min) * 500.0);
@@ -104,7 +104,7 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-fn pictures(old: &Run, new: &Run, same_device: bool, same_work: bool) -> String {
+fn pictures(old: &RunRecord, new: &RunRecord, same_device: bool, same_work: bool) -> String {
     match (old.pictures == new.pictures, same_device) {
         (true, _) => "pictures: the same to the bit".into(),
         (false, _) if !same_work => "pictures: others, as they must be".into(),

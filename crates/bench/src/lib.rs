@@ -20,7 +20,7 @@ pub use error::{Error, Result};
 pub use plot::plot;
 pub use presets::{FIXED, PRESETS, PROMPT, Preset, QUICK, listing};
 pub use record::{
-    Cold, Computer, DeviceInfo, OpRow, Ops, Planned, Point, ProgramInfo, Record, Run, SCHEMA, StageOps,
+    Cold, Computer, DeviceInfo, OpRow, Ops, Planned, Point, ProgramInfo, Record, RunRecord, SCHEMA, StageOps,
     Sweep, Warm, Workload,
 };
 pub use run::{Bench, Measured, Task, Watch, measure};

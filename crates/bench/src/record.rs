@@ -23,7 +23,7 @@ pub struct Record {
     /// What ran it.
     pub device: DeviceInfo,
     /// One a preset.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunRecord>,
     /// How cost grows as work grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
@@ -73,7 +73,7 @@ pub struct DeviceInfo {
 
 /// One setting, measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunRecord {
     /// The preset's name, or `custom`.
     pub preset: String,
     /// What was done.

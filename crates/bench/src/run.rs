@@ -1,7 +1,7 @@
 //! One setting, measured.
 
 use crate::ops;
-use crate::record::{Cold, DeviceInfo, Ops, Planned, Run, Warm, Workload};
+use crate::record::{Cold, DeviceInfo, Ops, Planned, RunRecord, Warm, Workload};
 use crate::stats::Samples;
 use crate::trace::trace;
 use crate::{Error, Result};
@@ -58,7 +58,7 @@ pub struct Measured {
     /// On what.
     pub device: DeviceInfo,
     /// For the record.
-    pub run: Run,
+    pub run: RunRecord,
     /// Where it was asked for.
     pub trace: Option<serde_json::Value>,
 }
@@ -276,8 +276,18 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         ops = task.ops.then(|| Ops { clock: clock.into(), ceilings, stages });
     }
     let preset = name.clone();
-    let run =
-        Run { preset, settings, tuned, plan: planned, cold, warm, peak_bytes, pictures, repeatable, ops };
+    let run = RunRecord {
+        preset,
+        settings,
+        tuned,
+        plan: planned,
+        cold,
+        warm,
+        peak_bytes,
+        pictures,
+        repeatable,
+        ops,
+    };
     Ok(Measured { device, run, trace: traced })
 }
 

@@ -1,6 +1,6 @@
 //! Records for people.
 
-use crate::record::{DeviceInfo, Ops, Record, Run, StageOps};
+use crate::record::{DeviceInfo, Ops, Record, RunRecord, StageOps};
 use crate::stats::Samples;
 use calotype::bytes;
 
@@ -73,7 +73,7 @@ pub fn render(record: &Record, markdown: bool) -> String {
 }
 
 /// What chose the kernels of a run.
-pub fn chosen(run: &Run) -> String {
+pub fn chosen(run: &RunRecord) -> String {
     match run.tuned {
         0 => "the built-in table".into(),
         products => format!("tuning, for {products} products"),
@@ -95,7 +95,7 @@ pub fn device(d: &DeviceInfo) -> String {
     text
 }
 
-fn heading(run: &Run, markdown: bool) -> String {
+fn heading(run: &RunRecord, markdown: bool) -> String {
     let s = &run.settings;
     let guidance = if s.cfg_scale > 1.0 { format!("guidance {}", s.cfg_scale) } else { "no guidance".into() };
     let text = format!(
@@ -105,7 +105,7 @@ fn heading(run: &Run, markdown: bool) -> String {
     if markdown { format!("### {text}") } else { text }
 }
 
-fn warm(run: &Run) -> Table {
+fn warm(run: &RunRecord) -> Table {
     let (w, s) = (&run.warm, &run.settings);
     let mut table = Table::new(&["warm", "median", "least", "most", "spread"]);
     let mut row = |what: &str, samples: &Samples, digits: usize| {
@@ -131,7 +131,7 @@ fn warm(run: &Run) -> Table {
     table
 }
 
-fn cold(run: &Run) -> Table {
+fn cold(run: &RunRecord) -> Table {
     let c = &run.cold;
     let mut table = Table::new(&[
         "first picture, s",
@@ -153,7 +153,7 @@ fn cold(run: &Run) -> Table {
     table
 }
 
-fn notes(run: &Run) -> String {
+fn notes(run: &RunRecord) -> String {
     let rate = run.plan.unet_flops as f64 / run.warm.step.median;
     let pictures: Vec<&str> = run.pictures.iter().map(|hash| &hash[..hash.len().min(16)]).collect();
     let same = match run.repeatable {
@@ -190,7 +190,7 @@ fn ceilings(ops: &Ops) -> String {
     )
 }
 
-fn stage_line(stage: &StageOps, run: &Run) -> String {
+fn stage_line(stage: &StageOps, run: &RunRecord) -> String {
     let mut text = format!(
         "{}, {} a batch: {} launches, {:.3} ms one by one; at the ceilings {:.3} ms ({:.0} %)",
         stage.stage,

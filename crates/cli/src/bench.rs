@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use calotype::{AdapterReport, Backend, Progress, Request, builtin};
 use calotype_bench as bench;
 use calotype_bench::{
-    Bench, Computer, DeviceInfo, FIXED, Measured, PROMPT, Preset, ProgramInfo, QUICK, Record, Run, SCHEMA,
-    SweepTask, Task, Watch,
+    Bench, Computer, DeviceInfo, FIXED, Measured, PROMPT, Preset, ProgramInfo, QUICK, Record, RunRecord,
+    SCHEMA, SweepTask, Task, Watch,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -187,7 +187,7 @@ fn presets(args: &BenchArgs) -> Vec<&'static Preset> {
 }
 
 /// Each preset in a process of its own, so that each starts cold, and none meets what another left in memory.
-fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
+fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<RunRecord>)> {
     // As it was called, where that is a path: a loader that runs it would be found in its place.
     let called = std::env::args_os().next().map(PathBuf::from);
     let called = called.filter(|path| path.components().count() > 1 && path.is_file());
@@ -218,7 +218,7 @@ fn apart(presets: &[&Preset]) -> anyhow::Result<(DeviceInfo, Vec<Run>)> {
     Ok((device.context("no preset was named")?, runs))
 }
 
-fn record(device: DeviceInfo, runs: Vec<Run>, host: Computer) -> Record {
+fn record(device: DeviceInfo, runs: Vec<RunRecord>, host: Computer) -> Record {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let program = ProgramInfo {
         version: env!("CARGO_PKG_VERSION").into(),

@@ -1,5 +1,5 @@
 use crate::environment::Environment;
-use crate::url::{self, Origin};
+use crate::url::{self, WebOrigin};
 use crate::{Error, Proxy, Result, names};
 use serde::Deserialize;
 use std::io::{BufReader, Read};
@@ -51,7 +51,7 @@ pub struct Client {
     pub name: String,
     token: Option<String>,
     /// Who may see the token.
-    hubs: Vec<Origin>,
+    hubs: Vec<WebOrigin>,
     agent: Agent,
     patience: [Duration; 2],
 }

@@ -14,9 +14,9 @@ fn escape(bytes: &[u8], plain: impl Fn(u8) -> bool) -> String {
 }
 
 /// Scheme, host and port: what a token is for.
-pub type Origin = (String, String, u16);
+pub type WebOrigin = (String, String, u16);
 
-pub fn origin(url: &str) -> Option<Origin> {
+pub fn origin(url: &str) -> Option<WebOrigin> {
     let uri: Uri = url.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
     let port = match &*scheme {

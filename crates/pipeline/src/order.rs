@@ -1,6 +1,6 @@
 use crate::request::GivenNoise;
 use calotype_sampling::noise::{BatchSeeds, Origin};
-use calotype_sampling::{Choice, Dialect, Program, Sampler, Schedule};
+use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
 /// done. Everything that draws takes it.
@@ -39,7 +39,7 @@ pub struct Order {
     /// Whose rules they follow.
     pub dialect: Dialect,
     /// How that was asked for.
-    pub choice: Choice,
+    pub choice: SamplerChoice,
     /// What the sampler does, evaluation by evaluation.
     pub program: Program,
     /// Noise to use in place of the seed's.

@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 use calotype_field::Field;
 use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
-use calotype_sampling::{Choice, Dialect, Sampler, Schedule};
+use calotype_sampling::{Dialect, Sampler, SamplerChoice, Schedule};
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 
@@ -207,8 +207,8 @@ impl Request {
     }
 
     /// What is said of the sampler.
-    pub(crate) fn choice(&self) -> Choice {
-        Choice {
+    pub(crate) fn choice(&self) -> SamplerChoice {
+        SamplerChoice {
             sampler: self.sampler,
             schedule: self.schedule,
             dialect: self.sampler_dialect,

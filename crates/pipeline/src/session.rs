@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::parts::{Drawn, Key, PortSpec, Stage};
+use crate::parts::{Key, PartGraphs, PortSpec, Stage};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
 use calotype_models::Role;
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ impl Session {
         }
     }
 
-    async fn bring(&self, model: &Model, drawn: &[Drawn], times: &mut LoadTimes) -> Result<Vec<Ready>> {
+    async fn bring(&self, model: &Model, drawn: &[PartGraphs], times: &mut LoadTimes) -> Result<Vec<Ready>> {
         let (start, before) = (Instant::now(), times.total());
         let mut ports: Vec<Ports> = Vec::new();
         for part in drawn {

@@ -12,7 +12,7 @@ use calotype_field::Field;
 
 /// How a run is to be drawn; what is left open the model's file settles, or the dialect.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Choice {
+pub struct SamplerChoice {
     /// The sampler; the model's own where there is none.
     pub sampler: Option<Sampler>,
     /// The noise schedule; the sampler's own where there is none.
@@ -48,7 +48,7 @@ pub struct Chosen {
     pub program: Program,
 }
 
-impl Choice {
+impl SamplerChoice {
     /// What only the dialects over sigmas have.
     fn by_hand(&self) -> bool {
         let knobs = [self.s_noise, self.s_churn, self.s_tmin, self.s_tmax];

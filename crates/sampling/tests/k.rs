@@ -3,8 +3,8 @@
 
 use calotype_sampling::noise::Path;
 use calotype_sampling::{
-    BASIS, CLAMPED, Choice, Chosen, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SchedulerFile,
-    UNCONDITIONAL,
+    BASIS, CLAMPED, Chosen, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SamplerChoice,
+    SchedulerFile, UNCONDITIONAL,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -59,10 +59,10 @@ fn run(program: &Program, start: &Vector, noise: &[Vector]) -> (Vec<Vector>, Vec
     (seen, basis[0])
 }
 
-fn choice(case: &Value) -> Result<Choice, Error> {
+fn choice(case: &Value) -> Result<SamplerChoice, Error> {
     let knob = |name: &str| case["knobs"][name].as_f64();
     let text = |name: &str| case[name].as_str();
-    Ok(Choice {
+    Ok(SamplerChoice {
         sampler: text("sampler").map(str::parse).transpose()?,
         schedule: text("schedule").map(str::parse).transpose()?,
         dialect: text("dialect").map(str::parse).transpose()?,
@@ -71,7 +71,7 @@ fn choice(case: &Value) -> Result<Choice, Error> {
         s_churn: knob("s_churn"),
         s_tmin: knob("s_tmin"),
         s_tmax: knob("s_tmax"),
-        ..Choice::default()
+        ..SamplerChoice::default()
     })
 }
 
@@ -152,11 +152,11 @@ fn schedules_equal_their_peers() {
         let steps = case[2].as_u64().expect("a number") as usize;
         let theirs: Vec<f64> =
             case[3].as_array().expect("levels").iter().map(|v| v.as_f64().expect("a level")).collect();
-        let choice = Choice {
+        let choice = SamplerChoice {
             sampler: Some(Sampler::EULER),
             schedule: Some(name.parse().expect("a schedule")),
             dialect: Some(dialect.parse().expect("a dialect")),
-            ..Choice::default()
+            ..SamplerChoice::default()
         };
         let ours = choice.settle(&file("epsilon"), steps).map(|chosen| levels(&chosen.program));
         let same = ours.as_ref().is_ok_and(|ours| {
@@ -226,38 +226,42 @@ fn stretches_of_a_step_are_correlated() {
 
 #[test]
 fn what_a_dialect_has_not_is_said() {
-    let settle =
-        |choice: Choice, steps| choice.settle(&file("epsilon"), steps).map_err(|error| error.to_string());
-    let of = |sampler: &str, dialect: &str| Choice {
+    let settle = |choice: SamplerChoice, steps| {
+        choice.settle(&file("epsilon"), steps).map_err(|error| error.to_string())
+    };
+    let of = |sampler: &str, dialect: &str| SamplerChoice {
         sampler: Some(sampler.parse().expect("a sampler")),
         dialect: Some(dialect.parse().expect("a dialect")),
-        ..Choice::default()
+        ..SamplerChoice::default()
     };
     for (choice, steps, word) in [
         (of("dpm2", "diffusers"), 4, "sampler_dialect k"),
         (
-            Choice { schedule: Some("simple".parse().unwrap()), ..of("euler", "diffusers") },
+            SamplerChoice { schedule: Some("simple".parse().unwrap()), ..of("euler", "diffusers") },
             4,
             "sampler_dialect",
         ),
-        (Choice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "sigmas"),
-        (Choice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),
-        (Choice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "schedule"),
+        (SamplerChoice { sigmas: Some(vec![3.0, 1.0]), ..of("euler", "diffusers") }, 4, "sigmas"),
+        (SamplerChoice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),
+        (SamplerChoice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "schedule"),
         (of("ddim", "k"), 1, "2 steps"),
-        (Choice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "steps"),
+        (SamplerChoice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "steps"),
     ] {
         let message = settle(choice, steps).expect_err(word);
         assert!(message.contains(word) && !message.contains('\n'), "{message}");
     }
     // The dialect follows from what is asked for.
-    let chosen = |choice: Choice| settle(choice, 4).expect("a program").dialect.to_string();
-    assert_eq!(chosen(Choice { sampler: Some(Sampler::EULER), ..Choice::default() }), "diffusers");
-    assert_eq!(chosen(Choice { sampler: Some(Sampler::DPM2), ..Choice::default() }), "k");
-    assert_eq!(chosen(Choice { s_churn: Some(1.0), ..Choice::default() }), "k");
-    let by_hand = Choice { sigmas: Some(vec![10.0, 3.0, 0.5]), ..of("euler", "k") };
+    let chosen = |choice: SamplerChoice| settle(choice, 4).expect("a program").dialect.to_string();
+    assert_eq!(
+        chosen(SamplerChoice { sampler: Some(Sampler::EULER), ..SamplerChoice::default() }),
+        "diffusers"
+    );
+    assert_eq!(chosen(SamplerChoice { sampler: Some(Sampler::DPM2), ..SamplerChoice::default() }), "k");
+    assert_eq!(chosen(SamplerChoice { s_churn: Some(1.0), ..SamplerChoice::default() }), "k");
+    let by_hand = SamplerChoice { sigmas: Some(vec![10.0, 3.0, 0.5]), ..of("euler", "k") };
     let found = levels(&settle(by_hand, 20).expect("a program").program);
     assert!(found.iter().zip([10.0, 3.0, 0.5]).all(|(a, b)| (a - b).abs() < 1e-5) && found.len() == 3);
-    let by_hand = Choice { timesteps: Some(vec![999.0, 499.0]), ..of("euler", "k") };
+    let by_hand = SamplerChoice { timesteps: Some(vec![999.0, 499.0]), ..of("euler", "k") };
     let told: Vec<f32> =
         settle(by_hand, 20).expect("a program").program.steps.iter().map(|s| s.timestep).collect();
     assert!((told[0] - 999.0).abs() < 1e-3 && (told[1] - 499.0).abs() < 1e-3 && told.len() == 2);
@@ -269,8 +273,11 @@ fn short_runs_draw_or_say_why_not() {
     for &sampler in Sampler::ALL {
         for dialect in ["k", "comfy"] {
             for steps in 1..=4 {
-                let choice =
-                    Choice { sampler: Some(sampler), dialect: dialect.parse().ok(), ..Choice::default() };
+                let choice = SamplerChoice {
+                    sampler: Some(sampler),
+                    dialect: dialect.parse().ok(),
+                    ..SamplerChoice::default()
+                };
                 match choice.settle(&file("epsilon"), steps) {
                     Ok(chosen) => {
                         let (_, end) = run(&chosen.program, &[1.0; SIZE], &[[0.5; SIZE]; 64]);
@@ -292,7 +299,7 @@ fn short_runs_draw_or_say_why_not() {
 
 #[test]
 fn brownian_draws_name_their_stretch() {
-    let choice = Choice { sampler: Some(Sampler::DPMPP_SDE), ..Choice::default() };
+    let choice = SamplerChoice { sampler: Some(Sampler::DPMPP_SDE), ..SamplerChoice::default() };
     let program = choice.settle(&file("epsilon"), 3).expect("a program").program;
     let stretches: Vec<_> = program.draws.iter().map(|drawn| drawn.draw).collect();
     let [Draw::Brownian { from: a, to: middle }, Draw::Brownian { from: b, to: end }, ..] = stretches[..]

@@ -1,4 +1,4 @@
-use crate::files::Format;
+use crate::format::Format;
 use std::path::PathBuf;
 
 /// Why weights could not be had. Each message is one line that names the file and the way out.

@@ -14,6 +14,7 @@ mod decode;
 mod error;
 pub mod files;
 mod folder;
+mod format;
 mod lora;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;

@@ -1,4 +1,4 @@
-use super::{Drawn, PortSpec, Stage};
+use super::{PartGraphs, PortSpec, Stage};
 use crate::error::Result;
 use calotype_graph::plan::{self, Plan};
 use calotype_graph::{Caps, Error as GraphError, lower};
@@ -37,7 +37,7 @@ pub struct StagePlan {
 }
 
 /// What parts that are there at the same time take on a device.
-pub(crate) fn memory(parts: &[Drawn], caps: &Caps) -> Result<MemoryPlan> {
+pub(crate) fn memory(parts: &[PartGraphs], caps: &Caps) -> Result<MemoryPlan> {
     let aligned = |bytes: u64| bytes.next_multiple_of(caps.alignment);
     let untuned = Caps { tuned: Default::default(), ..caps.clone() };
     let mut seen = HashSet::new();

@@ -114,7 +114,7 @@ pub struct PortSpec {
 }
 
 /// A part drawn up: its graphs, fused, with every weight found and checked, and the ports that they share by name.
-pub struct Drawn {
+pub struct PartGraphs {
     /// What it is.
     pub key: Key,
     /// Its graphs, in the order in which they run.
@@ -136,7 +136,7 @@ impl Part {
 
 impl Key {
     /// Draws the part up, of a model's components.
-    pub fn draw(self, model: &Model) -> Result<Drawn> {
+    pub fn draw(self, model: &Model) -> Result<PartGraphs> {
         let config = &model.config;
         let mut graphs = match self.part {
             Part::Text => vec![(Stage::Text, text::encoder(&config.text)?)],
@@ -162,7 +162,7 @@ impl Key {
                 ports.insert(name.to_string(), PortSpec { shape: value.shape, dtype });
             }
         }
-        Ok(Drawn { key: self, graphs, ports })
+        Ok(PartGraphs { key: self, graphs, ports })
     }
 }
 

@@ -101,7 +101,7 @@ fn other(members: &Members) -> String {
         () if has("model.weights.h5") => {
             "a Keras model (.keras); unpack it and take the model.weights.h5 that is in it"
         }
-        () if has(".safetensors") || has("model_index.json") => "a zip archive with a model in it: unpack it",
+        () if has(".safetensors") || has("_index.json") => "a zip archive with a model in it: unpack it",
         () if has(".ckpt") || has(".pt") || has(".bin") => "a zip archive with weights in it: unpack it",
         () => "a zip archive, but none of torch's: there is no data.pkl in it",
     }
