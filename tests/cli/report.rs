@@ -96,6 +96,20 @@ fn adapters_are_listed_or_the_way_to_one_is_told() {
     }
 }
 
+/// Nor have layers that the system brings along: machines with no GPU mostly have no desktop that could be asked for one.
+#[test]
+fn nothing_is_said_of_adapters_but_what_a_person_needs() {
+    let folder = Folder::new();
+    for args in [&["adapters"][..], &["adapters", "--json"]] {
+        let mut command = folder.command();
+        command.env_remove("XDG_RUNTIME_DIR").env_remove("WAYLAND_DISPLAY");
+        let said = String::from_utf8(command.args(args).output().unwrap().stderr).unwrap();
+        let ours =
+            |line: &str| line.starts_with("only software renderers") || line.starts_with("no GPU found");
+        assert!(said.lines().count() <= 1 && said.lines().all(ours), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn on_an_adapter_a_run_keeps_to_its_plan() {
     if !has_adapter() {

@@ -53,6 +53,17 @@ impl DeviceArgs {
     }
 }
 
+/// Mesa's layer VK_LAYER_MESA_device_select asks Wayland's compositor which GPU is its, whatever a program is about, and
+/// libwayland complains on stderr, at every Vulkan instance, where a machine has none: as on servers and in containers.
+/// With a socket that is named in full, and that no one listens to, it has nothing to say.
+#[cfg(target_os = "linux")]
+pub fn ask_no_compositor() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("WAYLAND_DISPLAY", "/dev/null") };
+    }
+}
+
 /// Finds what `-m` names, fetching it if it must; without a name, the built-in model.
 pub fn find(
     name: Option<&str>,

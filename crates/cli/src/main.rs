@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     calotype::Field::spell_with(args::flag);
     #[cfg(unix)]
     interrupt::outlive_file_limits();
+    #[cfg(target_os = "linux")]
+    device::ask_no_compositor();
     let cli = match args::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(ended) => return ended,
