@@ -186,7 +186,7 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
     let file =
         SchedulerFile::new("DEISMultistepScheduler", text).expect("a file").as_stable_diffusion_loads_it();
     let message = file.own().unwrap_err().to_string();
-    assert!(message.contains("DEISMultistepScheduler") && message.contains("sampler dpm++_2m"), "{message}");
+    assert!(message.contains("DEISMultistepScheduler") && message.contains("sampler dpm++2m"), "{message}");
     assert_eq!((file.nearest().unwrap(), file.prediction_type()), (Sampler::DPM_SOLVER, "v_prediction"));
     for sampler in [Sampler::EULER, Sampler::DPM_SOLVER] {
         let config = file.with_sampler(Some(sampler), None).expect("a configuration");

@@ -13,7 +13,7 @@ use crate::trained::BetaSchedule;
 
 /// See the file's head.
 pub static DPM_SOLVER: Descriptor = Descriptor {
-    names: &["dpm++_2m", "dpm++2m", "dpmpp_2m", "dpmpp2m", "k_dpmpp_2m"],
+    names: &["dpm++2m", "dpm++_2m", "dpmpp_2m", "dpmpp2m", "k_dpmpp_2m"],
     label: "DPM++ 2M",
     schedule: Some("karras"),
     class: Some(Class {

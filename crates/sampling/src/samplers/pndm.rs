@@ -14,7 +14,7 @@ use calotype_field::Field;
 
 /// See the file's head.
 pub static PNDM: Descriptor = Descriptor {
-    names: &["plms", "pndm"],
+    names: &["pndm", "plms"],
     label: "PLMS",
     own_sigmas: true,
     class: Some(Class {
