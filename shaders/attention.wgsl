@@ -4,13 +4,14 @@
 //   SLICE4  vec4s of the head a thread holds: TEAM · SLICE4 · 4 is the largest head that fits
 //   KEYS    keys staged in workgroup memory at a time
 //   GROUP   keys folded into the running softmax at a time
+//   BRING   vec4s of keys, and as many of values, that a thread brings at a time
 #set heads
-TEAM=1 SLICE4=10 KEYS=32 GROUP=8
-TEAM=1 SLICE4=16 KEYS=16 GROUP=8
-TEAM=2 SLICE4=10 KEYS=16 GROUP=8
-TEAM=4 SLICE4=10 KEYS=8 GROUP=8
-TEAM=4 SLICE4=16 KEYS=4 GROUP=4
-TEAM=8 SLICE4=16 KEYS=2 GROUP=2
+TEAM=1 SLICE4=10 KEYS=32 GROUP=8 BRING=5
+TEAM=1 SLICE4=16 KEYS=16 GROUP=8 BRING=4
+TEAM=2 SLICE4=10 KEYS=16 GROUP=8 BRING=5
+TEAM=4 SLICE4=10 KEYS=8 GROUP=8 BRING=5
+TEAM=4 SLICE4=16 KEYS=4 GROUP=4 BRING=4
+TEAM=8 SLICE4=16 KEYS=2 GROUP=2 BRING=4
 #endset
 #variants {A_F32, A_F16, A_H16} {heads}
 #import storage
@@ -19,6 +20,7 @@ TEAM=8 SLICE4=16 KEYS=2 GROUP=2
 const THREADS: u32 = 64u;
 const ROWS: u32 = THREADS / TEAM;
 const WIDTH: u32 = TEAM * SLICE4;
+const_assert BRING * THREADS == KEYS * WIDTH;
 const NEVER: f32 = -3.0e38;
 
 var<workgroup> k_tile: array<vec4<f32>, KEYS * WIDTH>;
@@ -54,18 +56,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     for (var k0 = 0u; k0 < end; k0 += KEYS) {
         workgroupBarrier();
-        for (var i = local; i < KEYS * WIDTH; i += THREADS) {
-            let key = k0 + i / WIDTH;
-            let part = i % WIDTH;
-            var kv = vec4<f32>(0.0);
-            var vv = vec4<f32>(0.0);
-            if (key < params.keys && part < params.head4) {
-                kv = from_a(k[k_head + key * params.k_stride + part]);
-                vv = from_a(v[v_head + key * params.v_stride + part]);
-            }
-            k_tile[i] = kv;
-            v_tile[i] = vv;
-        }
+#for n in 0..BRING
+        let i_$n = local + $nu * THREADS;
+        let row_$n = min(k0 + i_$n / WIDTH, params.keys - 1u);
+        let part_$n = min(i_$n % WIDTH, params.head4 - 1u);
+        let kv_$n = k[k_head + row_$n * params.k_stride + part_$n];
+        let vv_$n = v[v_head + row_$n * params.v_stride + part_$n];
+#endfor
+#for n in 0..BRING
+        // Past the last key are numbers that get no weight.
+        k_tile[i_$n] = select(vec4<f32>(0.0), from_a(kv_$n), i_$n % WIDTH < params.head4);
+        v_tile[i_$n] = select(vec4<f32>(0.0), from_a(vv_$n), i_$n % WIDTH < params.head4);
+#endfor
         workgroupBarrier();
         for (var g = 0u; g < KEYS; g += GROUP) {
 #for j in 0..GROUP
@@ -93,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for j in 0..GROUP
             {
                 let key = k0 + g + $ju;
-                if (key >= params.keys || (params.causal == 1u && key > row)) {
+                if ((key >= params.keys) | ((params.causal == 1u) & (key > row))) {
                     s_$j = NEVER;
                 }
                 above = max(above, s_$j);

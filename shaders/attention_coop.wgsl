@@ -2,55 +2,17 @@
 // ones; between them the scores pass through workgroup memory, where threads can see which row each belongs to. The
 // sums of p v stay in fragments. They are brought to a new maximum only where a row's has grown by more than SLACK since
 // it was last taken: until then exponentials are merely larger than one, which costs halves nothing.
-//   SIDE, LANES  of a fragment's edge and of a subgroup
-//   WM, FM  subgroups of a workgroup; fragments down that each has
-//   FD      fragments along the head: FD · SIDE is the largest head that fits
-//   FN      fragments along the keys of a block, which are 32
-#set heads
-SIDE=16 LANES=32 WM=4 FM=2 FD=3 FN=2
-SIDE=16 LANES=32 WM=4 FM=1 FD=3 FN=2
-SIDE=16 LANES=32 WM=4 FM=2 FD=4 FN=2
-SIDE=16 LANES=32 WM=4 FM=1 FD=4 FN=2
-SIDE=16 LANES=32 WM=4 FM=1 FD=5 FN=2
-SIDE=16 LANES=32 WM=4 FM=1 FD=10 FN=2
-SIDE=16 LANES=64 WM=4 FM=1 FD=3 FN=2
-SIDE=16 LANES=64 WM=4 FM=1 FD=4 FN=2
-SIDE=16 LANES=64 WM=4 FM=1 FD=5 FN=2
-SIDE=16 LANES=64 WM=4 FM=1 FD=10 FN=2
-SIDE=8 LANES=8 WM=4 FM=1 FD=5 FN=4
-SIDE=8 LANES=8 WM=4 FM=1 FD=8 FN=4
-SIDE=8 LANES=32 WM=4 FM=2 FD=5 FN=4 SCALAR
-SIDE=8 LANES=32 WM=4 FM=2 FD=8 FN=4 SCALAR
-SIDE=8 LANES=32 WM=4 FM=2 FD=10 FN=4 SCALAR
-SIDE=8 LANES=32 WM=4 FM=1 FD=20 FN=4 SCALAR
-#endset
-#variants {A_F16} {COOP} {heads}
+// `attention_tiles` says what the defines are.
+#variants {A_F16} {COOP} {coop_heads}
 #import storage
 #import attention_params
 
-const BM: u32 = WM * FM * SIDE;
-const BK: u32 = FN * SIDE;
-const_assert BK == 32u;
-const BK4: u32 = BK / 4u;
-const D4: u32 = FD * SIDE / 4u;
-const SIDE4: u32 = SIDE / 4u;
-const THREADS: u32 = WM * LANES;
-const PARTS: u32 = LANES / SIDE; // threads that share a row of scores
-// Rows in workgroup memory are padded by 16 bytes, so that a fragment's rows lie in different banks.
-const T_ROW: u32 = D4 + 2u;
-const P_ROW: u32 = BK4 + 2u;
-const S_ROW: u32 = BK4 + 1u;
 const NEVER: f32 = -3.0e38;
 const SLACK: f32 = 8.0;
 
 var<workgroup> grown: u32;                     // whether any row's maximum has
 var<workgroup> sums: array<f32, THREADS>;      // each thread's part of its row's total
 #import attention_tiles
-
-// Four scores as powers of two, from the one at `at` on, which is of key `key`; NEVER from key `end` on.
-fn scores(at: u32, key: u32, end: u32) -> vec4<f32> {
-    return select(vec4<f32>(NEVER), s_at(at) * params.scale, vec4<u32>(0u, 1u, 2u, 3u) + key < vec4<u32>(end));
-}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32,
@@ -91,16 +53,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var top_$f = NEVER;  // what the row's exponentials are relative to
     var total_$f = 0.0;  // this thread's part of their sum
 #endfor
+    // What this thread brings of each block of keys and values: of which of its rows which column.
+#for n in 0..BRING
+    let key_$n = (local + $nu * THREADS) / D4;
+    let column_$n = (local + $nu * THREADS) % D4;
+    let from_$n = min(column_$n, last);
+    var brought_$n = k[k_head + min(key_$n, params.keys - 1u) * params.k_stride + from_$n];
+#endfor
     for (var k0 = 0u; k0 < end; k0 += BK) {
         workgroupBarrier();
         if (local == 0u) {
             grown = 0u;
         }
-        for (var i = local; i < BK * D4; i += THREADS) {
-            let at = k_head + min(k0 + i / D4, params.keys - 1u) * params.k_stride + min(i % D4, last);
-            put(i / D4 * T_ROW + i % D4, select(vec4<f16>(), k[at], i % D4 <= last));
+#for n in 0..BRING
+        if (key_$n < BK) {
+            put(key_$n * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
         }
+#endfor
         workgroupBarrier();
+        // Values are on their way while scores are made, and the next keys while those become exponentials.
+#for n in 0..BRING
+        brought_$n = v[v_head + min(k0 + key_$n, params.keys - 1u) * params.v_stride + from_$n];
+#endfor
 #for j in 0..FN
         {
 #for f in 0..FM
@@ -120,16 +94,34 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #endfor
         workgroupBarrier();
-        for (var i = local; i < BK * D4; i += THREADS) {
-            let at = v_head + min(k0 + i / D4, params.keys - 1u) * params.v_stride + min(i % D4, last);
-            put(i / D4 * T_ROW + i % D4, select(vec4<f16>(), v[at], i % D4 <= last));
+#for n in 0..BRING
+        if (key_$n < BK) {
+            put(key_$n * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
         }
-#for f in 0..FM
-        var above_$f = vec4<f32>(NEVER);
-#for c in 0..8
-        above_$f = max(above_$f, scores(s_row_$f * S_ROW + $cu, k0 + 4u * $cu, end_$f));
+        brought_$n = k[k_head + min(k0 + BK + key_$n, params.keys - 1u) * params.k_stride + from_$n];
 #endfor
-        let most_$f = max(max(above_$f.x, above_$f.y), max(above_$f.z, above_$f.w));
+        // Only a last block has keys that some row must not see.
+        let masked = k0 + BK > select(params.keys, min(params.keys, row0 + 1u), params.causal == 1u);
+#for f in 0..FM
+        // This thread's part of a row's scores; its neighbours have the others.
+#for c in 0..QUADS
+        var s_$f_$c = s_at(s_row_$f * S_ROW + part + $cu * PARTS);
+#endfor
+        if (masked) {
+#for c in 0..QUADS
+            s_$f_$c = select(vec4<f32>(NEVER), s_$f_$c,
+                vec4<u32>(0u, 1u, 2u, 3u) + (k0 + 4u * (part + $cu * PARTS)) < vec4<u32>(end_$f));
+#endfor
+        }
+        var above_$f = s_$f_0;
+#for c in 1..QUADS
+        above_$f = max(above_$f, s_$f_$c);
+#endfor
+        var most_$f = max(max(above_$f.x, above_$f.y), max(above_$f.z, above_$f.w));
+        for (var apart = SIDE; apart < LANES; apart *= 2u) {
+            most_$f = max(most_$f, subgroupShuffleXor(most_$f, apart));
+        }
+        most_$f *= params.scale;
         if (most_$f > top_$f + SLACK) {
             grown = 1u;
         }
@@ -142,13 +134,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             top_$f = max(top_$f, most_$f);
             total_$f *= shrink_$f;
         }
-        for (var c = part; c < BK4; c += PARTS) {
-            let s = scores(s_row_$f * S_ROW + c, k0 + 4u * c, end_$f);
+#for c in 0..QUADS
+        var p_$f_$c = exp2(fma(s_$f_$c, vec4<f32>(params.scale), vec4<f32>(-top_$f)));
+        if (masked) {
             // A key that no one may see has weight zero even while no key has been seen yet.
-            let p = select(exp2(s - top_$f), vec4<f32>(0.0), s <= vec4<f32>(NEVER));
-            total_$f += p.x + p.y + p.z + p.w;
-            put_p(s_row_$f * P_ROW + c, p);
+            p_$f_$c = select(p_$f_$c, vec4<f32>(0.0), s_$f_$c <= vec4<f32>(NEVER));
         }
+        total_$f += p_$f_$c.x + p_$f_$c.y + p_$f_$c.z + p_$f_$c.w;
+        put_p(s_row_$f * P_ROW + part + $cu * PARTS, p_$f_$c);
+#endfor
 #endfor
         workgroupBarrier();
         if (rescale) {

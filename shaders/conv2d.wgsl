@@ -3,11 +3,11 @@
 // is read as if nearest-neighbour resized to [virtual_height, virtual_width] first.
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
-#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {-, SPLIT}
+#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_N16, A_F32 W_H16, A_F16 W_F16, A_F16 W_N16, A_H16 W_H16} {-, SPLIT}
 #variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, SPLIT}
 #variants {A_F32, A_F16, A_H16} {JOIN}
-#variants {A_F16 W_F16} {COOP} {split_tiles} {SPLIT}
-#variants {A_F16 W_F16} {COOP} {tiles}
+#variants {A_F16 W_N16} {COOP} {split_tiles} {SPLIT}
+#variants {A_F16 W_N16} {COOP} {tiles}
 #import storage
 #import activations
 
@@ -38,13 +38,14 @@ override BIAS: bool = false;
 override RESIDUAL: bool = false;
 override IMAGE_BIAS: bool = false;
 override UPSAMPLE: bool = false;
+override WHOLE: bool = false; // a tap's channels are whole slices of k
 
 @group(0) @binding(0) var<uniform> params: Params;
 #ifdef JOIN
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
 #else
 @group(0) @binding($next) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
-@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4], or [N, KH, KW, C/4]
 #endif
 #ifdef SPLIT
 @group(0) @binding($next) var<storage, read_write> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
@@ -56,74 +57,81 @@ override UPSAMPLE: bool = false;
 #endif
 
 #ifndef JOIN
-var<private> x_image: array<u32, 4>; // vec4 index at which the row's image begins
-var<private> x_top: array<i32, 4>;   // where the first tap lies, in virtual pixels
-var<private> x_left: array<i32, 4>;
+#import brought
+
+var<private> x_first: vec4<u32>; // vec4 index of the first tap, or of the row's image where that is resized
+var<private> x_top: vec4<i32>;   // where the first tap lies, in virtual pixels
+var<private> x_left: vec4<i32>;
 var<private> tap_y: i32;
 var<private> tap_x: i32;
-var<private> tap_channel: u32;
+var<private> tap_quad: u32;      // of its channels
 
 fn x_begin(m0: u32, local: u32) {}
 
 fn x_setup(slot: u32, row: u32, m0: u32) {
     let pixels = params.out_height * params.out_width;
-    let image = row / pixels;
     let pixel = row % pixels;
-    x_image[slot] = image * params.height * params.width * (params.channels / 4u) + params.x_base;
-    x_top[slot] = i32(pixel / params.out_width * params.stride) - i32(params.pad_top);
-    x_left[slot] = i32(pixel % params.out_width * params.stride) - i32(params.pad_left);
+    let top = i32(pixel / params.out_width * params.stride) - i32(params.pad_top);
+    let left = i32(pixel % params.out_width * params.stride) - i32(params.pad_left);
+    let image = row / pixels * params.height * params.width;
+    let first = select(u32(top * i32(params.width) + left), 0u, UPSAMPLE);
+    x_first[slot] = (image + first) * (params.channels / 4u) + params.x_base;
+    x_top[slot] = top;
+    x_left[slot] = left;
 }
 
 // Which tap and channel k is: the same for all of a thread's rows. Divisions are dear, above all where shaders run
 // in software, so this is done once and then moved on.
 fn x_tap(k: u32) {
     let tap = k / params.channels;
-    tap_channel = k % params.channels;
+    tap_quad = k % params.channels / 4u;
     tap_y = i32(tap / params.kernel_width);
     tap_x = i32(tap % params.kernel_width);
 }
 
-fn x_advance() {
-    tap_channel += 4u;
-    let next = tap_channel == params.channels;
-    tap_channel = select(tap_channel, 0u, next);
+fn x_next() {
+    let next = tap_quad >= params.channels / 4u;
+    tap_quad -= select(0u, params.channels / 4u, next);
     tap_x += select(0, 1, next);
     let wrap = tap_x == i32(params.kernel_width);
     tap_x = select(tap_x, 0, wrap);
     tap_y += select(0, 1, wrap);
 }
 
+fn x_advance() {
+    tap_quad += 1u;
+    x_next();
+}
+
 fn x_skip(k: u32) {
-    tap_channel += k;
-    while (tap_channel >= params.channels) {
-        tap_channel -= params.channels;
-        tap_x += 1;
-        if (tap_x == i32(params.kernel_width)) {
-            tap_x = 0;
-            tap_y += 1;
+    tap_quad += k / 4u;
+    x_next();
+    if (!WHOLE) {
+        while (tap_quad >= params.channels / 4u) {
+            x_next();
         }
     }
 }
 
-fn x_at(slot: u32, k: u32) -> vec4<f32> {
+fn x_along(quad: u32, k: u32, beyond: u32) {}
+
+fn x_at(slot: u32, k: u32, beyond: u32) -> Brought {
     // As unsigned numbers, what lies above or left of the picture is past its end too.
-    var iy = u32(x_top[slot] + tap_y);
-    var ix = u32(x_left[slot] + tap_x);
-    let inside = k < params.k && iy < params.virtual_height && ix < params.virtual_width;
+    let iy = u32(x_top[slot] + tap_y);
+    let ix = u32(x_left[slot] + tap_x);
+    let counts = (WHOLE | (k < params.k)) & (iy < params.virtual_height) & (ix < params.virtual_width);
+    var pixel = u32(tap_y * i32(params.width) + tap_x);
     if (UPSAMPLE) {
-        iy = iy * params.height / params.virtual_height;
-        ix = ix * params.width / params.virtual_width;
+        pixel = iy * params.height / params.virtual_height * params.width
+            + ix * params.width / params.virtual_width;
     }
     // No branch: threads of a vector would part here.
-    let at = x_image[slot] + ((iy * params.width + ix) * params.channels + tap_channel) / 4u;
-    return select(vec4<f32>(0.0), from_a(x[select(0u, at, inside)]), inside);
+    let at = x_first[slot] + pixel * (params.channels / 4u) + tap_quad;
+    return Brought(x[paired(select(0u, at, counts)) + beyond], counts);
 }
 
-fn w_at(k: u32, column: u32) -> vec4<f32> {
-    if (k >= params.k || column >= params.n / 4u) {
-        return vec4<f32>(0.0);
-    }
-    return from_w(weight[k * (params.n / 4u) + column]);
+fn kept(slot: u32, quad: u32, b: Brought) -> SV {
+    return select(SV(), as_staged(b.value), b.counts);
 }
 #import gemm_slice
 #endif

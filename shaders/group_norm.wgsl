@@ -72,9 +72,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var count = 0.0;
     for (var row = begin; row < rows; row += 4u * team) {
 #for i in 0..4
-        let d_$i = value_at(column, image + min(row + $iu * team, rows - 1u)) - pivot;
+        let at_$i = image + min(row + $iu * team, rows - 1u);
+        var v_$i = AV();
 #endfor
+        // One branch around four loads, or each would be waited for in a branch of its own.
+        if (column < params.width) {
 #for i in 0..4
+            v_$i = x[at_$i * params.width + column];
+#endfor
+        } else {
+#for i in 0..4
+            v_$i = beside[at_$i * params.beside + column - params.width];
+#endfor
+        }
+#for i in 0..4
+        let d_$i = from_a(v_$i) - pivot;
         let n_$i = select(0.0, 1.0, row + $iu * team < rows);
         count += n_$i;
         sum += n_$i * d_$i;
@@ -91,12 +103,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let shift = beta[column] - mean * scale;
     for (var row = begin; row < rows; row += 4u * team) {
 #for i in 0..4
-        let v_$i = value_at(column, image + min(row + $iu * team, rows - 1u));
+        let at_$i = image + min(row + $iu * team, rows - 1u);
+        var v_$i = AV();
 #endfor
+        if (column < params.width) {
+#for i in 0..4
+            v_$i = x[at_$i * params.width + column];
+#endfor
+        } else {
+#for i in 0..4
+            v_$i = beside[at_$i * params.beside + column - params.width];
+#endfor
+        }
 #for i in 0..4
         if (row + $iu * team < rows) {
             let at = (image + row + $iu * team) * (params.width + params.beside) + column;
-            let v = to_a(activate(fma(v_$i, scale, shift)));
+            let v = to_a(activate(fma(from_a(v_$i), scale, shift)));
 #ifdef VEC1
             y[at] = v;
 #else

@@ -4,11 +4,20 @@
 //   NORM     x is normalised row by row (layer norm) as it is read, by such moments
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
-#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {-, MOMENTS, NORM, SPLIT}
+#set whole
+A_F32 W_F32
+A_F32 W_F16
+A_F32 W_N16
+A_F32 W_H16
+A_F16 W_F16
+A_F16 W_N16
+A_H16 W_H16
+#endset
+#variants {whole} {-, MOMENTS, NORM, SPLIT}
 #variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, MOMENTS, NORM, SPLIT}
 #variants {A_F32, A_F16, A_H16} {JOIN} {-, MOMENTS}
-#variants {A_F16 W_F16} {COOP} {split_tiles} {SPLIT}
-#variants {A_F16 W_F16} {COOP} {tiles} {-, MOMENTS, NORM}
+#variants {A_F16 W_N16} {COOP} {split_tiles} {SPLIT}
+#variants {A_F16 W_N16} {COOP} {tiles} {-, MOMENTS, NORM}
 #import storage
 #import activations
 
@@ -30,13 +39,14 @@ override BIAS: bool = false;
 override RESIDUAL: bool = false;
 override GATED: bool = false;
 override BESIDE: bool = false;
+override WHOLE: bool = false; // each operand's share of k is whole slices
 
 @group(0) @binding(0) var<uniform> params: Params;
 #ifdef JOIN
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, M, N/4]
 #else
 @group(0) @binding($next) var<storage, read> x: array<AV>;           // [M, K/4]
-@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4], or [N, K/4]
 #ifdef NORM
 @group(0) @binding($next) var<storage, read> gamma: array<vec4<f32>>;   // [K/4]
 @group(0) @binding($next) var<storage, read> beta: array<vec4<f32>>;    // [K/4]
@@ -57,11 +67,18 @@ override BESIDE: bool = false;
 #endif
 
 #ifndef JOIN
-var<private> x_row: array<u32, 4>;
+#import brought
+
+var<private> x_row: vec4<u32>;
 
 #ifdef NORM
 var<workgroup> sh_rows: array<vec2<f32>, BM>; // mean and 1 / deviation
-var<private> x_norm: array<vec2<f32>, 4>;
+var<private> x_mean: vec4<f32>;
+var<private> x_scale: vec4<f32>;
+#for q in 0..2
+var<private> gamma_$q: vec4<f32>; // of the k on their way
+var<private> beta_$q: vec4<f32>;
+#endfor
 
 // Joins a row's moments (Chan, Golub and LeVeque 1979), those of eight columns at a time, two at a time.
 fn joined(row: u32) -> vec2<f32> {
@@ -85,7 +102,7 @@ fn joined(row: u32) -> vec2<f32> {
     return vec2<f32>(pivot + mean, 1.0 / sqrt(variance + params.eps));
 }
 #else
-var<private> beside_row: array<u32, 4>;
+var<private> beside_row: vec4<u32>;
 #endif
 
 fn x_begin(m0: u32, local: u32) {
@@ -100,7 +117,8 @@ fn x_begin(m0: u32, local: u32) {
 fn x_setup(slot: u32, row: u32, m0: u32) {
     x_row[slot] = row * params.x_width + params.x_base;
 #ifdef NORM
-    x_norm[slot] = sh_rows[row - m0];
+    x_mean[slot] = sh_rows[row - m0].x;
+    x_scale[slot] = sh_rows[row - m0].y;
 #else
     beside_row[slot] = row * (params.k / 4u - params.x_width) + params.beside_base - params.x_width;
 #endif
@@ -112,26 +130,41 @@ fn x_advance() {}
 
 fn x_skip(k: u32) {}
 
-fn x_at(slot: u32, k: u32) -> vec4<f32> {
-    if (k >= params.k) {
-        return vec4<f32>(0.0);
-    }
+// Which quad of a row k is in; one that exists.
+fn k_quad(k: u32) -> u32 {
+    return select(min(k, params.k - 4u), k, WHOLE) / 4u;
+}
+
+fn x_along(quad: u32, k: u32, beyond: u32) {
 #ifdef NORM
-    let v = (from_a(x[x_row[slot] + k / 4u]) - x_norm[slot].x) * x_norm[slot].y;
-    return fma(v, gamma[k / 4u], beta[k / 4u]);
-#else
-    if (BESIDE && k / 4u >= params.x_width) {
-        return from_a(beside[beside_row[slot] + k / 4u]);
+#for q in 0..2
+    if (quad == $qu) {
+        gamma_$q = gamma[k_quad(k) + beyond];
+        beta_$q = beta[k_quad(k) + beyond];
     }
-    return from_a(x[x_row[slot] + k / 4u]);
+#endfor
 #endif
 }
 
-fn w_at(k: u32, column: u32) -> vec4<f32> {
-    if (k >= params.k || column >= params.n / 4u) {
-        return vec4<f32>(0.0);
+fn x_at(slot: u32, k: u32, beyond: u32) -> Brought {
+    let counts = WHOLE | (k < params.k);
+    let quad = k_quad(k);
+#ifndef NORM
+    if (BESIDE & (quad >= params.x_width)) {
+        return Brought(beside[paired(beside_row[slot] + quad) + beyond], counts);
     }
-    return from_w(weight[k * (params.n / 4u) + column]);
+#endif
+    return Brought(x[paired(x_row[slot] + quad) + beyond], counts);
+}
+
+fn kept(slot: u32, quad: u32, b: Brought) -> SV {
+#ifdef NORM
+    let v = (from_a(b.value) - x_mean[slot]) * x_scale[slot];
+    let normal = fma(v, select(gamma_0, gamma_1, quad == 1u), select(beta_0, beta_1, quad == 1u));
+    return select(SV(), SV(normal), b.counts);
+#else
+    return select(SV(), as_staged(b.value), b.counts);
+#endif
 }
 #import gemm_slice
 #endif

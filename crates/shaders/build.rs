@@ -101,7 +101,7 @@ fn variants(stem: &str, text: &str, shared: &BTreeMap<String, String>) -> Vec<Ve
     }
     assert!(!all.is_empty(), "shaders/{stem}.wgsl has no line `#variants`");
     for defines in &mut all {
-        if defines.iter().any(|d| d.ends_with("_F16")) {
+        if defines.iter().any(|d| d.ends_with("_F16") || d.ends_with("_N16")) {
             defines.push("ENABLE_F16".into());
         }
     }

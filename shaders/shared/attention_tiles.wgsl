@@ -1,5 +1,43 @@
-// attention_coop's rooms in workgroup memory, behind functions that speak of vec4s. SCALAR: Metal's fragments are loaded
-// from arrays of numbers, not of vectors. It imports this after BK, BM and the lengths of rows are known.
+// attention_coop's tiles, by kinds of matrices and sizes of heads, and their rooms in workgroup memory, behind functions
+// that speak of vec4s. SCALAR: Metal's fragments are loaded from arrays of numbers, not of vectors.
+//   SIDE, LANES  of a fragment's edge and of a subgroup
+//   WM, FM  subgroups of a workgroup; fragments down that each has
+//   FD      fragments along the head: FD · SIDE is the largest head that fits
+//   FN      fragments along the keys of a block, which are 32
+//   BRING   vec4s of a block's keys, and as many of its values, that a thread brings
+//   QUADS   vec4s of a row of scores that a thread looks at
+#set coop_heads
+SIDE=16 LANES=32 WM=4 FM=2 FD=3 FN=2 BRING=3 QUADS=4
+SIDE=16 LANES=32 WM=4 FM=1 FD=3 FN=2 BRING=3 QUADS=4
+SIDE=16 LANES=32 WM=4 FM=2 FD=4 FN=2 BRING=4 QUADS=4
+SIDE=16 LANES=32 WM=4 FM=1 FD=4 FN=2 BRING=4 QUADS=4
+SIDE=16 LANES=32 WM=4 FM=1 FD=5 FN=2 BRING=5 QUADS=4
+SIDE=16 LANES=32 WM=4 FM=1 FD=10 FN=2 BRING=10 QUADS=4
+SIDE=16 LANES=64 WM=4 FM=1 FD=3 FN=2 BRING=2 QUADS=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=4 FN=2 BRING=2 QUADS=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=5 FN=2 BRING=3 QUADS=2
+SIDE=16 LANES=64 WM=4 FM=1 FD=10 FN=2 BRING=5 QUADS=2
+SIDE=8 LANES=8 WM=4 FM=1 FD=5 FN=4 BRING=10 QUADS=8
+SIDE=8 LANES=8 WM=4 FM=1 FD=8 FN=4 BRING=16 QUADS=8
+SIDE=8 LANES=32 WM=4 FM=2 FD=5 FN=4 BRING=3 QUADS=2 SCALAR
+SIDE=8 LANES=32 WM=4 FM=2 FD=8 FN=4 BRING=4 QUADS=2 SCALAR
+SIDE=8 LANES=32 WM=4 FM=2 FD=10 FN=4 BRING=5 QUADS=2 SCALAR
+SIDE=8 LANES=32 WM=4 FM=1 FD=20 FN=4 BRING=10 QUADS=2 SCALAR
+#endset
+const BM: u32 = WM * FM * SIDE;
+const BK: u32 = FN * SIDE;
+const_assert BK == 32u;
+const BK4: u32 = BK / 4u;
+const D4: u32 = FD * SIDE / 4u;
+const SIDE4: u32 = SIDE / 4u;
+const THREADS: u32 = WM * LANES;
+const PARTS: u32 = LANES / SIDE; // threads that share a row of scores
+const_assert QUADS * PARTS == BK4 && BRING * THREADS >= BK * D4 && (BRING - 1u) * THREADS < BK * D4;
+// Rows in workgroup memory are padded by 16 bytes, so that a fragment's rows lie in different banks.
+const T_ROW: u32 = D4 + 2u;
+const P_ROW: u32 = BK4 + 2u;
+const S_ROW: u32 = BK4 + 1u;
+
 #ifdef SCALAR
 const UNIT: u32 = 4u;
 var<workgroup> tile: array<f16, 4u * BK * T_ROW>;   // [BK, T_ROW] vec4s: of k and v in turn

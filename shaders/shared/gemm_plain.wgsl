@@ -3,8 +3,9 @@
 //   x_begin(m0, local)  what a workgroup whose rows begin at m0 needs to know of them all, once
 //   x_setup(slot, row, m0)  remembers where row `row` of the left operand begins, for one of a thread's 4 rows
 //   x_tap(k)            remembers k, which x_advance() moves on by 4
-//   x_at(slot, k)       four consecutive k of that row
-//   w_at(k, column)     four consecutive columns of the right operand, column in units of 4
+//   x_along(quad, k, beyond)   brings what is the same for all rows at the quad of k, one of two at a time
+//   x_at(slot, k, beyond)      brings four consecutive k of that row, `beyond` quads from k on in the same tap
+//   kept(slot, quad, brought)  what they are, once they have come
 //   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
 // A workgroup sums the slice of k that `gemm_slice` gives it.
 const THREADS: u32 = 64u;
@@ -24,11 +25,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let tx = local % 8u;
     let ty = local / 8u;
     // Staging: thread `local` brings k quad `local % 4` of rows local/4 + {0, 16, 32, 48} of the left operand,
-    // and column quad local % 16 of ks local/16 + {0, 4, 8, 12} of the right one.
+    // and column quad local % 16 of ks local/16 + {0, 4, 8, 12} of the right one, or of columns as of rows where it lies
+    // column by column. Past the last k the left operand is zero, and the right one any that exists; past the last
+    // column too, where nothing is stored.
     let kq = (local % 4u) * 4u;
     let row = local / 4u;
     let wk = local / 16u;
     let wn = local % 16u;
+    let column = min(n0 + wn, params.n / 4u - 1u);
     x_begin(m0, local);
     // Even columns lie in the tile's first half, odd ones in the second: a thread's two columns are neighbours.
     let wt = wn % 2u * 8u + wn / 2u;
@@ -44,9 +48,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     x_tap(k_begin(workgroup.z) + kq);
     for (var k0 = k_begin(workgroup.z); k0 < k_end(workgroup.z); k0 += BK) {
+        x_along(0u, k0 + kq, 0u);
 #for i in 0..4
-        let x_$i = x_at($iu, k0 + kq);
-        let w_$i = w_at(k0 + wk + 4u * $iu, n0 + wn);
+        let x_$i = x_at($iu, k0 + kq, 0u);
+#ifdef W_N16
+        let w_$i = weight[min(4u * n0 + row + 16u * $iu, params.n - 1u) * (params.k / 4u)
+            + min(k0 + kq, params.k - 4u) / 4u];
+#else
+        let w_$i = weight[min(k0 + wk + 4u * $iu, params.k - 1u) * (params.n / 4u) + column];
+#endif
 #endfor
 #for i in 0..4
         x_advance();
@@ -57,12 +67,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let r = row + 16u * $iu;
             let at = kq * BM4 + r / 4u;
             let lane = r % 4u;
-            x_tile[at][lane] = x_$i.x;
-            x_tile[at + BM4][lane] = x_$i.y;
-            x_tile[at + 2u * BM4][lane] = x_$i.z;
-            x_tile[at + 3u * BM4][lane] = x_$i.w;
+            let x = kept($iu, 0u, x_$i);
+            x_tile[at][lane] = x.x;
+            x_tile[at + BM4][lane] = x.y;
+            x_tile[at + 2u * BM4][lane] = x.z;
+            x_tile[at + 3u * BM4][lane] = x.w;
+#ifdef W_N16
+            let w = from_w(w_$i);
+            let to = kq * BN4 + r / 4u % 2u * 8u + r / 8u;
+            w_tile[to][lane] = w.x;
+            w_tile[to + BN4][lane] = w.y;
+            w_tile[to + 2u * BN4][lane] = w.z;
+            w_tile[to + 3u * BN4][lane] = w.w;
+#endif
         }
-        w_tile[(wk + 4u * $iu) * BN4 + wt] = w_$i;
+#ifndef W_N16
+        w_tile[(wk + 4u * $iu) * BN4 + wt] = from_w(w_$i);
+#endif
 #endfor
         workgroupBarrier();
         for (var k = 0u; k < BK; k++) {

@@ -134,7 +134,7 @@ impl Executor for CpuExecutor {
                 self.weights.borrow_mut().insert(weight_key(graph, id, *seen), buffer);
                 Ok(())
             };
-            pack_each(graph, &wanted, source, true, &mut keep).await?;
+            pack_each(graph, &wanted, source, true, &|_, _| false, &mut keep).await?;
             Ok(())
         })
     }

@@ -1,5 +1,6 @@
 use crate::device::{Buffer, Device};
-use calotype_graph::{Error, Graph, Layout, WeightId, pack_each};
+use calotype_graph::lower::by_columns;
+use calotype_graph::{Error, Graph, Layout, Weight, WeightId, pack_each};
 use calotype_tensor::{Shape, Tensors};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -71,7 +72,8 @@ impl WeightStore {
         };
         // The queue is made to take what it was handed every so often: its copies are host memory too.
         for some in in_flight(&missing) {
-            pack_each(graph, some, source, false, &mut upload).await?;
+            let columns = |weight: &Weight, seen: Shape| by_columns(weight, seen, &device.caps);
+            pack_each(graph, some, source, false, &columns, &mut upload).await?;
             device.queue.submit([]);
             device.wait().await?;
         }

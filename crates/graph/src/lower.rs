@@ -5,6 +5,7 @@ pub use crate::caps::Caps;
 pub use crate::cuts::{Cut, Matrices, Product, Tier, Tuned, at_once, candidates, cut, estimated, time};
 use crate::error::Error;
 use crate::graph::Graph;
+pub use crate::launch::by_columns;
 use crate::launch::{Context, Lower, Stored};
 use crate::places::Plan;
 use crate::precision::Precision;

@@ -10,12 +10,14 @@ use std::borrow::Cow;
 const AT_ONCE: u64 = 64 << 20;
 
 /// Fetches and lays out a graph's weights, those of `wanted`, in order, on all processors, a few at a time; `each` is
-/// given every one's bytes. `as_f32` widens what the graph would keep as f16.
+/// given every one's bytes. `as_f32` widens what the graph would keep as f16, and `by_columns` says which matrices lie
+/// column by column ([`crate::lower::by_columns`]).
 pub async fn pack_each(
     graph: &Graph,
     wanted: &[(WeightId, Shape)],
     source: &dyn Tensors,
     as_f32: bool,
+    by_columns: &dyn Fn(&Weight, Shape) -> bool,
     each: &mut dyn FnMut(WeightId, Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut rest = wanted;
@@ -47,10 +49,11 @@ pub async fn pack_each(
                 };
                 parts.push(Part { dtype, bytes, file: source.describe(name) });
             }
-            jobs.push((id, weight, seen, parts));
+            let order = if by_columns(own, seen) { Order::Columns } else { Order::Rows };
+            jobs.push((id, weight, (seen, order), parts));
         }
         let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> =
-            jobs.into_par_iter().map(|(id, weight, seen, parts)| (id, pack(&weight, seen, &parts))).collect();
+            jobs.into_par_iter().map(|(id, weight, to, parts)| (id, pack(&weight, to, &parts))).collect();
         for (id, bytes) in packed {
             each(id, bytes?)?;
             let own = &graph.weights()[id.index()];
@@ -65,6 +68,15 @@ fn bare(name: &str) -> &str {
     name.split_once('/').map_or(name, |(_, bare)| bare)
 }
 
+/// In which order a matrix lies, where it is one.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Order {
+    /// `[K, N]`.
+    Rows,
+    /// `[N, K]`.
+    Columns,
+}
+
 /// One of a weight's tensors as a checkpoint holds it.
 pub(crate) struct Part<'a> {
     /// The elements' type.
@@ -76,8 +88,8 @@ pub(crate) struct Part<'a> {
 }
 
 /// Lays a weight's tensors out as `weight` asks: the parts become the bytes of `weight.dtype` for a value of shape
-/// `seen`. Values that are not finite, or too large for f16, are errors that name the tensor.
-pub(crate) fn pack(weight: &Weight, seen: Shape, parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
+/// `seen` in this order. Values that are not finite, or too large for f16, are errors that name the tensor.
+pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
     if weight.dtype == DType::F16 && parts.iter().all(|p| p.dtype == DType::F16) {
         // Halves stay as they are: only their order changes.
         let halves = |(tensor, part): (&Tensor, &Part<'_>)| {
@@ -86,7 +98,7 @@ pub(crate) fn pack(weight: &Weight, seen: Shape, parts: &[Part<'_>]) -> Result<V
             Ok(halves)
         };
         let parts = weight.tensors.iter().zip(parts).map(halves).collect::<Result<Vec<_>, Error>>()?;
-        return Ok(bytemuck::cast_slice(&arrange(weight, seen, parts)).to_vec());
+        return Ok(bytemuck::cast_slice(&arrange(weight, to, parts)).to_vec());
     }
     let floats = |(tensor, part): (&Tensor, &Part<'_>)| {
         let values = decode(part.dtype, &part.bytes);
@@ -101,7 +113,7 @@ pub(crate) fn pack(weight: &Weight, seen: Shape, parts: &[Part<'_>]) -> Result<V
         Ok(values)
     };
     let parts = weight.tensors.iter().zip(parts).map(floats).collect::<Result<Vec<_>, Error>>()?;
-    let values = arrange(weight, seen, parts);
+    let values = arrange(weight, to, parts);
     Ok(match weight.dtype {
         DType::F16 => {
             let mut halves = vec![f16::ZERO; values.len()];
@@ -132,7 +144,7 @@ fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     values
 }
 
-fn arrange<T: Copy + Default>(weight: &Weight, seen: Shape, parts: Vec<Vec<T>>) -> Vec<T> {
+fn arrange<T: Copy + Default>(weight: &Weight, (seen, order): (Shape, Order), parts: Vec<Vec<T>>) -> Vec<T> {
     let mut to = vec![T::default(); seen.numel()];
     // A gated weight's first half goes to the first four of every eight columns, its second half to the others.
     let half = seen.channels() / 2;
@@ -149,19 +161,41 @@ fn arrange<T: Copy + Default>(weight: &Weight, seen: Shape, parts: Vec<Vec<T>>) 
                 let [k, n]: [usize; 2] = seen.dims().try_into().expect("a matrix has two axes");
                 let shape = [from[0], from[1], 1];
                 if weight.gated {
-                    transpose(&values, shape, &mut to, [n, k], |o| gate(first + o));
+                    lay(order, &values, shape, &mut to, [n, k], |o| gate(first + o));
                 } else {
-                    transpose(&values, shape, &mut to, [n, k], |o| first + o);
+                    lay(order, &values, shape, &mut to, [n, k], |o| first + o);
                 }
             }
             Layout::Conv { kernel: [kh, kw], channels } => {
                 let padded = [seen.dims()[1], channels];
-                transpose(&values, [from[0], from[1], kh * kw], &mut to, padded, |o| first + o);
+                lay(order, &values, [from[0], from[1], kh * kw], &mut to, padded, |o| first + o);
             }
         }
         first += if weight.layout == Layout::Vector { from.iter().product() } else { from[0] };
     }
     to
+}
+
+/// `[out, channels, taps]` into `[taps, padded_channels, padded_out]`, or column by column into `[padded_out, taps,
+/// padded_channels]`; `column` tells where an output goes.
+fn lay<T: Copy>(
+    order: Order,
+    from: &[T],
+    shape: [usize; 3],
+    to: &mut [T],
+    padded: [usize; 2],
+    column: impl Fn(usize) -> usize,
+) {
+    let ([out, channels, taps], [_, padded_channels]) = (shape, padded);
+    if order == Order::Rows {
+        return transpose(from, shape, to, padded, column);
+    }
+    for o in 0..out {
+        let row = &mut to[column(o) * taps * padded_channels..][..taps * padded_channels];
+        for (c, own) in from[o * channels * taps..][..channels * taps].chunks_exact(taps).enumerate() {
+            own.iter().enumerate().for_each(|(tap, value)| row[tap * padded_channels + c] = *value);
+        }
+    }
 }
 
 /// `[out, channels, taps]` into `[taps, padded_channels, padded_out]`, in tiles that stay in the first-level cache;
@@ -200,7 +234,7 @@ mod tests {
     }
 
     fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str) -> Result<Vec<u8>, Error> {
-        super::pack(weight, seen, &[Part { dtype, bytes: bytes.into(), file: file.into() }])
+        super::pack(weight, (seen, Order::Rows), &[Part { dtype, bytes: bytes.into(), file: file.into() }])
     }
 
     #[test]
@@ -215,6 +249,31 @@ mod tests {
             (0..3).flat_map(move |i| (0..4).map(move |o| at(o, i))).collect::<Vec<f32>>()
         };
         assert_eq!(got, [tap(0), tap(1)].concat());
+    }
+
+    #[test]
+    fn column_by_column_a_matrix_lies_transposed() {
+        let values: Vec<f32> = (0..3 * 2 * 4).map(|i| i as f32).collect();
+        let part =
+            || [Part { dtype: DType::F32, bytes: bytemuck::cast_slice(&values).into(), file: String::new() }];
+        let conv = weight(Layout::Conv { kernel: [2, 2], channels: 4 }, &[3, 2, 2, 2], DType::F32);
+        let (k, n) = (16, 4);
+        let packed = |w: &Weight, order| -> Vec<f32> {
+            bytemuck::pod_collect_to_vec(&super::pack(w, (Shape::new(&[k, n]), order), &part()).unwrap())
+        };
+        let (rows, columns) = (packed(&conv, Order::Rows), packed(&conv, Order::Columns));
+        assert!((0..k * n).all(|i| columns[i] == rows[i % k * n + i / k]), "{columns:?}");
+        assert_eq!(
+            columns[..6],
+            [0.0, 4.0, 0.0, 0.0, 1.0, 5.0],
+            "channels of a tap beside each other, padded"
+        );
+        let gated = Weight { gated: true, ..weight(Layout::Matrix, &[8, 3], DType::F32) };
+        let packed = |order| -> Vec<f32> {
+            bytemuck::pod_collect_to_vec(&super::pack(&gated, (Shape::new(&[4, 8]), order), &part()).unwrap())
+        };
+        let (rows, columns) = (packed(Order::Rows), packed(Order::Columns));
+        assert!((0..32).all(|i| columns[i] == rows[i % 4 * 8 + i / 4]), "{columns:?}");
     }
 
     #[test]
@@ -250,7 +309,7 @@ mod tests {
                 Part { dtype: DType::F32, bytes, file: String::new() }
             })
             .collect();
-        bytemuck::pod_collect_to_vec(&super::pack(&w, Shape::new(&[k, n]), &parts).unwrap())
+        bytemuck::pod_collect_to_vec(&super::pack(&w, (Shape::new(&[k, n]), Order::Rows), &parts).unwrap())
     }
 
     #[test]

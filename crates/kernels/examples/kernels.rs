@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use calotype_gpu::{Backend, prospects};
-use calotype_kernels::{Driver, Pick, Survey, bytes, measure, notes, picks, rewrite, spirv};
+use calotype_kernels::{Driver, Pick, Survey, bytes, measure, notes, picks, rewrite, spirv, without_strides};
 use calotype_pipeline::Model;
 use calotype_shaders::VARIANTS;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ kernels measure NAME [OPTION...]  compiles what guided pictures of Stable Diffus
   --texts FOLDER                  also writes their assembly, statistics and SPIR-V there
 kernels table DOCUMENT SURVEY...  writes such surveys into a document's table; what it says of before stays, unless --anew
 kernels notes DOCUMENT SURVEY...  tells what is worse than the table, and what should not be: it never fails
-kernels spirv FOLDER              every variant's SPIR-V, for spirv-val; needs no driver";
+kernels spirv FOLDER              every variant's SPIR-V, for spirv-val, but for the strides that naga gives arrays in
+                                  workgroup memory; needs no driver";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -120,7 +121,8 @@ fn modules(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     for variant in VARIANTS {
         let path = folder.join(format!("{}.spv", file(&variant.label())));
-        std::fs::write(path, bytes(&spirv(variant, &[]).with_context(|| variant.label())?))?;
+        let module = spirv(variant, &[]).with_context(|| variant.label())?;
+        std::fs::write(path, bytes(&without_strides(&module)))?;
     }
     Ok(())
 }

@@ -12,6 +12,6 @@ mod table;
 pub use driver::{Compiled, Driver};
 pub use loops::{Loop, main_loop};
 pub use picks::{Pick, picks};
-pub use spirv::{bytes, spirv};
+pub use spirv::{bytes, spirv, without_strides};
 pub use survey::{Counted, Survey, measure};
 pub use table::{notes, rewrite};

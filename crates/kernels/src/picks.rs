@@ -32,8 +32,9 @@ impl Pick {
             )),
             _ => None,
         };
-        const TILE: [&str; 9] = ["SIDE", "LANES", "FM", "FN", "FK", "FD", "WM", "WN", "WL"];
-        const TAKEN: [&str; 4] = ["ENABLE_F16", "A_F16", "W_F16", "VEC4"];
+        const TILE: [&str; 11] =
+            ["SIDE", "LANES", "FM", "FN", "FK", "FD", "WM", "WN", "WL", "BRING", "QUADS"];
+        const TAKEN: [&str; 5] = ["ENABLE_F16", "A_F16", "W_F16", "W_N16", "VEC4"];
         let told =
             |d: &&&str| !TAKEN.contains(d) && !d.split_once('=').is_some_and(|(n, _)| TILE.contains(&n));
         let words = defines.iter().filter(told).map(|d| d.to_lowercase());

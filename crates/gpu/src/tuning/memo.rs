@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn a_product_is_read_as_it_is_written() {
-        let conv = Product::parse("conv2d A_F16 W_F16 8192x320x2880").unwrap();
-        assert_eq!(conv.to_string(), "conv2d A_F16 W_F16 8192x320x2880");
+        let conv = Product::parse("conv2d A_F16 W_N16 8192x320x2880").unwrap();
+        assert_eq!(conv.to_string(), "conv2d A_F16 W_N16 8192x320x2880");
         let normalised = Product { stem: "matmul", role: Some("NORM"), ..conv };
         assert_eq!(Product::parse(&normalised.to_string()), Some(normalised));
         for other in
-            ["", "conv2d", "conv2d A_F16 W_F16 8192x320", "conv2d A_F16 W_F16 8192x320xk", "a b c 1x2x3"]
+            ["", "conv2d", "conv2d A_F16 W_N16 8192x320", "conv2d A_F16 W_N16 8192x320xk", "a b c 1x2x3"]
         {
             assert_eq!(Product::parse(other), None, "{other}");
         }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn findings_are_found_again_where_they_hold() {
         let folder = env::temp_dir().join(format!("calotype-tuned-{}", std::process::id()));
-        let product = Product::parse("conv2d A_F16 W_F16 8192x320x2880").unwrap();
+        let product = Product::parse("conv2d A_F16 W_N16 8192x320x2880").unwrap();
         let other = candidates(&caps(), &product)[2];
         assert_ne!(other, cut(&caps(), &product));
         let found = |cut: Cut| FastestCut { cut: cut.to_string(), ratio: 0.9 };

@@ -14,7 +14,7 @@ use tiles::{Tile, tiles};
 /// one, and no two have the same name. Those that leave k whole come first; the others have two slices, or as many as
 /// the device has workgroups to spare (three at least), or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
-    let tiles = tiles(caps.matrices, product.storage == ["A_F16", "W_F16"], caps.software);
+    let tiles = tiles(caps.matrices, product.storage == ["A_F16", "W_N16"], caps.software);
     let fits = |defines: &[&str]| {
         Variant::find(product.stem, defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
     };
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn conv(rows: usize, columns: usize) -> Product {
-        Product { stem: "conv2d", storage: ["A_F16", "W_F16"], role: None, rows, columns, k: 9 * columns }
+        Product { stem: "conv2d", storage: ["A_F16", "W_N16"], role: None, rows, columns, k: 9 * columns }
     }
 
     fn name(caps: &Caps, product: &Product) -> String {

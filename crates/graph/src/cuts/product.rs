@@ -28,7 +28,7 @@ pub struct Cut {
 }
 
 /// What slices of k are multiples of: what every tile takes at a time.
-pub(super) const SLICE: usize = 64;
+pub(crate) const SLICE: usize = 64;
 
 /// What was found best on a device, by measuring.
 pub type Tuned = HashMap<Product, Cut>;
@@ -36,8 +36,10 @@ pub type Tuned = HashMap<Product, Cut>;
 impl Product {
     /// What [`Display`](fmt::Display) wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        const WORDS: [&str; 10] =
-            ["matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_H16", "MOMENTS", "NORM"];
+        const WORDS: [&str; 11] = [
+            "matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_N16", "W_H16", "MOMENTS",
+            "NORM",
+        ];
         let words: Vec<&str> = text.split(' ').collect();
         let (sizes, named) = words.split_last()?;
         let known = |word: &&str| WORDS.into_iter().find(|known| known == word);

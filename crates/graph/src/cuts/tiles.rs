@@ -103,20 +103,22 @@ macro_rules! coop {
 /// and Apple's matrices share the arithmetic of everything else.
 const COOP: [&[Tile]; 4] = [
     &[
-        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=2" "WM=2" "WN=4" "WL=4"),
-        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=4" "WN=2" "WL=2"),
-        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=2" "WN=2" "WL=4"),
-        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=32" "FM=1" "FN=1" "FK=4" "WM=2" "WN=2" "WL=4"),
+        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=2" "WM=2" "WN=4" "WL=2"),
+        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=4" "WN=2" "WL=1"),
+        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=2" "WN=2" "WL=2"),
+        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=32" "FM=1" "FN=1" "FK=4" "WM=2" "WN=2" "WL=2"),
         plain(0.12),
     ],
     &[
-        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=64" "FM=4" "FN=4" "FK=2" "WM=2" "WN=2" "WL=4"),
-        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=64" "FM=2" "FN=4" "FK=2" "WM=2" "WN=1" "WL=4"),
+        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=64" "FM=4" "FN=4" "FK=2" "WM=2" "WN=2" "WL=2"),
+        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=64" "FM=4" "FN=2" "FK=2" "WM=2" "WN=2" "WL=1"),
+        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=64" "FM=2" "FN=4" "FK=2" "WM=2" "WN=1" "WL=2"),
+        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=64" "FM=1" "FN=2" "FK=4" "WM=2" "WN=1" "WL=2"),
         plain(0.4),
     ],
-    &[coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "WL=4"), plain(0.8)],
+    &[coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "WL=2"), plain(0.8)],
     &[
-        coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "WL=4" "SCALAR"),
+        coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "WL=2" "SCALAR"),
         plain(0.7),
     ],
 ];
@@ -170,7 +172,7 @@ mod tests {
                 assert_eq!(tile.rows, value("WM") * value("FM") * value("SIDE"), "{tile:?}");
                 assert_eq!(tile.columns, value("WN") * value("FN") * value("SIDE"), "{tile:?}");
                 for stem in ["matmul", "conv2d"] {
-                    let defines = [&["A_F16", "W_F16"], tile.defines].concat();
+                    let defines = [&["A_F16", "W_N16"], tile.defines].concat();
                     let variant = Variant::find(stem, &defines).expect(stem);
                     let threads = value("WM") * value("WN") * value("LANES");
                     assert_eq!(variant.workgroup_size, [threads as u32, 1, 1], "{tile:?}");

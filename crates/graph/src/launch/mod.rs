@@ -10,11 +10,11 @@ use crate::error::Error;
 use crate::places::{Place, Plan};
 use crate::precision::Precision;
 use crate::recording::{Binding, Dispatch, Operand};
-use crate::value::{Elem, Source, Value, ValueId, Weight};
+use crate::value::{Elem, Layout, Source, Value, ValueId, Weight};
 use calotype_field::Field;
 use calotype_shaders::{Step, Variant};
 use calotype_tensor::{DType, Shape};
-pub(crate) use gemm::{Half, launch};
+pub(crate) use gemm::{Half, launch, with_whole};
 pub(crate) use pointwise::Part;
 use std::ops::{Deref, Range};
 
@@ -78,9 +78,17 @@ impl<'a> Stored<'a> {
             _ => self.precision.dtype(),
         };
         match (dtype, self.caps.f16) {
+            (DType::F16, true) if self.by_columns(value) => "W_N16",
             (DType::F16, true) => "W_F16",
             (DType::F16, false) => "W_H16",
             _ => "W_F32",
+        }
+    }
+
+    fn by_columns(&self, value: ValueId) -> bool {
+        match self.value(value).source {
+            Source::Weight(id) => by_columns(&self.weights[id.index()], self.shape(value), self.caps),
+            _ => false,
         }
     }
 
@@ -102,6 +110,20 @@ impl<'a> Stored<'a> {
             _ => (value, 0),
         }
     }
+}
+
+/// Whether a matrix, as ops see it in `seen`, lies column by column on a device: in halves where there are matrices to
+/// multiply it with, which are read along k. Not where channels are no multiples of four: those kernels have no vectors.
+pub fn by_columns(weight: &Weight, seen: Shape, caps: &Caps) -> bool {
+    let along = match weight.layout {
+        Layout::Matrix => seen.rows(),
+        Layout::Conv { channels, .. } => channels,
+        _ => return false,
+    };
+    caps.f16
+        && caps.matrices.is_some()
+        && weight.dtype == DType::F16
+        && vector(&[along, seen.channels()]) == 4
 }
 
 /// Bytes of a value's element.

@@ -48,6 +48,7 @@ impl Operation for Attention {
         ensure(same, || format!("queries {q} do not go with keys {k}"))?;
         let divides = self.heads > 0 && c.is_multiple_of(self.heads);
         ensure(divides, || format!("cannot part {c} channels into {} heads", self.heads))?;
+        ensure(self.scale >= 0.0, || format!("takes no scale below zero, and not {}", self.scale))?;
         ensure(c / self.heads <= Self::MAX_HEAD, || {
             format!("has heads of {} channels; at most {} are supported", c / self.heads, Self::MAX_HEAD)
         })?;
@@ -73,12 +74,12 @@ struct Kernel {
 
 /// For any GPU: TEAM threads share a row.
 const PLAIN: [Kernel; 6] = [
-    plain(10, 64, &["TEAM=1", "SLICE4=10", "KEYS=32", "GROUP=8"]),
-    plain(16, 64, &["TEAM=1", "SLICE4=16", "KEYS=16", "GROUP=8"]),
-    plain(20, 32, &["TEAM=2", "SLICE4=10", "KEYS=16", "GROUP=8"]),
-    plain(40, 16, &["TEAM=4", "SLICE4=10", "KEYS=8", "GROUP=8"]),
-    plain(64, 16, &["TEAM=4", "SLICE4=16", "KEYS=4", "GROUP=4"]),
-    plain(128, 8, &["TEAM=8", "SLICE4=16", "KEYS=2", "GROUP=2"]),
+    plain(10, 64, &["TEAM=1", "SLICE4=10", "KEYS=32", "GROUP=8", "BRING=5"]),
+    plain(16, 64, &["TEAM=1", "SLICE4=16", "KEYS=16", "GROUP=8", "BRING=4"]),
+    plain(20, 32, &["TEAM=2", "SLICE4=10", "KEYS=16", "GROUP=8", "BRING=5"]),
+    plain(40, 16, &["TEAM=4", "SLICE4=10", "KEYS=8", "GROUP=8", "BRING=5"]),
+    plain(64, 16, &["TEAM=4", "SLICE4=16", "KEYS=4", "GROUP=4", "BRING=4"]),
+    plain(128, 8, &["TEAM=8", "SLICE4=16", "KEYS=2", "GROUP=2", "BRING=4"]),
 ];
 
 const fn plain(most: usize, rows: usize, defines: &'static [&'static str]) -> Kernel {
@@ -102,38 +103,114 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
     (
         Matrices::ALL[0],
         &[
-            coop(12, 128, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=3", "FN=2"]),
-            coop(12, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=3", "FN=2"]),
-            coop(16, 128, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=4", "FN=2"]),
-            coop(16, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=4", "FN=2"]),
-            coop(20, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=5", "FN=2"]),
-            coop(40, 64, &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=10", "FN=2"]),
+            coop(
+                12,
+                128,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=3", "FN=2", "BRING=3", "QUADS=4"],
+            ),
+            coop(
+                12,
+                64,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=3", "FN=2", "BRING=3", "QUADS=4"],
+            ),
+            coop(
+                16,
+                128,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=4", "FN=2", "BRING=4", "QUADS=4"],
+            ),
+            coop(
+                16,
+                64,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=4", "FN=2", "BRING=4", "QUADS=4"],
+            ),
+            coop(
+                20,
+                64,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=5", "FN=2", "BRING=5", "QUADS=4"],
+            ),
+            coop(
+                40,
+                64,
+                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=10", "FN=2", "BRING=10", "QUADS=4"],
+            ),
         ],
     ),
     (
         Matrices::ALL[1],
         &[
-            coop(12, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=3", "FN=2"]),
-            coop(16, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=4", "FN=2"]),
-            coop(20, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=5", "FN=2"]),
-            coop(40, 64, &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=10", "FN=2"]),
+            coop(
+                12,
+                64,
+                &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=3", "FN=2", "BRING=2", "QUADS=2"],
+            ),
+            coop(
+                16,
+                64,
+                &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=4", "FN=2", "BRING=2", "QUADS=2"],
+            ),
+            coop(
+                20,
+                64,
+                &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=5", "FN=2", "BRING=3", "QUADS=2"],
+            ),
+            coop(
+                40,
+                64,
+                &["COOP", "SIDE=16", "LANES=64", "WM=4", "FM=1", "FD=10", "FN=2", "BRING=5", "QUADS=2"],
+            ),
         ],
     ),
     // Software: larger heads would take minutes to compile.
     (
         Matrices::ALL[2],
         &[
-            coop(10, 32, &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=5", "FN=4"]),
-            coop(16, 32, &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=8", "FN=4"]),
+            coop(
+                10,
+                32,
+                &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=5", "FN=4", "BRING=10", "QUADS=8"],
+            ),
+            coop(
+                16,
+                32,
+                &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=8", "FN=4", "BRING=16", "QUADS=8"],
+            ),
         ],
     ),
     (
         Matrices::ALL[3],
         &[
-            coop(10, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=5", "FN=4", "SCALAR"]),
-            coop(16, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=8", "FN=4", "SCALAR"]),
-            coop(20, 64, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=10", "FN=4", "SCALAR"]),
-            coop(40, 32, &["COOP", "SIDE=8", "LANES=32", "WM=4", "FM=1", "FD=20", "FN=4", "SCALAR"]),
+            coop(
+                10,
+                64,
+                &[
+                    "COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=5", "FN=4", "BRING=3", "QUADS=2",
+                    "SCALAR",
+                ],
+            ),
+            coop(
+                16,
+                64,
+                &[
+                    "COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=8", "FN=4", "BRING=4", "QUADS=2",
+                    "SCALAR",
+                ],
+            ),
+            coop(
+                20,
+                64,
+                &[
+                    "COOP", "SIDE=8", "LANES=32", "WM=4", "FM=2", "FD=10", "FN=4", "BRING=5", "QUADS=2",
+                    "SCALAR",
+                ],
+            ),
+            coop(
+                40,
+                32,
+                &[
+                    "COOP", "SIDE=8", "LANES=32", "WM=4", "FM=1", "FD=20", "FN=4", "BRING=10", "QUADS=2",
+                    "SCALAR",
+                ],
+            ),
         ],
     ),
 ];

@@ -1,7 +1,7 @@
 use super::{Activation, Op, Operation, Shapes, ensure};
-use crate::cuts::product::Product;
+use crate::cuts::product::{Product, SLICE};
 use crate::error::Error;
-use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector};
+use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector, with_whole};
 use crate::value::{Elem, ValueId};
 use calotype_shaders::{matmul, matmul_naive};
 use calotype_tensor::Shape;
@@ -184,8 +184,9 @@ impl Lower for Matmul {
                 if self.moments {
                     results.push(cx.moments(out)?);
                 }
+                let whole = k.is_multiple_of(SLICE) && x_width.is_multiple_of(SLICE);
                 let halves = [
-                    Half { bindings: operands, overrides: operand_overrides.clone() },
+                    Half { bindings: operands, overrides: with_whole(&operand_overrides, cut, whole) },
                     Half { bindings: results, overrides: result_overrides.clone() },
                 ];
                 launch(cx, (product, cut), m, params, halves)?;
