@@ -72,7 +72,13 @@ override WHOLE: bool = false; // each operand's share of k is whole slices
 var<private> x_row: vec4<u32>;
 
 #ifdef NORM
-var<workgroup> sh_rows: array<vec2<f32>, BM>; // mean and 1 / deviation
+#ifndef COOP
+var<workgroup> sh_rows: array<vec2<f32>, BM>;
+
+// A row's mean and 1 / deviation, which its threads share. A tile of matrices has no more room than it needs for its results.
+fn share(row: u32, moments: vec2<f32>) { sh_rows[row] = moments; }
+fn shared_of(row: u32) -> vec2<f32> { return sh_rows[row]; }
+#endif
 var<private> x_mean: vec4<f32>;
 var<private> x_scale: vec4<f32>;
 #for q in 0..2
@@ -108,7 +114,7 @@ var<private> beside_row: vec4<u32>;
 fn x_begin(m0: u32, local: u32) {
 #ifdef NORM
     for (var r = local; r < BM; r += THREADS) {
-        sh_rows[r] = joined(min(m0 + r, params.m_base + params.m - 1u));
+        share(r, joined(min(m0 + r, params.m_base + params.m - 1u)));
     }
     workgroupBarrier();
 #endif
@@ -117,8 +123,9 @@ fn x_begin(m0: u32, local: u32) {
 fn x_setup(slot: u32, row: u32, m0: u32) {
     x_row[slot] = row * params.x_width + params.x_base;
 #ifdef NORM
-    x_mean[slot] = sh_rows[row - m0].x;
-    x_scale[slot] = sh_rows[row - m0].y;
+    let moments = shared_of(row - m0);
+    x_mean[slot] = moments.x;
+    x_scale[slot] = moments.y;
 #else
     beside_row[slot] = row * (params.k / 4u - params.x_width) + params.beside_base - params.x_width;
 #endif

@@ -63,6 +63,12 @@ fn put_w(at: u32, v: WV) {
 #endfor
 }
 
+fn put_s(at: u32, v: vec4<f32>) {
+#for i in 0..4
+    s_tile[4u * at + $iu] = v[$i];
+#endfor
+}
+
 fn staged(at: u32) -> vec4<f32> {
     return vec4<f32>(s_tile[4u * at], s_tile[4u * at + 1u], s_tile[4u * at + 2u], s_tile[4u * at + 3u]);
 }
@@ -74,8 +80,14 @@ var<workgroup> s_tile: array<vec4<f32>, WM * WN * SIDE * SIDE4>;
 
 fn put_x(at: u32, v: SV) { x_tile[at] = v; }
 fn put_w(at: u32, v: WV) { w_tile[at] = v; }
+fn put_s(at: u32, v: vec4<f32>) { s_tile[at] = v; }
 fn staged(at: u32) -> vec4<f32> { return s_tile[at]; }
 #endif
+
+// What an op's hooks share before there are results, a pair of numbers for each of BM rows.
+const_assert BM <= WM * WN * SIDE * SIDE4;
+fn share(row: u32, pair: vec2<f32>) { put_s(row, vec4<f32>(pair, 0.0, 0.0)); }
+fn shared_of(row: u32) -> vec2<f32> { return staged(row).xy; }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32,

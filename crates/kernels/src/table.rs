@@ -25,11 +25,14 @@ pub fn rewrite(document: &str, records: &[Survey], anew: bool) -> Option<String>
     let known = cells(table);
     let mut text = String::new();
     for record in records {
+        // A kernel of its own has nothing before it, but where nothing has.
+        let fresh = anew || !known.keys().any(|(device, _)| *device == record.device);
+        let none = || if fresh { None } else { Some(["–", "", ""].map(str::to_string)) };
         text += &format!("\n### {}\n\n{}.\n\n{HEAD}", record.device, record.driver);
         for kernel in shown(record) {
             let now = now(kernel);
             let known = known.get(&(record.device.clone(), kernel.kind.clone())).filter(|_| !anew);
-            let before = known.map_or_else(|| now.clone(), |[before, _]| before.clone());
+            let before = known.map(|[before, _]| before.clone()).or_else(none).unwrap_or_else(|| now.clone());
             let registers = kernel.registers.map_or(String::new(), |r| r.to_string());
             text += &format!(
                 "| {} | {} | {} | {registers} | {} |\n",
@@ -156,6 +159,10 @@ mod tests {
             "{second}"
         );
         assert_eq!(rewrite(&second, &[record(250, 0, 0.0)], false).unwrap(), second);
+        let mut other = record(250, 0, 0.0);
+        other.kernels[1].kind = "matmul more".into();
+        let third = rewrite(&second, &[other], false).unwrap();
+        assert!(third.contains("| matmul more | – |  |  | 32 of 250 |"), "{third}");
         let anew = rewrite(&second, &[record(250, 0, 0.0)], true).unwrap();
         assert!(anew.contains("| matmul | 32 of 250 | 0 | 5000 | 32 of 250 |"), "{anew}");
         assert!(second.starts_with("words") && second.ends_with("more"));

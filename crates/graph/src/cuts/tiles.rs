@@ -151,7 +151,7 @@ pub fn at_once(vendor: u32, own_memory: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calotype_shaders::Variant;
+    use calotype_shaders::{VARIANTS, Variant};
     use std::collections::HashSet;
 
     #[test]
@@ -176,7 +176,13 @@ mod tests {
                     let variant = Variant::find(stem, &defines).expect(stem);
                     let threads = value("WM") * value("WN") * value("LANES");
                     assert_eq!(variant.workgroup_size, [threads as u32, 1, 1], "{tile:?}");
-                    assert!(variant.workgroup_bytes <= 48 << 10, "{tile:?}: {}", variant.workgroup_bytes);
+                    // NVIDIA's processors have no more, whatever the kernel does besides.
+                    let roles = VARIANTS
+                        .iter()
+                        .filter(|v| v.stem == stem)
+                        .filter(|v| defines.iter().all(|d| v.defines.contains(d)));
+                    let largest = roles.map(|v| v.workgroup_bytes).max();
+                    assert!(largest.is_some_and(|bytes| bytes <= 48 << 10), "{stem} {tile:?}: {largest:?}");
                 }
             }
         }
