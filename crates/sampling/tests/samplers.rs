@@ -201,7 +201,7 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
     }
     // A noise schedule alone takes no other sampler.
     assert!(
-        file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string().contains("sampler dpm++_2m")
+        file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string().contains("sampler dpm++2m")
     );
     // What its own class could not do is no obstacle to another.
     let file =
