@@ -63,6 +63,29 @@ fn loras_that_cannot_be_used_are_named() {
     folder.fails(2, &args, &["--lora ink.safetensors:", "the scale is a number"]);
 }
 
+#[test]
+fn a_lora_says_what_it_is() {
+    let folder = Folder::new();
+    let told =
+        |name: &str| json_lines(&folder.run(&["inspect", &lora(name), "--json"])).remove(0)["lora"].clone();
+    let kohya = told("kohya.safetensors");
+    assert_eq!((&kohya["ranks"], &kohya["alphas"]), (&serde_json::json!([6]), &serde_json::json!([4.0])));
+    assert_eq!(
+        (&kohya["kinds"]["LoRA"], &kohya["kinds"].as_object().unwrap().len()),
+        (&kohya["naming"]["kohya"], &1)
+    );
+    let dora = told("dora.safetensors")["kinds"].clone();
+    assert_eq!((&dora["DoRA"], &dora["LoRA"]), (&serde_json::json!(33), &serde_json::json!(33)));
+    assert_eq!(told("lycoris.safetensors")["kinds"], serde_json::json!({ "LoHa": 12, "LoKr": 12 }));
+    let said = folder.run(&["inspect", &lora("dora.safetensors")]);
+    assert!(said.out.contains("DoRA (33 layers)") && said.out.contains("diffusers"), "{}", said.out);
+    let model = Path::new(&tiny()).join("unet/diffusion_pytorch_model.safetensors");
+    assert!(told(model.to_str().unwrap()).is_null());
+    // A torn one is told as one.
+    folder.write("torn.safetensors", renamed("lora_B", "lora_C", &[]));
+    folder.fails(1, &["inspect", "torn.safetensors"], &["torn.safetensors: ", "lora_A", "stands alone"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_not_waited_for() {
@@ -117,7 +140,8 @@ fn a_bad_lora_is_not_a_bad_model() {
     let alpha = format!("unet.{own}.alpha");
     let float = |value: f32| value.to_le_bytes().to_vec();
     let huge = 1_000_000_000_000_000_000i64.to_le_bytes().to_vec();
-    let long = format!("transformer.{own}.lora_A.weight");
+    let second =
+        ["down", "up"].map(|half| format!("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_{half}.weight"));
     type Bad<'a> = (Vec<u8>, &'a str, &'a [&'a str]);
     let bad: [Bad; 6] = [
         (
@@ -137,7 +161,18 @@ fn a_bad_lora_is_not_a_bad_model() {
         ),
         (renamed("", "", &[(&alpha, Dtype::I64, &[], huge)]), ":1e30", &["lora_A.weight", "smaller scale"]),
         (renamed("unet.", "transformer.", &[]), "", &["transformer.", "SD3"]),
-        (renamed("", "", &[(&long, Dtype::F32, &[1, 1], float(1.0))]), "", &[&long, "SD3"]),
+        (
+            renamed(
+                "",
+                "",
+                &[
+                    (&second[0], Dtype::F32, &[1, 1], float(1.0)),
+                    (&second[1], Dtype::F32, &[1, 1], float(1.0)),
+                ],
+            ),
+            "",
+            &["SDXL", "one text encoder"],
+        ),
     ];
     for (bytes, scale, parts) in bad {
         folder.write("bad.safetensors", bytes);

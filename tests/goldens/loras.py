@@ -1,12 +1,16 @@
-"""LoRAs: random ones for sd1-tiny in the spellings that are about, and the pictures that diffusers draws with them."""
+"""LoRAs: random ones for sd1-tiny in the spellings that are about, and the pictures that diffusers draws with them.
+
+diffusers fuses those that it reads. LyCORIS' kinds it does not: their weights are made with NumPy (patches.py), and it draws.
+"""
 
 import json
 import shutil
 
 import torch
 from models import load
+from patches import KINDS, kohya as underscored
 from prompts import NEGATIVE, PROMPT
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from seeded import ROOT, Tensors, both, difference, normal, write_json
 
 MODEL = "sd1-tiny"
@@ -24,6 +28,8 @@ CASES = [
     ("peft", [("peft", 1.0)]),
     ("kohya", [("kohya", 0.7)]),
     ("both", [("peft", 0.5), ("kohya", -0.4)]),
+    ("dora", [("dora", 1.0)]),
+    ("lycoris", [("lycoris", 0.8)]),
 ]
 
 
@@ -73,6 +79,72 @@ def kohya(pipeline) -> dict:
     return tensors
 
 
+def dora(pipeline) -> dict:
+    """As diffusers saves one that was trained with PEFT's `use_dora`: lengths of outputs, a little off the model's own."""
+    tensors = {}
+    for path, layer in pipeline.unet.named_modules():
+        if path.endswith(("attn1.to_q", "attn2.to_v", "ff.net.2")):
+            down, up = pair(f"dora.{path}", layer.weight.shape, RANK)
+            length = layer.weight.detach().norm(dim=1) * (1 + normal(f"loras.dora.{path}.length", layer.weight.shape[:1], 0.2))
+            tensors |= {f"unet.{path}.lora_A.weight": down, f"unet.{path}.lora_B.weight": up}
+            tensors[f"unet.{path}.lora_magnitude_vector"] = length
+    return tensors
+
+
+def original(path: str) -> str:
+    """A module of the way down as the original layout has it; this model has two residual blocks a level."""
+    half, level, kind, at, rest = path.split(".", 4)
+    assert half == "down_blocks" and kind in ("resnets", "attentions")
+    rest = {"conv1": "in_layers.2", "conv2": "out_layers.3"}.get(rest, rest)
+    return f"input_blocks.{1 + 3 * int(level) + int(at)}.{'01'[kind == 'attentions']}.{rest}"
+
+
+def lycoris(pipeline) -> dict:
+    """As kohya saves LyCORIS' kinds in the original layout: LoKr of linear layers, LoHa of convolutions."""
+    tensors = {}
+    for path, layer in pipeline.unet.named_modules():
+        if not path.startswith("down_blocks."):
+            continue
+        shape = getattr(getattr(layer, "weight", None), "shape", None)
+        if path.endswith(("attn1.to_k", "attn2.to_q", "attn1.to_out.0")):
+            parts = {"lokr_w1": (2, 2), "lokr_w2_a": (shape[0] // 2, RANK), "lokr_w2_b": (RANK, shape[1] // 2)}
+        elif path.endswith((".conv1", ".conv2")):
+            columns = shape[1:].numel()
+            parts = {"hada_w1_a": (shape[0], RANK), "hada_w1_b": (RANK, columns)}
+            parts |= {"hada_w2_a": (shape[0], RANK), "hada_w2_b": (RANK, columns)}
+        else:
+            continue
+        name = underscored(original(path))
+        for end, size in parts.items():
+            tensors[f"{name}.{end}"] = normal(f"loras.lycoris.{path}.{end}", size, 0.25)
+        tensors[f"{name}.alpha"] = torch.tensor(2.0)
+    return tensors
+
+
+def lay(pipeline, tensors: dict, scale: float):
+    """Changes a pipeline's weights by LyCORIS' formulas."""
+    laid = set()
+    for path, layer in pipeline.unet.named_modules():
+        if not path.startswith("down_blocks.") or len(path.split(".")) < 5 or ".downsamplers." in path:
+            continue
+        start = underscored(original(path)) + "."
+        own = {name.removeprefix(start): values.double().numpy() for name, values in tensors.items() if name.startswith(start)}
+        if own:
+            laid |= {start + end for end in own}
+            w = layer.weight.detach().double().numpy()
+            changed = KINDS["lokr" if "lokr_w1" in own else "loha"](own, w)
+            layer.weight.data.copy_(torch.from_numpy(w + scale * (changed - w)))
+    assert laid == set(tensors)
+
+
+def fuse(pipeline, folder, loras):
+    for lora, _ in loras:
+        pipeline.load_lora_weights(folder, weight_name=f"{lora}.safetensors", adapter_name=lora)
+    pipeline.set_adapters([lora for lora, _ in loras], [scale for _, scale in loras])
+    pipeline.fuse_lora(adapter_names=[lora for lora, _ in loras])
+    pipeline.unload_lora_weights()
+
+
 def draw(pipeline, latents):
     def compute(dtype):
         return pipeline(
@@ -94,7 +166,7 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     plain = load(MODEL)
-    for name, make in (("peft", peft), ("kohya", kohya)):
+    for name, make in (("peft", peft), ("kohya", kohya), ("dora", dora), ("lycoris", lycoris)):
         tensors = {key: tensor.half().contiguous() for key, tensor in make(plain).items()}
         save_file(tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
         (folder / f"{name}.safetensors").chmod(0o644)
@@ -104,11 +176,11 @@ def main():
     key = file.keep("latents", latents)
     for name, loras in CASES:
         pipeline = load(MODEL)
-        for lora, _ in loras:
-            pipeline.load_lora_weights(folder, weight_name=f"{lora}.safetensors", adapter_name=lora)
-        pipeline.set_adapters([lora for lora, _ in loras], [scale for _, scale in loras])
-        pipeline.fuse_lora(adapter_names=[lora for lora, _ in loras])
-        pipeline.unload_lora_weights()
+        if name == "lycoris":
+            for lora, scale in loras:
+                lay(pipeline, load_file(folder / f"{lora}.safetensors"), scale)
+        else:
+            fuse(pipeline, folder, loras)
         single, double = draw(pipeline, latents)
         manifest.append(
             {

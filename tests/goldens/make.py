@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [loras] [spellings] [builtin] [ops]`"""
+"""Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [loras] [spellings] [patches] [builtin] [ops]`"""
 
 import importlib
 import os
@@ -13,7 +13,7 @@ import diffusers
 import torch
 import transformers
 
-PARTS = ["models", "stages", "trajectories", "pictures", "loras", "spellings", "builtin", "ops"]
+PARTS = ["models", "stages", "trajectories", "pictures", "loras", "spellings", "patches", "builtin", "ops"]
 
 
 def main():

@@ -32,7 +32,7 @@ impl Component {
         Self { weights: Box::new(in_graphs(plain.clone())), contents, plain, names }
     }
 
-    /// The weights with LoRAs added, each times its scale.
+    /// The weights with LoRAs laid over them, each times its scale.
     pub(crate) fn merged(
         &self,
         role: Role,
@@ -45,6 +45,13 @@ impl Component {
 impl Components {
     pub(crate) fn new(components: impl IntoIterator<Item = (Role, Component)>) -> Self {
         Self(components.into_iter().collect())
+    }
+
+    /// Says whether LoRAs are for this model, and tells once what of them fits nowhere in it ([`Lora::check`]).
+    pub(crate) fn check(&self, loras: &[(Rc<Lora>, f32)]) -> calotype_weights::Result<()> {
+        let plain: Vec<(&str, &dyn Tensors)> =
+            self.iter().map(|(role, c)| (role.folder(), &*c.plain)).collect();
+        loras.iter().try_for_each(|(lora, _)| lora.check(&plain))
     }
 
     /// The component in a role, where the model has it.

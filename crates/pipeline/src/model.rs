@@ -154,8 +154,8 @@ impl Model {
         self.components.iter().map(|(_, component)| &component.contents)
     }
 
-    /// Adds a LoRA, times `scale`, to the text encoder and the UNet. `name` is what pictures' settings call it.
-    /// Fails, leaving the model as it is, where the LoRA has a layer that the model has not.
+    /// Lays a LoRA, times `scale`, over the text encoder and the UNet, and over the LoRAs that were added before. `name` is
+    /// what pictures' settings call it. Fails, leaving the model as it is, where the LoRA is for another.
     pub fn add_lora(&mut self, name: impl Into<String>, lora: Lora, scale: f32) -> Result<()> {
         self.added.push((Rc::new(lora), scale));
         if let Err(error) = self.merge(self.few_steps) {
@@ -181,6 +181,7 @@ impl Model {
         if let (true, Some(lora), Some(few)) = (few_steps, &self.few_steps_lora, &self.defaults.few_steps) {
             added.push((Rc::clone(lora), few.scale));
         }
+        self.components.check(&added)?;
         let mut merged = Vec::new();
         for role in LORA {
             let component = self.components.get(role);

@@ -148,7 +148,7 @@ pub enum Error {
         /// The type, in the file's own word.
         dtype: String,
     },
-    /// A LoRA's tensor cannot be used with this model.
+    /// A LoRA's tensor cannot be used, or not with this model.
     #[error("{place}: LoRA tensor {tensor} {why}")]
     Lora {
         /// The LoRA's file.
@@ -156,6 +156,18 @@ pub enum Error {
         /// The tensor in it.
         tensor: String,
         /// What is wrong with it.
+        why: String,
+    },
+    /// A LoRA is for another family of models.
+    #[error(
+        "{place}: this LoRA is for {family} {why}; choose a LoRA that was trained for the model's family"
+    )]
+    OtherFamily {
+        /// The LoRA's file.
+        place: String,
+        /// The family that it is for.
+        family: String,
+        /// How that is known, the model's own family, and what shows that it does not fit.
         why: String,
     },
     /// What PEFT says of a LoRA cannot be used.

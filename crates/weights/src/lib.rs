@@ -15,11 +15,11 @@ mod error;
 pub mod files;
 mod folder;
 mod format;
-mod lora;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
 mod merged;
 pub mod names;
+mod patches;
 pub mod schemes;
 mod synthetic;
 mod unused;
@@ -34,10 +34,10 @@ pub use files::mishap;
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::DiskFolder;
 pub use folder::{Folder, MemoryFolder, within};
-pub use lora::Lora;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::Mapped;
 pub use merged::Merged;
+pub use patches::{Lora, LoraFacts};
 pub use synthetic::{Declared, Init, Synthetic};
 pub use unused::warn_unused;
 

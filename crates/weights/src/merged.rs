@@ -1,4 +1,5 @@
-use crate::lora::{Lora, decode};
+use crate::patches::fit::Laid;
+use crate::patches::{Lora, decode};
 use crate::{Error, Result};
 use calotype_tensor::{DType, Read, TensorInfo, Tensors};
 use rayon::prelude::*;
@@ -7,14 +8,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A component's checkpoint with LoRAs added to it, each tensor when it is read: the sum is formed in f32 and lent as
-/// f32, so it is rounded once, to what the device stores.
+/// A component's checkpoint with LoRAs laid over it, each tensor when it is read: what they make of it is lent as f32, so it
+/// is rounded to what the device stores once.
 pub struct Merged<S> {
     checkpoint: S,
     changed: BTreeMap<String, Changed>,
 }
 
-/// A tensor with what is added to it.
+/// A tensor with what changes it, in order.
 struct Changed {
     info: TensorInfo,
     by: Vec<Change>,
@@ -22,66 +23,23 @@ struct Changed {
 
 struct Change {
     lora: Rc<Lora>,
-    layer: usize,
+    laid: Laid,
     scale: f32,
 }
 
 impl<S: Tensors> Merged<S> {
-    /// Adds the LoRAs, each times its scale, to the layers of `component` (its folder's name: `unet`, `text_encoder`)
-    /// that they name. Fails where a layer is not there, or has another shape.
+    /// Lays the LoRAs, each times its scale and over those before it, over the layers of `component` (its folder's name:
+    /// `unet`, `text_encoder`) that they name. What finds no layer of its shape is left out: [`Lora::check`] tells of it.
     pub fn new(checkpoint: S, component: &str, loras: &[(Rc<Lora>, f32)]) -> Result<Self> {
-        // By path with underscores, as LoRAs name layers.
-        let stored: BTreeMap<String, String> = checkpoint
-            .names()
-            .into_iter()
-            .filter_map(|name| Some((name.strip_suffix(".weight")?.replace('.', "_"), name.to_owned())))
-            .collect();
         let mut changed: BTreeMap<String, Changed> = BTreeMap::new();
         for (lora, scale) in loras {
-            for (at, layer) in lora.layers_of(component) {
-                // transformers writes this prefix up to version 4.
-                const PREFIX: &str = "text_model_";
-                let path = layer.path.replace('.', "_");
-                let bare = path.strip_prefix(PREFIX).unwrap_or(&path);
-                let name = [path.clone(), bare.to_owned(), format!("{PREFIX}{bare}")]
-                    .iter()
-                    .find_map(|path| stored.get(path))
-                    .ok_or_else(|| {
-                        let path = &layer.path;
-                        lora.wrong(
-                            &layer.down,
-                            format!(
-                                "finds no layer {path} in {}: it is for another model",
-                                checkpoint.describe("")
-                            ),
-                        )
-                    })?;
-                let info = checkpoint.get(name)?;
-                let [down, up] = [lora.shape(&layer.down)?, lora.shape(&layer.up)?];
-                let rank = down.first().copied().unwrap_or(0);
-                if rank == 0 {
-                    let why = format!("has shape {down:?}: it is empty; download it again, or leave it out");
-                    return Err(lora.wrong(&layer.down, why));
-                }
-                if up.get(1) != Some(&rank) {
-                    let why = format!("has rank {rank} ({down:?}), and {} another ({up:?})", layer.up);
-                    return Err(lora.wrong(&layer.down, why));
-                }
-                let numel = |shape: &[usize]| shape.iter().product::<usize>();
-                let rows = info.shape.first().copied().unwrap_or(0);
-                if up[0] != rows || numel(up) != rows * rank || numel(down) * rows != info.numel() * rank {
-                    let why = format!(
-                        "of shape {down:?}, times {up:?}, does not fit {name} of shape {:?}: it is for another model",
-                        info.shape
-                    );
-                    return Err(lora.wrong(&layer.down, why));
-                }
-                let change = Change { lora: Rc::clone(lora), layer: at, scale: *scale };
-                let entry = changed.entry(name.clone()).or_insert_with(|| Changed {
+            for laid in lora.fit(component, &checkpoint)?.laid {
+                let info = checkpoint.get(&laid.tensor)?;
+                let entry = changed.entry(laid.tensor.clone()).or_insert_with(|| Changed {
                     info: TensorInfo { dtype: DType::F32, encoding: DType::F32.into(), ..info.clone() },
                     by: Vec::new(),
                 });
-                entry.by.push(change);
+                entry.by.push(Change { lora: Rc::clone(lora), laid, scale: *scale });
             }
         }
         Ok(Self { checkpoint, changed })
@@ -90,43 +48,16 @@ impl<S: Tensors> Merged<S> {
     /// A tensor that LoRAs change.
     async fn merge(&self, name: &str, changed: &Changed) -> Result<Vec<f32>> {
         let mut weight = decode(&self.checkpoint, name).await?;
-        let count = not_finite(&weight);
+        let count = weight.par_iter().filter(|v| !v.is_finite()).count();
         if count > 0 {
             let place = self.checkpoint.describe(name);
             return Err(Error::NotFinite { tensor: name.into(), place, count });
         }
-        for Change { lora, layer, scale } in &changed.by {
-            let ([down, up], factor) = lora.read(*layer).await?;
-            add_product(&mut weight, &up, &down, changed.info.shape[0], scale * factor);
-            if not_finite(&weight) > 0 {
-                let why = format!(
-                    "times {:e} makes values that are not finite: choose a smaller scale",
-                    scale * factor
-                );
-                return Err(lora.wrong(lora.down(*layer), why));
-            }
+        for Change { lora, laid, scale } in &changed.by {
+            lora.apply(laid, &changed.info.shape, &mut weight, *scale).await?;
         }
         Ok(weight)
     }
-}
-
-/// How many values are NaN or infinite.
-fn not_finite(values: &[f32]) -> usize {
-    values.par_iter().filter(|v| !v.is_finite()).count()
-}
-
-/// `w += factor · b · a`, `w` `[rows, n]`, `b` `[rows, rank]`, `a` `[rank, n]`.
-fn add_product(w: &mut [f32], b: &[f32], a: &[f32], rows: usize, factor: f32) {
-    if w.is_empty() {
-        return;
-    }
-    let (n, rank) = (w.len() / rows, b.len() / rows);
-    w.par_chunks_mut(n).zip(b.par_chunks(rank)).for_each(|(w, b)| {
-        for (b, a) in b.iter().zip(a.chunks(n)) {
-            let b = factor * b;
-            w.iter_mut().zip(a).for_each(|(w, a)| *w += b * a);
-        }
-    });
 }
 
 impl<S: Tensors> Tensors for Merged<S> {
@@ -191,7 +122,9 @@ mod tests {
     }
 
     fn merged(tensors: &[Tensor], metadata: Option<&str>, scale: f32) -> Result<Merged<Checkpoint>> {
-        Merged::new(model(), "unet", &[(Rc::new(Lora::new(file("lora", tensors, metadata))?), scale)])
+        let lora = Lora::new(file("lora", tensors, metadata))?;
+        lora.check(&[("unet", &model()), ("text_encoder", &model())])?;
+        Merged::new(model(), "unet", &[(Rc::new(lora), scale)])
     }
 
     fn values(source: &impl Tensors, name: &str) -> Vec<f32> {
@@ -259,17 +192,20 @@ mod tests {
         let up: Tensor = ("unet.a.to_q.lora_B.weight", &[2, 1], &[1.0; 2]);
         refused(&[DOWN, up], &["lora", "unet.a.to_q.lora_A.weight", "rank 2", "another"]);
         let up: Tensor = ("unet.a.to_q.lora_B.weight", &[3, 2], &[1.0; 6]);
-        refused(&[DOWN, up], &["unet.a.to_q.lora_A.weight", "does not fit a.to_q.weight", "[2, 3]"]);
+        refused(
+            &[DOWN, up],
+            &["unet.a.to_q.lora_A.weight", "does not fit", "(a.to_q.weight)", "[2, 3]", "another model"],
+        );
         refused(&[DOWN], &["unet.a.to_q.lora_A.weight", "stands alone"]);
         let other: [Tensor; 2] =
             [("unet.b.lora_A.weight", &[1, 1], &[1.0]), ("unet.b.lora_B.weight", &[1, 1], &[1.0])];
         refused(&other, &["unet.b.lora_A.weight", "no layer b", "another model"]);
-        let dora: Tensor = ("unet.a.to_q.lora_magnitude_vector", &[2], &[1.0; 2]);
-        refused(&[DOWN, UP, dora], &["lora_magnitude_vector", "not supported"]);
+        let magnitudes: Tensor = ("unet.a.conv.lora_magnitude_vector", &[2], &[1.0; 2]);
+        refused(&[DOWN, UP, magnitudes], &[magnitudes.0, "stands alone"]);
         refused(&[("conv.weight", &[1], &[1.0])], &["no LoRA"]);
         refused(&[], &["no LoRA"]);
-        let sdxl: Tensor = ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", &[1, 1], &[1.0]);
-        refused(&[DOWN, UP, sdxl], &["lora_te2_text", "SDXL"]);
+        let control: Tensor = ("lora_controlnet", &[], &[1.0]);
+        refused(&[DOWN, UP, control], &[control.0, "Control-LoRA", "not supported"]);
         let alpha: Tensor = ("unet.a.to_q.alpha", &[2], &[1.0; 2]);
         refused(&[DOWN, UP, alpha], &["unet.a.to_q.alpha", "shape [2]", "one number"]);
         let none: [Tensor; 2] =

@@ -154,7 +154,8 @@ pub struct PictureArgs {
     #[command(flatten)]
     pub hub: HubArgs,
 
-    /// Add a LoRA, a safetensors file, times SCALE (1 if not given); may be repeated
+    /// Lay a LoRA of any kind, a safetensors file, times SCALE (1 if not given) over the model; may be repeated, each over
+    /// what those before it have made
     #[arg(long, value_name = "FILE[:SCALE]", value_parser = lora)]
     pub lora: Vec<LoraArg>,
 

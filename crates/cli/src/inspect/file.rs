@@ -1,6 +1,6 @@
 //! A file of weights: its format, its tensors by parts, and what it says of itself.
 
-use super::{count, hashes};
+use super::{count, hashes, lora, plain};
 use crate::args::InspectArgs;
 use crate::text::{self, bytes, table};
 use calotype_weights::files::{Entry, Header, list};
@@ -21,12 +21,18 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
     let place = path.display().to_string();
     let mapped = Mapped::open(path)?;
     let header = pollster::block_on(list(&place, &mapped))?;
+    let lora = lora::facts(path)?;
     let hashes = if args.hashes { hashes::of(path, header.format)? } else { Vec::new() };
     if args.json {
-        return text::json(&object(&place, mapped.size(), &header, &hashes));
+        let mut object = object(&place, mapped.size(), &header, &hashes);
+        object["lora"] = serde_json::to_value(&lora)?;
+        return text::json(&object);
     }
     let size = bytes(mapped.size());
     text::result(&format!("{place}: {}, {size}\n\n{}\n", header.format, parts(&header)))?;
+    if let Some(facts) = &lora {
+        text::result(&format!("{}\n", table(&lora::rows(facts), &[])))?;
+    }
     let facts: Vec<Vec<String>> = hashes.into_iter().map(|(name, hash)| vec![name.into(), hash]).collect();
     let facts = [facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
@@ -104,11 +110,6 @@ fn parts(header: &Header) -> String {
     }
     rows.push(Sum::of(header.tensors.iter()).row("all".into()));
     table(&rows, &[1, 2])
-}
-
-/// A text of a file's, without what would move the cursor.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// What a file says of itself, a line each.

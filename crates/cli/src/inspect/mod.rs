@@ -2,6 +2,7 @@
 
 mod file;
 mod hashes;
+mod lora;
 mod model;
 
 use crate::args::InspectArgs;
@@ -26,4 +27,9 @@ fn count(n: u64) -> String {
         1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
         _ => format!("{:.1} M", n as f64 / 1e6),
     }
+}
+
+/// A text of a file's, without what would move the cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

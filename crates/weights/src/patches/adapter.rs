@@ -15,8 +15,7 @@ pub struct Adapter {
 }
 
 /// Fields that make another change of it, unless they are null, false or empty.
-const OFF: [&str; 6] =
-    ["use_dora", "lora_bias", "use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens"];
+const OFF: [&str; 4] = ["use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens"];
 
 /// Beginnings with which `init_lora_weights` changes the model's own weights too.
 const CHANGES_THE_MODEL: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
@@ -56,7 +55,7 @@ impl Adapter {
                 return wrong(&Value::String(way), why);
             }
             (field, value) if OFF.contains(&field) && !is_off(&value) => {
-                return wrong(&value, "it is not supported: only plain LoRA is");
+                return wrong(&value, "it is not supported");
             }
             _ => {}
         }
@@ -178,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_lora_is_refused_by_its_field() {
+    fn what_is_no_lora_is_refused_by_its_field() {
         let cases = [
             (r#"{"peft_type": "LOHA"}"#, "peft_type"),
-            (r#"{"use_dora": true}"#, "use_dora"),
+            (r#"{"use_qalora": true}"#, "use_qalora"),
             (r#"{"init_lora_weights": "pissa_niter_4"}"#, "init_lora_weights"),
             (r#"{"lora_alpha": "many"}"#, "lora_alpha"),
             (r#"{"alpha_pattern": {"(": 1}}"#, "alpha_pattern ("),
@@ -193,7 +192,7 @@ mod tests {
             let error = Adapter::parse(text, "").unwrap_err();
             assert!(error.contains(part), "no {part:?} in: {error}");
         }
-        let fine = r#"{"peft_type": "LORA", "use_dora": false, "layer_replication": null, "init_lora_weights": true}"#;
+        let fine = r#"{"peft_type": "LORA", "use_dora": true, "lora_bias": true, "layer_replication": null, "init_lora_weights": true}"#;
         assert!(Adapter::parse(fine, "").is_ok());
     }
 }
