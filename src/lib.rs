@@ -36,16 +36,19 @@ pub mod hub {
 }
 pub use calotype_models::Role;
 pub use calotype_models::config::ModelConfig;
+pub use calotype_models::detect::{Predicts, Said};
 pub use calotype_pipeline::noise::{BatchSeeds, Rng};
 pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::{
-    Component, Components, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field, GivenNoise, Kind,
-    Lora, MemoryPlan, Model, Order, Output, Picture, Progress, Remedy, Request, Shortage, Stage, StagePlan,
-    Timings, bytes, fits, image, lora_name, measure, noise, plan, samplers, tokenizer,
+    Component, Components, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field, FileReport,
+    GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture, Progress, Remedy,
+    Request, Shortage, Stage, StagePlan, Timings, UNetReport, bytes, fits, image, lora_name, measure, noise,
+    plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, HostTensor, Shape};
+pub use calotype_weights::schemes::FileKind;
 #[cfg(feature = "cpu")]
 pub use device::host_room;
 pub use device::{Device, OpenDevice};
 pub use pipeline::{Options, Pipeline, Running};
-pub use place::{ModelPlace, Search};
+pub use place::{Assembly, ModelPlace, Search};

@@ -1,5 +1,5 @@
 use crate::hub;
-use crate::{Error, Field, Model, Precision, builtin};
+use crate::{Error, Field, Hints, Model, ModelFiles, Precision, Role, builtin};
 use std::path::Path;
 #[cfg(feature = "hub")]
 use std::path::PathBuf;
@@ -19,6 +19,15 @@ pub enum ModelPlace {
         /// Its files.
         folder: PathBuf,
     },
+}
+
+/// What a model is put together of, beside its own files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assembly {
+    /// Components in the place of its own: whole models, of which one is taken, or components alone.
+    pub parts: Vec<(Role, ModelPlace)>,
+    /// What is said of it.
+    pub hints: Hints,
 }
 
 /// How a model of the hub is looked for.
@@ -108,16 +117,50 @@ impl ModelPlace {
 
     /// Opens it; of its files those are preferred that suit how activations are stored.
     pub fn open(&self, precision: Precision) -> Result<Model, Error> {
+        self.open_with(precision, &Assembly::default())
+    }
+
+    /// The same with components of other places, and with what is said of its files.
+    pub fn open_with(&self, precision: Precision, with: &Assembly) -> Result<Model, Error> {
         let variant = (precision == Precision::F16).then_some("fp16");
-        match self {
-            Self::BuiltIn => builtin::model(),
-            Self::Here(place) => Model::open(place, variant),
+        let whole = |what: &str| {
+            let why =
+                "is not made of files: nothing can be put in the place of its components, or said of them";
+            Err(Error::Model(format!("{what} {why}")))
+        };
+        let mut files = match self {
+            Self::BuiltIn if *with == Assembly::default() => return builtin::model(),
+            Self::BuiltIn => return whole("the built-in model"),
+            Self::Here(place) if place.starts_with("synthetic:") => {
+                let is_plain = *with == Assembly::default();
+                return if is_plain { Model::open(place, variant) } else { whole(place) };
+            }
+            Self::Here(place) => ModelFiles::at_path(Path::new(place), variant)?,
             #[cfg(feature = "hub")]
             Self::Hub { name, folder } => {
-                let mut model = Model::folder(folder, variant)?;
-                model.name.clone_from(name);
-                Ok(model)
+                let mut files = ModelFiles::at_path(folder, variant)?;
+                files.name.clone_from(name);
+                files
             }
+        };
+        for (role, place) in &with.parts {
+            let part = match place {
+                Self::BuiltIn => return whole("the built-in model"),
+                Self::Here(place) => ModelFiles::part_at_path(Path::new(place), *role, variant)?,
+                #[cfg(feature = "hub")]
+                Self::Hub { folder, .. } => ModelFiles::part_at_path(folder, *role, variant)?,
+            };
+            files.replace(*role, part)?;
+        }
+        pollster::block_on(files.complete(with.hints))?;
+        Model::of(&files)
+    }
+
+    /// Where it lies on this machine, where it is a file.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Here(place) => Some(Path::new(place)).filter(|path| path.is_file()),
+            _ => None,
         }
     }
 }

@@ -33,6 +33,9 @@ mod builtin;
 /// Pictures with LoRAs, as diffusers draws them.
 mod loras;
 
+/// Models in single files: their pictures are those of diffusers.
+mod single_files;
+
 /// Device memory: a run takes no more than its plan says, and no step allocates.
 mod memory;
 

@@ -116,7 +116,7 @@ impl Golden {
 
     /// The model, opened.
     pub fn model(&self) -> Model {
-        Model::folder(&self.folder.join("model"), None).unwrap()
+        Model::at_path(&self.folder.join("model"), None).unwrap()
     }
 
     /// An f32 tensor as PyTorch has it, by the name that `key` holds.

@@ -70,7 +70,7 @@ fn added_words_give_diffusers_text_states() {
             let list: serde_json::Map<_, _> = words.iter().map(token).collect();
             change(&place.join(form), |json| json["added_tokens_decoder"] = list.into());
         }
-        let model = Model::folder(folder.path(), None).unwrap();
+        let model = Model::at_path(folder.path(), None).unwrap();
         let found = Device::cpu().pipeline(model, Precision::F32).encode_text(PROMPT).unwrap();
         let off = error(&found, &states);
         assert!(off <= BOUND, "{form}: {off:.1e}");
@@ -84,7 +84,7 @@ fn a_word_without_a_row_is_named() {
     let folder = tempfile::tempdir().unwrap();
     grown(folder.path(), &[], 0);
     fs::write(folder.path().join("tokenizer/added_tokens.json"), r#"{"<toy>": 1452}"#).unwrap();
-    let model = Model::folder(folder.path(), None).unwrap();
+    let model = Model::at_path(folder.path(), None).unwrap();
     let mut pipeline = Device::cpu().pipeline(model, Precision::F32);
     pipeline.encode_text("a red house").unwrap();
     let message = pipeline.encode_text("a <toy> house").expect_err("an error").to_string();

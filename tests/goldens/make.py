@@ -13,7 +13,10 @@ import diffusers
 import torch
 import transformers
 
-PARTS = ["models", "stages", "trajectories", "pictures", "loras", "spellings", "patches", "builtin", "ops"]
+PARTS = [
+    "models", "stages", "trajectories", "pictures", "loras", "spellings", "patches", "builtin", "ops", "layouts",
+    "single_files",
+]
 
 
 def main():

@@ -6,8 +6,8 @@ use crate::exit::Usage;
 use crate::text;
 use anyhow::Context;
 use calotype::{
-    Backend, Choice, Device, Lora, Model, ModelPlace, OpenDevice, Order, Pipeline, Precision, Request,
-    Tuning, lora_name,
+    Assembly, Backend, Choice, Device, Lora, Model, ModelPlace, OpenDevice, Order, Pipeline, Precision,
+    Request, Tuning, lora_name,
 };
 
 impl DeviceArgs {
@@ -87,7 +87,9 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
 
 /// Opens a model and adds the LoRAs.
 pub fn model(place: &ModelPlace, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
-    let mut model = place.open(precision)?;
+    let part = |(role, name)| Ok((role, find(Some(name), &args.hub, None, true)?));
+    let parts = args.assembly.parts().map(part).collect::<Result<Vec<_>, calotype::Error>>()?;
+    let mut model = place.open_with(precision, &Assembly { parts, hints: args.assembly.hints() })?;
     for lora in &args.lora {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);

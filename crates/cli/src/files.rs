@@ -37,6 +37,7 @@ impl OutputFiles {
         inputs.extend(args.latents.iter().map(|path| ("--latents", path.as_path())));
         inputs.extend(args.picture.lora.iter().map(|lora| ("--lora", lora.file.as_path())));
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
+        inputs.extend(args.picture.assembly.inputs());
         apart(&outputs, &inputs)?;
         Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
     }

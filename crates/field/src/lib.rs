@@ -62,6 +62,18 @@ pub enum Field {
     Tier,
     /// Where the model is.
     Place,
+    /// What decodes, in the place of the model's own.
+    Vae,
+    /// What reads the prompt, in the place of the model's own.
+    TextEncoder,
+    /// What denoises, in the place of the model's own.
+    Unet,
+    /// What a file is.
+    Config,
+    /// What the model predicts.
+    PredictionType,
+    /// LoRAs.
+    Loras,
     /// Which state of a model of the hub.
     Revision,
     /// Whether to ask the network for nothing.
@@ -74,7 +86,7 @@ static SPELLING: OnceLock<fn(Field) -> Cow<'static, str>> = OnceLock::new();
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 35] = [
         Self::Prompts,
         Self::NegativePrompts,
         Self::Width,
@@ -101,6 +113,12 @@ impl Field {
         Self::Adapter,
         Self::Tier,
         Self::Place,
+        Self::Vae,
+        Self::TextEncoder,
+        Self::Unet,
+        Self::Config,
+        Self::PredictionType,
+        Self::Loras,
         Self::Revision,
         Self::Offline,
         Self::Overwrite,
@@ -135,6 +153,12 @@ impl Field {
             Self::Adapter => "adapter",
             Self::Tier => "tier",
             Self::Place => "place",
+            Self::Vae => "vae",
+            Self::TextEncoder => "text_encoder",
+            Self::Unet => "unet",
+            Self::Config => "config",
+            Self::PredictionType => "prediction",
+            Self::Loras => "lora",
             Self::Revision => "revision",
             Self::Offline => "offline",
             Self::Overwrite => "overwrite",

@@ -1,11 +1,13 @@
 use crate::defaults::Defaults;
 use crate::error::{Error, Result};
-use crate::tokenizer::TokenizerFiles;
+use crate::tokenizer::{Tokenizer, TokenizerFiles};
 use calotype_models::Role;
 use calotype_models::config::ModelConfig;
 use calotype_models::layout::{self, words};
 use calotype_sampling::SchedulerFile;
-use calotype_weights::{Checkpoint, Folder, Lora};
+use calotype_tensor::Tensors;
+use calotype_weights::schemes::Renamed;
+use calotype_weights::{Folder, Lora};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
@@ -16,7 +18,13 @@ pub struct ModelFiles {
     /// What the model is called in messages and in pictures' settings.
     pub name: String,
     /// Each component's weights; another's may be put in the place of one.
-    pub weights: BTreeMap<Role, Checkpoint>,
+    pub weights: BTreeMap<Role, Rc<dyn Tensors>>,
+    /// Components of a single file, whose configuration is still to be told from them.
+    pub(crate) found: BTreeMap<Role, Renamed>,
+    /// Names of a single file's tensors that are of no component.
+    pub(crate) marks: Vec<String>,
+    /// What CLIP's own vocabulary is padded with, where there is no other.
+    pub(crate) padding: Option<&'static str>,
     /// The folder, as messages call it.
     place: String,
     small: Rc<BTreeMap<&'static str, Vec<u8>>>,
@@ -35,12 +43,12 @@ impl ModelFiles {
             }
         }
         let place = folder.place("").trim_end_matches('/').to_owned();
-        let (name, small) = (name.into(), Rc::new(small));
-        let mut files = Self { name, weights: BTreeMap::new(), place, small, few_steps: None };
+        let small = Rc::new(small);
+        let mut files = Self { small, ..Self::empty(name, place) };
         let config = files.config()?;
         files.scheduler(&config)?;
         for role in Role::ALL {
-            files.weights.insert(role, layout::checkpoint(folder, role, variant).await?);
+            files.weights.insert(role, Rc::new(layout::checkpoint(folder, role, variant).await?));
         }
         if let Some(few) = files.defaults()?.few_steps {
             let gone = || {
@@ -66,9 +74,60 @@ impl ModelFiles {
         scheduler(config, &self.place(layout::SCHEDULER))
     }
 
-    pub(crate) fn words(&self) -> Result<TokenizerFiles> {
+    /// The model's own vocabulary, or CLIP's.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         let file = |name: &str| self.small.get(words::path(name).as_str()).cloned();
-        TokenizerFiles::read(&self.place(words::FOLDER), file)
+        match self.padding {
+            Some(padding) if !self.small.keys().any(|path| path.starts_with(words::FOLDER)) => {
+                Tokenizer::clip_padded_with(padding)
+            }
+            _ => Tokenizer::from_bytes(&TokenizerFiles::read(&self.place(words::FOLDER), file)?),
+        }
+    }
+
+    /// Files of which nothing is there yet; `place` is what messages call them.
+    pub(crate) fn empty(name: impl Into<String>, place: String) -> Self {
+        Self {
+            name: name.into(),
+            weights: BTreeMap::new(),
+            found: BTreeMap::new(),
+            marks: Vec::new(),
+            padding: None,
+            place,
+            small: Rc::default(),
+            few_steps: None,
+        }
+    }
+
+    /// What messages call them.
+    pub(crate) fn at(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether a component is there.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.weights.contains_key(&role) || self.found.contains_key(&role)
+    }
+
+    /// A component's tensors, under diffusers' names.
+    pub(crate) fn tensors(&self, role: Role) -> Option<Rc<dyn Tensors>> {
+        let found = self.found.get(&role).map(|part| Rc::new(part.clone()) as Rc<dyn Tensors>);
+        found.or_else(|| self.weights.get(&role).cloned())
+    }
+
+    /// A small file's text.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        self.small.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Puts a small file in.
+    pub(crate) fn keep(&mut self, path: &'static str, bytes: Vec<u8>) {
+        Rc::make_mut(&mut self.small).insert(path, bytes);
+    }
+
+    /// Takes a small file out.
+    pub(crate) fn forget(&mut self, path: &str) {
+        Rc::make_mut(&mut self.small).remove(path);
     }
 
     pub(crate) fn defaults(&self) -> Result<Defaults> {

@@ -14,34 +14,25 @@ pub(crate) fn check(place: &Path) -> Result<()> {
         }
         () if place.join(layout::INDEX).exists() => return Ok(()),
         () if place.is_dir() => of_folder(place),
-        () if place.exists() => Some(of_file(place).unwrap_or_else(|| format!("a file: {FOLDERS}"))),
-        () => Some(format!("no such folder; {} takes {PLACES}", Field::Place)),
+        () if place.exists() => Some("not a regular file; save the model as one first".into()),
+        () => Some(format!("no such file or folder; {} takes {PLACES}", Field::Place)),
     };
     found.map_or(Ok(()), |what| Err(Error::Model(format!("{}: {what}", place.display()))))
 }
 
-const PLACES: &str = "a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub, or synthetic:sd15";
+const PLACES: &str = "a file of weights, a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub, \
+                      or synthetic:sd15";
 
-const FOLDERS: &str =
-    "models are read from folders in the diffusers layout, with weights in .safetensors or .bin";
-
-/// What a file of weights is.
+/// What a file of weights is, by its name.
 fn of_file(file: &Path) -> Option<String> {
     let ending = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let kind = match ending.as_str() {
-        "safetensors" | "ckpt" | "pt" | "pth" | "bin" => {
-            let (name, folder) = (file.display(), file.file_stem().unwrap_or_default().to_string_lossy());
-            return Some(format!(
-                "a file, and models are read from folders in the diffusers layout; convert a checkpoint of a single file \
-                 in Python: diffusers.StableDiffusionPipeline.from_single_file(\"{name}\").save_pretrained(\"{folder}\")"
-            ));
+    match ending.as_str() {
+        "safetensors" | "ckpt" | "pt" | "pth" | "bin" | "gguf" | "h5" => {
+            Some(format!("a file of weights: give it by its own name, {}", file.display()))
         }
-        "gguf" => "a file in GGUF, of which calotype inspect tells, and no model is made yet",
-        "h5" | "hdf5" => "a file in HDF5, of which calotype inspect tells, and no model is made yet",
-        "onnx" => "a file in ONNX, which is not read",
-        _ => return None,
-    };
-    Some(format!("{kind}: {FOLDERS}"))
+        "onnx" => Some("a file in ONNX, which is not read".into()),
+        _ => None,
+    }
 }
 
 /// What a folder without an index is.
@@ -95,11 +86,6 @@ mod tests {
             fs::write(at(path), "").unwrap();
         };
         let files = [
-            "photo.safetensors",
-            "old.CKPT",
-            "q4.gguf",
-            "net.onnx",
-            "notes.txt",
             "single/v1-5.safetensors",
             "onnx/model.onnx",
             "flux/transformer/config.json",
@@ -113,15 +99,7 @@ mod tests {
         files.iter().for_each(|file| put(file));
         fs::create_dir(at("empty")).unwrap();
         for (place, parts) in [
-            (
-                "photo.safetensors",
-                &["photo.safetensors: a file", "from_single_file(", "save_pretrained(\"photo\")"][..],
-            ),
-            ("old.CKPT", &["a file", "from_single_file("]),
-            ("q4.gguf", &["GGUF"]),
-            ("net.onnx", &["ONNX"]),
-            ("notes.txt", &["a file", "folders in the diffusers layout"]),
-            ("single", &["model_index.json", "v1-5.safetensors is a file", "from_single_file("]),
+            ("single", &["model_index.json", "v1-5.safetensors is a file of weights", "by its own name"][..]),
             ("onnx", &["model.onnx is a file in ONNX"]),
             ("flux", &["transformer/", "unet/"]),
             ("whole/unet", &["one component", "give", "whole"]),

@@ -3,6 +3,7 @@ use crate::contents::Contents;
 use crate::defaults::Defaults;
 use crate::error::{Error, Result};
 use crate::files::{ModelFiles, scheduler};
+use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
 use calotype_graph::Graph;
 use calotype_models::config::{Architecture, ModelConfig};
@@ -11,7 +12,7 @@ use calotype_models::{Role, clip, declare, unet, vae};
 use calotype_sampling::SchedulerFile;
 use calotype_tensor::Tensors;
 #[cfg(not(target_arch = "wasm32"))]
-use calotype_weights::{DiskFolder, MemoryFolder};
+use calotype_weights::MemoryFolder;
 use calotype_weights::{Lora, Synthetic};
 #[cfg(not(target_arch = "wasm32"))]
 use std::borrow::Cow;
@@ -77,17 +78,15 @@ impl Model {
                 .ok_or_else(|| Error::Model(format!("there is no model {place}; there are {}", known())))?;
             return Self::synthetic(architecture);
         }
-        Self::folder(std::path::Path::new(place), variant)
+        Self::at_path(std::path::Path::new(place), variant)
     }
 
-    /// Opens a folder in the diffusers layout.
+    /// Opens a folder in the diffusers layout, or a single file.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn folder(folder: &std::path::Path, variant: Option<&str>) -> Result<Self> {
-        crate::folder::check(folder)?;
-        let name = folder.canonicalize().ok();
-        let name = name.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
-        let files = DiskFolder::new(folder);
-        Self::of(&pollster::block_on(ModelFiles::open(&files, name.unwrap_or("model".into()), variant))?)
+    pub fn at_path(path: &std::path::Path, variant: Option<&str>) -> Result<Self> {
+        let mut files = ModelFiles::at_path(path, variant)?;
+        pollster::block_on(files.complete(Hints::default()))?;
+        Self::of(&files)
     }
 
     /// Opens a model whose files are in memory, each with its path in the model's folder.
@@ -104,7 +103,7 @@ impl Model {
     pub fn of(files: &ModelFiles) -> Result<Self> {
         let config = files.config()?;
         let scheduler = files.scheduler(&config)?;
-        let tokenizer = Tokenizer::from_bytes(&files.words()?)?;
+        let tokenizer = files.tokenizer()?;
         let components = components(&config, |role| Ok(files.weights[&role].clone()))?;
         let own = (files.defaults()?, files.few_steps());
         Self::new(files.name.clone(), config, scheduler, tokenizer, components, own)

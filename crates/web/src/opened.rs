@@ -5,6 +5,7 @@ use crate::files::{Files, LentFolder};
 use calotype_pipeline::{Model, ModelFiles, Role};
 use calotype_weights::{Checkpoint, Tensors};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// A model folder, some components perhaps replaced by files of their own.
 pub struct Opened {
@@ -46,7 +47,10 @@ impl Opened {
             }
         }
         let mut parts = Self { name: self.name.clone(), files: self.files.clone(), replaced };
-        parts.files.weights.extend(found);
+        parts
+            .files
+            .weights
+            .extend(found.into_iter().map(|(role, part)| (role, Rc::new(part) as Rc<dyn Tensors>)));
         parts.files.name = [vec![parts.name.as_str()], parts.replaced()].concat().join(" + ");
         Ok(parts)
     }
@@ -86,7 +90,7 @@ impl Opened {
 }
 
 /// How many of a file's tensors have a name that is known in a checkpoint.
-fn shared(own: &Checkpoint, part: &Checkpoint) -> usize {
+fn shared(own: &dyn Tensors, part: &Checkpoint) -> usize {
     let known: BTreeSet<&str> = own.names().into_iter().collect();
     part.names().into_iter().filter(|name| known.contains(name)).count()
 }

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 /// What checkpoints of each component hold beside what a picture from text needs: the component's folder, and what the
 /// tensor's name begins and ends with.
-const EXPECTED: [(&str, &str, &str); 9] = [
+const EXPECTED: [(&str, &str, &str); 26] = [
     // Counters that transformers up to 4.30 kept as tensors: 0, 1, 2, …
     ("text_encoder", "", "position_ids"),
     // The rest of CLIP.
@@ -16,6 +16,24 @@ const EXPECTED: [(&str, &str, &str); 9] = [
     ("vae", "loss.", ""),
     // A running average's own count.
     ("", "model_ema.", ""),
+    // What training's code keeps beside the components of a single file, and what it says of them by a tensor's name.
+    ("", "betas", ""),
+    ("", "alphas_cumprod", ""),
+    ("", "sqrt_", ""),
+    ("", "log_one_minus_", ""),
+    ("", "posterior_", ""),
+    ("", "lvlb_weights", ""),
+    ("", "logvar", ""),
+    ("", "denoiser.", ""),
+    ("", "embedding_manager.", ""),
+    ("", "global_step", ""),
+    ("", "epoch", ""),
+    ("", "optimizer_states", ""),
+    ("", "lr_schedulers", ""),
+    ("", "v_pred", ""),
+    ("", "ztsnr", ""),
+    ("", "edm_", ""),
+    ("", "logit_scale", ""),
 ];
 
 /// How many names a message lists.

@@ -30,6 +30,11 @@ const NAMES: &[(&[&str], &str)] = &[
         "--model",
     ),
     (&["lora-path", "lora-weights", "lora-model"], "--lora"),
+    (&["vae-path", "vae-model"], "--vae"),
+    (&["diffusion-model", "unet-path"], "--unet"),
+    (&["clip-l", "clip-path", "text-encoder-path"], "--text-encoder"),
+    (&["v-parameterization", "v-pred", "parameterization"], "--prediction v"),
+    (&["zero-terminal-snr", "rescale-betas-zero-snr"], "--zsnr"),
     (
         &["outdir", "out", "output-dir", "output-path", "save-path"],
         "--output, with a file's name: -o 'out/%05d.png'",

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod assembly;
 mod bench;
 mod check;
 mod device;
@@ -9,6 +10,7 @@ mod sampler;
 mod told;
 mod values;
 
+pub use assembly::AssemblyArgs;
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
@@ -146,13 +148,17 @@ pub struct GenerateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
-    /// A model folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched once; or synthetic:sd15,
-    /// synthetic:sd21 (the published architecture with random weights, for planning) [default: the built-in model]
+    /// A model: a file (.safetensors), or a folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched
+    /// once; or synthetic:sd15, synthetic:sd21 (the published architecture with random weights, for planning) [default:
+    /// the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
 
     #[command(flatten)]
     pub hub: HubArgs,
+
+    #[command(flatten)]
+    pub assembly: AssemblyArgs,
 
     /// Lay a LoRA of any kind, a safetensors file, times SCALE (1 if not given) over the model; may be repeated, each over
     /// what those before it have made

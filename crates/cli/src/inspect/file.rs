@@ -1,6 +1,6 @@
 //! A file of weights: its format, its tensors by parts, and what it says of itself.
 
-use super::{count, hashes, lora, plain};
+use super::{count, hashes, lora, plain, told};
 use crate::args::InspectArgs;
 use crate::text::{self, bytes, table};
 use calotype_weights::files::{Entry, Header, list};
@@ -26,6 +26,8 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
     if args.json {
         let mut object = object(&place, mapped.size(), &header, &hashes);
         object["lora"] = serde_json::to_value(&lora)?;
+        // What its tensors are cannot always be told.
+        object["is"] = told::report(path).map_or(serde_json::Value::Null, |report| told::object(&report));
         return text::json(&object);
     }
     let size = bytes(mapped.size());
@@ -34,7 +36,13 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
         text::result(&format!("{}\n", table(&lora::rows(facts), &[])))?;
     }
     let facts: Vec<Vec<String>> = hashes.into_iter().map(|(name, hash)| vec![name.into(), hash]).collect();
-    let facts = [facts, said(&header.metadata)].concat();
+    let told = match (&lora, told::report(path)) {
+        // What it is has been told.
+        (Some(_), _) => Vec::new(),
+        (None, Ok(report)) => told::facts(&report),
+        (None, Err(error)) => vec![vec!["not told".into(), format!("{error:#}")]],
+    };
+    let facts = [told, facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
 }
 

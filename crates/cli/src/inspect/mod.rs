@@ -4,6 +4,7 @@ mod file;
 mod hashes;
 mod lora;
 mod model;
+mod told;
 
 use crate::args::InspectArgs;
 use crate::device;

@@ -1,0 +1,251 @@
+//! Models in single files: what their tensors tell is written down as a folder would have it, and read as strictly.
+
+use crate::error::{Error, Result};
+use crate::files::ModelFiles;
+use calotype_field::Field;
+use calotype_models::Role;
+use calotype_models::detect::{self, Assumed, Family, Predicts, Said};
+use calotype_models::layout;
+use calotype_tensor::Tensors;
+use calotype_weights::schemes::{FileKind, FileParts};
+use calotype_weights::{Checkpoint, warn_unused};
+use serde_json::{Value, json};
+use std::rc::Rc;
+
+/// What is said of a model whose files do not say it, or say it wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// What it is.
+    pub config: Option<Said>,
+    /// What its UNet predicts.
+    pub prediction: Option<Predicts>,
+    /// Whether its last timestep is pure noise.
+    pub zero_snr: bool,
+}
+
+/// The tensor, of no component, by which a file says that its last timestep is pure noise.
+const ZERO_SNR: &str = "ztsnr";
+
+impl ModelFiles {
+    /// A file that holds a model, or a component of one.
+    pub fn of_checkpoint(name: impl Into<String>, checkpoint: Checkpoint) -> Result<Self> {
+        let place = checkpoint.describe("");
+        let kind = FileKind::of(&checkpoint.names());
+        if kind != FileKind::Model {
+            let field = match kind {
+                FileKind::Lora => format!(": give it with {}, beside a model", Field::Loras),
+                _ => String::new(),
+            };
+            return Err(Error::Model(format!("{place}: {}, and no model{field}", kind.words())));
+        }
+        let parts = FileParts::of(Rc::new(checkpoint))?;
+        warn_unused(&place, "", parts.rest.iter().map(String::as_str));
+        let mut files = Self::empty(name, place);
+        for (folder, part) in parts.components {
+            if let Some(role) = Role::of_folder(folder) {
+                files.found.insert(role, part);
+            }
+        }
+        files.marks = parts.rest;
+        Ok(files)
+    }
+
+    /// Puts another's component in the place of its own.
+    pub fn replace(&mut self, role: Role, mut other: Self) -> Result<()> {
+        let config = layout::config(role);
+        self.forget(config);
+        self.found.remove(&role);
+        self.weights.remove(&role);
+        if let Some(part) = other.found.remove(&role) {
+            self.found.insert(role, part);
+        } else if let Some(weights) = other.weights.remove(&role) {
+            self.weights.insert(role, weights);
+            self.keep(config, other.text(config).unwrap_or_default().into_bytes());
+        } else {
+            return Err(Error::Model(format!("{}: there is no {} in it", other.at(), words(role))));
+        }
+        Ok(())
+    }
+
+    /// Writes down what its files do not say. Where they cannot be told apart, what is assumed is logged, with what
+    /// says otherwise.
+    pub async fn complete(&mut self, hints: Hints) -> Result<()> {
+        let place = self.at().to_owned();
+        self.whole()?;
+        if self.text(layout::INDEX).is_some() && self.found.is_empty() {
+            return self.overrule(hints);
+        }
+        let unet = self.tensors(Role::Denoiser).expect("it was just there");
+        let told = Family::of(&*unet);
+        let family = hints.config.map(|said| said.family).or(told.map(|(family, _)| family));
+        let family = family.ok_or_else(|| Error::Model(format!("{place}: its UNet attends to no text")))?;
+        self.refuse(&*unet, family)?;
+        let (prediction, assumed) = match hints.prediction.or(hints.config.map(|said| said.prediction)) {
+            Some(said) => (said, None),
+            None => detect::prediction(&*unet, family, &self.marks).await?,
+        };
+        let zero_snr = hints.zero_snr || self.marks.iter().any(|name| name == ZERO_SNR);
+        if let Some(Assumed { why, otherwise }) = assumed {
+            let other = Predicts::ALL.iter().find(|(_, one)| *one == otherwise).map_or("", |(name, _)| name);
+            log::warn!(
+                "{place}: taken to predict {} ({why}); if pictures are noise, {} {other}",
+                prediction.name(),
+                Field::PredictionType
+            );
+        }
+        self.padding = self.padding.or(Some(family.padding()));
+        for role in Role::ALL {
+            let Some(mut part) = self.found.remove(&role) else { continue };
+            let config = detect::config(role, &part, family, prediction)?;
+            if let (Role::Text, Some(layers)) = (role, config["num_hidden_layers"].as_u64()) {
+                part.leave_out(&format!("text_model.encoder.layers.{layers}."));
+            }
+            self.keep(layout::config(role), config.to_string().into_bytes());
+            self.weights.insert(role, Rc::new(part));
+        }
+        if self.text(layout::INDEX).is_some() {
+            return self.overrule(hints);
+        }
+        let mut scheduler = detect::scheduler(prediction, zero_snr);
+        let class = scheduler["_class_name"].take();
+        let mut index = detect::index(prediction);
+        index["scheduler"][1] = class.clone();
+        scheduler["_class_name"] = class;
+        self.keep(layout::INDEX, index.to_string().into_bytes());
+        self.keep(layout::SCHEDULER, scheduler.to_string().into_bytes());
+        Ok(())
+    }
+
+    /// Fails where a component is missing.
+    fn whole(&self) -> Result<()> {
+        let (there, missing): (Vec<Role>, Vec<Role>) =
+            Role::ALL.into_iter().partition(|role| self.has(*role));
+        let list = |roles: &[Role], before: &str| {
+            roles.iter().map(|role| format!("{before} {}", words(*role))).collect::<Vec<_>>().join(" and ")
+        };
+        let there = if there.is_empty() { "nothing of a model".into() } else { list(&there, "the") };
+        let fields: Vec<String> = missing.iter().map(|role| field(*role).to_string()).collect();
+        let them = match &fields[..] {
+            [] => return Ok(()),
+            [_] => "it",
+            _ => "them",
+        };
+        let why = format!(
+            "it holds {there}, and {}: give {them} as {}",
+            list(&missing, "no"),
+            fields.join(" and ")
+        );
+        Err(Error::Model(format!("{}: {why}", self.at())))
+    }
+
+    /// Puts what is said in the place of what a folder's own scheduler says.
+    fn overrule(&mut self, hints: Hints) -> Result<()> {
+        let said = hints.prediction.or(hints.config.map(|said| said.prediction));
+        if said.is_none() && !hints.zero_snr {
+            return Ok(());
+        }
+        let text = self.text(layout::SCHEDULER).unwrap_or_default();
+        // What is no JSON is told where it is read.
+        let Ok(mut config) = serde_json::from_str::<Value>(&text) else { return Ok(()) };
+        if let Some(prediction) = said {
+            config["prediction_type"] = json!(prediction.name());
+        }
+        if hints.zero_snr {
+            config["rescale_betas_zero_snr"] = json!(true);
+        }
+        self.keep(layout::SCHEDULER, config.to_string().into_bytes());
+        Ok(())
+    }
+
+    /// Refuses what is recognised and not drawn.
+    fn refuse(&self, unet: &dyn Tensors, family: Family) -> Result<()> {
+        let what = purpose(unet, family);
+        match is_drawn(unet, family) {
+            true => Ok(()),
+            false => Err(Error::Model(format!(
+                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1 and 2 with 4 input channels are",
+                self.at()
+            ))),
+        }
+    }
+}
+
+/// Whether pictures are drawn with it.
+pub(crate) fn is_drawn(unet: &dyn Tensors, family: Family) -> bool {
+    family.is_drawn() && inputs(unet) == Some(4)
+}
+
+/// Channels that a UNet takes.
+fn inputs(unet: &dyn Tensors) -> Option<usize> {
+    unet.get("conv_in.weight").ok()?.shape.get(1).copied()
+}
+
+/// A model's family, and what it is for where its UNet takes more than latents.
+pub(crate) fn purpose(unet: &dyn Tensors, family: Family) -> String {
+    match inputs(unet) {
+        Some(9) => format!("{family} for inpainting (9 input channels)"),
+        Some(8) => format!("{family} that is instructed by a picture, InstructPix2Pix (8 input channels)"),
+        Some(4) | None => family.to_string(),
+        Some(other) => format!("{family} with {other} input channels"),
+    }
+}
+
+/// A component in words.
+fn words(role: Role) -> &'static str {
+    match role {
+        Role::Text => "text encoder",
+        Role::Denoiser => "UNet",
+        Role::Vae => "VAE",
+    }
+}
+
+/// What brings a component.
+fn field(role: Role) -> Field {
+    match role {
+        Role::Text => Field::TextEncoder,
+        Role::Denoiser => Field::Unet,
+        Role::Vae => Field::Vae,
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod disk {
+    use super::{Checkpoint, Error, ModelFiles, Result, Role, layout};
+    use calotype_weights::{DiskFolder, Folder};
+    use pollster::block_on;
+    use std::path::Path;
+
+    impl ModelFiles {
+        /// Opens what lies at a path: a single file, or a folder in the diffusers layout.
+        pub fn at_path(path: &Path, variant: Option<&str>) -> Result<Self> {
+            if path.is_file() {
+                let name = path
+                    .file_stem()
+                    .map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+                return Self::of_checkpoint(name, Checkpoint::open(path)?);
+            }
+            crate::folder::check(path)?;
+            let name = path.canonicalize().ok();
+            let name = name.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+            block_on(Self::open(&DiskFolder::new(path), name.unwrap_or("model".into()), variant))
+        }
+
+        /// The same for one component, which may also be a folder of its own, with its `config.json`.
+        pub fn part_at_path(path: &Path, role: Role, variant: Option<&str>) -> Result<Self> {
+            const CONFIG: &str = "config.json";
+            if !path.join(CONFIG).is_file() || path.join(layout::INDEX).exists() {
+                return Self::at_path(path, variant);
+            }
+            let folder = DiskFolder::new(path);
+            let place = path.display().to_string();
+            let mut files = Self::empty("part", place.clone());
+            let names = block_on(folder.list(""))?.unwrap_or_default();
+            let chosen = layout::choose(&place, &names, variant)?;
+            let gone = || Error::Model(format!("{place}: {} is gone", chosen.name));
+            let weights = block_on(Checkpoint::within(&folder, &chosen.name))?.ok_or_else(gone)?;
+            files.weights.insert(role, std::rc::Rc::new(weights));
+            files.keep(layout::config(role), block_on(folder.read(CONFIG))?.unwrap_or_default());
+            Ok(files)
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `single_files.json`: models in one file, as CompVis' and Stability's code saves them: pictures are those of diffusers,
+//! from the file as it is and from its parts in files of their own.
+
+use crate::end_to_end::{apart, read_png};
+use crate::support::{Device, Golden, Report};
+use calotype::{Assembly, GivenNoise, Hints, Model, ModelPlace, Precision, Predicts, Request, Role};
+use calotype_testkit::error;
+use safetensors::tensor::{SafeTensors, TensorView};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
+const LATENTS: f64 = 1e-3;
+
+/// A tensor's shape and its bytes, f16.
+type Stored = (Vec<usize>, Vec<u8>);
+
+/// A golden file's tensors, the token embedding as long as it was: rows that no prompt uses are zeros.
+fn tensors(golden: &Golden, case: &Json) -> BTreeMap<String, Stored> {
+    let bytes =
+        std::fs::read(golden.folder.join("single_files").join(case["file"].as_str().unwrap())).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let stored =
+        |(name, view): (String, TensorView<'_>)| (name, (view.shape().to_vec(), view.data().to_vec()));
+    let mut all: BTreeMap<String, Stored> = file.tensors().into_iter().map(stored).collect();
+    let (shape, kept) = all.get_mut(case["tokens"].as_str().unwrap()).unwrap();
+    let (rows, width) = (case["vocabulary"].as_u64().unwrap() as usize, 2 * shape[1]);
+    let mut whole = vec![0; rows * width];
+    for (row, at) in kept.chunks(width).zip(case["rows"].as_array().unwrap()) {
+        whole[at.as_u64().unwrap() as usize * width..][..width].copy_from_slice(row);
+    }
+    (shape[0], *kept) = (rows, whole);
+    all
+}
+
+fn write(path: &Path, tensors: &BTreeMap<String, Stored>) {
+    let views: Vec<(&String, TensorView<'_>)> = tensors
+        .iter()
+        .map(|(name, (shape, bytes))| {
+            (name, TensorView::new(safetensors::Dtype::F16, shape.clone(), bytes).unwrap())
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
+fn here(path: &Path) -> ModelPlace {
+    ModelPlace::Here(path.display().to_string())
+}
+
+/// What the file does not say.
+fn hints(case: &Json) -> Hints {
+    let prediction = if case["name"] == "sd2" { Predicts::V } else { Predicts::Epsilon };
+    Hints { prediction: Some(prediction), ..Hints::default() }
+}
+
+fn draw(device: &Device, model: Model, golden: &Golden, case: &Json, report: &mut Report, what: &str) {
+    let text = |field: &str| case[field].as_str().unwrap().to_string();
+    let number = |field: &str| case[field].as_f64().unwrap();
+    let request = Request {
+        negative_prompts: vec![text("negative_prompt")],
+        width: Some(number("width") as usize),
+        height: Some(number("height") as usize),
+        steps: Some(number("steps") as usize),
+        cfg_scale: Some(number("guidance") as f32),
+        noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
+        ..Request::new(text("prompt"))
+    };
+    let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
+    let name = format!("{} {what} {}", text("name"), device.name);
+    report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
+    let off =
+        apart(&output.pictures[0].rgb(), &read_png(&golden.folder.join("single_files").join(text("png"))));
+    report.check(off <= 1, || format!("{name}: differs by {off} of 255"));
+}
+
+#[test]
+fn pictures_of_single_files_are_those_of_diffusers() {
+    let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
+    for case in golden.cases.as_array().unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write(&path, &tensors(&golden, case));
+        for device in Device::all() {
+            let with = Assembly { parts: Vec::new(), hints: hints(case) };
+            let model = here(&path).open_with(Precision::F32, &with).unwrap();
+            draw(&device, model, &golden, case, &mut report, "whole");
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn a_model_in_parts_is_the_model() {
+    let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
+    let device = Device::cpu();
+    for case in golden.cases.as_array().unwrap() {
+        let (folder, all) = (tempfile::tempdir().unwrap(), tensors(&golden, case));
+        // The UNet by its average's names, the VAE bare, the text encoder as it is.
+        let part = |prefix: &str, rename: &dyn Fn(&str) -> String| -> BTreeMap<String, Stored> {
+            let found = all.iter().filter(|(name, _)| name.starts_with(prefix));
+            found.map(|(name, stored)| (rename(name), stored.clone())).collect()
+        };
+        let file = |name: &str| folder.path().join(name);
+        let dotless =
+            |name: &str| format!("model_ema.{}", name.trim_start_matches("model.").replace('.', ""));
+        write(&file("unet.safetensors"), &part("model.diffusion_model.", &dotless));
+        write(
+            &file("vae.safetensors"),
+            &part("first_stage_model.", &|name| name.replace("first_stage_model.", "")),
+        );
+        write(&file("text.safetensors"), &part("cond_stage_model.", &str::to_string));
+        let missing = here(&file("unet.safetensors")).open(Precision::F32).err().unwrap().to_string();
+        assert!(
+            missing.ends_with("unet.safetensors: it holds the UNet, and no text encoder and no VAE: give them as text_encoder and vae"),
+            "{missing}"
+        );
+        let parts =
+            vec![(Role::Text, here(&file("text.safetensors"))), (Role::Vae, here(&file("vae.safetensors")))];
+        let with = Assembly { parts, hints: hints(case) };
+        let model = here(&file("unet.safetensors")).open_with(Precision::F32, &with).unwrap();
+        draw(&device, model, &golden, case, &mut report, "in parts");
+    }
+    report.finish();
+}
+
+#[test]
+fn what_does_not_go_together_is_told_in_a_line() {
+    let golden = Golden::open("", "single_files");
+    let cases = golden.cases.as_array().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let [one, two] = [&cases[0], &cases[1]].map(|case| tensors(&golden, case));
+    write(&file("one.safetensors"), &one);
+    write(&file("two.safetensors"), &two);
+    let refused = |place: &ModelPlace, with: &Assembly, parts: &[&str]| {
+        let error = place.open_with(Precision::F32, with).err().unwrap().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)) && !error.contains('\n'), "{error}");
+    };
+    let other =
+        Assembly { parts: vec![(Role::Denoiser, here(&file("two.safetensors")))], hints: Hints::default() };
+    refused(&here(&file("one.safetensors")), &other, &["cross_attention_dim = 128", "hidden_size is 32"]);
+    // A layer that is not there is missed by name.
+    let mut holed = one.clone();
+    holed.remove("model.diffusion_model.middle_block.0.in_layers.2.weight");
+    write(&file("holed.safetensors"), &holed);
+    let model = here(&file("holed.safetensors")).open(Precision::F32).unwrap();
+    let mut pipeline = Device::cpu().pipeline(model, Precision::F32);
+    let request = Request { width: Some(32), height: Some(32), ..Request::new("a") };
+    let error = pipeline.text_to_image(&request).err().unwrap().to_string();
+    assert!(error.contains("holed.safetensors: no tensor mid_block.resnets.0.conv1.weight"), "{error}");
+    // Nine input channels are recognised.
+    let mut inpaint = one.clone();
+    let (shape, bytes) = inpaint.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+    (shape[1], *bytes) = (9, vec![0; 2 * shape[0] * 9 * 9]);
+    write(&file("inpaint.safetensors"), &inpaint);
+    refused(
+        &here(&file("inpaint.safetensors")),
+        &Assembly::default(),
+        &["Stable Diffusion 1 for inpainting (9 input channels)", "not drawn with"],
+    );
+}
