@@ -42,7 +42,7 @@ impl ModelFiles {
                 small.insert(path, bytes);
             }
         }
-        let place = folder.place("").trim_end_matches('/').to_owned();
+        let place = folder.place("").trim_end_matches(std::path::is_separator).to_owned();
         let small = Rc::new(small);
         let mut files = Self { small, ..Self::empty(name, place) };
         let config = files.config()?;
