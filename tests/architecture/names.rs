@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const SHARED: &[&str] = &["Error", "Result", "Pipeline", "Activation", "DownloadProgress"];
 
 /// Names that still stand for two things: of these, one is to go.
-const DOUBLE: &[&str] = &["Program", "Source", "Span", "Part"];
+const DOUBLE: &[&str] = &["Program", "Span", "Part"];
 
 #[test]
 fn a_public_type_has_a_name_of_its_own() {
