@@ -139,7 +139,7 @@ fn numbers(name: &str, shape: &[usize]) -> Vec<f32> {
         init: Init::Normal { std: 1.0 },
     };
     let source = Synthetic::new(0, [declared]).unwrap();
-    let bytes = pollster::block_on(source.read(name, 0..4 * shape.iter().product::<usize>())).unwrap();
+    let bytes = pollster::block_on(source.read(name, 0..shape.iter().product())).unwrap();
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 

@@ -107,7 +107,7 @@ mod tests {
             ("pictures", &["not a model", "model_index.json"]),
             ("stray", &["stray: not a model: there is no model_index.json"]),
             ("empty", &["an empty folder", "model_index.json"]),
-            ("nothing", &["no such folder"]),
+            ("nothing", &["no such file or folder"]),
         ] {
             let message = check(&at(place)).unwrap_err().to_string();
             assert!(

@@ -120,7 +120,9 @@ pub fn by_columns(weight: &Weight, seen: Shape, caps: &Caps) -> bool {
         Layout::Conv { channels, .. } => channels,
         _ => return false,
     };
+    // Where shaders run in software the tile is one that knows no such order.
     caps.f16
+        && !caps.software
         && caps.matrices.is_some()
         && weight.dtype == DType::F16
         && vector(&[along, seen.channels()]) == 4

@@ -148,7 +148,7 @@ fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<
 /// A1111's PLMS: over its own grid, from unit noise; the first step is taken with the mean of the outputs at both its ends
 /// (modules/sd_samplers_timesteps_impl.py, `plms`).
 fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
-    let grid = super::ddim::grid(run, "plms")?;
+    let grid = super::ddim::grid(run, "pndm")?;
     sheet.start = Some(1.0);
     let go = |sample: Lin, noise: Lin, from: usize, to: usize| {
         let (a, a_to) = (run.alphas[from], run.alphas[to]);
