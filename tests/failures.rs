@@ -258,7 +258,10 @@ fn requests_that_cannot_be_are_refused() {
         (Request { height: Some(0), ..request() }, "height 0"),
         (Request { steps: Some(0), ..request() }, "steps 0"),
         (Request { batch_size: 0, ..request() }, "batch_size 0"),
-        (Request { prompts: vec!["a".into(), "b".into()], batch_size: 3, ..request() }, "2 prompts"),
+        (
+            Request { prompts: vec!["a".into(), "b".into()], batch_size: 3, ..request() },
+            "prompts holds 2 texts",
+        ),
         (Request { cfg_scale: Some(f32::NAN), ..request() }, "cfg_scale NaN"),
         (Request { cfg_rescale: 1.5, ..request() }, "cfg_rescale 1.5"),
         (Request { eta: Some(-1.0), ..request() }, "eta -1"),

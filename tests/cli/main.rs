@@ -15,6 +15,7 @@ mod loras;
 mod outputs;
 mod recorded;
 mod report;
+mod single_files;
 #[cfg(unix)]
 mod sizes;
 #[cfg(target_os = "linux")]

@@ -36,12 +36,8 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
         text::result(&format!("{}\n", table(&lora::rows(facts), &[])))?;
     }
     let facts: Vec<Vec<String>> = hashes.into_iter().map(|(name, hash)| vec![name.into(), hash]).collect();
-    let told = match (&lora, told::report(path)) {
-        // What it is has been told.
-        (Some(_), _) => Vec::new(),
-        (None, Ok(report)) => told::facts(&report),
-        (None, Err(error)) => vec![vec!["not told".into(), format!("{error:#}")]],
-    };
+    let told = told::report(path)
+        .map_or_else(|error| vec![vec!["not told".into(), format!("{error:#}")]], |r| told::facts(&r));
     let facts = [told, facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
 }

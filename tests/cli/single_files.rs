@@ -1,0 +1,49 @@
+//! `-m FILE`: what a file of weights is taken for, and what it is called where it is no model.
+
+use crate::support::{Folder, tiny};
+
+/// A file of tensors of these names and shapes, all zeros.
+fn weights(folder: &Folder, file: &str, tensors: &[(&str, &[usize])]) {
+    let zeros = [0; 64];
+    let views = tensors.iter().map(|(name, shape)| {
+        let bytes = &zeros[..2 * shape.iter().product::<usize>()];
+        (*name, safetensors::tensor::TensorView::new(safetensors::Dtype::F16, shape.to_vec(), bytes).unwrap())
+    });
+    folder.write(file, safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap());
+}
+
+#[test]
+fn a_file_that_is_no_model_is_called_what_it_is() {
+    let folder = Folder::new();
+    let refused = |file: &'static str, parts: &[&str]| {
+        folder.fails(1, &["plan", "-m", file], &[&[file, ": "].concat()]);
+        folder.fails(1, &["plan", "-m", file], parts);
+    };
+    weights(&folder, "ink.safetensors", &[("lora_unet_conv_in.lora_up.weight", &[2, 2])]);
+    refused("ink.safetensors", &["a LoRA, and no model", "--lora"]);
+    weights(&folder, "word.safetensors", &[("emb_params", &[1, 2])]);
+    refused("word.safetensors", &["a textual-inversion embedding, and no model"]);
+    weights(&folder, "vae.safetensors", &[("first_stage_model.decoder.conv_in.weight", &[2, 2])]);
+    refused(
+        "vae.safetensors",
+        &["it holds the VAE, and no text encoder and no UNet: give them as --text-encoder and --unet"],
+    );
+    let mixed: [(&str, &[usize]); 2] =
+        [("model.diffusion_model.out.2.bias", &[2]), ("unet.conv_out.bias", &[2])];
+    weights(&folder, "mixed.safetensors", &mixed);
+    refused("mixed.safetensors", &["are the same tensor of the unet", "two models are mixed"]);
+    weights(&folder, "other.safetensors", &[("conv1.weight", &[2])]);
+    refused("other.safetensors", &["of nothing known here, and no model"]);
+    let cut = folder.read("vae.safetensors");
+    folder.write("cut.safetensors", &cut[..cut.len() - 1]);
+    refused("cut.safetensors", &["truncated", "download it again"]);
+    folder.fails(2, &["plan", "--config", "sd9"], &["sd15, sd21"]);
+    folder.fails(1, &["plan", "--prediction", "v"], &["the built-in model is not made of files"]);
+    folder.fails(1, &["plan", "-m", &tiny(), "--vae", "ink.safetensors"], &["ink.safetensors: a LoRA"]);
+
+    let said = folder.run(&["inspect", "vae.safetensors", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["is"]["what"], "of a model, its vae");
+    let said = folder.run(&["inspect", "ink.safetensors"]);
+    assert!(said.out.contains("what it is") && said.out.contains("a LoRA"), "{}", said.out);
+}
