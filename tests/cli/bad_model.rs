@@ -49,7 +49,7 @@ fn replaced(file: &str, from: &str, to: &str, parts: &[&str]) {
 fn a_model_that_is_not_there() {
     let folder = Folder::new();
     let args = |model: &'static str| ["generate", "a cat", "--backend", "cpu", "-m", model];
-    folder.fails(1, &args("no/such/model"), &["no/such/model", "no such folder", "diffusers layout"]);
+    folder.fails(1, &args("no/such/model"), &["no/such/model", "no such file or folder", "diffusers layout"]);
     folder.fails(1, &args(""), &["the model's name is empty", "-m takes", "owner/name"]);
     folder.fails(1, &args("synthetic:sd9"), &["synthetic:sd9", "synthetic:sd15"]);
     folder.fails(1, &["inspect", "no/such/model"], &["no/such/model"]);
@@ -88,7 +88,7 @@ fn a_revision_of_what_has_none_is_refused() {
         let args = [&["plan"], model, &revision].concat();
         folder.fails(2, &args, &["--revision v2", &format!("{what} has no revisions"), "leave it out"]);
     }
-    folder.fails(1, &["plan", "-m", "no/such/model", "--revision", "v2"], &["no such folder"]);
+    folder.fails(1, &["plan", "-m", "no/such/model", "--revision", "v2"], &["no such file or folder"]);
 }
 
 #[test]

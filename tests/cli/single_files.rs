@@ -19,7 +19,9 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
         folder.fails(1, &["plan", "-m", file], &[&[file, ": "].concat()]);
         folder.fails(1, &["plan", "-m", file], parts);
     };
-    weights(&folder, "ink.safetensors", &[("lora_unet_conv_in.lora_up.weight", &[2, 2])]);
+    let lora: [(&str, &[usize]); 2] =
+        [("lora_unet_conv_in.lora_down.weight", &[2, 2]), ("lora_unet_conv_in.lora_up.weight", &[2, 2])];
+    weights(&folder, "ink.safetensors", &lora);
     refused("ink.safetensors", &["a LoRA, and no model", "--lora"]);
     weights(&folder, "word.safetensors", &[("emb_params", &[1, 2])]);
     refused("word.safetensors", &["a textual-inversion embedding, and no model"]);
