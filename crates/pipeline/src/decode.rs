@@ -92,7 +92,7 @@ impl Pipeline {
         Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
 
-    /// Has runs show what they are at ([`Denoising::preview`]). Where the colours of the latents' channels are not known,
+    /// Has runs show what they are at ([`Denoising::preview`](crate::Denoising::preview)). Where the colours of the latents' channels are not known,
     /// they are learned from the model's own decoder, which takes one decoding of the order's size.
     pub async fn prepare_previews(&mut self, order: &Order) -> Result<()> {
         if self.colours.is_none() {

@@ -12,7 +12,7 @@ pub const BASIS: usize = REGISTERS + 4;
 /// Basis index of the guided model output.
 pub const MODEL: usize = REGISTERS;
 
-/// Basis index of the clamped vector, zero where a step has no [`Clamp`].
+/// Basis index of the clamped vector, zero where a step has no [`Clamp`](crate::Clamp).
 pub const CLAMPED: usize = REGISTERS + 1;
 
 /// Basis index of the fresh noise, zero where a step draws none.

@@ -1,7 +1,7 @@
 //! Names of a checkpoint's tensors: which component each is of, and what diffusers and transformers call it there.
 //!
 //! Above this, a tensor has one name whoever wrote the file. A scheme is a file here: it says, name by name, what a stored
-//! tensor is ([`Given`]); [`Renamed`] lends it so.
+//! tensor is (`Given`); [`Renamed`] lends it so.
 
 mod average;
 mod kind;
