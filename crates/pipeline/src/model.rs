@@ -3,6 +3,7 @@ use crate::contents::Contents;
 use crate::defaults::Defaults;
 use crate::error::{Error, Result};
 use crate::files::{ModelFiles, scheduler};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
 use calotype_graph::Graph;
