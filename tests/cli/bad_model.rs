@@ -1,6 +1,6 @@
 //! Models that are damaged, incomplete or of another kind: the file and the tensor or field are named.
 
-use crate::support::{Folder, goldens, tiny};
+use crate::support::{Folder, goldens};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::fs;
 use std::path::Path;
