@@ -28,7 +28,7 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
     weights(&folder, "vae.safetensors", &[("first_stage_model.decoder.conv_in.weight", &[2, 2])]);
     refused(
         "vae.safetensors",
-        &["it holds the VAE, and no text encoder and no UNet: give them as --text-encoder and --unet"],
+        &["the file holds the VAE, and no text encoder and no UNet: give them as --text-encoder and --unet"],
     );
     let mixed: [(&str, &[usize]); 2] =
         [("model.diffusion_model.out.2.bias", &[2]), ("unet.conv_out.bias", &[2])];

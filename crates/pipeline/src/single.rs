@@ -131,7 +131,7 @@ impl ModelFiles {
             _ => "them",
         };
         let why = format!(
-            "it holds {there}, and {}: give {them} as {}",
+            "the file holds {there}, and {}: give {them} as {}",
             list(&missing, "no"),
             fields.join(" and ")
         );
