@@ -112,7 +112,7 @@ fn a_model_in_parts_is_the_model() {
         write(&file("text.safetensors"), &part("cond_stage_model.", &str::to_string));
         let missing = here(&file("unet.safetensors")).open(Precision::F32).err().unwrap().to_string();
         assert!(
-            missing.ends_with("unet.safetensors: it holds the UNet, and no text encoder and no VAE: give them as text_encoder and vae"),
+            missing.ends_with("unet.safetensors: the file holds the UNet, and no text encoder and no VAE: give them as text_encoder and vae"),
             "{missing}"
         );
         let parts =
