@@ -24,6 +24,8 @@ import torch
 from safetensors.numpy import save_file
 
 import peers
+import peers_check
+import peers_timesteps
 
 ROOT = pathlib.Path(__file__).parent
 
@@ -320,11 +322,11 @@ def play(name, dialect, schedule, n, prediction, knobs):
     run = Run(prediction, dialect == "comfy")
     x = START.astype(np.float64)
     if schedule is None:
-        timed = {"ddim": lambda: peers.a1_ddim(run.eps, x, BAR, n, run.noise, **knobs),
-                 "ddim_cfg++": lambda: peers.a1_ddim(run.eps, x, BAR, n, run.noise, plus=True),
-                 "plms": lambda: peers.a1_plms(run.eps, x, BAR, n, run.noise),
-                 "unipc": lambda: peers.a1_unipc(run.eps, x, BAR, n, run.noise),
-                 "unipc_bh2": lambda: peers.a1_unipc(run.eps, x, BAR, n, run.noise, bh2=True),
+        timed = {"ddim": lambda: peers_timesteps.a1_ddim(run.eps, x, BAR, n, run.noise, **knobs),
+                 "ddim_cfg++": lambda: peers_timesteps.a1_ddim(run.eps, x, BAR, n, run.noise, plus=True),
+                 "plms": lambda: peers_timesteps.a1_plms(run.eps, x, BAR, n, run.noise),
+                 "unipc": lambda: peers_timesteps.a1_unipc(run.eps, x, BAR, n, run.noise),
+                 "unipc_bh2": lambda: peers_timesteps.a1_unipc(run.eps, x, BAR, n, run.noise, bh2=True),
                  "lcm": lambda: lcm_a1(run, n), "dpm_fast": lambda: fast(run, n, **knobs)}
         return run, timed[name]()
     discards = name in DISCARD[dialect]
@@ -362,7 +364,7 @@ def brownian():
 
 
 def main():
-    if peers.check():
+    if peers_check.check():
         raise SystemExit(1)
     times, inputs, ends, listed = [], [], [], []
     for case in cases():

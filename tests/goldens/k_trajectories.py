@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from k_samplers import COMFY, DISCARD, SAMPLERS, SCHEDULES, TABLE, BAR, peers, time_of
+from k_samplers import COMFY, DISCARD, SAMPLERS, SCHEDULES, TABLE, BAR, peers_timesteps, time_of
 from models import MODELS, load
 from prompts import NEGATIVE, PROMPT
 from seeded import ROOT, Tensors, normal, write_json
@@ -68,8 +68,8 @@ def play(run, latents, sampler, schedule, dialect, knobs):
     x = latents.double().numpy().ravel()
     if schedule is None:
         run.guidance /= 12.5 if sampler == "ddim_cfg++" else 1
-        return (peers.a1_plms(run.eps, x, BAR, STEPS, run.noise) if sampler == "plms"
-                else peers.a1_ddim(run.eps, x, BAR, STEPS, run.noise, plus=True))
+        return (peers_timesteps.a1_plms(run.eps, x, BAR, STEPS, run.noise) if sampler == "plms"
+                else peers_timesteps.a1_ddim(run.eps, x, BAR, STEPS, run.noise, plus=True))
     discards = sampler in DISCARD[dialect]
     s = [float(v) for v in SCHEDULES[schedule][int(dialect == "comfy")](STEPS + discards)]
     if discards:
