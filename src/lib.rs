@@ -3,7 +3,7 @@
 //! ```no_run
 //! use calotype::{Pipeline, Request};
 //!
-//! # fn main() -> Result<(), calotype::Error> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut pipeline = Pipeline::from_pretrained("path/to/stable-diffusion-v1-5")?;
 //! let output = pipeline.text_to_image(&Request::new("a photo of an astronaut riding a horse"))?;
 //! std::fs::write("astronaut.png", output.pictures[0].png(None)?)?;
