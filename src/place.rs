@@ -30,6 +30,20 @@ pub struct Assembly {
     pub hints: Hints,
 }
 
+impl Assembly {
+    /// The first field by which it is more than the model itself.
+    fn field(&self) -> Option<Field> {
+        let Hints { config, prediction, zero_snr } = self.hints;
+        let part = self.parts.first().map(|(role, _)| match role {
+            Role::Denoiser => Field::Unet,
+            Role::Text => Field::TextEncoder,
+            Role::Vae => Field::Vae,
+        });
+        let said = config.map(|_| Field::Config).or(prediction.map(|_| Field::PredictionType));
+        part.or(said).or(zero_snr.then_some(Field::ZeroSnr))
+    }
+}
+
 /// How a model of the hub is looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -126,7 +140,8 @@ impl ModelPlace {
         let whole = |what: &str| {
             let why =
                 "is not made of files: nothing can be put in the place of its components, or said of them";
-            Err(Error::Model(format!("{what} {why}")))
+            let field = with.field().unwrap_or(Field::Place);
+            Err(Error::Request { field, why: format!("{field}: {what} {why}") })
         };
         let mut files = match self {
             Self::BuiltIn if *with == Assembly::default() => return builtin::model(),
@@ -145,7 +160,10 @@ impl ModelPlace {
         };
         for (role, place) in &with.parts {
             let part = match place {
-                Self::BuiltIn => return whole("the built-in model"),
+                Self::BuiltIn => {
+                    let why = "the built-in model is not made of files: no component can be taken from it";
+                    return Err(Error::Model(why.into()));
+                }
                 Self::Here(place) => ModelFiles::part_at_path(Path::new(place), *role, variant)?,
                 #[cfg(feature = "hub")]
                 Self::Hub { folder, .. } => ModelFiles::part_at_path(folder, *role, variant)?,

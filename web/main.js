@@ -65,8 +65,9 @@ async function connect() {
   };
   const rows = Object.entries(lines).filter(([, value]) => value);
   $("adapter").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
-  const names = (await engine.samplers()).map((name) => new Option(name));
-  field("sampler").replaceChildren(field("sampler").options[0], ...names);
+  for (const [name, words] of [["sampler", await engine.samplers()], ["scheduler", await engine.schedules()]]) {
+    field(name).replaceChildren(field(name).options[0], ...words.map((word) => new Option(word)));
+  }
   return true;
 }
 

@@ -137,7 +137,7 @@ fn flags_of_other_programs() {
 fn names_that_are_nearly_right() {
     told(&[
         (&["generate", "a cat", "--sampler", "eulr"], &["\"eulr\"", "did you mean euler?"]),
-        (&["generate", "a cat", "--sampler", "Euler a"], &["did you mean euler_a?"]),
+        (&["generate", "a cat", "--sampler", "Eulr a"], &["did you mean euler_a?"]),
         (&["generate", "a cat", "--scheduler", "karas"], &["\"karas\"", "did you mean karras?"]),
         (&["generate", "a cat", "--dtype", "fp16"], &["--dtype fp16", "f16"]),
         (&["generate", "a cat", "--backend", "vulcan"], &["--backend vulcan", "did you mean vulkan?"]),

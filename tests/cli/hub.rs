@@ -356,7 +356,7 @@ fn offline_says_which_files_are_missing_and_which_links_lead_nowhere() {
         &["inspect", "owner/tiny", "--offline"],
         &[
             "vae/config.json is missing",
-            "unet's checkpoint (.safetensors) is missing",
+            "unet's checkpoint (.safetensors or .bin) is missing",
             "tokenizer/merges.txt is a link",
         ],
     );

@@ -40,7 +40,18 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
     folder.write("cut.safetensors", &cut[..cut.len() - 1]);
     refused("cut.safetensors", &["truncated", "download it again"]);
     folder.fails(2, &["plan", "--config", "sd9"], &["sd15, sd21"]);
-    folder.fails(1, &["plan", "--prediction", "v"], &["the built-in model is not made of files"]);
+    folder.fails(
+        2,
+        &["plan", "--prediction", "v"],
+        &["--prediction: the built-in model is not made of files"],
+    );
+    folder.fails(2, &["plan", "--zsnr"], &["--zsnr: the built-in model is not made of files"]);
+    folder.fails(1, &["plan", "-m", &tiny(), "--vae", "builtin"], &["no component can be taken from it"]);
+    folder.fails(
+        1,
+        &["plan", "-m", &tiny(), "--vae", "nosuch.safetensors"],
+        &["nosuch.safetensors: no such file", "--vae takes"],
+    );
     folder.fails(1, &["plan", "-m", &tiny(), "--vae", "ink.safetensors"], &["ink.safetensors: a LoRA"]);
 
     let said = folder.run(&["inspect", "vae.safetensors", "--json"]);

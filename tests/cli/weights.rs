@@ -59,7 +59,7 @@ fn hashes_are_those_by_which_sites_know_a_file() {
         "SHA-256": "c4c5a9f3d91f6ee4074941be31235265e98ecbd12bd5cd124fd5409a09c4373d",
     });
     assert_eq!(told["hashes"], expected);
-    folder.fails(1, &["inspect", &tiny(), "--hashes"], &["--hashes", "file"]);
+    folder.fails(2, &["inspect", &tiny(), "--hashes"], &["--hashes", "file"]);
 }
 
 #[test]

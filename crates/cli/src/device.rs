@@ -1,6 +1,6 @@
 //! From flags to a device, a precision and a model.
 
-use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, PictureArgs};
+use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, LoraArg, PictureArgs};
 use crate::download::DownloadBar;
 use crate::exit::Usage;
 use crate::text;
@@ -77,20 +77,29 @@ pub fn find(
     place
 }
 
-/// Finds what `-m` names for a picture, once the LoRAs are there: a model is not fetched for nothing.
-pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<ModelPlace> {
+/// What a picture's model is made of, found.
+pub struct FoundModel {
+    place: ModelPlace,
+    with: Assembly,
+}
+
+/// Finds what `-m` names for a picture, once what goes with it is there: a model is not fetched for nothing.
+pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<FoundModel> {
     for lora in &picture.lora {
         Lora::find(&lora.file).map_err(calotype::Error::from).context(LORA)?;
     }
-    Ok(find(picture.model.as_deref(), &picture.hub, dtype, quiet)?)
+    // The revision is the model's.
+    let hub = HubArgs { revision: None, ..picture.hub.clone() };
+    let part = |(role, name)| Ok((role, find(Some(name), &hub, dtype, quiet)?));
+    let parts = picture.assembly.parts().map(part).collect::<Result<Vec<_>, calotype::Error>>()?;
+    let place = find(picture.model.as_deref(), &picture.hub, dtype, quiet)?;
+    Ok(FoundModel { place, with: Assembly { parts, hints: picture.assembly.hints() } })
 }
 
 /// Opens a model and adds the LoRAs.
-pub fn model(place: &ModelPlace, precision: Precision, args: &PictureArgs) -> anyhow::Result<Model> {
-    let part = |(role, name)| Ok((role, find(Some(name), &args.hub, None, true)?));
-    let parts = args.assembly.parts().map(part).collect::<Result<Vec<_>, calotype::Error>>()?;
-    let mut model = place.open_with(precision, &Assembly { parts, hints: args.assembly.hints() })?;
-    for lora in &args.lora {
+pub fn model(found: &FoundModel, precision: Precision, loras: &[LoraArg]) -> anyhow::Result<Model> {
+    let mut model = found.place.open_with(precision, &found.with)?;
+    for lora in loras {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
         added.context(LORA)?;

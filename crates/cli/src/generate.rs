@@ -22,9 +22,9 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut files = OutputFiles::new(args, runs, request.batch_size)?;
 
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
-    let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
+    let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     interrupt::install()?;
-    let open = |precision| device::model(&place, precision, &args.picture);
+    let open = |precision| device::model(&found, precision, &args.picture.lora);
     let guess = args.device.likely_precision();
     let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;

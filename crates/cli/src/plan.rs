@@ -29,11 +29,11 @@ impl PlanTarget {
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let mut request = args.picture.request("");
     request.check()?;
-    let place = device::find_for(&args.picture, args.device.dtype, args.json)?;
+    let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     let guess = args.device.likely_precision();
-    let mut model = device::model(&place, guess, &args.picture)?;
+    let mut model = device::model(&found, guess, &args.picture.lora)?;
     request.size(&model)?;
-    if request.sampler(&model).is_err() && request.sampler.is_none() {
+    if request.sampler.is_none() && model.scheduler.own().is_err() && request.sampler(&model).is_err() {
         // What a run takes is next to the same with any sampler.
         let nearest = model.scheduler.nearest().map_err(calotype::Error::from)?;
         let class = model.scheduler.class();
@@ -44,7 +44,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     }
     let target = target(args)?;
     if target.precision != guess {
-        model = device::model(&place, target.precision, &args.picture)?;
+        model = device::model(&found, target.precision, &args.picture.lora)?;
     }
     let order = device::settle(&request, &mut model)?;
     let plan = calotype::plan(&model, &order, target.precision, &target.caps)?;

@@ -5,166 +5,108 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Something that a caller can set. It is shown in the library's own words, `cfg_scale`, or in those of the shell around it:
-/// `--cfg-scale`, `cfgScale`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Field {
+macro_rules! fields {
+    ($($(#[$doc:meta])* $field:ident = $name:literal,)*) => {
+        /// Something that a caller can set. It is shown in the library's own words, `cfg_scale`, or in those of the shell
+        /// around it: `--cfg-scale`, `cfgScale`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Field {
+            $($(#[$doc])* $field,)*
+        }
+
+        impl Field {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$field),*];
+
+            /// The library's name for it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)*
+                }
+            }
+        }
+    };
+}
+
+fields! {
     /// What to draw.
-    Prompts,
+    Prompts = "prompts",
     /// What to keep away from.
-    NegativePrompts,
+    NegativePrompts = "negative_prompts",
     /// Pixels.
-    Width,
+    Width = "width",
     /// Pixels.
-    Height,
+    Height = "height",
     /// Images made at once.
-    BatchSize,
+    BatchSize = "batch_size",
     /// Denoising steps.
-    Steps,
+    Steps = "steps",
     /// How far to follow the prompt.
-    CfgScale,
+    CfgScale = "cfg_scale",
     /// How far to rescale what guidance makes.
-    CfgRescale,
+    CfgRescale = "cfg_rescale",
     /// DDIM's noise.
-    Eta,
+    Eta = "eta",
     /// The sampler.
-    Sampler,
+    Sampler = "sampler",
     /// The noise schedule.
-    Schedule,
+    Schedule = "schedule",
     /// Whose rules sampler and noise schedule follow.
-    Dialect,
+    Dialect = "sampler_dialect",
     /// What multiplies noise on the way.
-    SNoise,
+    SNoise = "s_noise",
     /// How far noise is turned up.
-    SChurn,
+    SChurn = "s_churn",
     /// From which sigma on.
-    STmin,
+    STmin = "s_tmin",
     /// Up to which sigma.
-    STmax,
+    STmax = "s_tmax",
     /// Noise levels one by one.
-    Sigmas,
+    Sigmas = "sigmas",
     /// Timesteps one by one.
-    Timesteps,
+    Timesteps = "timesteps",
     /// How far the noise is turned to another seed's.
-    VariationStrength,
+    VariationStrength = "variation_strength",
     /// The size that the seed is drawn at.
-    SeedResizeFrom,
+    SeedResizeFrom = "seed_resize_from",
     /// Noise to begin with, or latents to decode.
-    Latents,
+    Latents = "latents",
     /// How activations are stored.
-    Precision,
+    Precision = "precision",
     /// What to run on.
-    Device,
+    Device = "device",
     /// Which of the GPUs.
-    Adapter,
+    Adapter = "adapter",
     /// Which of a GPU's kernels.
-    Tier,
+    Tier = "tier",
     /// Where the model is.
-    Place,
+    Place = "place",
     /// What decodes, in the place of the model's own.
-    Vae,
+    Vae = "vae",
     /// What reads the prompt, in the place of the model's own.
-    TextEncoder,
+    TextEncoder = "text_encoder",
     /// What denoises, in the place of the model's own.
-    Unet,
+    Unet = "unet",
     /// What a file is.
-    Config,
+    Config = "config",
     /// What the model predicts.
-    PredictionType,
+    PredictionType = "prediction",
+    /// Whether the model was trained down to pure noise.
+    ZeroSnr = "zsnr",
     /// LoRAs.
-    Loras,
+    Loras = "lora",
     /// Which state of a model of the hub.
-    Revision,
+    Revision = "revision",
     /// Whether to ask the network for nothing.
-    Offline,
+    Offline = "offline",
     /// Whether files that exist may be replaced.
-    Overwrite,
+    Overwrite = "overwrite",
 }
 
 static SPELLING: OnceLock<fn(Field) -> Cow<'static, str>> = OnceLock::new();
 
 impl Field {
-    /// All of them.
-    pub const ALL: [Self; 35] = [
-        Self::Prompts,
-        Self::NegativePrompts,
-        Self::Width,
-        Self::Height,
-        Self::BatchSize,
-        Self::Steps,
-        Self::CfgScale,
-        Self::CfgRescale,
-        Self::Eta,
-        Self::Sampler,
-        Self::Schedule,
-        Self::Dialect,
-        Self::SNoise,
-        Self::SChurn,
-        Self::STmin,
-        Self::STmax,
-        Self::Sigmas,
-        Self::Timesteps,
-        Self::VariationStrength,
-        Self::SeedResizeFrom,
-        Self::Latents,
-        Self::Precision,
-        Self::Device,
-        Self::Adapter,
-        Self::Tier,
-        Self::Place,
-        Self::Vae,
-        Self::TextEncoder,
-        Self::Unet,
-        Self::Config,
-        Self::PredictionType,
-        Self::Loras,
-        Self::Revision,
-        Self::Offline,
-        Self::Overwrite,
-    ];
-
-    /// The library's name for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Prompts => "prompts",
-            Self::NegativePrompts => "negative_prompts",
-            Self::Width => "width",
-            Self::Height => "height",
-            Self::BatchSize => "batch_size",
-            Self::Steps => "steps",
-            Self::CfgScale => "cfg_scale",
-            Self::CfgRescale => "cfg_rescale",
-            Self::Eta => "eta",
-            Self::Sampler => "sampler",
-            Self::Schedule => "schedule",
-            Self::Dialect => "sampler_dialect",
-            Self::SNoise => "s_noise",
-            Self::SChurn => "s_churn",
-            Self::STmin => "s_tmin",
-            Self::STmax => "s_tmax",
-            Self::Sigmas => "sigmas",
-            Self::Timesteps => "timesteps",
-            Self::VariationStrength => "variation_strength",
-            Self::SeedResizeFrom => "seed_resize_from",
-            Self::Latents => "latents",
-            Self::Precision => "precision",
-            Self::Device => "device",
-            Self::Adapter => "adapter",
-            Self::Tier => "tier",
-            Self::Place => "place",
-            Self::Vae => "vae",
-            Self::TextEncoder => "text_encoder",
-            Self::Unet => "unet",
-            Self::Config => "config",
-            Self::PredictionType => "prediction",
-            Self::Loras => "lora",
-            Self::Revision => "revision",
-            Self::Offline => "offline",
-            Self::Overwrite => "overwrite",
-        }
-    }
-
     /// Has the whole program show fields so from now on. For a program's main function: the first one counts.
     pub fn spell_with(spelling: fn(Self) -> Cow<'static, str>) {
         let _ = SPELLING.set(spelling);

@@ -1,8 +1,8 @@
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
 use calotype_tensor::{DType, Shape, Tensors};
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> R
         return Ok(bytemuck::cast_slice(&arrange(weight, to, parts)).to_vec());
     }
     let floats = |(tensor, part): (&Tensor, &Part<'_>)| {
-        let values = decode(part.dtype, &part.bytes);
+        let values = part.dtype.to_f32(&part.bytes);
         finite(tensor, part, values.iter().filter(|v| !v.is_finite()).count())?;
         if weight.dtype == DType::F16 {
             let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
@@ -132,16 +132,6 @@ fn finite(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
             Err(Error::WeightNotFinite { name, file, count })
         }
     }
-}
-
-fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
-    let mut values = vec![0.0; bytes.len() / dtype.size()];
-    match dtype {
-        DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).convert_to_f32_slice(&mut values),
-        DType::BF16 => bytemuck::pod_collect_to_vec::<u8, bf16>(bytes).convert_to_f32_slice(&mut values),
-        _ => values = bytemuck::pod_collect_to_vec(bytes),
-    }
-    values
 }
 
 fn arrange<T: Copy + Default>(weight: &Weight, (seen, order): (Shape, Order), parts: Vec<Vec<T>>) -> Vec<T> {
@@ -192,7 +182,12 @@ fn lay<T: Copy>(
     }
     for o in 0..out {
         let row = &mut to[column(o) * taps * padded_channels..][..taps * padded_channels];
-        for (c, own) in from[o * channels * taps..][..channels * taps].chunks_exact(taps).enumerate() {
+        let from = &from[o * channels * taps..][..channels * taps];
+        if taps == 1 {
+            row[..channels].copy_from_slice(from);
+            continue;
+        }
+        for (c, own) in from.chunks_exact(taps).enumerate() {
             own.iter().enumerate().for_each(|(tap, value)| row[tap * padded_channels + c] = *value);
         }
     }
@@ -283,7 +278,7 @@ mod tests {
         let pack_as = |from: DType, bytes: &[u8], to: DType| {
             let packed =
                 pack(&weight(Layout::Matrix, &[5, 7], to), Shape::new(&[8, 8]), from, bytes, "f").unwrap();
-            decode(to, &packed)
+            to.to_f32(&packed)
         };
         let plain = pack_as(DType::F32, bytemuck::cast_slice(&values), DType::F32);
         assert_eq!(plain[1], values[7]);

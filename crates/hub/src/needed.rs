@@ -52,8 +52,9 @@ fn weights(
     variant: Option<&str>,
 ) -> std::result::Result<Vec<String>, Box<(String, Error)>> {
     let names = within(component, all.iter().map(String::as_str));
-    let checkpoint = layout::choose(&format!("{name}/{component}"), &names, variant)
-        .map_err(|error| Box::new((format!("{component}'s checkpoint (.safetensors)"), error.into())))?;
+    let checkpoint = layout::choose(&format!("{name}/{component}"), &names, variant).map_err(|error| {
+        Box::new((format!("{component}'s checkpoint (.safetensors or .bin)"), error.into()))
+    })?;
     let mut files = Vec::new();
     if checkpoint.sharded {
         let shards = checkpoint.shards(&names);

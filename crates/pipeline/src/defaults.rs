@@ -97,8 +97,10 @@ impl Defaults {
     /// prompt, many steps.
     pub(crate) fn form(&self, request: &Request) -> Form<'_> {
         let fits = |few: &&FewSteps| {
-            let guided = request.cfg_scale.is_some_and(|scale| scale > few.cfg_scale.max(1.0));
-            let many = request.steps.is_some_and(|steps| few.most_steps.is_some_and(|most| steps > most));
+            let apart = request.sampler.is_some_and(|sampler| sampler.descriptor().needs_unconditional);
+            let guided = apart || request.cfg_scale.is_some_and(|scale| scale > few.cfg_scale.max(1.0));
+            let steps = request.listed().map_or(request.steps, |list| Some(list.len()));
+            let many = steps.is_some_and(|steps| few.most_steps.is_some_and(|most| steps > most));
             let negative = request.negative_prompts.iter().any(|text| !text.is_empty());
             request.few_steps.unwrap_or(!(negative || guided || many))
         };

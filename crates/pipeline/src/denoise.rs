@@ -9,7 +9,7 @@ use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
-use calotype_sampling::{BASIS, Dialect, REGISTERS};
+use calotype_sampling::{BASIS, Dialect, Draw, REGISTERS};
 use calotype_tensor::HostTensor;
 use std::rc::Rc;
 use web_time::{Duration, Instant};
@@ -85,8 +85,14 @@ impl<'a> Denoising<'a> {
 
         // 2. What the sampler adds on the way, and some at the start.
         let mut slot = 0;
-        for (i, noise) in sampler.draws.iter().enumerate() {
-            let first = i == 0 && sampler.first_noise != 0.0;
+        let first = |i: usize| i == 0 && sampler.first_noise != 0.0;
+        // What is drawn and not used moves a generator on for what comes after, if anything does; a path stays where it is.
+        let needed = sampler.draws.iter().enumerate().rposition(|(i, noise)| noise.used || first(i));
+        for (i, noise) in sampler.draws.iter().enumerate().take(needed.map_or(0, |last| last + 1)) {
+            let first = first(i);
+            if !noise.used && !first && noise.draw != Draw::Fresh {
+                continue;
+            }
             let values = match given {
                 None => drawn.draw(noise.draw, sampler.span),
                 Some(_) if !noise.used && !first => continue,
@@ -138,7 +144,7 @@ impl<'a> Denoising<'a> {
         let first = HostTensor::from_f32(input.shape, &first).cast(input.dtype);
         exec.write(input, 0, first.bytes())?;
 
-        let total = sampler.steps.iter().filter(|s| s.ends_step).count();
+        let total = sampler.count();
         let (steps, started) = (sampler.steps.clone(), Instant::now());
         Ok(Self {
             exec,
@@ -208,14 +214,9 @@ impl<'a> Denoising<'a> {
 
 /// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
 fn row(step: &calotype_sampling::Step, next_scale: f32, order: &Order) -> StepRow {
-    let wide = |row: &[f32; BASIS]| {
-        let mut out = [0.0; 12];
-        out[..BASIS].copy_from_slice(row);
-        out
-    };
     StepRow {
-        rows: std::array::from_fn(|r| wide(&step.rows[r])),
-        clamp: step.clamp.as_ref().map_or([0.0; 12], |c| wide(&c.row)),
+        rows: step.rows,
+        clamp: step.clamp.as_ref().map_or([0.0; BASIS], |c| c.row),
         clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
         guidance: (f64::from(order.cfg_scale) * order.program.guidance) as f32,
         rescale: order.cfg_rescale,

@@ -1,5 +1,5 @@
 use crate::request::GivenNoise;
-use calotype_sampling::noise::{BatchSeeds, Origin};
+use calotype_sampling::noise::Origin;
 use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
@@ -55,12 +55,6 @@ impl Order {
     /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none
     /// but the first's.
     pub fn seeds(&self) -> Vec<u64> {
-        (0..self.batch_size).map(|i| self.seed_of(i)).collect()
-    }
-
-    /// The one of picture `i`. After the largest comes 0.
-    pub(crate) fn seed_of(&self, i: usize) -> u64 {
-        let own = self.origin.batch_seeds == BatchSeeds::Each && self.origin.variation.is_none();
-        self.origin.seed.wrapping_add(if own { i as u64 } else { 0 })
+        (0..self.batch_size).map(|i| self.origin.seed_of(i)).collect()
     }
 }

@@ -198,12 +198,36 @@ impl Request {
                 format!("and {other} say the same in two ways: leave one of them out"),
             );
         }
+        if let Some(list) = self.listed() {
+            let field = if self.sigmas.is_some() { Field::Sigmas } else { Field::Timesteps };
+            if list.len() > most {
+                return bad(field, format!("holds {} numbers: use at most {most}", list.len()));
+            }
+            for (other, there) in
+                [(Field::Schedule, self.schedule.is_some()), (Field::Steps, self.steps.is_some())]
+            {
+                if there {
+                    return bad(field, format!("says the noise levels one by one: leave {other} out"));
+                }
+            }
+        }
+        let churned =
+            [self.s_tmin.unwrap_or(0.0), self.s_tmax.filter(|most| *most > 0.0).unwrap_or(f64::INFINITY)];
+        if churned[0] > churned[1] {
+            let [least, most] = churned;
+            return bad(Field::STmin, format!("{least} is above {} {most}", Field::STmax));
+        }
         if let Some(size) =
             self.seed_resize_from.filter(|size| size.iter().any(|side| *side > Self::MOST_PIXELS))
         {
             return bad(Field::SeedResizeFrom, format!("{}x{} is too large", size[0], size[1]));
         }
         Ok(())
+    }
+
+    /// Noise levels or timesteps one by one, where there are.
+    pub(crate) fn listed(&self) -> Option<&Vec<f64>> {
+        self.sigmas.as_ref().or(self.timesteps.as_ref())
     }
 
     /// What is said of the sampler.

@@ -3,7 +3,7 @@
 use crate::image::Infotext;
 use crate::order::Order;
 use calotype_sampling::noise::{BatchSeeds, Rng};
-use calotype_sampling::{Dialect, Schedule};
+use calotype_sampling::{Dialect, Sampler, Schedule};
 
 impl Order {
     /// The settings of image `i` of the batch, by the names that A1111's web UI gives them.
@@ -27,7 +27,7 @@ impl Order {
         settings.push("CFG scale", self.cfg_scale);
         // Noise from a file has no seed.
         if self.noise.is_none() {
-            settings.push("Seed", self.seed_of(i));
+            settings.push("Seed", origin.seed_of(i));
         }
         settings.push("Size", format!("{width}x{height}"));
         settings.push("Model", &self.model);
@@ -37,8 +37,11 @@ impl Order {
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);
         }
+        // Of diffusers' classes one alone has it.
+        let has_eta = self.dialect != Dialect::Diffusers || self.sampler == Sampler::DDIM;
+        let told = |eta: &f64| has_eta && (self.dialect != Dialect::Diffusers || *eta > 0.0);
         let numbers = [
-            ("Eta", choice.eta.filter(|eta| self.dialect != Dialect::Diffusers || *eta > 0.0)),
+            ("Eta", choice.eta.filter(told)),
             ("Sigma churn", choice.s_churn),
             ("Sigma tmin", choice.s_tmin),
             ("Sigma tmax", choice.s_tmax),
@@ -54,17 +57,20 @@ impl Order {
         if self.dialect != Dialect::Diffusers {
             settings.push("Sampler dialect", self.dialect);
         }
-        if let Some(variation) = origin.variation {
-            settings.push("Variation seed", variation.seed.wrapping_add(i as u64));
-            settings.push("Variation seed strength", variation.strength);
-        }
-        if let Some([width, height]) = self.seed_resize_from {
-            settings.push("Seed resize from", format!("{width}x{height}"));
-        }
-        match origin.rng {
-            Rng::Cpu => {}
-            Rng::Cuda => settings.push("RNG", "NV"),
-            Rng::Numpy => settings.push("RNG", "numpy"),
+        // Noise from a file is nobody's seed's.
+        if self.noise.is_none() {
+            if let Some(variation) = origin.variation_of(i) {
+                settings.push("Variation seed", variation.seed);
+                settings.push("Variation seed strength", variation.strength);
+            }
+            if let Some([width, height]) = self.seed_resize_from {
+                settings.push("Seed resize from", format!("{width}x{height}"));
+            }
+            match origin.rng {
+                Rng::Cpu => {}
+                Rng::Cuda => settings.push("RNG", "NV"),
+                Rng::Numpy => settings.push("RNG", "numpy"),
+            }
         }
         // One generator for all: only the whole batch gives the picture again.
         if origin.batch_seeds == BatchSeeds::One && self.batch_size > 1 {

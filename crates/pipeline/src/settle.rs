@@ -6,8 +6,8 @@ use crate::order::Order;
 use crate::request::Request;
 use calotype_field::Field;
 use calotype_models::{Role, layout};
+use calotype_sampling::Chosen;
 use calotype_sampling::noise::Origin;
-use calotype_sampling::{Chosen, Program};
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
@@ -19,8 +19,7 @@ impl Request {
         let factor = model.config.vae.factor();
         let choice = self.choice();
         // Noise levels one by one say how many steps there are.
-        let by_hand = choice.sigmas.is_some() || choice.timesteps.is_some();
-        let steps = if by_hand { ends(&program) } else { form.steps };
+        let steps = if choice.listed().is_some() { program.count() } else { form.steps };
         let origin = Origin {
             rng: self.rng,
             batch_seeds: self.batch_seeds,
@@ -90,9 +89,4 @@ impl Request {
         let steps = model.defaults.form(self).steps;
         Ok(self.choice().settle(&model.scheduler, steps)?)
     }
-}
-
-/// Steps as users count them.
-fn ends(program: &Program) -> usize {
-    program.steps.iter().filter(|step| step.ends_step).count()
 }

@@ -9,7 +9,7 @@ use calotype_models::layout;
 use calotype_tensor::Tensors;
 use calotype_weights::schemes::{FileKind, FileParts};
 use calotype_weights::{Checkpoint, warn_unused};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::rc::Rc;
 
 /// What is said of a model whose files do not say it, or say it wrong.
@@ -52,6 +52,9 @@ impl ModelFiles {
 
     /// Puts another's component in the place of its own.
     pub fn replace(&mut self, role: Role, mut other: Self) -> Result<()> {
+        if role == Role::Denoiser {
+            self.marks = std::mem::take(&mut other.marks);
+        }
         let config = layout::config(role);
         self.forget(config);
         self.found.remove(&role);
@@ -72,16 +75,21 @@ impl ModelFiles {
     pub async fn complete(&mut self, hints: Hints) -> Result<()> {
         let place = self.at().to_owned();
         self.whole()?;
-        if self.text(layout::INDEX).is_some() && self.found.is_empty() {
-            return self.overrule(hints);
+        let in_folder = self.text(layout::INDEX).is_some();
+        let said = hints.prediction.or(hints.config.map(|said| said.prediction));
+        if in_folder && self.found.is_empty() {
+            return self.overrule(said, hints.zero_snr);
         }
         let unet = self.tensors(Role::Denoiser).expect("it was just there");
         let told = Family::of(&*unet);
         let family = hints.config.map(|said| said.family).or(told.map(|(family, _)| family));
         let family = family.ok_or_else(|| Error::Model(format!("{place}: its UNet attends to no text")))?;
         self.refuse(&*unet, family)?;
-        let (prediction, assumed) = match hints.prediction.or(hints.config.map(|said| said.prediction)) {
+        let said = said.or_else(|| detect::said(&*unet, &self.marks));
+        let (prediction, assumed) = match said {
             Some(said) => (said, None),
+            // A folder says it in its scheduler.
+            None if in_folder => (self.predicts(), None),
             None => detect::prediction(&*unet, family, &self.marks).await?,
         };
         let zero_snr = hints.zero_snr || self.marks.iter().any(|name| name == ZERO_SNR);
@@ -103,15 +111,11 @@ impl ModelFiles {
             self.keep(layout::config(role), config.to_string().into_bytes());
             self.weights.insert(role, Rc::new(part));
         }
-        if self.text(layout::INDEX).is_some() {
-            return self.overrule(hints);
+        if in_folder {
+            return self.overrule(said, zero_snr);
         }
-        let mut scheduler = detect::scheduler(prediction, zero_snr);
-        let class = scheduler["_class_name"].take();
-        let mut index = detect::index(prediction);
-        index["scheduler"][1] = class.clone();
-        scheduler["_class_name"] = class;
-        self.keep(layout::INDEX, index.to_string().into_bytes());
+        let scheduler = detect::scheduler(prediction, zero_snr);
+        self.keep(layout::INDEX, detect::index(&scheduler).to_string().into_bytes());
         self.keep(layout::SCHEDULER, scheduler.to_string().into_bytes());
         Ok(())
     }
@@ -138,22 +142,29 @@ impl ModelFiles {
         Err(Error::Model(format!("{}: {why}", self.at())))
     }
 
+    /// What a folder's own scheduler says that the model predicts.
+    fn predicts(&self) -> Predicts {
+        let text = self.text(layout::SCHEDULER).unwrap_or_default();
+        let config = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        let named = |(_, one): &&(_, Predicts)| config["prediction_type"] == one.name();
+        Predicts::ALL.iter().find(named).map_or(Predicts::Epsilon, |(_, one)| *one)
+    }
+
     /// Puts what is said in the place of what a folder's own scheduler says.
-    fn overrule(&mut self, hints: Hints) -> Result<()> {
-        let said = hints.prediction.or(hints.config.map(|said| said.prediction));
-        if said.is_none() && !hints.zero_snr {
+    fn overrule(&mut self, said: Option<Predicts>, zero_snr: bool) -> Result<()> {
+        if said.is_none() && !zero_snr {
             return Ok(());
         }
         let text = self.text(layout::SCHEDULER).unwrap_or_default();
         // What is no JSON is told where it is read.
-        let Ok(mut config) = serde_json::from_str::<Value>(&text) else { return Ok(()) };
+        let Ok(mut config) = serde_json::from_str::<Map<String, Value>>(&text) else { return Ok(()) };
         if let Some(prediction) = said {
-            config["prediction_type"] = json!(prediction.name());
+            config.insert("prediction_type".into(), prediction.name().into());
         }
-        if hints.zero_snr {
-            config["rescale_betas_zero_snr"] = json!(true);
+        if zero_snr {
+            config.insert("rescale_betas_zero_snr".into(), true.into());
         }
-        self.keep(layout::SCHEDULER, config.to_string().into_bytes());
+        self.keep(layout::SCHEDULER, Value::from(config).to_string().into_bytes());
         Ok(())
     }
 
@@ -210,7 +221,7 @@ fn field(role: Role) -> Field {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod disk {
-    use super::{Checkpoint, Error, ModelFiles, Result, Role, layout};
+    use super::{Checkpoint, Error, ModelFiles, Result, Role, field, layout};
     use calotype_weights::{DiskFolder, Folder};
     use pollster::block_on;
     use std::path::Path;
@@ -233,6 +244,11 @@ mod disk {
         /// The same for one component, which may also be a folder of its own, with its `config.json`.
         pub fn part_at_path(path: &Path, role: Role, variant: Option<&str>) -> Result<Self> {
             const CONFIG: &str = "config.json";
+            if !path.exists() {
+                let takes = "takes a file of weights, a folder of one component, or a whole model";
+                let why = format!("{}: no such file or folder; {} {takes}", path.display(), field(role));
+                return Err(Error::Model(why));
+            }
             if !path.join(CONFIG).is_file() || path.join(layout::INDEX).exists() {
                 return Self::at_path(path, variant);
             }

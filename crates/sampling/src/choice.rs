@@ -52,12 +52,26 @@ impl SamplerChoice {
     /// What only the dialects over sigmas have.
     fn by_hand(&self) -> bool {
         let knobs = [self.s_noise, self.s_churn, self.s_tmin, self.s_tmax];
-        knobs.iter().any(Option::is_some) || self.sigmas.is_some() || self.timesteps.is_some()
+        knobs.iter().any(Option::is_some) || self.listed().is_some()
     }
 
-    /// The dialect, and why it is not diffusers' where nothing is said.
+    /// Noise levels or timesteps one by one, where there are.
+    pub fn listed(&self) -> Option<&Vec<f64>> {
+        self.sigmas.as_ref().or(self.timesteps.as_ref())
+    }
+
+    /// Whether diffusers' class of a sampler has not what is asked for: Euler's ancestral one alone goes over sigmas, but has
+    /// neither schedules nor a share of noise.
+    fn beyond_class(&self, sampler: Sampler) -> bool {
+        let of = sampler.descriptor();
+        let plain = of.own_sigmas.is_empty() && !sampler.has_schedules();
+        let asked = self.eta.is_some() || self.schedule.is_some_and(|s| s != Schedule::Discrete);
+        of.class.is_none() || (plain && asked)
+    }
+
+    /// Whose rules, where nothing is said: diffusers' where it has all that is asked for, else A1111's.
     fn dialect(&self) -> Dialect {
-        let foreign = self.sampler.is_some_and(|sampler| sampler.descriptor().class.is_none())
+        let foreign = self.sampler.is_some_and(|sampler| self.beyond_class(sampler))
             || self.schedule.is_some_and(|schedule| !schedule.is_diffusers());
         self.dialect.unwrap_or(if foreign || self.by_hand() { Dialect::K } else { Dialect::Diffusers })
     }
@@ -99,27 +113,29 @@ impl SamplerChoice {
         let descriptor = sampler.descriptor();
         let Some(method) = descriptor.k else {
             return Err(Error::Sampler(format!(
-                "sampler {sampler} is diffusers' alone: leave the dialect out"
+                "sampler {sampler} is diffusers' alone: leave {} out",
+                Field::Dialect
             )));
         };
         // The fields that say what a model was trained with are the same in all classes.
         let scheduler = file.own().or_else(|_| file.with_sampler(Some(Sampler::EULER), None))?;
         let mut run = Run {
             asked: steps,
-            knobs: self.knobs(descriptor.eta),
+            knobs: self.knobs(if dialect == Dialect::Comfy { descriptor.comfy_eta } else { descriptor.eta }),
             ..Run::new(&scheduler.config.trained, dialect)
         };
-        let own = descriptor.own_sigmas && dialect == Dialect::K;
-        if own && (self.schedule.is_some() || self.sigmas.is_some() || self.timesteps.is_some()) {
+        let own = descriptor.own_sigmas.contains(&dialect);
+        if own && (self.schedule.is_some() || self.listed().is_some()) {
             return Err(Error::Sampler(format!(
-                "sampler {sampler} chooses its noise levels itself: leave out {}, {} and {}",
+                "sampler {sampler} chooses its noise levels itself: leave out {}, {} and {}, or give another {}",
                 Field::Schedule,
                 Field::Sigmas,
-                Field::Timesteps
+                Field::Timesteps,
+                Field::Sampler
             )));
         }
         let by_default = match dialect {
-            Dialect::Comfy => Schedule::Simple,
+            Dialect::Comfy if !own => Schedule::Simple,
             _ => descriptor.schedule.map_or(Ok(Schedule::Discrete), str::parse)?,
         };
         let schedule = self.schedule.unwrap_or(by_default);
@@ -131,7 +147,7 @@ impl SamplerChoice {
         let mut program = Program::assemble(sampler.name(), sheet)?;
         let noisy = || run.sigmas.iter().copied().filter(|sigma| *sigma > 0.0);
         program.span = [noisy().fold(f64::INFINITY, f64::min), noisy().fold(0.0, f64::max)];
-        let by_hand = self.sigmas.is_some() || self.timesteps.is_some();
+        let by_hand = self.listed().is_some();
         Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program })
     }
 
@@ -153,6 +169,13 @@ impl SamplerChoice {
             (_, Some(times)) => Some((Field::Timesteps, times.iter().map(|t| run.clock.sigma(*t)).collect())),
             _ => None,
         };
+        let last = run.clock.logs.len() - 1;
+        if let Some(beyond) = self.timesteps.iter().flatten().find(|t| !(0.0..=last as f64).contains(*t)) {
+            return Err(Error::Sampler(format!(
+                "{} {beyond} is not one of the model's, 0 to {last}",
+                Field::Timesteps
+            )));
+        }
         if let Some((field, mut sigmas)) = given {
             if sigmas.last().is_some_and(|sigma| *sigma > 0.0) {
                 sigmas.push(0.0);

@@ -4,7 +4,7 @@
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::run::Clock;
-use crate::schedule::{Schedule, beta_quantile, karras, linspace};
+use crate::schedule::{Schedule, beta, beta_quantile, karras, linspace};
 use calotype_field::Field;
 
 /// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", for Stable Diffusion 1, as A1111 rounds it.
@@ -43,7 +43,7 @@ pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps:
         Schedule::SgmUniform => timed(linspace(last, 0.0, steps + 1)[..steps].to_vec()),
         Schedule::Simple => ended((0..steps).map(|k| table[count - 1 - ((k * count) as f64 / n) as usize])),
         Schedule::DdimUniform => {
-            let at: Vec<usize> = (1..count).step_by((count / steps).max(1)).collect();
+            let at: Vec<usize> = (1..count).step_by((count / steps.max(1)).max(1)).collect();
             ended(at.into_iter().rev().map(|t| table[t]))
         }
         Schedule::Karras => ended(karras(most, least, steps)),
@@ -57,10 +57,7 @@ pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps:
             at.dedup();
             ended(at.into_iter().map(|t| table[t]))
         }
-        Schedule::Beta => {
-            let quantile = |p: f64| beta_quantile(1.0 - p, 0.6);
-            ended(linspace(0.0, 1.0, steps).into_iter().map(|p| least + quantile(p) * (most - least)))
-        }
+        Schedule::Beta => ended(beta(most, least, steps)),
         Schedule::KlOptimal => {
             let at = |share: f64| (share * least.atan() + (1.0 - share) * most.atan()).tan();
             match comfy {

@@ -170,6 +170,11 @@ impl Sheet {
 }
 
 impl Program {
+    /// Steps as users count them: some take several evaluations.
+    pub fn count(&self) -> usize {
+        self.steps.iter().filter(|step| step.ends_step).count()
+    }
+
     /// Numbers the noises, forgets what is never read again, and checks that every coefficient is finite.
     pub(crate) fn assemble(sampler: &str, sheet: Sheet) -> Result<Program> {
         let Sheet { start, first_noise, guidance, drafts } = sheet;

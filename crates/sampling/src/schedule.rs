@@ -46,7 +46,7 @@ pub enum Schedule {
 
 /// What schedules are called, and their names in settings, which are A1111's where it has them (modules/sd_schedulers.py).
 const NAMES: [(Schedule, &[&str], &str); 16] = [
-    (Schedule::Discrete, &["discrete", "normal", "uniform", "automatic"], "Uniform"),
+    (Schedule::Discrete, &["discrete", "normal", "uniform"], "Uniform"),
     (Schedule::Karras, &["karras"], "Karras"),
     (Schedule::Exponential, &["exponential"], "Exponential"),
     (Schedule::Polyexponential, &["polyexponential"], "Polyexponential"),

@@ -48,12 +48,12 @@ const NEAREST: [(&str, Sampler); 13] = [
     ("DDPMScheduler", Sampler::DDIM),
     ("DEISMultistepScheduler", Sampler::DPM_SOLVER),
     ("DPMSolverMultistepInverseScheduler", Sampler::DPM_SOLVER),
-    ("DPMSolverSDEScheduler", Sampler::DPM_SOLVER),
+    ("DPMSolverSDEScheduler", Sampler::DPMPP_SDE),
     ("DPMSolverSinglestepScheduler", Sampler::DPM_SOLVER),
-    ("KDPM2AncestralDiscreteScheduler", Sampler::EULER_ANCESTRAL),
-    ("KDPM2DiscreteScheduler", Sampler::HEUN),
+    ("KDPM2AncestralDiscreteScheduler", Sampler::DPM2_ANCESTRAL),
+    ("KDPM2DiscreteScheduler", Sampler::DPM2),
     ("RePaintScheduler", Sampler::DDIM),
-    ("SASolverScheduler", Sampler::UNIPC),
+    ("SASolverScheduler", Sampler::SA_SOLVER),
     ("TCDScheduler", Sampler::LCM),
 ];
 

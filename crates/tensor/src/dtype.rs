@@ -1,3 +1,5 @@
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use std::fmt;
 
 /// How an element is stored. Arithmetic is always f32 at least, whatever the storage.
@@ -29,6 +31,18 @@ impl DType {
             Self::F16 => "f16",
             Self::BF16 => "bf16",
             Self::U32 => "u32",
+        }
+    }
+
+    /// Little-endian elements as f32 (u32 elements are converted by value).
+    pub fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F32 => bytemuck::pod_collect_to_vec(bytes),
+            Self::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).to_f32_vec(),
+            Self::BF16 => bytemuck::pod_collect_to_vec::<u8, bf16>(bytes).to_f32_vec(),
+            Self::U32 => {
+                bytemuck::pod_collect_to_vec::<u8, u32>(bytes).into_iter().map(|v| v as f32).collect()
+            }
         }
     }
 }

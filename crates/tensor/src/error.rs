@@ -15,7 +15,7 @@ pub enum Error {
         /// The nearest name that is there.
         nearest: Option<String>,
     },
-    /// The tensor's elements are no real numbers, or lie several in a byte.
+    /// The tensor's elements are stored in an encoding that is not lent ([`Encoding::lent`]).
     #[error(
         "{place}: tensor {tensor} holds {encoding}, which is not read: save the file in f32, f16 or bf16"
     )]

@@ -44,7 +44,7 @@ impl HostTensor {
 
     /// The values as f32 (u32 elements are converted by value).
     pub fn to_f32(&self) -> Vec<f32> {
-        to_f32(self.dtype, &self.bytes)
+        self.dtype.to_f32(&self.bytes)
     }
 
     /// The values as u32. Panics where the elements are not u32.
@@ -71,17 +71,5 @@ impl HostTensor {
     /// The same elements under another shape of equal size. Panics where the sizes differ.
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {
         Self::from_bytes(shape, self.dtype, self.bytes)
-    }
-}
-
-/// Little-endian elements of `dtype` as f32.
-fn to_f32(dtype: DType, bytes: &[u8]) -> Vec<f32> {
-    match dtype {
-        DType::F32 => bytemuck::pod_collect_to_vec(bytes),
-        DType::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        DType::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        DType::U32 => {
-            bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32).collect()
-        }
     }
 }

@@ -52,6 +52,8 @@ export class Calotype {
   settings(png: Blob | Uint8Array): Promise<PictureSettings | null>;
   /** The names that `sampler` takes. */
   samplers(): Promise<string[]>;
+  /** The names that `scheduler` takes. */
+  schedules(): Promise<string[]>;
   /** What is held now, in bytes; `jsBytes` where the browser tells. */
   memory(): Promise<{ deviceBytes: number; devicePeakBytes: number; heapBytes: number; jsBytes?: number }>;
   /** What stored models take, and what the browser would let them. */
@@ -96,7 +98,7 @@ export interface Words {
   /** Whose random numbers a seed gives: cpu (PyTorch's), cuda (Philox) or numpy. */
   rng?: string;
   /** Another seed that the noise is turned towards, as `seed`; with `variationStrength`, 0 to 1. */
-  variationSeed?: string;
+  variationSeed?: number | bigint | string;
   variationStrength?: number;
   /** Width and height in pixels that the seed's noise is drawn at. */
   seedResizeFrom?: [number, number];

@@ -113,6 +113,11 @@ export class Calotype {
     return this.#call("samplers", {});
   }
 
+  /** The names that `scheduler` takes. */
+  schedules() {
+    return this.#call("schedules", {});
+  }
+
   memory() {
     return this.#call("memory", {});
   }
@@ -183,9 +188,10 @@ function random() {
   return crypto.getRandomValues(new Uint32Array(1))[0];
 }
 
-// A seed crosses as digits: it may be larger than JSON's numbers.
-function json({ seed, ...words }) {
-  return JSON.stringify(seed === undefined ? words : { ...words, seed: String(seed) });
+// Seeds cross as digits: they may be larger than JSON's numbers.
+function json(words) {
+  const digits = ["seed", "variationSeed"].filter((name) => words[name] !== undefined);
+  return JSON.stringify({ ...words, ...Object.fromEntries(digits.map((name) => [name, String(words[name])])) });
 }
 
 // What can be sent to a Worker: an address made absolute here, where relative ones are meant, or files.

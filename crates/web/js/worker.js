@@ -1,6 +1,6 @@
 // The Worker: it holds the engine, and answers one call after the other.
 
-import init, { Engine, Sha256, heapBytes, lastPanic, samplers, settings } from "./calotype_web.js";
+import init, { Engine, Sha256, heapBytes, lastPanic, samplers, schedules, settings } from "./calotype_web.js";
 import { compiled } from "./kernels.js";
 import { LocalFiles } from "./local.js";
 import { RemoteFiles } from "./remote.js";
@@ -64,6 +64,7 @@ const calls = {
   plan: ({ words }) => engine.plan(words),
   memory: () => ({ ...engine.memory(), jsBytes: performance.memory?.usedJSHeapSize }),
   samplers: () => JSON.parse(samplers()),
+  schedules: () => JSON.parse(schedules()),
   storage: () => store.usage(),
   clearStorage: () => store.clear(),
 

@@ -14,7 +14,7 @@ mod settings;
 
 pub use engine::Engine;
 pub use files::Files;
-pub use settings::{Sha256, samplers, settings};
+pub use settings::{Sha256, samplers, schedules, settings};
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

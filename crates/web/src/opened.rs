@@ -3,6 +3,7 @@
 use crate::fault::{Fault, Result};
 use crate::files::{Files, LentFolder};
 use calotype_pipeline::{Model, ModelFiles, Role};
+use calotype_weights::schemes::FileKind;
 use calotype_weights::{Checkpoint, Tensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -70,7 +71,7 @@ impl Opened {
         let Some(first) = part.names().first().copied() else {
             return Fault::model(format!("{name} holds no tensors"));
         };
-        if first.starts_with("lora_") || first.contains(".lora") {
+        if FileKind::of(&part.names()) == FileKind::Lora {
             return Fault::model(format!("{name} is a LoRA, which is not supported"));
         }
         // The layout of the first release (github.com/CompVis/stable-diffusion), which A1111's web UI kept.

@@ -2,6 +2,7 @@
 
 use crate::fault::Result;
 use calotype_pipeline::image::{Infotext, parameters};
+use calotype_pipeline::noise::Rng;
 use calotype_pipeline::samplers::{Sampler, Schedule};
 use serde_json::{Map, Value, json};
 use sha2::Digest;
@@ -26,16 +27,22 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("width", settings.size().map(|(width, _)| width.into()));
     put("height", settings.size().map(|(_, height)| height.into()));
     // A1111 writes `Euler a` and `DPM++ 2M`.
-    let sampler = settings.get("Sampler").and_then(|n| n.replace(' ', "_").parse::<Sampler>().ok());
+    let sampler = settings.get("Sampler").and_then(|n| n.parse::<Sampler>().ok());
     put("sampler", sampler.map(|s| s.to_string().into()));
-    let schedule = settings.get("Schedule type").and_then(|n| n.to_lowercase().parse::<Schedule>().ok());
+    let schedule = settings.get("Schedule type").and_then(|n| n.parse::<Schedule>().ok());
     put("scheduler", schedule.map(|s| s.to_string().into()));
     put("samplerDialect", settings.get("Sampler dialect").map(Value::from));
-    // A1111's name of the generator that PyTorch has on CUDA devices.
-    put(
-        "rng",
-        settings.get("RNG").map(|name| if name == "NV" { "cuda".into() } else { name.to_lowercase().into() }),
-    );
+    let rng = settings.get("RNG").and_then(|name| name.parse::<Rng>().ok());
+    put("rng", rng.map(|rng| rng.to_string().into()));
+    let list = |name: &str| {
+        let numbers = settings.get(name)?.split(' ').map(str::parse::<f64>);
+        numbers.collect::<std::result::Result<Vec<_>, _>>().ok().map(Value::from)
+    };
+    put("sigmas", list("Sigmas"));
+    put("timesteps", list("Timesteps"));
+    let size = settings.get("Seed resize from").and_then(|size| size.split_once('x'));
+    let size = size.and_then(|(width, height)| Some([width.parse::<u32>().ok()?, height.parse().ok()?]));
+    put("seedResizeFrom", size.map(|size| Value::from(size.to_vec())));
     put("sNoise", number("Sigma noise"));
     put("sChurn", number("Sigma churn"));
     put("sTmin", number("Sigma tmin"));
@@ -44,6 +51,10 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("variationStrength", number("Variation seed strength"));
     put("model", settings.get("Model").map(Value::from));
     put("text", Some(text.into()));
+    // Noise levels one by one say how many steps there are.
+    if words.contains_key("sigmas") || words.contains_key("timesteps") {
+        words.remove("steps");
+    }
     Ok(Some(Value::Object(words).to_string()))
 }
 
@@ -51,6 +62,12 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
 #[wasm_bindgen]
 pub fn samplers() -> String {
     json!(Sampler::ALL.iter().map(|s| s.name()).collect::<Vec<_>>()).to_string()
+}
+
+/// The names that `scheduler` takes, as a JSON array.
+#[wasm_bindgen]
+pub fn schedules() -> String {
+    json!(Schedule::names()).to_string()
 }
 
 /// SHA-256 of a file that comes in pieces.

@@ -3,9 +3,13 @@
 
 use calotype_tensor::Encoding;
 use half::f16;
+use rayon::prelude::*;
 
 /// Elements of a block of the k-quants (`QK_K`).
 const SUPER: usize = 256;
+
+/// Blocks that a thread takes at a time.
+const RUN: usize = 256;
 
 /// Whole blocks as f32 numbers, little-endian. The encoding must be one of blocks.
 pub fn decode(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
@@ -23,9 +27,14 @@ pub fn decode(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
         _ => unreachable!("{encoding} has no blocks of ggml's"),
     };
     let [elements, size] = encoding.block();
-    let mut out = Vec::with_capacity(bytes.len() / size * elements);
-    bytes.chunks_exact(size).for_each(|bytes| block(bytes, &mut out));
-    out.iter().flat_map(|number| number.to_le_bytes()).collect()
+    let mut out = vec![0; bytes.len() / size * elements * size_of::<f32>()];
+    let runs = out.par_chunks_mut(RUN * elements * size_of::<f32>()).zip(bytes.par_chunks(RUN * size));
+    runs.for_each_init(Vec::new, |numbers, (out, bytes)| {
+        numbers.clear();
+        bytes.chunks_exact(size).for_each(|bytes| block(bytes, numbers));
+        out.copy_from_slice(bytemuck::cast_slice(numbers));
+    });
+    out
 }
 
 /// The f16 at `at`.

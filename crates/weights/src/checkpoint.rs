@@ -39,8 +39,8 @@ struct Tensor {
 impl Tensor {
     fn new(entry: Entry, file: usize) -> Self {
         let info = entry.encoding.lent().map(|dtype| {
-            let Entry { name, encoding, shape, .. } = entry.clone();
-            TensorInfo { name, dtype, encoding, shape }
+            let Entry { name, encoding, shape, .. } = &entry;
+            TensorInfo { name: name.clone(), dtype, encoding: *encoding, shape: shape.clone() }
         });
         Self { info, entry, file }
     }

@@ -11,7 +11,8 @@ pub fn lend(encoding: Encoding, bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
         bytes.as_chunks().0.iter().flat_map(|b| value(*b).to_le_bytes()).collect()
     }
     fn f16s(bytes: &[u8], value: impl Fn(u8) -> f32) -> Vec<u8> {
-        bytes.iter().flat_map(|b| f16::from_f32(value(*b)).to_le_bytes()).collect()
+        let all: [[u8; 2]; 256] = std::array::from_fn(|b| f16::from_f32(value(b as u8)).to_le_bytes());
+        bytes.iter().flat_map(|b| all[usize::from(*b)]).collect()
     }
     Cow::Owned(match encoding {
         Encoding::F64 => f32s(&bytes, |b| f64::from_le_bytes(b) as f32),

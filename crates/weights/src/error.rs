@@ -86,7 +86,7 @@ pub enum Error {
         why: String,
     },
     /// The index of a sharded checkpoint cannot be used.
-    #[error("{}: not a usable safetensors index: {why}", index.display())]
+    #[error("{}: not a usable index of shards: {why}", index.display())]
     BadIndex {
         /// The index file.
         index: PathBuf,

@@ -17,7 +17,7 @@ pub trait Folder {
     /// A file, where there is one of that path.
     fn open<'a>(&'a self, path: &'a str) -> LocalFuture<'a, Result<Option<Rc<dyn Bytes>>>>;
 
-    /// The names of the files in one of its folders, sorted; none where nobody tells. Fails where there is no such folder.
+    /// The names in one of its folders, sorted, of files at least; none where nobody tells. Fails where there is no such folder.
     fn list<'a>(&'a self, folder: &'a str) -> LocalFuture<'a, Result<Option<Vec<String>>>>;
 
     /// All of a small file, where there is one.

@@ -2,8 +2,8 @@
 //!
 //! [`Tensors`] is the one face that everything above sees. [`Checkpoint`] has the tensors of files: a format
 //! ([`files`]) says where each is and how it is stored, [`Bytes`] lends the file, mapped into memory, in memory already or
-//! fetched piece by piece, and [`lend`] makes numbers of it; a [`Folder`] has files by path. [`Synthetic`] makes seeded random weights of declared shapes,
-//! for plans, tests and benchmarks without a download. [`Aliased`] lets one name find a tensor that older or newer
+//! fetched piece by piece; a [`Folder`] has files by path. [`Synthetic`] makes seeded random weights of declared
+//! shapes, for plans, tests and benchmarks without a download. [`Aliased`] lets one name find a tensor that older or newer
 //! exporters wrote under another, [`schemes`] sorts a file of several components, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
 mod alias;
@@ -28,7 +28,6 @@ pub use alias::{Aliased, LEGACY_ATTENTION};
 pub use bytes::Bytes;
 pub use calotype_tensor::{Encoding, TensorInfo, Tensors};
 pub use checkpoint::Checkpoint;
-pub use decode::lend;
 pub use error::Error;
 pub use files::mishap;
 #[cfg(not(target_arch = "wasm32"))]

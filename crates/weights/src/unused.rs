@@ -1,12 +1,9 @@
-use std::fmt::Write;
-
 /// What checkpoints of each component hold beside what a picture from text needs: the component's folder, and what the
 /// tensor's name begins and ends with.
-const EXPECTED: [(&str, &str, &str); 26] = [
+const EXPECTED: [(&str, &str, &str); 25] = [
     // Counters that transformers up to 4.30 kept as tensors: 0, 1, 2, …
     ("text_encoder", "", "position_ids"),
     // The rest of CLIP.
-    ("text_encoder", "logit_scale", ""),
     ("text_encoder", "text_projection.", ""),
     ("text_encoder", "visual_projection.", ""),
     ("text_encoder", "vision_model.", ""),
@@ -60,11 +57,17 @@ fn message<'a>(place: &str, component: &str, unused: impl IntoIterator<Item = &'
         1 => format!("{place}: 1 tensor is not used: "),
         n => format!("{place}: {n} tensors are not used: "),
     };
-    text += &unused[..unused.len().min(LISTED)].join(", ");
-    if unused.len() > LISTED {
-        let _ = write!(text, " and {} more", unused.len() - LISTED);
-    }
+    text += &listed(&unused);
     Some(text)
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let first = names[..names.len().min(LISTED)].join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn what_was_cut_short_is_said_to_be() {
 fn a_pickle_runs_nothing_and_what_it_wanted_to_run_is_named() {
     let weights = tensor("0", 4, 0, &[4], &[1]);
     let call = |module: &str, name: &str| {
-        let harm = call(global(module, name), &[text("touch /tmp/x")]);
+        let harm = call(global(module, name), &[text("touch x")]);
         made::torch(&dict(&[("w", weights.clone()), ("x", harm)]), vec![0; 16])
     };
     let by_stack =
@@ -123,6 +123,15 @@ fn pickles_that_break_the_rules_are_refused() {
     assert_eq!(deep, b"}(");
     // Lists in lists, a tensor at the bottom.
     let nested = [vec![b']'; 5000], tensor("0", 4, 0, &[4], &[1]), vec![b'a'; 5000]].concat();
+    // Dictionaries in dictionaries, a few of which each key of the outermost adds to those before it.
+    let (mut keys, mut inner) = (Vec::new(), tensor("0", 4, 0, &[4], &[1]));
+    for key in 100..140 {
+        let value = (0..60).fold(inner, |value, _| dict(&[("_modules", value)]));
+        keys.push((format!("k{key}"), [value, vec![b'q', key]].concat()));
+        inner = vec![b'h', key];
+    }
+    keys.push(("state_dict".into(), inner));
+    let by_steps: Vec<(&str, Vec<u8>)> = keys.iter().map(|(key, value)| (&**key, value.clone())).collect();
     let endless = dict(&[(&"k".repeat(5000), tensor("0", 4, 0, &[4], &[1]))]);
     let sparse = b"i__main__\nX\n".to_vec();
     refused(vec![
@@ -137,6 +146,7 @@ fn pickles_that_break_the_rules_are_refused() {
         ("long number", torch(b"\x8b\xff\xff\xff\xff"), &["truncated"]),
         ("no end", zip(&[("a/data.pkl", b"\x80\x02}".to_vec())]), &["truncated"]),
         ("depth", named(nested), &["nested"]),
+        ("depth by steps", torch(&dict(&by_steps)), &["nested"]),
         ("name", torch(&endless), &["endless"]),
         ("beyond", named(tensor("0", 4, 2, &[3], &[1])), &["w reaches beyond its storage 0"]),
         ("strides", named(tensor("0", 4, 0, &[2, 2], &[3, 1])), &["beyond its storage"]),

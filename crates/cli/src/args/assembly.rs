@@ -33,8 +33,14 @@ pub struct AssemblyArgs {
 impl AssemblyArgs {
     /// The files that are read, each with its flag.
     pub fn inputs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let parts = [("--vae", &self.vae), ("--text-encoder", &self.text_encoder), ("--unet", &self.unet)];
-        parts.into_iter().filter_map(|(flag, name)| Some((flag, Path::new(name.as_deref()?))))
+        self.parts().map(|(role, name)| {
+            let flag = match role {
+                Role::Denoiser => "--unet",
+                Role::Text => "--text-encoder",
+                Role::Vae => "--vae",
+            };
+            (flag, Path::new(name))
+        })
     }
 
     /// Each component that is given, with the name of its place.

@@ -26,7 +26,7 @@ mod tests {
     fn every_field_has_a_flag_that_there_is() {
         let cli = Cli::command();
         let generate = cli.find_subcommand("generate").unwrap();
-        for field in Field::ALL.into_iter().filter(|field| *field != Field::Prompts) {
+        for &field in Field::ALL.iter().filter(|field| **field != Field::Prompts) {
             let flag = flag(field);
             let known = generate.get_arguments().any(|arg| {
                 let long = arg.get_long().map(|long| format!("--{long}"));

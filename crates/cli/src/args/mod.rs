@@ -116,6 +116,7 @@ pub struct GenerateArgs {
     /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,C,H/f,W/f], not scaled (as diffusers'
     /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. Gives the size where -W, -H, -b do not
     #[arg(help_heading = "Picture", long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["variation_seed", "seed_resize_from"])]
     pub latents: Option<PathBuf>,
 
     /// Keep the final latents, before the VAE, as tensor `latents` of a safetensors file
@@ -200,7 +201,7 @@ pub struct PictureArgs {
 }
 
 /// How models of the hub are had. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count too.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct HubArgs {
     /// The branch, tag or commit of a model of the hub [default: main]
     #[arg(long, value_name = "NAME")]

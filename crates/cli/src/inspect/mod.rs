@@ -8,16 +8,16 @@ mod told;
 
 use crate::args::InspectArgs;
 use crate::device;
-use calotype::{ModelPlace, Precision};
-use std::path::Path;
+use crate::exit::Usage;
+use calotype::Precision;
 
 /// Prints what a model or a file of weights holds.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
-    match &place {
-        ModelPlace::Here(name) if Path::new(name).is_file() => file::print(Path::new(name), args),
-        _ if args.hashes => anyhow::bail!("--hashes is for a file: name one of the model's"),
-        _ => model::print(&place.open(Precision::F32)?, args.json),
+    match place.file() {
+        Some(file) => file::print(file, args),
+        None if args.hashes => Err(Usage("--hashes is for a file: name one of the model's".into()).into()),
+        None => model::print(&place.open(Precision::F32)?, args.json),
     }
 }
 

@@ -2,15 +2,10 @@
 
 use calotype_tensor::Tensors;
 
-/// The file's first cross-attention, wherever it is.
-fn first_attention(unet: &dyn Tensors) -> Option<String> {
-    let names = unet.names().into_iter();
-    names.map(String::from).find(|name| name.ends_with(".attn2.to_k.weight"))
-}
-
-/// Width of the text that the UNet attends to.
+/// Width of the text that the UNet attends to, by its first cross-attention.
 pub(super) fn context(unet: &dyn Tensors) -> Option<usize> {
-    unet.get(&first_attention(unet)?).ok()?.shape.get(1).copied()
+    let name = unet.names().into_iter().find(|name| name.ends_with(".attn2.to_k.weight"))?;
+    unet.get(name).ok()?.shape.get(1).copied()
 }
 
 /// Whether its transformers are entered through linear layers.

@@ -12,7 +12,7 @@ mod unet;
 mod vae;
 
 pub use family::Family;
-pub use prediction::{Assumed, Predicts, prediction};
+pub use prediction::{Assumed, Predicts, prediction, said};
 pub use said::Said;
 
 use crate::{Error, Result, Role};
@@ -33,11 +33,11 @@ pub fn config(role: Role, tensors: &dyn Tensors, family: Family, prediction: Pre
     }
 }
 
-/// `model_index.json`.
-pub fn index(prediction: Predicts) -> Value {
+/// `model_index.json`, of a model with such a scheduler.
+pub fn index(scheduler: &Value) -> Value {
     json!({
         "_class_name": "StableDiffusionPipeline",
-        "scheduler": ["diffusers", prediction.scheduler()],
+        "scheduler": ["diffusers", scheduler["_class_name"]],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],

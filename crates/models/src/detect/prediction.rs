@@ -1,6 +1,6 @@
 use super::{Family, facts};
 use crate::Result;
-use calotype_tensor::{HostTensor, Tensors};
+use calotype_tensor::Tensors;
 
 /// What a UNet predicts (`prediction_type` of diffusers' schedulers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,18 @@ const SPEC: &str = "modelspec.prediction_type";
 /// (ComfyUI, `comfy/supported_models.py`).
 const DEVIATION: f32 = 0.09;
 
+/// What a file itself says that its UNet predicts. `marks` are the names of the file's tensors that are of no component.
+pub fn said(unet: &dyn Tensors, marks: &[String]) -> Option<Predicts> {
+    if marks.iter().any(|name| name == "v_pred") {
+        return Some(Predicts::V);
+    }
+    match unet.metadata(SPEC)? {
+        "v" | "v_prediction" => Some(Predicts::V),
+        "epsilon" | "eps" => Some(Predicts::Epsilon),
+        _ => None,
+    }
+}
+
 /// What a file's UNet predicts, and how that was decided where the file does not say. `marks` are the names of the file's
 /// tensors that are of no component.
 pub async fn prediction(
@@ -58,13 +70,8 @@ pub async fn prediction(
     family: Family,
     marks: &[String],
 ) -> Result<(Predicts, Option<Assumed>)> {
-    if marks.iter().any(|name| name == "v_pred") {
-        return Ok((Predicts::V, None));
-    }
-    match unet.metadata(SPEC) {
-        Some("v" | "v_prediction") => return Ok((Predicts::V, None)),
-        Some("epsilon" | "eps") => return Ok((Predicts::Epsilon, None)),
-        _ => {}
+    if let Some(said) = said(unet, marks) {
+        return Ok((said, None));
     }
     let of_family = (Predicts::Epsilon, None);
     if family != Family::Sd2 || unet.get("conv_in.weight").is_ok_and(|info| info.shape.get(1) != Some(&4)) {
@@ -84,9 +91,8 @@ pub async fn prediction(
 async fn deviation(tensors: &dyn Tensors, name: &str) -> Result<f32> {
     let weights = |error: calotype_tensor::Error| crate::Error::Weights(error.into());
     let dtype = tensors.get(name).map_err(weights)?.dtype;
-    let bytes = tensors.read_all(name).await.map_err(weights)?;
-    let count = bytes.len() / dtype.size();
-    let numbers = HostTensor::from_bytes([count], dtype, bytes.into_owned()).to_f32();
-    let mean = numbers.iter().sum::<f32>() / count as f32;
-    Ok((numbers.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / count as f32).sqrt())
+    let numbers = dtype.to_f32(&tensors.read_all(name).await.map_err(weights)?);
+    let count = numbers.len() as f32;
+    let mean = numbers.iter().sum::<f32>() / count;
+    Ok((numbers.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / count).sqrt())
 }

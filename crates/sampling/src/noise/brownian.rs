@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-/// How many normals a path keeps, which is some hundred seeds' for a large picture: they can be drawn again.
+/// How many normals a batch's paths keep, which is some hundred seeds' for a large picture: they can be drawn again.
 const KEPT: usize = 1 << 24;
 
 /// One path.
@@ -18,6 +18,8 @@ pub struct Path {
     span: [f64; 2],
     /// Seeds met so far, with their normals.
     drawn: HashMap<u32, Vec<f32>>,
+    /// How many normals it keeps.
+    kept: usize,
 }
 
 /// A stretch of a path that is halved at `middle`, and where it lies in the tree.
@@ -32,7 +34,12 @@ struct Node {
 impl Path {
     /// A path over `span`.
     pub fn new(entropy: u64, span: [f64; 2]) -> Path {
-        Path { entropy, span, drawn: HashMap::new() }
+        Path { entropy, span, drawn: HashMap::new(), kept: KEPT }
+    }
+
+    /// The same, as one of `paths` that share what is kept.
+    pub(super) fn shared(self, paths: usize) -> Path {
+        Path { kept: KEPT / paths.max(1), ..self }
     }
 
     /// What a step from `from` down to `to` adds, at unit variance; `normals` fills a vector with the normals of a seed.
@@ -45,7 +52,7 @@ impl Path {
     ) -> Vec<f32> {
         let scale = 1.0 / (from - to).abs().sqrt();
         let mut sum = vec![0.0f64; length];
-        if self.drawn.len() * length > KEPT {
+        if self.drawn.len() * length > self.kept {
             self.drawn.clear();
         }
         for (seed, weight) in self.terms(to.min(from), to.max(from)) {

@@ -16,6 +16,21 @@ pub struct Origin {
     pub resized_from: Option<[usize; 2]>,
 }
 
+impl Origin {
+    /// The seed of image `i`, which its generator starts from. Where a picture is varied all start from the same. After the
+    /// largest comes 0.
+    pub fn seed_of(&self, i: usize) -> u64 {
+        let own = self.batch_seeds == BatchSeeds::Each && self.variation.is_none();
+        self.seed.wrapping_add(if own { i as u64 } else { 0 })
+    }
+
+    /// The other seed that image `i` is turned towards.
+    pub fn variation_of(&self, i: usize) -> Option<Variation> {
+        let own = if self.batch_seeds == BatchSeeds::Each { i as u64 } else { 0 };
+        self.variation.map(|variation| Variation { seed: variation.seed.wrapping_add(own), ..variation })
+    }
+}
+
 /// A generator of any kind.
 #[derive(Clone, Debug)]
 enum Source {
@@ -62,11 +77,9 @@ impl Latents {
         latents
     }
 
-    /// A seed for each generator. Where a picture is varied all start from the same.
+    /// A seed for each generator.
     fn seeds(&self) -> Vec<u64> {
-        let varied = self.origin.variation.is_some();
-        let step = u64::from(!varied);
-        (0..self.generators()).map(|i| self.origin.seed.wrapping_add(i as u64 * step)).collect()
+        (0..self.generators()).map(|i| self.origin.seed_of(i)).collect()
     }
 
     fn generators(&self) -> usize {
@@ -128,7 +141,9 @@ impl Latents {
     pub fn draw(&mut self, draw: Draw, span: [f64; 2]) -> Vec<f32> {
         let Draw::Brownian { from, to } = draw else { return self.fresh() };
         if self.paths.is_empty() {
-            self.paths = self.seeds().into_iter().map(|seed| Path::new(seed, span)).collect();
+            let seeds = self.seeds();
+            let count = seeds.len();
+            self.paths = seeds.into_iter().map(|seed| Path::new(seed, span).shared(count)).collect();
         }
         let (rng, length) = (self.origin.rng, self.images() * self.shape.iter().product::<usize>());
         let normals = |seed: u32, out: &mut [f32]| Source::new(rng, u64::from(seed)).randn(out);

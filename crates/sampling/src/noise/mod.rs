@@ -68,7 +68,10 @@ impl std::fmt::Display for Rng {
 impl std::str::FromStr for Rng {
     type Err = crate::Error;
     fn from_str(name: &str) -> Result<Rng, Self::Err> {
-        Rng::ALL.into_iter().find(|rng| rng.to_string() == name).ok_or_else(|| {
+        // A1111 calls PyTorch's CUDA generator NV.
+        let given = name.to_ascii_lowercase();
+        let known = |rng: &Rng| rng.to_string() == given || (*rng == Rng::Cuda && given == "nv");
+        Rng::ALL.into_iter().find(known).ok_or_else(|| {
             let names = Rng::ALL.map(|rng| rng.to_string()).join(", ");
             crate::Error::Sampler(format!("no random numbers are called \"{name}\": choose one of {names}"))
         })

@@ -15,7 +15,8 @@ pub static DDIM: Descriptor = Descriptor {
     names: &["ddim"],
     label: "DDIM",
     eta: 0.0,
-    own_sigmas: true,
+    comfy_eta: 0.0,
+    own_sigmas: &[Dialect::K],
     class: Some(Class::new("DDIMScheduler", FIELDS, program)),
     k: Some(|run, sheet| solve(run, sheet, false)),
     ..Descriptor::NONE
@@ -26,7 +27,8 @@ pub static DDIM_CFG_PP: Descriptor = Descriptor {
     names: &["ddim_cfg++", "ddim_cfgpp", "ddim_cfg_pp"],
     label: "DDIM CFG++",
     eta: 0.0,
-    own_sigmas: true,
+    comfy_eta: 0.0,
+    own_sigmas: &[Dialect::K, Dialect::Comfy],
     needs_unconditional: true,
     k: Some(|run, sheet| solve(run, sheet, true)),
     ..Descriptor::NONE
@@ -75,13 +77,20 @@ fn program(config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Sheet> {
         let mut step = Draft::new(t);
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
         let x0 = step.clip(x0, config.clip_sample);
-        let variance = (1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev);
-        let deviation = eta * variance.sqrt();
-        let direction = (1.0 - a_prev - deviation * deviation).sqrt();
-        step.rows[0] = x0 * a_prev.sqrt() + noise * direction + Lin::N * deviation;
+        let (next, deviation) = back([a, a_prev], eta, x0, noise);
+        step.rows[0] = next + Lin::N * deviation;
         drafts.push(step);
     }
     Ok(Sheet::new(1.0, drafts))
+}
+
+/// The sample one step back without fresh noise, and how much of that is added (equations 12 and 16).
+fn back([a, a_prev]: [f64; 2], eta: f64, x0: Lin, noise: Lin) -> (Lin, f64) {
+    let variance = (1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev);
+    let deviation = eta * variance.sqrt();
+    // With no signal at the start and eta 1 nothing is left but rounding.
+    let direction = (1.0 - a_prev - deviation * deviation).max(0.0).sqrt();
+    (x0 * a_prev.sqrt() + noise * direction, deviation)
 }
 
 /// A1111's grid of timesteps, rising; its samplers never evaluate the lowest (modules/sd_samplers_timesteps.py).
@@ -112,12 +121,11 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
     for pair in grid.windows(2).rev() {
         let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
         let of = |output| predict(run.prediction, Lin::X, output, a.sqrt(), (1.0 - a).sqrt());
-        let variance = (1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev);
-        let deviation = run.knobs.eta * variance.sqrt();
         let (x0, noise) = of(Lin::M);
         let noise = if plus { of(Lin::U).1 } else { noise };
         let mut step = Draft::new(pair[1] as f64);
-        step.rows[0] = x0 * a_prev.sqrt() + noise * (1.0 - a_prev - deviation * deviation).max(0.0).sqrt();
+        let deviation;
+        (step.rows[0], deviation) = back([a, a_prev], run.knobs.eta, x0, noise);
         step.add(Draw::Fresh, deviation * run.knobs.s_noise);
         sheet.push(step);
     }

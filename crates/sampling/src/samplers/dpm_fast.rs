@@ -12,7 +12,8 @@ use crate::run::{Run, lambda};
 pub static DPM_FAST: Descriptor = Descriptor {
     names: &["dpm_fast", "k_dpm_fast"],
     label: "DPM fast",
-    own_sigmas: true,
+    comfy_eta: 0.0,
+    own_sigmas: &[Dialect::K],
     k: Some(solve),
     ..Descriptor::NONE
 };
@@ -33,7 +34,9 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
     if start >= end {
         return Err(Error::Sampler("sampler dpm_fast takes 2 steps or more in dialect comfy".into()));
     }
-    sheet.start = Some((-start).exp());
+    if run.dialect != Dialect::Comfy {
+        sheet.start = Some((-start).exp());
+    }
     let intervals = evaluations / 3 + 1;
     let mut orders = vec![3; intervals - 1];
     match evaluations % 3 {
@@ -55,7 +58,7 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
 }
 
 /// One interval in `lambda`, by as many evaluations as its order.
-pub(super) fn interval(run: &Run, sheet: &mut Sheet, order: usize, from: f64, to: f64) {
+fn interval(run: &Run, sheet: &mut Sheet, order: usize, from: f64, to: f64) {
     let h = to - from;
     let sigma = |t: f64| (-t).exp();
     // What is left of the sample's noise where a share `r` of the interval is done.

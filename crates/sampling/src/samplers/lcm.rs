@@ -14,7 +14,7 @@ use crate::schedule::linspace;
 pub static LCM: Descriptor = Descriptor {
     names: &["lcm"],
     label: "LCM",
-    own_sigmas: true,
+    own_sigmas: &[Dialect::K],
     class: Some(Class::new("LCMScheduler", FIELDS, program)),
     k: Some(solve),
     ..Descriptor::NONE

@@ -49,10 +49,12 @@ pub struct Descriptor {
     pub schedule: Option<&'static str>,
     /// How much of the noise is drawn anew if nothing is said, over sigmas.
     pub eta: f64,
+    /// The same in ComfyUI's dialect.
+    pub comfy_eta: f64,
     /// Where the last noise level but one is left out.
     pub discards_penultimate: &'static [Dialect],
-    /// Whether it chooses its noise levels itself.
-    pub own_sigmas: bool,
+    /// Where it chooses its noise levels itself.
+    pub own_sigmas: &'static [Dialect],
     /// Whether it takes the unconditional output apart, whatever the guidance.
     pub needs_unconditional: bool,
     /// The class of diffusers.
@@ -67,8 +69,9 @@ impl Descriptor {
         label: "",
         schedule: None,
         eta: 1.0,
+        comfy_eta: 1.0,
         discards_penultimate: &[],
-        own_sigmas: false,
+        own_sigmas: &[],
         needs_unconditional: false,
         class: None,
         k: None,
@@ -213,7 +216,7 @@ impl fmt::Display for Sampler {
 impl FromStr for Sampler {
     type Err = Error;
     fn from_str(name: &str) -> Result<Sampler> {
-        let given = name.to_ascii_lowercase();
+        let given = name.to_ascii_lowercase().replace(' ', "_");
         let found = Sampler::ALL.iter().find(|sampler| sampler.0.names.contains(&given.as_str()));
         found.copied().ok_or_else(|| {
             let names = Sampler::names();

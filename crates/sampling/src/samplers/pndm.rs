@@ -4,6 +4,7 @@
 
 use super::Descriptor;
 use super::ddim::Alphas;
+use crate::dialect::Dialect;
 use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
@@ -16,7 +17,7 @@ use calotype_field::Field;
 pub static PNDM: Descriptor = Descriptor {
     names: &["pndm", "plms"],
     label: "PLMS",
-    own_sigmas: true,
+    own_sigmas: &[Dialect::K, Dialect::Comfy],
     class: Some(Class {
         predictions: PREDICTIONS.split_at(2).0,
         ..Class::new("PNDMScheduler", FIELDS, program)

@@ -16,7 +16,7 @@ use crate::trained::Prediction;
 pub static UNIPC: Descriptor = Descriptor {
     names: &["unipc", "uni_pc"],
     label: "UniPC",
-    own_sigmas: true,
+    own_sigmas: &[Dialect::K],
     discards_penultimate: &[Dialect::Comfy],
     class: Some(Class {
         solver_types: &[

@@ -4,12 +4,10 @@ use super::family::{self, reads_text};
 use super::fit::{Left, Why};
 use super::schemes::{TEXT, TEXT_2, UNET, Unknown};
 use super::{Lora, unknown};
+use crate::unused::listed;
 use crate::{Error, Result};
 use calotype_tensor::Tensors;
 use std::fmt::Write;
-
-/// How many names a message lists.
-const LISTED: usize = 4;
 
 impl Lora {
     /// Says whether it is for a model of these components, by their folders. What of it fits nowhere is counted and named in
@@ -89,10 +87,7 @@ impl Lora {
             n => format!("{n} tensors fit nowhere in this model and are left out"),
         };
         let mut text = format!("{}: {count}: ", self.place());
-        text += &names[..names.len().min(LISTED)].join(", ");
-        if names.len() > LISTED {
-            let _ = write!(text, " and {} more", names.len() - LISTED);
-        }
+        text += &listed(&names);
         if let Some((name, why)) = self.others.iter().find(|(_, why)| *why != Unknown::Name) {
             let _ = write!(text, " ({name} {})", unknown(why));
         }

@@ -3,6 +3,7 @@
 use super::algebra::{Array, Weight};
 use super::kind::{Piece, Shapes, Values, Wrong, misfit};
 use Piece::{Magnitudes, OutputMagnitudes};
+use rayon::prelude::*;
 
 /// Who wrote the magnitudes, and so what they are of.
 struct Convention {
@@ -58,20 +59,29 @@ pub(super) fn decompose(
     let gains = gains(weight, magnitudes, &convention);
     let (columns, inputs) = (weight.columns(), weight.inputs());
     let taps = columns / inputs;
-    for (i, (w, before)) in weight.values.iter_mut().zip(before).enumerate() {
-        let gain = gains[if convention.outputs { i / columns } else { i % columns / taps }];
-        let before = f64::from(before);
-        *w = (before + strength * (f64::from(*w) * gain - before)) as f32;
-    }
+    let rows = weight.values.par_chunks_mut(columns).zip(before.par_chunks(columns)).enumerate();
+    rows.for_each(|(out, (row, before))| {
+        for (i, (w, before)) in row.iter_mut().zip(before).enumerate() {
+            let gain = gains[if convention.outputs { out } else { i / taps }];
+            let before = f64::from(*before);
+            *w = (before + strength * (f64::from(*w) * gain - before)) as f32;
+        }
+    });
 }
 
 /// What the weights of each output or input are multiplied with.
 fn gains(weight: &Weight, magnitudes: &Array, convention: &Convention) -> Vec<f64> {
     let (columns, taps) = (weight.columns(), weight.columns() / weight.inputs());
-    let mut squares = vec![0.0; magnitudes.values.len()];
-    for (i, w) in weight.values.iter().enumerate() {
-        squares[if convention.outputs { i / columns } else { i % columns / taps }] += f64::from(*w).powi(2);
-    }
+    let square = |w: &f32| f64::from(*w).powi(2);
+    let squares: Vec<f64> = if convention.outputs {
+        weight.values.par_chunks(columns).map(|row| row.iter().map(square).sum()).collect()
+    } else {
+        let mut squares = vec![0.0; magnitudes.values.len()];
+        for row in weight.values.chunks(columns) {
+            row.iter().enumerate().for_each(|(i, w)| squares[i / taps] += square(w));
+        }
+        squares
+    };
     let gain = |(square, s): (f64, &f32)| f64::from(*s) / (square.sqrt() + convention.least);
     squares.into_iter().zip(&magnitudes.values).map(gain).collect()
 }

@@ -30,10 +30,11 @@ pub use describe::LoraFacts;
 use crate::{Error, Result};
 use adapter::Adapter;
 use algebra::{Array, Weight};
-use calotype_tensor::{HostTensor, Tensors};
+use calotype_tensor::Tensors;
 use fit::Laid;
 use kind::{Kind, Piece, Shapes, Target, Values};
 use layer::Layer;
+use rayon::prelude::*;
 use schemes::{Named, TEXT, TEXT_2, UNET, Unknown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -198,7 +199,7 @@ impl Lora {
                 }
             });
         });
-        if values.iter().any(|v| !v.is_finite()) {
+        if values.par_iter().any(|v| !v.is_finite()) {
             let by = (strength * factors.first().copied().flatten().unwrap_or(1.0)) as f32;
             let why = format!("times {by:e} makes values that are not finite: choose a smaller scale");
             return Err(self.wrong(layer.tensor(laid.kinds[0]), why));
@@ -272,7 +273,6 @@ fn unknown(why: &Unknown) -> String {
 
 /// A tensor's numbers as f32.
 pub(crate) async fn decode(source: &(impl Tensors + ?Sized), name: &str) -> Result<Vec<f32>> {
-    let (numel, dtype) = source.get(name).map(|info| (info.numel(), info.dtype))?;
-    let bytes = source.read_all(name).await?;
-    Ok(HostTensor::from_bytes([numel], dtype, bytes.into_owned()).to_f32())
+    let dtype = source.get(name)?.dtype;
+    Ok(dtype.to_f32(&source.read_all(name).await?))
 }

@@ -3,7 +3,7 @@
 use super::Lora;
 use crate::{Checkpoint, Error, Folder, Result, Tensors};
 
-/// The ending of the files that are read.
+/// The ending of a file that is found in a folder; one that is named may be of any format.
 const ENDING: &str = ".safetensors";
 /// PEFT's name for it, whatever its ending.
 const PEFT: &str = "adapter_model";
@@ -11,7 +11,7 @@ const PEFT: &str = "adapter_model";
 const CONFIG: &str = "adapter_config.json";
 
 impl Lora {
-    /// Opens a safetensors file of a folder, or a folder in it with one: diffusers' `pytorch_lora_weights.safetensors`,
+    /// Opens a file of weights of a folder, or a folder in it with one: diffusers' `pytorch_lora_weights.safetensors`,
     /// PEFT's `adapter_model.safetensors`, either as `.bin`, or the only one that is there. Beside PEFT's lies its `adapter_config.json`.
     pub async fn within(folder: &dyn Folder, path: &str) -> Result<Option<Self>> {
         let path = match folder.list(path).await {

@@ -8,8 +8,17 @@ mod kind;
 mod parts;
 mod renamed;
 mod text;
-mod unet;
+pub(crate) mod unet;
 mod vae;
+
+/// The UNet's folder.
+pub(crate) const UNET: &str = "unet";
+/// The autoencoder's.
+pub(crate) const VAE: &str = "vae";
+/// The text encoder's.
+pub(crate) const TEXT: &str = "text_encoder";
+/// The second text encoder's, which SDXL has.
+pub(crate) const TEXT_2: &str = "text_encoder_2";
 
 pub use kind::FileKind;
 pub use parts::FileParts;
@@ -42,10 +51,13 @@ impl Given {
     }
 }
 
+/// More levels, blocks and layers than any model has.
+pub(crate) const MANY: usize = 1000;
+
 /// A number that begins a name, and what follows the dot behind it.
 fn index(name: &str) -> Option<(usize, &str)> {
     let (number, rest) = name.split_once('.')?;
-    Some((number.parse().ok()?, rest))
+    Some((number.parse().ok().filter(|number| *number < MANY)?, rest))
 }
 
 /// The beginning of a name in another scheme, by a list of beginnings.

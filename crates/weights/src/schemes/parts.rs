@@ -1,4 +1,4 @@
-use super::{Given, Renamed, average, text, unet, vae};
+use super::{Given, Renamed, TEXT, TEXT_2, UNET, VAE, average, text, unet, vae};
 use crate::{Error, Result};
 use calotype_tensor::Tensors;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,6 @@ pub struct FileParts {
     /// Whether the UNet is that average: it is taken where the file has no other.
     pub is_average: bool,
 }
-
-const UNET: &str = "unet";
-const VAE: &str = "vae";
-const TEXT: &str = "text_encoder";
-const TEXT_2: &str = "text_encoder_2";
 
 /// What a component's names begin with in ldm's checkpoints, those of Stability's later code (`conditioner.`), ComfyUI,
 /// sd.cpp, and where folders were put into one file.
@@ -80,7 +75,9 @@ impl FileParts {
         for stored in &names {
             let name = bare(stored);
             let found = PREFIXES.iter().find_map(|(prefix, of)| Some((*of, name.strip_prefix(prefix)?)));
-            match found.or_else(|| Some((alone?, name))) {
+            // What training says by a tensor's name beside a bare UNet has no dot, and all of a UNet's have one.
+            let bare = || Some((alone.filter(|of| *of != UNET || name.contains('.'))?, name));
+            match found.or_else(bare) {
                 _ if name.starts_with("model_ema.") => {
                     average.extend(name.strip_prefix(average::PREFIX).map(|within| (*stored, within)));
                 }

@@ -10,7 +10,7 @@ pub(super) struct Blocks {
 }
 
 /// What is not in a numbered block.
-const OUTSIDE: [(&str, &str); 8] = [
+pub(crate) const OUTSIDE: [(&str, &str); 8] = [
     ("input_blocks.0.0.", "conv_in."),
     ("time_embed.0.", "time_embedding.linear_1."),
     ("time_embed.2.", "time_embedding.linear_2."),
@@ -21,7 +21,8 @@ const OUTSIDE: [(&str, &str); 8] = [
     ("label_emb.weight", "class_embedding.weight"),
 ];
 
-const RESNET: [(&str, &str); 6] = [
+/// What is in a residual block.
+pub(crate) const RESNET: [(&str, &str); 6] = [
     ("in_layers.0.", "norm1."),
     ("in_layers.2.", "conv1."),
     ("emb_layers.1.", "time_emb_proj."),

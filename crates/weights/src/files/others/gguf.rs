@@ -28,7 +28,7 @@ pub(super) fn parse(file: View<'_>) -> Parsed<Header> {
     match at.u32()? {
         2 | 3 => {}
         1 => return foreign("version 1, which llama.cpp too gave up in 2023: make the file anew"),
-        other if other.swap_bytes() <= 3 => return foreign("its numbers are big-endian"),
+        other if (1..=3).contains(&other.swap_bytes()) => return foreign("its numbers are big-endian"),
         other => return foreign(format!("version {other}, which is newer than this program")),
     }
     let (tensors, pairs) = (at.u64()?, at.u64()?);

@@ -7,13 +7,7 @@ pub(super) mod original;
 mod peft;
 
 use super::kind::Piece;
-
-/// The UNet's folder.
-pub const UNET: &str = "unet";
-/// The text encoder's folder.
-pub const TEXT: &str = "text_encoder";
-/// The second text encoder's, which SDXL has.
-pub const TEXT_2: &str = "text_encoder_2";
+pub(crate) use crate::schemes::{TEXT, TEXT_2, UNET};
 
 /// What a layer's name begins with, and whose layer it then is, where that says so.
 type Prefix = (&'static str, Option<&'static str>);

@@ -1,6 +1,7 @@
 //! The original (ldm) layout of UNets, which kohya's files for SDXL and ComfyUI's of any kind have.
 
 use super::{Prefix, TEXT, TEXT_2, UNET};
+use crate::schemes::{MANY, unet};
 
 pub const NAME: &str = "ComfyUI";
 
@@ -12,36 +13,11 @@ pub const PREFIXES: &[Prefix] = &[
     ("text_encoders.clip_g.transformer.", Some(TEXT_2)),
 ];
 
-/// Modules by today's paths and by the original ones, which number all blocks of either half through.
-const ENDS: [(&str, &str); 8] = [
-    ("conv_in", "input_blocks.0.0"),
-    ("time_embedding.linear_1", "time_embed.0"),
-    ("time_embedding.linear_2", "time_embed.2"),
-    ("add_embedding.linear_1", "label_emb.0.0"),
-    ("add_embedding.linear_2", "label_emb.0.2"),
-    ("conv_norm_out", "out.0"),
-    ("conv_out", "out.2"),
-    ("mid_block.attentions.0", "middle_block.1"),
-];
-
-/// The same within a residual block.
-const RESIDUAL: [(&str, &str); 6] = [
-    ("norm1", "in_layers.0"),
-    ("conv1", "in_layers.2"),
-    ("time_emb_proj", "emb_layers.1"),
-    ("norm2", "out_layers.0"),
-    ("conv2", "out_layers.3"),
-    ("conv_shortcut", "skip_connection"),
-];
-
 /// How a UNet's blocks are numbered through: how many each level has, on the way down and on the way up.
 pub struct Numbering {
     down: Vec<usize>,
     up: Vec<usize>,
 }
-
-/// More levels and blocks than any model has.
-const MANY: usize = 1000;
 
 impl Numbering {
     /// By the paths of all its modules.
@@ -74,12 +50,8 @@ impl Numbering {
     /// A module's paths in the original layout, where that has another: upsamplers follow a level's attention, if it has any
     /// (diffusers' `loaders/single_file_utils.py`).
     pub fn original(&self, path: &str) -> Vec<String> {
-        for (today, then) in ENDS {
-            if let Some(rest) = path.strip_prefix(today)
-                && (rest.is_empty() || rest.starts_with('.'))
-            {
-                return vec![format!("{then}{rest}")];
-            }
+        if let Some(found) = then(path, &unet::OUTSIDE) {
+            return vec![found];
         }
         let parts: Vec<&str> = path.splitn(5, '.').collect();
         let number = |at: usize| parts.get(at)?.parse::<usize>().ok().filter(|n| *n < MANY);
@@ -105,14 +77,24 @@ impl Numbering {
     }
 }
 
-/// A residual block's module.
-fn residual(block: &str, own: &str) -> Option<String> {
-    let (_, then) = RESIDUAL.iter().find(|(today, _)| *today == own)?;
-    Some(format!("{block}.{then}"))
+/// A module's path in the original layout, by a table of what names begin with there and today.
+fn then(path: &str, table: &[(&str, &str)]) -> Option<String> {
+    let path = format!("{path}.");
+    let found =
+        table.iter().find_map(|(then, today)| Some(format!("{then}{}", path.strip_prefix(today)?)))?;
+    Some(found.trim_end_matches('.').to_owned())
 }
 
-/// A module of the middle's residual blocks, which lie on either side of its attention.
+/// A residual block's module.
+fn residual(block: &str, own: &str) -> Option<String> {
+    Some(format!("{block}.{}", then(own, &unet::RESNET)?))
+}
+
+/// A module of the middle, whose residual blocks lie on either side of its attention.
 fn middle(path: &str) -> Option<String> {
+    if let Some(own) = path.strip_prefix("mid_block.attentions.0.") {
+        return Some(format!("middle_block.1.{own}"));
+    }
     let (at, own) = path.strip_prefix("mid_block.resnets.")?.split_once('.')?;
     residual(&format!("middle_block.{}", 2 * usize::from(at.parse::<u8>().ok()?)), own)
 }

@@ -49,7 +49,7 @@ pub(super) fn weights(meaning: &Meaning<'_, '_>) -> Parsed<Weights> {
         let Some(inner) = wrapped else { break };
         root = inner;
     }
-    found.visit(String::new(), root)?;
+    found.visit(String::new(), root, 0)?;
     Ok(Weights { tensors: found.tensors, metadata })
 }
 
@@ -87,7 +87,7 @@ impl Found<'_, '_, '_> {
         let mut count = 0usize;
         for (_, child) in self.meaning.children(id).unwrap_or_default() {
             if depth > DEEPEST {
-                return damaged(format!("its pickle is nested more than {DEEPEST} deep"));
+                return too_deep();
             }
             count = count.saturating_add(self.count(child, depth + 1)?);
         }
@@ -126,7 +126,7 @@ impl Found<'_, '_, '_> {
     }
 
     /// Collects the tensors in a value under names of their path.
-    fn visit(&mut self, prefix: String, id: Id) -> Parsed<()> {
+    fn visit(&mut self, prefix: String, id: Id, depth: usize) -> Parsed<()> {
         if let Some(tensor) = self.meaning.tensor(id)? {
             if self.tensors.len() >= MOST_TENSORS {
                 return damaged("its pickle has more tensors than any model");
@@ -138,6 +138,10 @@ impl Found<'_, '_, '_> {
         if self.count(id, 0)? == 0 || !self.seen.insert(id) {
             return Ok(());
         }
+        // A value that was counted elsewhere ends the count's way down, and so may lie deeper than it went.
+        if depth > DEEPEST + 1 {
+            return too_deep();
+        }
         for (key, child) in self.meaning.children(id).unwrap_or_default() {
             let key = self.name(key)?;
             let name = match (prefix.is_empty(), PARTS.contains(&&*key)) {
@@ -148,8 +152,12 @@ impl Found<'_, '_, '_> {
             if name.len() > LONGEST_NAME {
                 return damaged("a name in its pickle is endless");
             }
-            self.visit(name, child)?;
+            self.visit(name, child, depth + 1)?;
         }
         Ok(())
     }
+}
+
+fn too_deep<T>() -> Parsed<T> {
+    damaged(format!("its pickle is nested more than {DEEPEST} deep"))
 }
