@@ -7,7 +7,6 @@ use crate::error::Result;
 use calotype_models::layout::words;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use tokenizers::AddedToken;
 
 /// A token and how it is looked for in a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl Token {
         })
     }
 
-    fn is_normalized(&self) -> bool {
+    pub fn is_normalized(&self) -> bool {
         self.normalized.unwrap_or(!self.special)
     }
 
@@ -56,17 +55,6 @@ impl Token {
     fn equals(&self, other: &Self) -> bool {
         let flags = |t: &Self| (t.is_normalized(), t.lstrip, t.rstrip, t.single_word, t.special, t.declared);
         self.content == other.content && (!self.declared && !other.declared || flags(self) == flags(other))
-    }
-}
-
-/// As the `tokenizers` crate has it.
-impl From<&Token> for AddedToken {
-    fn from(token: &Token) -> AddedToken {
-        AddedToken::from(token.content.as_str(), token.special)
-            .normalized(token.is_normalized())
-            .lstrip(token.lstrip)
-            .rstrip(token.rstrip)
-            .single_word(token.single_word)
     }
 }
 

@@ -99,12 +99,16 @@ pub(super) fn merges_of(text: &str, file: &str) -> Result<Vec<(String, String)>>
         .collect()
 }
 
-/// The printable stand-in of each byte in the order of CLIP's ids: visible Latin-1 characters stand for themselves,
-/// the others for the code points from 256 on (OpenAI's simple_tokenizer.py).
-pub(super) fn byte_symbols() -> Vec<String> {
+/// The bytes in the order of CLIP's ids: visible Latin-1 characters first (OpenAI's simple_tokenizer.py).
+pub(super) fn byte_order() -> impl Iterator<Item = u8> {
     let visible = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..);
-    let shown = (0..=255u8).filter(visible).map(char::from);
-    let hidden =
-        (0..=255u8).filter(|b| !visible(b)).zip(256u32..).filter_map(|(_, code)| char::from_u32(code));
-    shown.chain(hidden).map(String::from).collect()
+    (0..=255u8).filter(visible).chain((0..=255u8).filter(move |byte| !visible(byte)))
+}
+
+/// The printable stand-in of each byte in the order of CLIP's ids: visible Latin-1 characters stand for themselves,
+/// the others for the code points from 256 on.
+pub(super) fn byte_symbols() -> Vec<String> {
+    const VISIBLE: usize = 188;
+    let shown = byte_order().take(VISIBLE).map(char::from);
+    shown.chain((256u32..).filter_map(char::from_u32)).take(256).map(String::from).collect()
 }

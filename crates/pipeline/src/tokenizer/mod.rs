@@ -4,6 +4,7 @@
 
 mod added;
 mod files;
+mod split;
 
 pub use files::TokenizerFiles;
 
@@ -11,21 +12,11 @@ use crate::error::{Error, Result};
 use added::{Token, WordRules};
 use calotype_models::layout::words;
 use serde_json::{Map, Value};
+use split::Splitter;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence as Splitters;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
-
-/// What CLIP takes for a word: a special token, an English contraction, letters, one digit, other visible characters
-/// (OpenAI's simple_tokenizer.py).
-const WORDS: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// CLIP's context length, for folders whose tokenizer states none.
 const DEFAULT_LENGTH: usize = 77;
@@ -61,7 +52,7 @@ impl Encoded {
 
 /// CLIP's tokenizer with one model's vocabulary.
 pub struct Tokenizer {
-    words: tokenizers::Tokenizer,
+    words: Splitter,
     /// Words that were added with several vectors, and what they stand for.
     several: BTreeMap<String, String>,
     bos: u32,
@@ -117,22 +108,12 @@ impl Tokenizer {
             .end_of_word_suffix("</w>".into())
             .build()
             .map_err(broken)?;
-        let blanks = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ").map_err(broken)?;
-        let normalizers: Vec<NormalizerWrapper> = vec![NFC.into(), blanks.into(), Lowercase.into()];
-        let pattern = SplitPattern::Regex(WORDS.into());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Removed, true).map_err(broken)?;
-        let splitters: Vec<PreTokenizerWrapper> =
-            vec![split.into(), ByteLevel::new(false, true, true).into()];
-        let mut words = tokenizers::Tokenizer::new(bpe);
-        words.with_normalizer(Some(Normalizers::new(normalizers))).map_err(broken)?;
-        words.with_pre_tokenizer(Some(Splitters::new(splitters)));
-        words.set_encode_special_tokens(settings.split);
         let tokens = settings.tokens();
-        words.add_tokens(tokens.iter().map(Into::into)).map_err(broken)?;
+        let words = Splitter::new(bpe, &tokens, settings.split).map_err(broken)?;
         let id = |role: usize| {
             let unknown =
                 || tokenizer_error(words::VOCABULARY, format!("the token {:?} has no id", content(role)));
-            words.token_to_id(content(role)).ok_or_else(unknown)
+            words.id(content(role)).ok_or_else(unknown)
         };
         let (bos, eos, pad) = (id(added::BOS)?, id(added::EOS)?, id(added::PAD)?);
         if max_len < 2 {
@@ -167,14 +148,13 @@ impl Tokenizer {
     pub fn encode(&self, prompt: &str) -> Result<Encoded> {
         let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
         let prompt = &*self.with_all_vectors(prompt)?;
-        let encoding = self.words.encode(prompt, false).map_err(failed)?;
+        let words = self.words.pieces(prompt).map_err(failed)?;
         let room = self.max_len - 2;
-        let (words, offsets) = (encoding.get_ids(), encoding.get_offsets());
         let [pad_left, cut_left] = self.left;
         let over = words.len().saturating_sub(room);
         let kept = if cut_left { over..words.len() } else { 0..words.len() - over };
         let mut ids = vec![self.bos];
-        ids.extend_from_slice(&words[kept]);
+        ids.extend(words[kept].iter().map(|word| word.id));
         ids.push(self.eos);
         let len = ids.len();
         ids.resize(self.max_len, self.pad);
@@ -182,8 +162,8 @@ impl Tokenizer {
             ids.rotate_left(len);
         }
         let dropped = (over > 0).then(|| match cut_left {
-            true => prompt.get(..offsets[over].0),
-            false => prompt.get(offsets[room].0..),
+            true => prompt.get(..words[over].at.start),
+            false => prompt.get(words[room].at.start..),
         });
         let dropped = dropped.map(|part| part.unwrap_or(prompt).trim().to_string());
         Ok(Encoded { ids, len, dropped })
@@ -191,7 +171,7 @@ impl Tokenizer {
 
     /// The word that an id stands for.
     pub fn word(&self, id: u32) -> Option<String> {
-        self.words.id_to_token(id)
+        self.words.word(id)
     }
 
     /// A prompt with all vectors of words that were added with several (diffusers: `maybe_convert_prompt`). As there, a
@@ -202,9 +182,9 @@ impl Tokenizer {
             return Ok(whole);
         }
         let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
-        let encoding = self.words.encode(prompt, false).map_err(failed)?;
+        let pieces = self.words.pieces(prompt).map_err(failed)?;
         // In any order: diffusers' is that of a set.
-        for word in encoding.get_tokens().iter().collect::<BTreeSet<_>>() {
+        for word in pieces.iter().map(|piece| &piece.text).collect::<BTreeSet<_>>() {
             if let Some(all) = self.several.get(word) {
                 whole = Cow::Owned(whole.replace(word, all));
             }

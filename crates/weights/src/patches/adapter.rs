@@ -1,6 +1,6 @@
 //! What PEFT says of a LoRA beside its tensors.
 
-use fancy_regex::Regex;
+use regex_lite::Regex;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -32,9 +32,7 @@ impl Adapter {
     /// What `B·A` is multiplied with: `alpha`, or what is said here of a layer, by its rank (or the root of it:
     /// Kalajdzievski 2023, arXiv:2312.03732).
     pub fn factor(&self, path: &str, alpha: Option<f32>, rank: f32) -> f32 {
-        // A pattern that takes too long to match is none.
-        let fits = |end: &Regex| end.is_match(path).unwrap_or(false);
-        let own = || self.alphas.iter().find(|(end, _)| fits(end)).map(|(_, alpha)| *alpha);
+        let own = || self.alphas.iter().find(|(end, _)| end.is_match(path)).map(|(_, alpha)| *alpha);
         let alpha = alpha.or_else(own).or(self.lora_alpha).unwrap_or(rank);
         alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
