@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calotype-tensor", &[]),
     ("calotype-field", &[]),
     ("calotype-shaders", &[]),
+    ("calotype-localhost", &[]),
     ("calotype-graph", &["calotype-tensor", "calotype-shaders", "calotype-field"]),
     ("calotype-cpu", &["calotype-tensor", "calotype-graph"]),
     ("calotype-gpu", &["calotype-tensor", "calotype-shaders", "calotype-field", "calotype-graph"]),
@@ -71,7 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Of our own crates, what tests may use besides what the crate itself does.
-const IN_TESTS: &[&str] = &["calotype-testkit", "calotype-cpu"];
+const IN_TESTS: &[&str] = &["calotype-testkit", "calotype-localhost", "calotype-cpu"];
 
 #[test]
 fn arrows_point_one_way() {

@@ -2,10 +2,11 @@
 //! repository's files; small files behind a redirection to a path, large ones behind one to another host; ranges.
 
 use crate::support::tiny;
+use calotype_localhost::{self as localhost, Reply};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -64,18 +65,23 @@ impl Server {
         {
             state.files.insert(name.into(), b"nothing to see here".to_vec());
         }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
-        // It ends with the test.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let state = Arc::clone(&shared);
-                std::thread::spawn(move || answer(stream, port, &state));
-            }
+        let port = localhost::spawn(move |request, reply| {
+            let mut asked = Asked {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                range: request.header("range").map(String::from),
+                token: request.header("authorization").map(String::from),
+                sent: 0,
+            };
+            let mut state = shared.lock().unwrap();
+            // A client may have gone in the middle.
+            let _ = respond(reply, &mut state, &mut asked);
+            state.asked.push(asked);
+            Ok(())
         });
-        Self { port, state }
+        Self { port: port.unwrap(), state }
     }
 
     pub fn endpoint(&self) -> String {
@@ -112,28 +118,12 @@ fn read(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Reads one request, and answers it.
-fn answer(stream: TcpStream, port: u16, state: &Mutex<State>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
-    let mut words = first.split(' ').map(String::from);
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let headers: HashMap<String, String> = lines
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())))
-        .collect();
-    let (range, token) = (headers.get("range").cloned(), headers.get("authorization").cloned());
-    let mut asked = Asked { method, path, range, token, sent: 0 };
-    let mut state = state.lock().unwrap();
-    respond(stream, port, &mut state, &mut asked);
-    state.asked.push(asked);
-}
-
-fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
+fn respond(reply: &mut Reply, state: &mut State, asked: &mut Asked) -> io::Result<()> {
+    let port = reply.port()?;
     let mut head = |status: &str, headers: &[(&str, String)]| {
-        let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nX-Repo-Commit: {COMMIT}\r\n");
-        headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
-        let _ = to.write_all((text + "\r\n").as_bytes());
+        let commit = ("X-Repo-Commit", &COMMIT as &dyn Display);
+        let headers = headers.iter().map(|(name, value)| (*name, value as &dyn Display));
+        reply.head(status, &headers.chain([commit]).collect::<Vec<_>>())
     };
     let length = |n: usize| ("Content-Length", n.to_string());
     if let Some((status, code)) = state.refuses {
@@ -149,9 +139,8 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
         let names = state.files.keys().chain(&state.listed);
         let siblings: Vec<_> = names.map(|name| serde_json::json!({ "rfilename": name })).collect();
         let list = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
-        head("200 OK", &[length(list.len())]);
-        let _ = to.write_all(list.as_bytes());
-        return;
+        head("200 OK", &[length(list.len())])?;
+        return reply.write_all(list.as_bytes());
     }
     let resolve = format!("/owner/tiny/resolve/{COMMIT}/");
     if let Some(file) = asked.path.strip_prefix(&resolve) {
@@ -193,18 +182,18 @@ fn respond(mut to: TcpStream, port: u16, state: &mut State, asked: &mut Asked) {
         return head("416 No", &[("Content-Range", range.clone()), length(0)]);
     }
     let start = asked.range.as_ref().filter(|_| !state.whole_only);
-    let start =
-        start.map(|range| range.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap());
-    let body = &bytes[start.unwrap_or(0)..];
-    match start {
-        Some(start) => {
-            let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
-            head("206 Partial Content", &[("Content-Range", range), length(body.len()), etag]);
+    let part = start.map(|asked| localhost::range(asked, bytes.len() as u64).expect("a range in the file"));
+    let from = part.as_ref().map_or(0, |part| part.start as usize);
+    let body = &bytes[from..part.as_ref().map_or(bytes.len(), |part| part.end as usize)];
+    match part {
+        Some(part) => {
+            let range = format!("bytes {}-{}/{}", part.start, part.end - 1, bytes.len());
+            head("206 Partial Content", &[("Content-Range", range), length(body.len()), etag])?;
         }
-        None => head("200 OK", &[length(body.len()), etag]),
+        None => head("200 OK", &[length(body.len()), etag])?,
     }
     let drop = state.drops.get_mut(file).filter(|drops| !drops.is_empty()).map(|drops| drops.remove(0));
     let body = &body[..drop.unwrap_or(body.len()).min(body.len())];
-    let _ = to.write_all(body);
     asked.sent = body.len();
+    reply.write_all(body)
 }

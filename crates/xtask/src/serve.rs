@@ -1,10 +1,11 @@
 //! `serve`: a folder on localhost, for development. Any static host serves the page; it wants no special headers.
 
 use anyhow::{Context, Result, ensure};
+use calotype_localhost::{self as localhost, HttpRequest, Reply};
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::{TcpListener, TcpStream};
-use std::ops::Range;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::TcpListener;
 use std::path::{Component, Path, PathBuf};
 
 /// Serves `web/dist` until it is stopped.
@@ -14,57 +15,36 @@ pub fn run(port: u16) -> Result<()> {
     let listener =
         TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port}: choose another"))?;
     println!("http://localhost:{}/ (Ctrl-C ends it)", listener.local_addr()?.port());
-    for stream in listener.incoming() {
-        let root = root.clone();
-        std::thread::spawn(move || stream.and_then(|s| answer(s, &root)));
-    }
+    localhost::serve(&listener, |request, reply| answer(request, reply, &root));
     Ok(())
 }
 
-/// One request, one answer, and the connection is closed.
-fn answer(mut stream: TcpStream, root: &Path) -> io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let mut asked = None;
-    for line in lines {
-        let line = line?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("range")
-        {
-            asked = Some(value.trim().to_string());
-        }
+fn answer(request: &HttpRequest, reply: &mut Reply, root: &Path) -> io::Result<()> {
+    if !["GET", "HEAD"].contains(&&*request.method) {
+        return reply.head("405 Method Not Allowed", &[("Content-Length", &0)]);
     }
-    let mut words = first.split(' ');
-    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
-    let head = |status: &str, rest: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{rest}\r\n");
-    if !["GET", "HEAD"].contains(&method) {
-        return stream.write_all(head("405 Method Not Allowed", "Content-Length: 0\r\n").as_bytes());
-    }
-    let Some((path, mut file)) = find(root, target) else {
-        return stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes());
+    let Some((path, mut file)) = find(root, &request.path) else {
+        return reply.head("404 Not Found", &[("Content-Length", &0)]);
     };
     let size = file.metadata()?.len();
-    let mut headers =
-        format!("Content-Type: {}\r\nAccept-Ranges: bytes\r\nCache-Control: no-cache\r\n", kind(&path));
-    let (status, bytes) = match asked.map(|text| range(&text, size)) {
-        None => ("200 OK", 0..size),
+    let asked = request.header("range").map(|text| localhost::range(text, size));
+    let (status, bytes, part) = match asked {
+        None => ("200 OK", 0..size, None),
         Some(Some(bytes)) => {
-            headers += &format!("Content-Range: bytes {}-{}/{size}\r\n", bytes.start, bytes.end - 1);
-            ("206 Partial Content", bytes)
+            let part = format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1);
+            ("206 Partial Content", bytes, Some(part))
         }
-        Some(None) => {
-            headers += &format!("Content-Range: bytes */{size}\r\n");
-            ("416 Range Not Satisfiable", 0..0)
-        }
+        Some(None) => ("416 Range Not Satisfiable", 0..0, Some(format!("bytes */{size}"))),
     };
-    headers += &format!("Content-Length: {}\r\n", bytes.end - bytes.start);
-    stream.write_all(head(status, &headers).as_bytes())?;
-    if method == "GET" {
+    let (kind, length) = (kind(&path), bytes.end - bytes.start);
+    let mut headers: Vec<(&str, &dyn Display)> =
+        vec![("Content-Type", &kind), ("Accept-Ranges", &"bytes"), ("Cache-Control", &"no-cache")];
+    headers.push(("Content-Length", &length));
+    headers.extend(part.as_ref().map(|part| ("Content-Range", part as &dyn Display)));
+    reply.head(status, &headers)?;
+    if request.method == "GET" {
         file.seek(SeekFrom::Start(bytes.start))?;
-        io::copy(&mut file.take(bytes.end - bytes.start), &mut stream)?;
+        io::copy(&mut file.take(length), reply)?;
     }
     Ok(())
 }
@@ -83,18 +63,6 @@ fn find(root: &Path, target: &str) -> Option<(PathBuf, File)> {
     Some((path, file))
 }
 
-/// `bytes=FROM-TO`, `bytes=FROM-` or `bytes=-LAST` as a range of a file of `size` bytes.
-fn range(text: &str, size: u64) -> Option<Range<u64>> {
-    let (from, to) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let bytes = match (from.parse::<u64>(), to.parse::<u64>()) {
-        (Ok(from), Ok(to)) => from..to.saturating_add(1).min(size),
-        (Ok(from), Err(_)) if to.is_empty() => from..size,
-        (Err(_), Ok(last)) if from.is_empty() => size.saturating_sub(last)..size,
-        _ => return None,
-    };
-    (bytes.start < bytes.end).then_some(bytes)
-}
-
 fn kind(path: &Path) -> &'static str {
     match path.extension().and_then(|e| e.to_str()) {
         Some("html") => "text/html; charset=utf-8",
@@ -110,16 +78,6 @@ fn kind(path: &Path) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_are_read_as_browsers_write_them() {
-        assert_eq!(range("bytes=0-3", 10), Some(0..4));
-        assert_eq!(range("bytes=4-", 10), Some(4..10));
-        assert_eq!(range("bytes=-3", 10), Some(7..10));
-        assert_eq!(range("bytes=4-99", 10), Some(4..10));
-        assert_eq!(range("bytes=10-", 10), None);
-        assert_eq!(range("bytes=0-1,4-5", 10), None);
-    }
 
     #[test]
     fn nothing_outside_the_folder_is_served() {

@@ -1,11 +1,12 @@
 //! A server that answers from a table.
 
+use calotype_localhost::{HttpRequest, Reply};
 use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is answered to a request.
 #[derive(Clone, Deserialize)]
@@ -24,41 +25,39 @@ pub struct Answer {
 /// The table, by `host path`, and who was shown a token.
 type State = (HashMap<String, Answer>, BTreeSet<&'static str>);
 
+/// Both servers' names and addresses.
+type Addresses = [(&'static str, String); 2];
+
 /// Two servers that answer from one table, and write down who was shown a token.
 pub struct Servers {
-    pub addresses: [(&'static str, String); 2],
+    pub addresses: Addresses,
     pub state: Arc<Mutex<State>>,
 }
 
 impl Servers {
     pub fn new() -> Self {
-        let listeners = ["here", "there"].map(|host| (host, TcpListener::bind("127.0.0.1:0").unwrap()));
-        let addresses =
-            listeners.each_ref().map(|(host, on)| (*host, format!("http://{}", on.local_addr().unwrap())));
-        let state = Arc::default();
-        for (host, listener) in listeners {
-            let (state, addresses) = (Arc::clone(&state), addresses.clone());
-            // They end with the test.
-            std::thread::spawn(move || {
-                for stream in listener.incoming().map_while(Result::ok) {
-                    respond(stream, host, &addresses, &state);
-                }
+        let state = Arc::<Mutex<State>>::default();
+        let all: Arc<OnceLock<Addresses>> = Arc::default();
+        let addresses = ["here", "there"].map(|host| {
+            let (state, all) = (Arc::clone(&state), Arc::clone(&all));
+            let port = calotype_localhost::spawn(move |request, reply| {
+                respond(request, reply, host, all.wait(), &mut state.lock().unwrap())
             });
-        }
+            (host, format!("http://127.0.0.1:{}", port.unwrap()))
+        });
+        all.set(addresses.clone()).unwrap();
         Self { addresses, state }
     }
 }
 
-fn respond(mut stream: TcpStream, host: &'static str, addresses: &[(&str, String)], state: &Mutex<State>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
-    let mut words = first.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let token = lines
-        .take_while(|line| !line.is_empty())
-        .any(|line| line.to_lowercase().starts_with("authorization:"));
-    let mut state = state.lock().unwrap();
-    if token {
+fn respond(
+    request: &HttpRequest,
+    reply: &mut Reply,
+    host: &'static str,
+    addresses: &Addresses,
+    state: &mut State,
+) -> io::Result<()> {
+    if request.header("authorization").is_some() {
         state.1.insert(host);
     }
     let none = Answer {
@@ -68,28 +67,30 @@ fn respond(mut stream: TcpStream, host: &'static str, addresses: &[(&str, String
         framing: String::new(),
         gzip: String::new(),
     };
-    let answer = state.0.get(&format!("{host} {path}")).cloned().unwrap_or(none);
+    let answer = state.0.get(&format!("{host} {}", request.path)).cloned().unwrap_or(none);
     let mut body = answer.body.into_bytes();
-    let mut head = format!("HTTP/1.1 {} So\r\nConnection: close\r\n", answer.status);
+    let mut headers: Vec<(String, String)> = Vec::new();
     for (name, value) in &answer.headers {
         let value =
             addresses.iter().fold(value.clone(), |v, (host, at)| v.replace(&format!("{{{host}}}"), at));
-        head += &format!("{name}: {value}\r\n");
+        headers.push((name.clone(), value));
     }
-    if answer.gzip == "always" || answer.gzip == "get" && method == "GET" {
+    if answer.gzip == "always" || answer.gzip == "get" && request.method == "GET" {
         let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(&body).unwrap();
-        body = packed.finish().unwrap();
-        head += "Content-Encoding: gzip\r\n";
+        packed.write_all(&body)?;
+        body = packed.finish()?;
+        headers.push(("Content-Encoding".into(), "gzip".into()));
     }
     match &*answer.framing {
         "chunked" => {
-            head += "Transfer-Encoding: chunked\r\n";
+            headers.push(("Transfer-Encoding".into(), "chunked".into()));
             body = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
         }
         "close" => {}
-        _ => head += &format!("Content-Length: {}\r\n", body.len()),
+        _ => headers.push(("Content-Length".into(), body.len().to_string())),
     }
-    let body = if method == "HEAD" { &[][..] } else { &body };
-    let _ = stream.write_all(&[(head + "\r\n").as_bytes(), body].concat());
+    let headers: Vec<(&str, &dyn Display)> =
+        headers.iter().map(|(name, value)| (&**name, value as &dyn Display)).collect();
+    reply.head(&format!("{} So", answer.status), &headers)?;
+    if request.method == "HEAD" { Ok(()) } else { reply.write_all(&body) }
 }
