@@ -8,25 +8,8 @@ use std::path::Path;
 /// files in the folder, whose use of it is no circle: they are one thing. The crate's root is nobody's.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// Circles that stand: a device is opened with its kernels proved, and both proof and tuning run on the executor that they
-/// are a part of.
+/// Circles that stand.
 const STANDING: &[(&str, &[&str])] = &[
-    (
-        "crates/gpu",
-        &[
-            "adapter",
-            "arenas",
-            "cache",
-            "device",
-            "executor",
-            "pipelines",
-            "program",
-            "proof",
-            "tiers",
-            "tuning",
-            "weights",
-        ],
-    ),
     // What is known of a device names the function by which plain code tells its scratch, op by op.
     ("crates/graph", &["caps", "host", "launch", "ops"]),
 ];

@@ -1,7 +1,6 @@
 use crate::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::native;
-use crate::tiers::TierReport;
 use calotype_graph::lower::Tier;
 use std::fmt;
 use std::path::PathBuf;
@@ -88,6 +87,17 @@ pub struct Choice {
     pub as_gpu: bool,
     /// Keep wgpu's bounds checks in the shaders. They are proven in-bounds, and the checks cost up to 3x.
     pub checked: bool,
+}
+
+/// What became of a tier on an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierReport {
+    /// Which.
+    pub tier: Tier,
+    /// Whether it is used.
+    pub used: bool,
+    /// With what, or why not.
+    pub note: String,
 }
 
 /// An adapter's features and limits that matter here.

@@ -1,7 +1,8 @@
 use crate::device::Device;
+use crate::store::replace;
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
+use std::path::PathBuf;
 
 /// Compiled kernels on disk, so that a second start compiles nothing. Vulkan has this; other drivers keep their own.
 pub(crate) struct DiskCache {
@@ -50,47 +51,6 @@ impl DiskCache {
     }
 }
 
-/// Where what was learned of devices is kept: CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that
-/// is empty or there is no home.
-pub(crate) fn folder() -> Option<PathBuf> {
-    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(own) = env::var_os("CALOTYPE_CACHE_DIR") {
-        return (!own.is_empty()).then(|| own.into());
-    }
-    let base = if cfg!(windows) {
-        set("LOCALAPPDATA")?
-    } else if cfg!(target_os = "macos") {
-        set("HOME")?.join("Library/Caches")
-    } else {
-        set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?
-    };
-    Some(base.join("calotype").join("kernels"))
-}
-
-/// Writes a file so that readers see the old or the new one, whole.
-pub(crate) fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
-    let new = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })
-}
-
-/// Writes a file, and removes those it takes the place of: of the same adapter, but of another version or other shaders.
-/// What a name says up to its first `-` is the adapter.
-pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    write(file, bytes)?;
-    let adapter = |path: &Path| Some(path.file_name()?.to_str()?.split_once('-')?.0.to_string());
-    let folder = file.parent().unwrap_or(Path::new("."));
-    for other in fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
-        let same_kind = other.extension() == file.extension();
-        if same_kind && other != file && adapter(&other) == adapter(file) {
-            fs::remove_file(other)?;
-        }
-    }
-    Ok(())
-}
-
 /// Data behind their sum.
 fn seal(data: &[u8]) -> Vec<u8> {
     [&sum(data).to_le_bytes()[..], data].concat()
@@ -125,22 +85,5 @@ mod tests {
             damaged[at] ^= 1;
             assert_eq!(unseal(&damaged), None, "{at}");
         }
-    }
-
-    #[test]
-    fn a_new_file_takes_the_place_of_the_old_ones() {
-        let folder = env::temp_dir().join(format!("calotype-cache-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let file = |name: &str| folder.join(name);
-        for name in ["wgpu_1_2-0.0.9-aa.bin", "wgpu_1_3-0.1.0-bb.bin", "wgpu_1_2-0.1.0-bb.bin"] {
-            fs::write(file(name), "old").unwrap();
-        }
-        fs::write(file("wgpu_1_2-0.0.9-aa.json"), "of another kind").unwrap();
-        replace(&file("wgpu_1_2-0.1.0-bb.bin"), b"new").unwrap();
-        let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["wgpu_1_2-0.0.9-aa.json", "wgpu_1_2-0.1.0-bb.bin", "wgpu_1_3-0.1.0-bb.bin"]);
-        assert_eq!(fs::read(file("wgpu_1_2-0.1.0-bb.bin")).unwrap(), b"new");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 use crate::adapter::{AdapterReport, Backend, Choice, choose, enumerate};
-use crate::cache::folder;
+use crate::offer::{Offer, offer};
 use crate::signal::Signal;
-use crate::tiers::{Offer, offer};
+use crate::store::folder;
 use calotype_field::Field;
 use calotype_graph::lower::at_once;
 use calotype_graph::{Caps, Error, MemoryUse};

@@ -15,19 +15,21 @@ mod error;
 mod executor;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+mod offer;
 mod pipelines;
 mod profile;
 mod program;
 mod proof;
+mod runner;
 mod signal;
+mod store;
 mod tiers;
 #[cfg(not(target_arch = "wasm32"))]
 mod tuning;
 mod weights;
 
-pub use adapter::{AdapterReport, Backend, Choice, Tuning, adapters, preferred};
+pub use adapter::{AdapterReport, Backend, Choice, TierReport, Tuning, adapters, preferred};
 pub use calotype_graph::lower::Tier;
 pub use device::prospects;
 pub use error::Error;
 pub use executor::GpuExecutor;
-pub use tiers::TierReport;

@@ -1,10 +1,10 @@
 //! A tier's proof: a few ops on random numbers, run several times on this adapter under the tier's kernels and once
 //! under those that every device has. Drivers err; what errs here is not used.
 
-use crate::executor::GpuExecutor;
+use crate::runner::Runner;
 use calotype_graph::lower::{Product, candidates};
 use calotype_graph::ops::{Activation, Attention, Conv2d, GroupNorm, LayerNorm, Matmul, Padding};
-use calotype_graph::{Caps, Elem, Error, Executor, Graph, Layout, Port, Ports, Precision, ProgramSpec, Rate};
+use calotype_graph::{Caps, Elem, Error, Graph, Layout, Port, Ports, Precision, ProgramSpec, Rate};
 use calotype_tensor::{DType, HostTensor, Made, Shape, Tensors};
 
 /// How far a tier may be from the plain one, of the largest magnitude: both store f16, which rounds by 4.9e-4 at most, in
@@ -15,14 +15,14 @@ const BOUND: f32 = 4e-3;
 const RUNS: usize = 3;
 
 /// What the plain kernels find: held to the host's sums, since a device that computes nothing agrees with itself.
-pub(crate) async fn reference(gpu: &mut GpuExecutor, plain: &Caps) -> Result<Vec<HostTensor>, String> {
+pub(crate) async fn reference(gpu: &mut Runner, plain: &Caps) -> Result<Vec<HostTensor>, String> {
     let found = run(gpu, plain, &OUTPUTS, 1).await.map_err(|e| e.to_string())?.remove(0);
     held(&found)?;
     Ok(found)
 }
 
 /// Whether the device computes at all: one product of its plain kernels against the host's sums; if not, what it does.
-pub(crate) async fn computes(gpu: &mut GpuExecutor, plain: &Caps) -> Result<(), String> {
+pub(crate) async fn computes(gpu: &mut Runner, plain: &Caps) -> Result<(), String> {
     let runs = run(gpu, plain, &OUTPUTS[..1], 1).await.map_err(|e| e.to_string())?;
     held(&runs[0])
 }
@@ -69,11 +69,7 @@ fn apart(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// Whether kernels chosen for `caps` agree with the plain ones and with themselves; if not, how they differ.
-pub(crate) async fn prove(
-    gpu: &mut GpuExecutor,
-    caps: &Caps,
-    reference: &[HostTensor],
-) -> Result<(), String> {
+pub(crate) async fn prove(gpu: &mut Runner, caps: &Caps, reference: &[HostTensor]) -> Result<(), String> {
     let runs = run(gpu, caps, outputs(caps), RUNS).await.map_err(|e| e.to_string())?;
     for (at, name) in outputs(caps).iter().enumerate() {
         let apart = apart(&runs[0][at].to_f32(), &reference[at].to_f32());
@@ -119,9 +115,10 @@ fn outputs(caps: &Caps) -> &'static [&'static str] {
 }
 
 /// The product's m, k and n.
-const PRODUCT: [usize; 3] = [150, 200, 136];
+const PRODUCT: [usize; 3] = [150, 192, 136];
 
-/// No size is a multiple of a tile's, and the product takes more than one of each.
+/// No size is a multiple of a tile's, and the product takes more than one of each; but its depth is whole slices of k, as
+/// models' are, for which kernels leave masks out. The convolution's is not.
 fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
     let mut g = Graph::new("proof of a tier");
     let [m, k, n] = PRODUCT;
@@ -170,16 +167,17 @@ fn experiment(software: bool, outputs: &[&str]) -> Result<Graph, Error> {
 
 /// The outputs of each of several runs.
 async fn run(
-    gpu: &mut GpuExecutor,
+    gpu: &mut Runner,
     caps: &Caps,
     outputs: &[&str],
     runs: usize,
 ) -> Result<Vec<Vec<HostTensor>>, Error> {
-    gpu.set_caps(caps.clone());
     let mut graph = experiment(gpu.report().kind == "cpu", outputs)?;
     graph.checkpoint = u64::MAX;
     let source = weights(&graph);
     graph.resolve(&source, Precision::F16)?;
+    // What a trial that failed left.
+    gpu.unload(graph.checkpoint, "");
     gpu.load(&graph, &source, &mut |_| ()).await?;
     let mut ports = Ports::new();
     let values: Vec<_> = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v)).collect();
@@ -191,7 +189,7 @@ async fn run(
         gpu.write(&ports[name], 0, numbers(name, shape, 1.0).cast(DType::F16).bytes())?;
     }
     let spec = ProgramSpec { graph: &graph, ports: &ports, precision: Precision::F16 };
-    let program = gpu.prepare(&[spec])?.remove(0);
+    let program = gpu.prepare(&[spec], caps)?.remove(0);
     let mut all = Vec::new();
     for _ in 0..runs {
         gpu.run(&program, 0)?;

@@ -2,8 +2,8 @@
 
 use super::{Draft, Question, arenas};
 use crate::arenas::Arenas;
-use crate::executor::GpuExecutor;
 use crate::program::FLOPS_A_SUBMIT;
+use crate::runner::Runner;
 use calotype_graph::{Error, ProgramSpec, Recording};
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ const MARGIN: f64 = 0.03;
 
 /// Seconds that runs of a product's nodes took in each of its drafts; none for one that is out of the question.
 pub(super) async fn measure(
-    gpu: &GpuExecutor,
+    gpu: &Runner,
     spec: &ProgramSpec<'_>,
     question: &Question,
     drafts: &[Draft],

@@ -1,7 +1,7 @@
 //! What tuning found on a device, on disk: a file an adapter, version and set of shaders.
 
-use crate::cache::replace;
 use crate::device::Device;
+use crate::store::replace;
 use calotype_graph::Caps;
 use calotype_graph::lower::{Cut, Product, Tuned, candidates};
 use serde::{Deserialize, Serialize};

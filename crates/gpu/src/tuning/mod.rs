@@ -6,9 +6,9 @@ mod memo;
 
 use crate::adapter::{Choice, Tuning};
 use crate::device::Device;
-use crate::executor::GpuExecutor;
+use crate::runner::Runner;
 use calotype_graph::lower::{Cut, Product, Tuned, candidates, time};
-use calotype_graph::{Caps, Error, Executor, Plan, ProgramSpec, Recording, lower, plan};
+use calotype_graph::{Caps, Error, Plan, ProgramSpec, Recording, lower, plan};
 use measure::{best, measure, median};
 use memo::{FastestCut, Findings, Memo};
 use std::cell::{Cell, RefCell};
@@ -75,25 +75,26 @@ impl Tuner {
         Some(Self { memo, tuned: RefCell::new(Arc::new(tuned)), left: Cell::new(BUDGET) })
     }
 
-    /// The best cuts known.
-    pub fn known(&self) -> Arc<Tuned> {
-        self.tuned.borrow().clone()
+    /// What lowering must know of the device, with the best cuts known.
+    pub fn caps(&self, device: &Device) -> Caps {
+        Caps { tuned: self.tuned.borrow().clone(), tunes: true, ..device.caps.clone() }
     }
 
     /// Answers as many questions as there is time for, those of the first programs and the largest products first.
     pub async fn tune(
         &self,
-        gpu: &GpuExecutor,
+        gpu: &Runner,
         specs: &[ProgramSpec<'_>],
         begins: &dyn Fn(usize),
     ) -> Result<(), Error> {
         let start = Instant::now();
-        let questions = questions(specs, &gpu.caps());
+        let caps = self.caps(&gpu.device);
+        let questions = questions(specs, &caps);
         if questions.is_empty() || self.left.get().is_zero() {
             return Ok(());
         }
         begins(questions.len());
-        let mut programs = Programs::new(specs, gpu.caps())?;
+        let mut programs = Programs::new(specs, caps)?;
         let mut findings = Findings::new();
         for question in &questions {
             if start.elapsed() > self.left.get() {
@@ -171,13 +172,13 @@ impl<'a> Programs<'a> {
     }
 
     /// Measures a product in each of its likely cuts, and has it in the fastest from then on.
-    async fn answer(&mut self, gpu: &GpuExecutor, question: &Question) -> Result<FastestCut, Error> {
+    async fn answer(&mut self, gpu: &Runner, question: &Question) -> Result<FastestCut, Error> {
         let product = &question.product;
         let drafts = self.drafts(question);
         let spec = &self.specs[question.spec];
         let samples = measure(gpu, spec, question, &drafts).await.unwrap_or_else(|e| {
             log::warn!("{product}: not tuned: {e}");
-            gpu.forgive();
+            gpu.device.forgive();
             Vec::new()
         });
         gpu.device.check()?; // That the device is lost is not forgiven.
