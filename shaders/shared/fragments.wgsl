@@ -1,0 +1,45 @@
+// Workgroup memory as cooperative matrices are loaded from it and stored to it: UNIT elements of an array are four numbers.
+// Metal's matrices are loaded from scalars, Vulkan's from vectors too, which take fewer instructions to fill.
+#ifdef SCALAR
+const UNIT: u32 = 4u;
+var<workgroup> x_tile: array<f16, 8u * X_HALF>; // [2, BM, ROW] vec4s
+var<workgroup> w_tile: array<f16, 8u * W_HALF>; // [2, BN, ROW]
+var<workgroup> s_tile: array<f32, 4u * WM * WN * SIDE * SIDE4>; // [subgroup, SIDE, SIDE4]
+
+fn put_x(at: u32, v: SV) {
+#for i in 0..4
+    x_tile[4u * at + $iu] = v[$i];
+#endfor
+}
+
+fn put_w(at: u32, v: WV) {
+#for i in 0..4
+    w_tile[4u * at + $iu] = v[$i];
+#endfor
+}
+
+fn put_s(at: u32, v: vec4<f32>) {
+#for i in 0..4
+    s_tile[4u * at + $iu] = v[$i];
+#endfor
+}
+
+fn staged(at: u32) -> vec4<f32> {
+    return vec4<f32>(s_tile[4u * at], s_tile[4u * at + 1u], s_tile[4u * at + 2u], s_tile[4u * at + 3u]);
+}
+#else
+const UNIT: u32 = 1u;
+var<workgroup> x_tile: array<vec4<f16>, 2u * X_HALF>;
+var<workgroup> w_tile: array<vec4<f16>, 2u * W_HALF>;
+var<workgroup> s_tile: array<vec4<f32>, WM * WN * SIDE * SIDE4>;
+
+fn put_x(at: u32, v: SV) { x_tile[at] = v; }
+fn put_w(at: u32, v: WV) { w_tile[at] = v; }
+fn put_s(at: u32, v: vec4<f32>) { s_tile[at] = v; }
+fn staged(at: u32) -> vec4<f32> { return s_tile[at]; }
+#endif
+
+// What an op's hooks share before there are results, a pair of numbers for each of BM rows.
+const_assert BM <= WM * WN * SIDE * SIDE4;
+fn share(row: u32, pair: vec2<f32>) { put_s(row, vec4<f32>(pair, 0.0, 0.0)); }
+fn shared_of(row: u32) -> vec2<f32> { return staged(row).xy; }
