@@ -10,8 +10,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The model is a folder in the diffusers layout, or `owner/name` on the Hugging Face hub. Without a GPU everything
-//! still works, slowly, on the CPU.
+//! The model is a file of weights, a folder in the diffusers layout, or `owner/name` on the Hugging Face hub. Without a GPU
+//! everything still works, slowly, on the CPU.
 //! Features, all of them on if nothing is said: `gpu` (wgpu), `cpu`, `hub` (models fetched by name), `builtin` (the model
 //! that comes with the program, 33 MB).
 //! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.

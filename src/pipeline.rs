@@ -40,8 +40,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens a folder in the diffusers layout, `owner/name` of the Hugging Face hub, `builtin`, or `synthetic:sd15`, on the
-    /// best device there is.
+    /// Opens a file of weights, a folder in the diffusers layout, `owner/name` of the Hugging Face hub, `builtin`, or
+    /// `synthetic:sd15`, on the best device there is.
     pub fn from_pretrained(place: &str) -> Result<Self, Error> {
         Self::open(place, &Options::default())
     }

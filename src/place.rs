@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum ModelPlace {
     /// In the program ([`builtin`]).
     BuiltIn,
-    /// A folder in the diffusers layout, or `synthetic:sd15`.
+    /// A file of weights, a folder in the diffusers layout, or `synthetic:sd15`.
     Here(String),
     /// A model of the hub, fetched.
     #[cfg(feature = "hub")]

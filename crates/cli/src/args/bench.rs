@@ -24,7 +24,7 @@ pub struct BenchArgs {
     #[arg(value_name = "PRESET", value_parser = preset, help = presets_help(), conflicts_with = "compare")]
     pub presets: Vec<&'static Preset>,
 
-    /// Another model than the preset's, or with no preset just this: a folder in the diffusers layout or synthetic:…
+    /// Another model than the preset's, or with no preset just this: a file of weights, a folder in the diffusers layout, or synthetic:…
     #[arg(help_heading = "Settings", short, long, value_name = "MODEL", conflicts_with = "compare")]
     pub model: Option<String>,
 
