@@ -253,6 +253,7 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         unet_flops: unet.map_or(0, |s| s.flops),
     };
     let device = bench.device();
+    let guided = bench.pipeline.settle(request)?.guided();
 
     // Launch by launch.
     let (mut ops, mut traced) = (None, None);
@@ -262,7 +263,7 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         traced = task.trace.then(|| trace(&device.name, &stages));
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
-            Stage::Text => 1 + usize::from(settings.cfg_scale > 1.0),
+            Stage::Text => 1 + usize::from(guided),
             Stage::Context => 1,
             Stage::Step => evaluations,
             Stage::Decoder => request.batch_size,

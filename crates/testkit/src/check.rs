@@ -90,6 +90,6 @@ pub fn in_its_own_way(tier: Tier, case: &Case) -> bool {
     match tier {
         Tier::Plain | Tier::F16 => true,
         Tier::Subgroups => ["layer_norm", "group_norm", "sampler_step"].contains(&case.stem()),
-        Tier::Coop => ["matmul", "conv2d", "attention"].contains(&case.stem()),
+        Tier::Coop => ["matmul", "conv2d", "attention", "fused"].contains(&case.stem()),
     }
 }
