@@ -6,6 +6,7 @@ mod batches;
 mod bench;
 mod command_line;
 mod generate;
+mod grid;
 mod hub;
 mod hub_server;
 #[cfg(unix)]

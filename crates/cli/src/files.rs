@@ -69,6 +69,26 @@ impl OutputFiles {
         failed.map_or(Ok(()), Err)
     }
 
+    /// What was drawn, in its order.
+    pub fn take_kept(&mut self) -> Vec<Picture> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Writes a sheet in the grid's place; `told` is added to an order's settings.
+    pub fn write_sheet(
+        &mut self,
+        order: &Order,
+        told: &str,
+        sheet: &Picture,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let parameters = self.parameters(order, 0).map(|text| text + told);
+        if let Some(series) = &mut self.grid {
+            report.grid = Some(series.write(&sheet.png(parameters.as_deref())?)?);
+        }
+        Ok(())
+    }
+
     /// Writes the grid of all that was drawn, where one is wanted.
     pub fn write_grid(&mut self, order: &Order, report: &mut Report) -> anyhow::Result<()> {
         let parameters = self.parameters(order, 0);

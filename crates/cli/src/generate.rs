@@ -77,7 +77,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// One run, unless Ctrl-C ends it.
-fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -> anyhow::Result<Output> {
+pub fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -> anyhow::Result<Output> {
     let output = pipeline.draw(order, |at, _| {
         progress.step(at);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -113,7 +113,7 @@ fn prompts(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
 }
 
 /// The request without its prompt; what needs no model is checked.
-fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
+pub fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
     let mut request = args.picture.request("");
     request.negative_prompts = vec![args.negative_prompt.clone()];
     request.batch_seeds = args.batch_seeds.policy();
@@ -136,13 +136,13 @@ fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
 }
 
 /// A seed that is short enough to be typed again.
-fn random_seed() -> u64 {
+pub fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     u64::from(RandomState::new().build_hasher().finish() as u32)
 }
 
 /// Takes the size from given noise where no flag gives it, and sees that they agree.
-fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
+pub fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
     let factor = model.config.vae.factor();
     if let Some(noise) = &request.noise {
         let &[b, c, h, w] = noise.latents.shape().dims() else { bail!("--latents: not [B, C, h, w]") };
@@ -163,7 +163,8 @@ fn fit_noise(request: &mut Request, model: &Model) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(
+/// What a run tells, but for its files and times.
+pub fn report(
     args: &GenerateArgs,
     order: &Order,
     pipeline: &Pipeline,
@@ -171,6 +172,7 @@ fn report(
     planned_bytes: u64,
 ) -> Report {
     Report {
+        cell: None,
         files: Vec::new(),
         grid: None,
         latents: None,

@@ -9,6 +9,7 @@ mod download;
 mod exit;
 mod files;
 mod generate;
+mod grid;
 mod inspect;
 mod interrupt;
 mod latents;
@@ -20,6 +21,7 @@ mod report;
 mod text;
 
 use args::Command;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,13 +32,15 @@ fn main() -> ExitCode {
     interrupt::outlive_file_limits();
     #[cfg(target_os = "linux")]
     device::ask_no_compositor();
-    let cli = match args::parse(std::env::args_os().collect()) {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let cli = match args::parse(&typed) {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
     text::log_to_stderr();
     let done = match cli.command {
         Command::Generate(args) => generate::run(&args),
+        Command::Grid(args) => grid::run(&args, &typed),
         Command::Bench(args) => bench::run(&args, started),
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -5,12 +5,16 @@ use crate::progress::speed;
 use crate::text::{self, Lines};
 use calotype::Timings;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// One run, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// On a sheet, the values of its axes, by their flags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cell: Option<BTreeMap<String, String>>,
     /// The pictures, in the order of the batch.
     pub files: Vec<PathBuf>,
     /// The grid of all runs' pictures, in the last run's report.

@@ -3,7 +3,7 @@ use clap::Args;
 use std::path::Path;
 
 /// What a model is put together of, and what is said of it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct AssemblyArgs {
     /// A VAE in the place of the model's own: a file, or a folder
     #[arg(long, value_name = "MODEL")]

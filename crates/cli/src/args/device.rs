@@ -4,7 +4,7 @@ use calotype::{Precision, Tier};
 use clap::{Args, ValueEnum};
 
 /// What to run on.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
     /// How numbers are stored [default: f16 where the device computes with it, else f32]

@@ -6,6 +6,7 @@ mod check;
 mod device;
 mod elsewhere;
 mod field;
+mod grid;
 mod sampler;
 mod told;
 mod values;
@@ -15,8 +16,9 @@ pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
+pub use grid::GridArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
-pub use told::parse;
+pub use told::{generate, parse};
 pub use values::{LoraArg, Seed, sampler};
 
 use calotype::{BatchSeeds, Request, Search};
@@ -41,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Draw pictures of a prompt
     Generate(Box<GenerateArgs>),
+    /// Draw one sheet of labelled pictures: samplers by steps, prompts by seeds, whatever generate takes
+    Grid(Box<GridArgs>),
     /// Say how much device memory a run takes, before anything runs; needs no GPU unless flags choose one
     Plan(Box<PlanArgs>),
     /// Measure how fast a device draws, with fixed presets; or compare two measurements
@@ -75,7 +79,7 @@ Examples:
   peak_bytes    the most device memory that was held since the start
   planned_bytes the plan's figure for it; on the CPU with what threads and files take besides";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = GENERATE_HELP)]
 pub struct GenerateArgs {
     /// What to draw
@@ -146,7 +150,7 @@ pub struct GenerateArgs {
 }
 
 /// What decides the work and the memory of a run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
     /// A model: a file (.safetensors), or a folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched

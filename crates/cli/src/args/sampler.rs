@@ -4,7 +4,7 @@ use super::values::{Numbers, number, numbers, sampler, sampler_help, schedule, s
 use calotype::{Dialect, Request, Rng, Sampler, Schedule};
 use clap::Args;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct SamplerArgs {
     #[arg(long, value_name = "NAME", value_parser = sampler, help = sampler_help())]
@@ -65,7 +65,7 @@ impl SamplerArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct NoiseArgs {
     /// Whose random numbers a seed gives: cpu (PyTorch's), cuda (Philox, A1111's NV) or numpy

@@ -1,6 +1,6 @@
 //! What a command line that cannot be read is told: one line that names what was written and shows the way out.
 
-use super::{Cli, elsewhere};
+use super::{Cli, GenerateArgs, elsewhere};
 use crate::exit::{self, Usage};
 use crate::text::Stdout;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -14,12 +14,12 @@ use std::process::ExitCode;
 const NUMBERS: [&str; 6] = ["N", "X", "PIXELS", "SECONDS", "N,…", "PIXELS,…"];
 
 /// Reads the command line, or does what it asks for at once (help), or tells what is wrong with it.
-pub fn parse(args: Vec<OsString>) -> Result<Cli, ExitCode> {
-    let line = Line::new(&args);
+pub fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
+    let line = Line::new(args);
     if let Some(why) = line.one_dash() {
         return Err(exit::code(&Usage(why).into()));
     }
-    let read = command().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found));
+    let read = command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     let error = match read {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
@@ -39,6 +39,20 @@ pub fn parse(args: Vec<OsString>) -> Result<Cli, ExitCode> {
         }
         _ => exit::code(&Usage(line.explain(&error)).into()),
     })
+}
+
+/// What a command line of `generate` asks for.
+pub fn generate(args: &[OsString]) -> Result<GenerateArgs, Usage> {
+    let line = Line::new(args);
+    if let Some(why) = line.one_dash() {
+        return Err(Usage(why));
+    }
+    let read = command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    match read.map(|cli| cli.command) {
+        Ok(super::Command::Generate(args)) => Ok(*args),
+        Ok(_) => Err(Usage("calotype generate is wanted".into())),
+        Err(error) => Err(Usage(line.explain(&error))),
+    }
 }
 
 /// The commands. A number below zero is a number: what takes one says itself which it takes.
