@@ -152,7 +152,7 @@ export async function page_fits_a_phone_in_the_dark(given) {
 export async function page_works_by_keyboard(given) {
   const { page } = given;
   await ready(given);
-  const nameless = await page.$$eval("input, textarea, select, button", (all) =>
+  const nameless = await page.$$eval("input:not([type=hidden]), textarea, select, button", (all) =>
     all.filter((c) => !c.labels?.length && !c.textContent.trim() && !c.ariaLabel).map((c) => c.outerHTML));
   assert.deepEqual(nameless, []);
   await fill(page, "[name=steps]", 1);
