@@ -2,6 +2,7 @@
 //! rounded to float32 where torch rounds them, so that sigmas agree to the last place.
 
 use crate::dialect::Dialect;
+use libm::fmaf;
 
 /// How beta, the variance of the noise that a training timestep adds, grows with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +113,8 @@ fn linspace_f32(start: f32, end: f32, n: usize) -> Vec<f32> {
     let step = (end - start) / (n.max(2) - 1) as f32;
     (0..n)
         .map(|i| match i < n / 2 {
-            true => step.mul_add(i as f32, start),
-            false => (-step).mul_add((n - 1 - i) as f32, end),
+            true => fmaf(step, i as f32, start),
+            false => fmaf(-step, (n - 1 - i) as f32, end),
         })
         .collect()
 }

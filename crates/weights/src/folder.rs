@@ -95,8 +95,13 @@ mod disk {
             Self(path.into())
         }
 
+        /// A path in the folder, with the separators of the system.
+        fn at(&self, path: &str) -> PathBuf {
+            path.split('/').fold(self.0.clone(), |folder, name| folder.join(name))
+        }
+
         fn find(&self, path: &str) -> Result<Option<Rc<dyn Bytes>>> {
-            match Mapped::open(self.0.join(path)) {
+            match Mapped::open(self.at(path)) {
                 Ok(file) => Ok(Some(Rc::new(file))),
                 Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
@@ -104,7 +109,7 @@ mod disk {
         }
 
         pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
-            let folder = self.0.join(folder);
+            let folder = self.at(folder);
             let io = |error| Error::Io { path: folder.clone(), error };
             if !folder.is_dir() {
                 return Err(Error::NoFolder(folder));
@@ -120,7 +125,7 @@ mod disk {
 
     impl Folder for DiskFolder {
         fn place(&self, path: &str) -> String {
-            self.0.join(path).display().to_string()
+            self.at(path).display().to_string()
         }
 
         fn open<'a>(&'a self, path: &'a str) -> LocalFuture<'a, Result<Option<Rc<dyn Bytes>>>> {
@@ -152,8 +157,10 @@ mod tests {
             assert_eq!(block_on(folder.read("unet/a")).unwrap().unwrap(), b"unet/a");
             assert!(block_on(folder.open("unet/c")).unwrap().is_none());
             let error = block_on(folder.list("vae")).unwrap_err().to_string();
-            assert!(error.contains("/vae: no such folder") && !error.contains('\n'), "{error}");
-            assert!(folder.place("unet/a").ends_with("/unet/a"));
+            assert!(error.contains("vae: no such folder") && !error.contains('\n'), "{error}");
         }
+        // As the system writes paths.
+        assert_eq!(disk.place("unet/a"), home.path().join("unet").join("a").display().to_string());
+        assert_eq!(memory.place("unet/a"), "m/unet/a");
     }
 }

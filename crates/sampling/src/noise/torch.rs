@@ -6,6 +6,8 @@
 //! evaluated here with the same fused multiply-adds as torch's AVX2 code, so that the float32 values are equal
 //! to the bit on x86; torch on other processors uses other approximations, a few units in the last place away.
 
+use libm::fmaf;
+
 /// Words of the Mersenne Twister's state, and the distance of its recurrence.
 const STATE: usize = 624;
 const SHIFT: usize = 397;
@@ -107,7 +109,7 @@ fn normal_block(block: &mut [f32]) {
 
 /// Horner's rule with fused multiply-adds, highest power first.
 fn polynomial<const N: usize>(coefficients: [f32; N], x: f32) -> f32 {
-    coefficients[1..].iter().fold(coefficients[0], |sum, &c| sum.mul_add(x, c))
+    coefficients[1..].iter().fold(coefficients[0], |sum, &c| fmaf(sum, x, c))
 }
 
 /// The leading bits of ln 2: few, so that multiples of it are exact.
@@ -140,9 +142,9 @@ fn ln(x: f32) -> f32 {
         ],
         m,
     );
-    let tail = (p * m).mul_add(z, e * -2.121_944_4e-4);
-    let tail = (-0.5f32).mul_add(z, tail);
-    e.mul_add(LN_2_HIGH, m + tail)
+    let tail = fmaf(p * m, z, e * -2.121_944_4e-4);
+    let tail = fmaf(-0.5, z, tail);
+    fmaf(e, LN_2_HIGH, m + tail)
 }
 
 /// Cephes' `sinf` and `cosf`, for `0..=2 pi`.
@@ -151,14 +153,14 @@ fn sin_cos(x: f32) -> (f32, f32) {
     let octant = ((x * FOUR_OVER_PI) as i32 + 1) & !1;
     let j = octant as f32;
     // pi/4 in three parts, so that the subtraction loses nothing.
-    let x = j.mul_add(-0.785_156_25, x);
-    let x = j.mul_add(-2.418_756_5e-4, x);
-    let x = j.mul_add(-3.774_895e-8, x);
+    let x = fmaf(j, -0.785_156_25, x);
+    let x = fmaf(j, -2.418_756_5e-4, x);
+    let x = fmaf(j, -3.774_895e-8, x);
     let z = x * x;
     let cos = polynomial([2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2], z);
-    let cos = (cos * z).mul_add(z, -0.5 * z) + 1.0;
+    let cos = fmaf(cos * z, z, -0.5 * z) + 1.0;
     let sin = polynomial([-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1], z);
-    let sin = (sin * z).mul_add(x, x);
+    let sin = fmaf(sin * z, x, x);
     match (octant / 2) % 4 {
         0 => (sin, cos),
         1 => (cos, -sin),
