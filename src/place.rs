@@ -137,6 +137,21 @@ impl ModelPlace {
     /// The same with components of other places, and with what is said of its files.
     pub fn open_with(&self, precision: Precision, with: &Assembly) -> Result<Model, Error> {
         let variant = (precision == Precision::F16).then_some("fp16");
+        match self {
+            Self::BuiltIn if *with == Assembly::default() => return builtin::model(),
+            Self::Here(place) if place.starts_with("synthetic:") && *with == Assembly::default() => {
+                return Model::open(place, variant);
+            }
+            _ => {}
+        }
+        let mut files = self.files(variant, with)?;
+        pollster::block_on(files.complete(with.hints))?;
+        Model::of(&files)
+    }
+
+    /// Its files, with components of other places in the place of its own; `variant`, such as `fp16`, is preferred among a
+    /// component's files. What single files do not say is not written down yet ([`ModelFiles::complete`]).
+    pub fn files(&self, variant: Option<&str>, with: &Assembly) -> Result<ModelFiles, Error> {
         let whole = |what: &str| {
             let why =
                 "is not made of files: nothing can be put in the place of its components, or said of them";
@@ -144,12 +159,8 @@ impl ModelPlace {
             Err(Error::Request { field, why: format!("{field}: {what} {why}") })
         };
         let mut files = match self {
-            Self::BuiltIn if *with == Assembly::default() => return builtin::model(),
             Self::BuiltIn => return whole("the built-in model"),
-            Self::Here(place) if place.starts_with("synthetic:") => {
-                let is_plain = *with == Assembly::default();
-                return if is_plain { Model::open(place, variant) } else { whole(place) };
-            }
+            Self::Here(place) if place.starts_with("synthetic:") => return whole(place),
             Self::Here(place) => ModelFiles::at_path(Path::new(place), variant)?,
             #[cfg(feature = "hub")]
             Self::Hub { name, folder } => {
@@ -170,8 +181,7 @@ impl ModelPlace {
             };
             files.replace(*role, part)?;
         }
-        pollster::block_on(files.complete(with.hints))?;
-        Model::of(&files)
+        Ok(files)
     }
 
     /// Where it lies on this machine, where it is a file.

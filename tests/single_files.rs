@@ -3,6 +3,7 @@
 
 use crate::end_to_end::{apart, read_png};
 use crate::support::{Device, Golden, Report};
+use calotype::convert::{How, convert};
 use calotype::{Assembly, GivenNoise, Hints, Model, ModelPlace, Precision, Predicts, Request, Role};
 use calotype_testkit::error;
 use safetensors::tensor::{SafeTensors, TensorView};
@@ -85,6 +86,27 @@ fn pictures_of_single_files_are_those_of_diffusers() {
             let with = Assembly { parts: Vec::new(), hints: hints(case) };
             let model = here(&path).open_with(Precision::F32, &with).unwrap();
             draw(&device, model, &golden, case, &mut report, "whole");
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn what_a_model_is_converted_to_draws_the_same_picture() {
+    let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
+    let device = Device::cpu();
+    for case in golden.cases.as_array().unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write(&path, &tensors(&golden, case));
+        for name in ["model.gguf", "folder", "again.safetensors"] {
+            let with = Assembly { parts: Vec::new(), hints: hints(case) };
+            let files = here(&path).files(None, &with).unwrap();
+            let (to, how) = (folder.path().join(name), How { hints: with.hints, ..How::default() });
+            convert(files, &to, &how, false, &mut |_| true).unwrap();
+            // What was said is kept.
+            let model = here(&to).open_with(Precision::F32, &Assembly::default()).unwrap();
+            draw(&device, model, &golden, case, &mut report, name);
         }
     }
     report.finish();

@@ -4,6 +4,7 @@ mod adapters;
 mod args;
 mod bench;
 mod check;
+mod convert;
 mod device;
 mod download;
 mod exit;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

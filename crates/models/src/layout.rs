@@ -71,6 +71,12 @@ const NAMES: [(&str, &str); 4] = [
 ];
 const SAFETENSORS: &str = "safetensors";
 const PICKLE: &str = "bin";
+/// What a component's weights are called where a model is saved, in its folder.
+pub fn weights(role: Role) -> String {
+    let (stem, ending) = NAMES[usize::from(role.folder().starts_with(Role::Text.folder()))];
+    format!("{stem}.{ending}")
+}
+
 /// Where several variants exist and nothing else, these come first; then the alphabet decides.
 const FAVOURED: [&str; 2] = ["fp16", "bf16"];
 

@@ -6,7 +6,7 @@ use calotype_models::Role;
 use calotype_models::config::{Architecture, ClipTextConfig, UNetConfig, VaeConfig};
 use calotype_models::detect::{self, Family, Predicts};
 use calotype_tensor::{DType, HostTensor, Made, Shape, Tensors};
-use calotype_weights::schemes::{FileKind, FileParts, Renamed};
+use calotype_weights::schemes::{FileKind, FileParts, Joined, Renamed, under_own_names};
 use flate2::read::GzDecoder;
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -84,6 +84,57 @@ fn published_files_map_with_nothing_left_over() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn components_are_joined_to_the_published_files() {
+    for (model, family) in
+        [("sd15", Family::Sd1), ("sd21", Family::Sd2), ("sdxl", Family::Sdxl), ("refiner", Family::Refiner)]
+    {
+        let components = parts(model).components.into_iter();
+        let placed =
+            components.map(|(name, part)| (name, Rc::new(part) as Rc<dyn Tensors>, family.place(name)));
+        let joined = Joined::new(placed);
+        let expected: BTreeMap<String, Vec<usize>> =
+            lines(model).into_iter().map(|(name, shape, _)| (name, shape)).collect();
+        assert_eq!(joined.names(), expected.keys().collect::<Vec<_>>(), "{model}");
+        for (name, shape) in expected {
+            assert_eq!(joined.get(&name).unwrap().shape, shape, "{model}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_the_published_layout_is_joined_to_the_published_file() {
+    for (model, family) in
+        [("sd15", Family::Sd1), ("sd21", Family::Sd2), ("sdxl", Family::Sdxl), ("refiner", Family::Refiner)]
+    {
+        // From diffusers' own names, without those that its folders have not.
+        let (mut folders, mut expected) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        for (stored, shape, given) in lines(model) {
+            for (component, name, shape) in &given {
+                folders.entry(component.clone()).or_default().push((name.clone(), shape.clone()));
+            }
+            if !given.is_empty() {
+                expected.insert(stored, shape);
+            }
+        }
+        let placed = folders.into_iter().map(|(component, tensors)| {
+            let component = ["unet", "vae", "text_encoder", "text_encoder_2"]
+                .into_iter()
+                .find(|name| *name == component)
+                .unwrap();
+            let part = under_own_names(component, file(tensors, |_| None)).unwrap();
+            (component, Rc::new(part) as Rc<dyn Tensors>, family.place(component))
+        });
+        let joined = Joined::new(placed);
+        let found: BTreeMap<String, Vec<usize>> = joined
+            .names()
+            .into_iter()
+            .map(|name| (name.into(), joined.get(name).unwrap().shape.clone()))
+            .collect();
+        assert_eq!(found, expected, "{model}");
     }
 }
 

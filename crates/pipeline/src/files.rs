@@ -23,6 +23,8 @@ pub struct ModelFiles {
     pub(crate) found: BTreeMap<Role, Renamed>,
     /// Names of a single file's tensors that are of no component.
     pub(crate) marks: Vec<String>,
+    /// What a single file says of itself.
+    pub(crate) said: BTreeMap<String, String>,
     /// What CLIP's own vocabulary is padded with, where there is no other.
     pub(crate) padding: Option<&'static str>,
     /// The folder, as messages call it.
@@ -94,6 +96,7 @@ impl ModelFiles {
             weights: BTreeMap::new(),
             found: BTreeMap::new(),
             marks: Vec::new(),
+            said: BTreeMap::new(),
             padding: None,
             place,
             small: Rc::default(),
@@ -120,6 +123,12 @@ impl ModelFiles {
     /// A small file's text.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         self.small.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// All small files, by their paths.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn small(&self) -> &BTreeMap<&'static str, Vec<u8>> {
+        &self.small
     }
 
     /// Puts a small file in.

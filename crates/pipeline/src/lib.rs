@@ -6,6 +6,8 @@
 
 mod components;
 mod contents;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod convert;
 mod decode;
 mod defaults;
 mod denoise;

@@ -38,9 +38,11 @@ impl ModelFiles {
             };
             return Err(Error::Model(format!("{place}: {}, and no model{field}", kind.words())));
         }
+        let said = checkpoint.said().clone();
         let parts = FileParts::of(Rc::new(checkpoint))?;
         warn_unused(&place, "", parts.rest.iter().map(String::as_str));
         let mut files = Self::empty(name, place);
+        files.said = said;
         for (folder, part) in parts.components {
             if let Some(role) = Role::of_folder(folder) {
                 files.found.insert(role, part);

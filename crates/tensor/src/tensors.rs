@@ -66,6 +66,11 @@ pub trait Tensors {
     /// Says that a tensor will not be read soon, so that mapped pages may leave memory. Reading it again is allowed.
     fn release(&self, _name: &str) {}
 
+    /// A tensor's bytes as its file has them, in its encoding; none where they do not lie there so.
+    fn as_stored<'a>(&'a self, _name: &'a str) -> Option<Read<'a>> {
+        None
+    }
+
     /// What the file says of itself under a name, beside its tensors (`__metadata__` in safetensors).
     fn metadata(&self, _key: &str) -> Option<&str> {
         None
@@ -102,6 +107,9 @@ macro_rules! forward_to_inner {
             }
             fn release(&self, name: &str) {
                 (**self).release(name);
+            }
+            fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+                (**self).as_stored(name)
             }
             fn metadata(&self, key: &str) -> Option<&str> {
                 (**self).metadata(key)

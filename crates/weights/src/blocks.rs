@@ -1,5 +1,5 @@
 //! ggml's blocks of quantised numbers: some elements of a row, with the scales that they share. Layouts and arithmetic:
-//! ggml's `src/ggml-common.h` and `src/ggml-quants.c` (`dequantize_row_…`).
+//! ggml's `src/ggml-common.h` and `src/ggml-quants.c` (`dequantize_row_…`, `quantize_row_…_ref`).
 
 use calotype_tensor::Encoding;
 use half::f16;
@@ -159,4 +159,78 @@ fn q6_k(block: &[u8], out: &mut Vec<f32>) {
     let low = |i: usize| block[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15;
     let quant = |i: usize| f32::from(low(i) | twos(&block[128..192], i) << 4) - 32.0;
     runs(out, 16, |run| (d * f32::from(block[192 + run] as i8), 0.0), quant);
+}
+
+/// Whole blocks of finite numbers, as ggml makes them where nothing says which numbers matter most. The encoding must be one
+/// of [`MADE`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn encode(encoding: Encoding, numbers: &[f32]) -> Vec<u8> {
+    let block: fn(&[f32], &mut Vec<u8>) = match encoding {
+        Encoding::Q4_0 => |numbers, out| symmetric::<8>(numbers, out),
+        Encoding::Q5_0 => |numbers, out| symmetric::<16>(numbers, out),
+        Encoding::Q4_1 => |numbers, out| between::<15>(numbers, out),
+        Encoding::Q5_1 => |numbers, out| between::<31>(numbers, out),
+        Encoding::Q8_0 => bytes,
+        _ => unreachable!("{encoding} is not made"),
+    };
+    let [elements, size] = encoding.block();
+    let run = |numbers: &[f32]| {
+        let mut out = Vec::with_capacity(numbers.len() / elements * size);
+        numbers.chunks_exact(elements).for_each(|numbers| block(numbers, &mut out));
+        out
+    };
+    numbers.par_chunks(RUN * elements).flat_map_iter(run).collect()
+}
+
+/// What [`encode`] makes: the kinds that need no search.
+#[cfg(not(target_arch = "wasm32"))]
+pub const MADE: [Encoding; 5] =
+    [Encoding::Q8_0, Encoding::Q5_1, Encoding::Q5_0, Encoding::Q4_1, Encoding::Q4_0];
+
+#[cfg(not(target_arch = "wasm32"))]
+fn inverse(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// Fifth bits, if there are any, and nibbles: the low halves of bytes first.
+#[cfg(not(target_arch = "wasm32"))]
+fn pack(quants: &[u8], fives: bool, out: &mut Vec<u8>) {
+    if fives {
+        let high = quants.iter().enumerate().fold(0u32, |high, (i, q)| high | u32::from(q >> 4) << i);
+        out.extend(high.to_le_bytes());
+    }
+    let (low, high) = quants.split_at(quants.len() / 2);
+    out.extend(low.iter().zip(high).map(|(low, high)| low & 15 | high << 4));
+}
+
+/// Numbers on both sides of nought: the one that is farthest from it is `-HALF` steps.
+#[cfg(not(target_arch = "wasm32"))]
+fn symmetric<const HALF: u8>(numbers: &[f32], out: &mut Vec<u8>) {
+    let farthest = |far: f32, v: f32| if v.abs() > far.abs() { v } else { far };
+    let d = numbers.iter().copied().reduce(farthest).unwrap_or(0.0) / -f32::from(HALF);
+    let (id, most) = (inverse(d), 2 * HALF - 1);
+    out.extend(f16::from_f32(d).to_le_bytes());
+    let quant = |v: &f32| ((v * id + (f32::from(HALF) + 0.5)) as u8).min(most);
+    pack(&numbers.iter().map(quant).collect::<Vec<_>>(), HALF > 8, out);
+}
+
+/// Numbers between the least and the largest, in `STEPS` steps.
+#[cfg(not(target_arch = "wasm32"))]
+fn between<const STEPS: u8>(numbers: &[f32], out: &mut Vec<u8>) {
+    let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let d = (most - least) / f32::from(STEPS);
+    let id = inverse(d);
+    out.extend([d, least].iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()));
+    let quant = |v: &f32| (((v - least) * id + 0.5) as u8).min(STEPS);
+    pack(&numbers.iter().map(quant).collect::<Vec<_>>(), STEPS > 15, out);
+}
+
+/// A byte each.
+#[cfg(not(target_arch = "wasm32"))]
+fn bytes(numbers: &[f32], out: &mut Vec<u8>) {
+    let d = numbers.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0;
+    let id = inverse(d);
+    out.extend(f16::from_f32(d).to_le_bytes());
+    out.extend(numbers.iter().map(|v| (v * id).round() as i8 as u8));
 }

@@ -1,5 +1,5 @@
 use crate::bytes::Bytes;
-use crate::files::{Entry, Header, list};
+use crate::files::{Arrangement, Entry, Header, list};
 use crate::{Error, Folder, Result};
 use calotype_tensor::{Read, TensorInfo, Tensors};
 use serde::Deserialize;
@@ -121,6 +121,11 @@ impl Checkpoint {
         Ok(Self { place, files, tensors: unlisted, metadata: BTreeMap::new() })
     }
 
+    /// What a single file says of itself, beside its tensors.
+    pub fn said(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
     /// Takes another's tensors in, which must be other tensors.
     pub fn join(&mut self, other: Self) -> Result<()> {
         if let Some(tensor) = other.tensors.keys().find(|name| self.tensors.contains_key(*name)) {
@@ -185,6 +190,19 @@ impl Tensors for Checkpoint {
             let Shard { place, bytes } = &self.files[tensor.file];
             let failed = |error| Error::Io { path: place.into(), error };
             Ok(tensor.entry.read(&**bytes, range).await.map_err(failed)?)
+        })
+    }
+
+    fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+        let Tensor { info, entry, file } = self.tensors.get(name)?;
+        let Entry { range, .. } = entry;
+        let as_it_is = entry.arrangement == Arrangement::Dense && !entry.big_endian && info.is_some();
+        let Shard { place, bytes } = &self.files[*file];
+        as_it_is.then(|| -> Read<'a> {
+            Box::pin(async move {
+                let failed = |error| Error::Io { path: place.into(), error };
+                Ok(bytes.read(range.clone()).await.map_err(failed)?)
+            })
         })
     }
 

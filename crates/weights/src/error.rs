@@ -191,6 +191,36 @@ pub enum Error {
         /// How many values.
         count: usize,
     },
+    /// A tensor's numbers do not fit into the type that they are to be written as.
+    #[error(
+        "tensor {tensor} in {place} holds {count} values that are too large for {encoding}: choose bf16 or f32"
+    )]
+    TooLarge {
+        /// The tensor.
+        tensor: String,
+        /// Where it is.
+        place: String,
+        /// How many values.
+        count: usize,
+        /// What they were to be.
+        encoding: calotype_tensor::Encoding,
+    },
+    /// A tensor cannot be written in a format.
+    #[error("tensor {tensor} in {place} cannot be written: {why}")]
+    Unwritable {
+        /// The tensor.
+        tensor: String,
+        /// Where it is.
+        place: String,
+        /// What the format does not have.
+        why: String,
+    },
+    /// What was to be written did not arrive.
+    #[error("cannot be written: {0}")]
+    Output(std::io::Error),
+    /// The caller stopped it.
+    #[error("stopped")]
+    Stopped,
     /// The file holds no LoRA at all.
     #[error(
         "{place}: no LoRA: none of its tensors has a name that a LoRA's have (….lora_A.weight, ….lora_down.weight)"

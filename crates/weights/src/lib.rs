@@ -25,6 +25,8 @@ mod synthetic;
 mod unused;
 
 pub use alias::{Aliased, LEGACY_ATTENTION};
+#[cfg(not(target_arch = "wasm32"))]
+pub use blocks::MADE as BLOCKS;
 pub use bytes::Bytes;
 pub use calotype_tensor::{Encoding, TensorInfo, Tensors};
 pub use checkpoint::Checkpoint;

@@ -78,6 +78,10 @@ impl<S: Tensors> Tensors for Merged<S> {
         })
     }
 
+    fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+        if self.changed.contains_key(name) { None } else { self.checkpoint.as_stored(name) }
+    }
+
     /// What was added is named too: a sum may be too large where neither part is.
     fn describe(&self, name: &str) -> String {
         let mut place = self.checkpoint.describe(name);

@@ -3,6 +3,7 @@
 mod assembly;
 mod bench;
 mod check;
+mod convert;
 mod device;
 mod elsewhere;
 mod field;
@@ -14,6 +15,7 @@ mod values;
 pub use assembly::AssemblyArgs;
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
 pub use grid::GridArgs;
@@ -55,6 +57,8 @@ pub enum Command {
     Adapters(AdaptersArgs),
     /// Say what a model holds
     Inspect(InspectArgs),
+    /// Write a model as another file: a diffusers folder, one .safetensors, a .gguf
+    Convert(Box<ConvertArgs>),
 }
 
 const GENERATE_HELP: &str = "\

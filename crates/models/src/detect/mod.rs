@@ -5,6 +5,7 @@
 
 mod facts;
 mod family;
+mod place;
 mod prediction;
 mod said;
 mod text;
@@ -12,7 +13,7 @@ mod unet;
 mod vae;
 
 pub use family::Family;
-pub use prediction::{Assumed, Predicts, prediction, said};
+pub use prediction::{Assumed, Predicts, SPEC, prediction, said};
 pub use said::Said;
 
 use crate::{Error, Result, Role};

@@ -26,6 +26,14 @@ impl Predicts {
         }
     }
 
+    /// What trainers call it ([`SPEC`]).
+    pub const fn spec(self) -> &'static str {
+        match self {
+            Self::V => "v",
+            other => other.name(),
+        }
+    }
+
     /// The scheduler of the published folder.
     pub const fn scheduler(self) -> &'static str {
         match self {
@@ -45,7 +53,7 @@ pub struct Assumed {
 }
 
 /// The metadata in which trainers say what they trained (Stability-AI/ModelSpec).
-const SPEC: &str = "modelspec.prediction_type";
+pub const SPEC: &str = "modelspec.prediction_type";
 
 /// Where Stable Diffusion 2's weights were trained on towards v, this deviation of one of its norms' biases is larger
 /// (ComfyUI, `comfy/supported_models.py`).
@@ -59,6 +67,7 @@ pub fn said(unet: &dyn Tensors, marks: &[String]) -> Option<Predicts> {
     match unet.metadata(SPEC)? {
         "v" | "v_prediction" => Some(Predicts::V),
         "epsilon" | "eps" => Some(Predicts::Epsilon),
+        "sample" => Some(Predicts::Sample),
         _ => None,
     }
 }

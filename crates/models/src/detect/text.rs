@@ -38,6 +38,11 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family) -> Result<Value> {
 /// out, and so may have a file that was made of one.
 fn layers(shapes: &Shapes<'_>, width: usize, family: Family) -> usize {
     let layers = shapes.count(|i| format!("text_model.encoder.layers.{i}.mlp.fc1.weight"));
-    let whole = width == LARGE || width == OPEN[0] && layers < HUGE_LAYERS;
+    let whole = match width {
+        LARGE => true,
+        1024 => layers < HUGE_LAYERS,
+        // With the last layer goes the projection.
+        _ => shapes.find("text_projection.weight").is_none(),
+    };
     if family == Family::Sd2 && !whole { layers.saturating_sub(1) } else { layers }
 }

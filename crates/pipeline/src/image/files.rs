@@ -179,19 +179,25 @@ fn alike(path: &Path) -> OsString {
 /// the folder does not exist, and where the file does unless `overwrite` is set. Then a file keeps its permissions, a
 /// link its place (its target is replaced), and a FIFO or a character device is written into.
 pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    write_by(path, overwrite, &mut |to| to.write_all(bytes))
+}
+
+/// The same of what `fill` writes piece by piece.
+pub fn write_by(path: &Path, overwrite: bool, fill: Fill<'_>) -> Result<()> {
     if !overwrite {
-        return if write_new(path, bytes)? { Ok(()) } else { Err(failed(path, taken())) };
+        let claimed = part(path, fill).and_then(|part| claim(part, path)).map_err(|e| refused(path, &e))?;
+        return if claimed.is_none() { Ok(()) } else { Err(failed(path, taken())) };
     }
     nameable(path)?;
     let written = match Target::of(path)? {
         Target::Stream(at, what) => {
-            let written = OpenOptions::new().write(true).open(at).and_then(|mut to| to.write_all(bytes));
+            let written = OpenOptions::new().write(true).open(at).and_then(|mut to| fill(&mut to));
             return written.map_err(|e| failed(path, format!("{what} that cannot be written into: {e}")));
         }
-        Target::New(at) => part(&at, bytes).and_then(|part| replace(part, &at)),
+        Target::New(at) => part(&at, fill).and_then(|part| replace(part, &at)),
         Target::File(at, there) => {
             check_protection(&at, &there)?;
-            part(&at, bytes).and_then(|part| {
+            part(&at, fill).and_then(|part| {
                 keep_permissions(part.as_file(), &there)?;
                 replace(part, &at)
             })
@@ -202,7 +208,9 @@ pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
 
 /// Writes a file if its name is free, and says whether it was.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
-    let taken = part(path, bytes).and_then(|part| claim(part, path)).map_err(|e| refused(path, &e))?;
+    let taken = part(path, &mut |to| to.write_all(bytes))
+        .and_then(|part| claim(part, path))
+        .map_err(|e| refused(path, &e))?;
     Ok(taken.is_none())
 }
 
@@ -210,7 +218,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
 /// meanwhile. Returns the number and the name.
 pub fn write_next(pattern: &Pattern, from: u64, bytes: &[u8]) -> Result<(u64, PathBuf)> {
     let (mut n, mut path) = (from, pattern.name(from));
-    let mut waiting = part(&path, bytes).map_err(|e| refused(&path, &e))?;
+    let mut waiting = part(&path, &mut |to| to.write_all(bytes)).map_err(|e| refused(&path, &e))?;
     while let Some(part) = claim(waiting, &path).map_err(|e| refused(&path, &e))? {
         n = pattern.after(pattern.highest().max(Some(n)))?;
         (waiting, path) = (part, pattern.name(n));
@@ -218,8 +226,11 @@ pub fn write_next(pattern: &Pattern, from: u64, bytes: &[u8]) -> Result<(u64, Pa
     Ok((n, path))
 }
 
+/// What writes a file.
+type Fill<'a> = &'a mut dyn FnMut(&mut File) -> io::Result<()>;
+
 /// A file under a name that nobody has, in the folder where it is to be.
-fn part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+fn part(path: &Path, fill: Fill<'_>) -> io::Result<NamedTempFile> {
     if let Some(why) = misread(path) {
         return Err(io::Error::new(ErrorKind::InvalidFilename, why));
     }
@@ -228,7 +239,7 @@ fn part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut part = named.tempfile_in(long(folder_of(path.parent().unwrap_or(Path::new("")))))?;
-    part.write_all(bytes)?;
+    fill(part.as_file_mut())?;
     part.as_file().sync_all()?;
     Ok(part)
 }
@@ -338,6 +349,25 @@ fn keep_permissions(part: &File, there: &Metadata) -> io::Result<()> {
     }
     #[cfg(not(unix))]
     part.set_permissions(there.permissions())
+}
+
+/// Makes a folder of what `fill` puts into it: whole or not at all, and only where there is nothing of that name.
+pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(failed(path, "it exists, and a model's folder replaces nothing; choose another name"));
+    }
+    check_name(path)?;
+    let failed = |e: io::Error| refused(path, &e);
+    let hidden = tempfile::Builder::new()
+        .prefix(".calotype.")
+        .suffix(".part")
+        .tempdir_in(folder_of(path.parent().unwrap_or(Path::new(""))));
+    let hidden = hidden.map_err(failed)?;
+    // Within it, for it is closed to others.
+    let folder = hidden.path().join("model");
+    fs::create_dir(&folder).map_err(failed)?;
+    fill(&folder)?;
+    fs::rename(&folder, path).map_err(failed)
 }
 
 /// What the system said, without the hidden file that it said it of.

@@ -3,6 +3,8 @@
 use super::{object, tokenizer_error};
 use crate::error::Result;
 use calotype_models::layout::words;
+#[cfg(not(target_arch = "wasm32"))]
+use serde_json::json;
 use serde_json::{Map, Value};
 use tokenizers::models::bpe::Vocab;
 
@@ -41,6 +43,38 @@ impl TokenizerFiles {
             return Err(tokenizer_error(place, reason));
         }
         Ok(files)
+    }
+
+    /// The files of CLIP's own tokenizer, as the published folders have them, each with its name.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn clip(padding: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let (vocab, merges) = super::clip_vocabulary()?;
+        let vocab: std::collections::BTreeMap<_, _> =
+            vocab.into_iter().map(|(token, id)| (id, token)).collect();
+        let vocab: Map<String, Value> = vocab.into_iter().map(|(id, token)| (token, id.into())).collect();
+        let lines = merges.iter().map(|(a, b)| format!("{a} {b}\n"));
+        let merges = ["#version: 0.2\n".into()].into_iter().chain(lines).collect::<String>();
+        let token = |content: &str| json!({ "content": content, "lstrip": false, "normalized": true, "rstrip": false, "single_word": false });
+        let (start, end) = (token("<|startoftext|>"), token("<|endoftext|>"));
+        let special = json!({ "bos_token": start, "eos_token": end, "pad_token": padding, "unk_token": end });
+        let settings = json!({
+            "add_prefix_space": false,
+            "bos_token": start,
+            "do_lower_case": true,
+            "eos_token": end,
+            "errors": "replace",
+            "model_max_length": super::DEFAULT_LENGTH,
+            "pad_token": padding,
+            "tokenizer_class": "CLIPTokenizer",
+            "unk_token": end,
+        });
+        let text = |json: Value| json.to_string().into_bytes();
+        Ok(vec![
+            (words::VOCABULARY, text(vocab.into())),
+            (words::MERGES, merges.into_bytes()),
+            (words::SETTINGS, text(settings)),
+            (words::SPECIAL, text(special)),
+        ])
     }
 
     /// Ids by token, and merges, best first.

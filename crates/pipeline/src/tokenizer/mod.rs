@@ -63,6 +63,20 @@ pub struct Tokenizer {
     left: [bool; 2],
 }
 
+/// CLIP's ids by token, and its merges, best first.
+fn clip_vocabulary() -> Result<(Vocab, Vec<(String, String)>)> {
+    let mut text = String::new();
+    let unreadable = |e: std::io::Error| tokenizer_error("the embedded merges", e.to_string());
+    flate2::read::GzDecoder::new(CLIP_MERGES).read_to_string(&mut text).map_err(unreadable)?;
+    let merges = files::merges_of(&text, "the embedded merges")?;
+    let symbols = files::byte_symbols();
+    let whole = symbols.iter().map(|s| format!("{s}</w>"));
+    let joined = merges.iter().map(|(a, b)| format!("{a}{b}"));
+    let special = ["<|startoftext|>".to_string(), "<|endoftext|>".to_string()];
+    let tokens = symbols.iter().cloned().chain(whole).chain(joined).chain(special);
+    Ok((tokens.zip(0..).collect(), merges))
+}
+
 impl Tokenizer {
     /// Reads the files of a tokenizer's folder in the layout of the hub: `tokenizer.json`, or `vocab.json` and
     /// `merges.txt`; with `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
@@ -80,16 +94,7 @@ impl Tokenizer {
     /// The full CLIP tokenizer with another padding; Stable Diffusion 2.x and SDXL's second encoder take `"!"`.
     /// As in transformers the padding is a special token: wherever it stands in a prompt it is its own word.
     pub fn clip_padded_with(pad: &str) -> Result<Tokenizer> {
-        let mut text = String::new();
-        let unreadable = |e: std::io::Error| tokenizer_error("the embedded merges", e.to_string());
-        flate2::read::GzDecoder::new(CLIP_MERGES).read_to_string(&mut text).map_err(unreadable)?;
-        let merges = files::merges_of(&text, "the embedded merges")?;
-        let symbols = files::byte_symbols();
-        let whole = symbols.iter().map(|s| format!("{s}</w>"));
-        let joined = merges.iter().map(|(a, b)| format!("{a}{b}"));
-        let special = ["<|startoftext|>".to_string(), "<|endoftext|>".to_string()];
-        let tokens = symbols.iter().cloned().chain(whole).chain(joined).chain(special);
-        let vocab = tokens.zip(0..).collect();
+        let (vocab, merges) = clip_vocabulary()?;
         let mut settings = WordRules::default();
         settings.specials.each(|token| (token.normalized, token.declared) = (Some(true), true));
         settings.specials.set(added::PAD, Token::plain(pad));

@@ -37,6 +37,15 @@ pub enum Arrangement {
     Chunked(Box<Chunks>),
 }
 
+/// A tensor that is written, and what it takes.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Extent<'a> {
+    pub name: &'a str,
+    pub encoding: Encoding,
+    pub shape: &'a [usize],
+    pub bytes: usize,
+}
+
 /// How many elements a shape has, and the bytes that they take; none where that overflows.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn size(encoding: Encoding, shape: &[usize]) -> Option<(u64, u64)> {

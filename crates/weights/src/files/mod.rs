@@ -6,11 +6,15 @@ mod entry;
 mod others;
 mod safetensors;
 mod told;
+#[cfg(not(target_arch = "wasm32"))]
+mod write;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use chunks::Chunks;
 pub use entry::{Arrangement, Entry};
 pub use told::mishap;
+#[cfg(not(target_arch = "wasm32"))]
+pub use write::{StoredAs, holds, write};
 
 pub use crate::format::Format;
 

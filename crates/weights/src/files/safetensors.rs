@@ -1,5 +1,7 @@
 //! safetensors: <https://github.com/huggingface/safetensors#format>.
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::entry::Extent;
 use super::{Entry, Format, Header, Source};
 use crate::{Error, Result};
 use calotype_tensor::Encoding;
@@ -58,33 +60,64 @@ fn span(place: &str, head: &[u8], has: u64) -> Result<u64> {
     if needs > has { Err(Error::Truncated { place: place.into(), needs, has }) } else { Ok(needs) }
 }
 
-/// The format's own type; none for one that it did not have when this was written.
+/// The format's types.
+const TYPES: [(Dtype, Encoding); 22] = [
+    (Dtype::BOOL, Encoding::Bool),
+    (Dtype::U8, Encoding::U8),
+    (Dtype::I8, Encoding::I8),
+    (Dtype::U16, Encoding::U16),
+    (Dtype::I16, Encoding::I16),
+    (Dtype::U32, Encoding::U32),
+    (Dtype::I32, Encoding::I32),
+    (Dtype::U64, Encoding::U64),
+    (Dtype::I64, Encoding::I64),
+    (Dtype::F16, Encoding::F16),
+    (Dtype::BF16, Encoding::BF16),
+    (Dtype::F32, Encoding::F32),
+    (Dtype::F64, Encoding::F64),
+    (Dtype::C64, Encoding::C64),
+    (Dtype::F4, Encoding::F4),
+    (Dtype::F6_E2M3, Encoding::F6E2M3),
+    (Dtype::F6_E3M2, Encoding::F6E3M2),
+    (Dtype::F8_E4M3, Encoding::F8E4M3),
+    (Dtype::F8_E5M2, Encoding::F8E5M2),
+    (Dtype::F8_E8M0, Encoding::F8E8M0),
+    (Dtype::F8_E4M3FNUZ, Encoding::F8E4M3Fnuz),
+    (Dtype::F8_E5M2FNUZ, Encoding::F8E5M2Fnuz),
+];
+
+/// None for a type that the format did not have when this was written.
 fn encoding(dtype: Dtype) -> Option<Encoding> {
-    Some(match dtype {
-        Dtype::BOOL => Encoding::Bool,
-        Dtype::U8 => Encoding::U8,
-        Dtype::I8 => Encoding::I8,
-        Dtype::U16 => Encoding::U16,
-        Dtype::I16 => Encoding::I16,
-        Dtype::U32 => Encoding::U32,
-        Dtype::I32 => Encoding::I32,
-        Dtype::U64 => Encoding::U64,
-        Dtype::I64 => Encoding::I64,
-        Dtype::F16 => Encoding::F16,
-        Dtype::BF16 => Encoding::BF16,
-        Dtype::F32 => Encoding::F32,
-        Dtype::F64 => Encoding::F64,
-        Dtype::C64 => Encoding::C64,
-        Dtype::F4 => Encoding::F4,
-        Dtype::F6_E2M3 => Encoding::F6E2M3,
-        Dtype::F6_E3M2 => Encoding::F6E3M2,
-        Dtype::F8_E4M3 => Encoding::F8E4M3,
-        Dtype::F8_E5M2 => Encoding::F8E5M2,
-        Dtype::F8_E8M0 => Encoding::F8E8M0,
-        Dtype::F8_E4M3FNUZ => Encoding::F8E4M3Fnuz,
-        Dtype::F8_E5M2FNUZ => Encoding::F8E5M2Fnuz,
-        _ => return None,
-    })
+    TYPES.iter().find(|(one, _)| *one == dtype).map(|(_, encoding)| *encoding)
+}
+
+/// The format's type; none for one that it has not.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn dtype(encoding: Encoding) -> Option<Dtype> {
+    TYPES.iter().find(|(_, one)| *one == encoding).map(|(dtype, _)| *dtype)
+}
+
+/// What a file begins with that holds these tensors, and the order in which their bytes follow: as the format's own
+/// library writes them, so that each begins at a multiple of its element's size.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn header(tensors: &[Extent<'_>], metadata: &BTreeMap<String, String>) -> (Vec<u8>, Vec<usize>) {
+    let rank = |at: &usize| (std::cmp::Reverse(dtype(tensors[*at].encoding)), tensors[*at].name);
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by_key(rank);
+    let mut json = BTreeMap::new();
+    if !metadata.is_empty() {
+        json.insert("__metadata__", serde_json::json!(metadata));
+    }
+    let mut end = 0;
+    for Extent { name, encoding, shape, bytes } in order.iter().map(|at| &tensors[*at]) {
+        let (start, dtype) = (end, dtype(*encoding));
+        end += bytes;
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        json.insert(name, entry);
+    }
+    let mut text = serde_json::json!(json).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(LENGTH_BYTES), b' ');
+    ([&(text.len() as u64).to_le_bytes()[..], &text].concat(), order)
 }
 
 /// The error for a header whose first fault is an element type that the format did not have when this was written.

@@ -3,9 +3,10 @@
 use super::algebra::Weight;
 use super::kind::{Kind, Target, Wrong};
 use super::layer::Layer;
-use super::schemes::{UNET, original};
+use super::schemes::UNET;
 use super::{Lora, dora};
 use crate::Result;
+use crate::schemes::unet::Blocks;
 use calotype_tensor::Tensors;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,11 +53,11 @@ impl Modules {
         let ends = [".weight", ".bias"];
         let module = |name: &&'a str| ends.iter().find_map(|end| name.strip_suffix(end));
         let paths: BTreeSet<&str> = names.iter().filter_map(module).collect();
-        let numbering = original::Numbering::of(paths.iter().copied());
+        let blocks = Blocks::of_diffusers(paths.iter().copied());
         let mut modules = BTreeMap::new();
         for path in paths.iter().filter(|_| component == UNET) {
-            for original in numbering.original(path) {
-                modules.insert(key(&original), ((*path).to_owned(), true));
+            if let Some(original) = blocks.original(&format!("{path}.")) {
+                modules.insert(key(original.trim_end_matches('.')), ((*path).to_owned(), true));
             }
         }
         modules.extend(paths.iter().map(|path| (key(path), ((*path).to_owned(), false))));

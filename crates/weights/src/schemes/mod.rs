@@ -1,9 +1,11 @@
 //! Names of a checkpoint's tensors: which component each is of, and what diffusers and transformers call it there.
 //!
 //! Above this, a tensor has one name whoever wrote the file. A scheme is a file here: it says, name by name, what a stored
-//! tensor is (`Given`); [`Renamed`] lends it so.
+//! tensor is (`Given`), and by the same tables where a tensor would be stored; [`Renamed`] lends files' tensors so,
+//! [`Joined`] lends components' as such a file's.
 
 mod average;
+mod joined;
 mod kind;
 mod parts;
 mod renamed;
@@ -20,14 +22,15 @@ pub(crate) const TEXT: &str = "text_encoder";
 /// The second text encoder's, which SDXL has.
 pub(crate) const TEXT_2: &str = "text_encoder_2";
 
+pub use joined::{FilePlace, Joined};
 pub use kind::FileKind;
-pub use parts::FileParts;
+pub use parts::{FileParts, under_own_names};
 pub use renamed::Renamed;
 
-/// What a stored tensor holds of the tensors that diffusers has.
+/// What a stored tensor holds of the tensors that diffusers has; or, the other way, the stored tensor in which one lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Given {
-    /// diffusers' name.
+    /// diffusers' name, or the stored one.
     name: String,
     view: View,
 }
@@ -52,7 +55,7 @@ impl Given {
 }
 
 /// More levels, blocks and layers than any model has.
-pub(crate) const MANY: usize = 1000;
+const MANY: usize = 1000;
 
 /// A number that begins a name, and what follows the dot behind it.
 fn index(name: &str) -> Option<(usize, &str)> {
@@ -63,4 +66,9 @@ fn index(name: &str) -> Option<(usize, &str)> {
 /// The beginning of a name in another scheme, by a list of beginnings.
 fn begin(name: &str, pairs: &[(&str, &str)]) -> Option<String> {
     pairs.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", name.strip_prefix(theirs)?)))
+}
+
+/// The same the other way.
+fn back(name: &str, pairs: &[(&str, &str)]) -> Option<String> {
+    pairs.iter().find_map(|(theirs, ours)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)))
 }

@@ -104,6 +104,16 @@ impl FileParts {
     }
 }
 
+/// A component's tensors under today's names, where older or newer exporters, or another layout, have others; `component` is
+/// its folder.
+pub fn under_own_names(component: &'static str, source: Rc<dyn Tensors>) -> Result<Renamed> {
+    let names = source.names();
+    let members: Members<'_> = names.iter().map(|name| (*name, *name)).collect();
+    let given = given(component, &members);
+    distinct(&*source, component, &given)?;
+    Ok(Renamed::new(Rc::clone(&source), given))
+}
+
 /// A name without what training tools left in front of it.
 fn bare(name: &str) -> &str {
     LEFT.iter().fold(name, |name, left| name.strip_prefix(left).unwrap_or(name))

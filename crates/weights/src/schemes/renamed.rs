@@ -106,6 +106,12 @@ impl Tensors for Renamed {
         })
     }
 
+    fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+        let lent = self.tensors.get(name)?;
+        let whole = self.source.get(&lent.stored).ok()?.numel() == lent.info.as_ref()?.numel();
+        if whole && !lent.transposed { self.source.as_stored(&lent.stored) } else { None }
+    }
+
     fn describe(&self, name: &str) -> String {
         self.source.describe(self.stored(name).unwrap_or(name))
     }
@@ -122,7 +128,12 @@ impl Tensors for Renamed {
 }
 
 /// Some elements of a matrix of `rows × columns` that is stored as `columns × rows`.
-fn transpose(stored: &[u8], dtype: DType, [rows, columns]: [usize; 2], range: Range<usize>) -> Vec<u8> {
+pub(super) fn transpose(
+    stored: &[u8],
+    dtype: DType,
+    [rows, columns]: [usize; 2],
+    range: Range<usize>,
+) -> Vec<u8> {
     let size = dtype.size();
     let at = |element: usize| (element % columns * rows + element / columns) * size;
     range.flat_map(|element| &stored[at(element)..at(element) + size]).copied().collect()

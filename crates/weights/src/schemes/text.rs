@@ -1,7 +1,7 @@
 //! CLIP's text tower, as transformers has it (`CLIPTextModelWithProjection`) and as OpenAI and OpenCLIP have it
 //! (mlfoundations/open_clip, `src/open_clip/transformer.py`; diffusers: `convert_open_clip_checkpoint`).
 
-use super::{Given, View, begin, index};
+use super::{Given, View, back, begin, index};
 
 /// The towers' own wrappers, in the order in which they stand.
 const WRAPPERS: [&str; 4] = ["wrapped.", "transformer.", "model.", "text_model."];
@@ -68,6 +68,25 @@ pub(super) fn given(name: &str) -> Vec<Given> {
     vec![Given::whole(bare)]
 }
 
+/// Where a tensor is stored in OpenCLIP's layout, by transformers' name; none where that has no such tensor.
+pub(super) fn original(name: &str) -> Option<Given> {
+    if name == "text_projection.weight" {
+        return Some(Given { name: "text_projection".into(), view: View::Transposed });
+    }
+    let Some(bare) = name.strip_prefix("text_model.") else { return Some(Given::whole(name)) };
+    if let Some(stored) = back(bare, &OUTSIDE) {
+        return Some(Given::whole(stored));
+    }
+    let (i, rest) = index(bare.strip_prefix("encoder.layers.")?)?;
+    let block = format!("transformer.resblocks.{i}");
+    if let Some(stored) = back(rest, &BLOCK) {
+        return Some(Given::whole(format!("{block}.{stored}")));
+    }
+    let (part, kind) = rest.strip_prefix("self_attn.")?.split_once('.')?;
+    let third = QUERY_KEY_VALUE.iter().position(|one| *one == part)?;
+    Some(Given { name: format!("{block}.attn.in_proj_{kind}"), view: View::Third(third) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +113,25 @@ mod tests {
         }
         let projection = Given { name: "text_projection.weight".into(), view: View::Transposed };
         assert_eq!(given("model.text_projection"), [projection]);
+    }
+
+    #[test]
+    fn what_is_stored_so_is_given_again() {
+        for name in [
+            "text_model.embeddings.token_embedding.weight",
+            "text_model.embeddings.position_embedding.weight",
+            "text_model.final_layer_norm.weight",
+            "text_model.encoder.layers.7.layer_norm1.bias",
+            "text_model.encoder.layers.7.mlp.fc2.weight",
+            "text_model.encoder.layers.7.self_attn.k_proj.bias",
+            "text_model.encoder.layers.7.self_attn.out_proj.weight",
+            "text_projection.weight",
+            "logit_scale",
+        ] {
+            let Given { name: stored, view } = original(name).unwrap();
+            assert!(given(&stored).contains(&Given { name: name.into(), view }), "{name} in {stored}");
+        }
+        assert_eq!(original("text_model.embeddings.position_ids"), None);
     }
 
     #[test]

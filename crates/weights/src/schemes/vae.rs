@@ -1,7 +1,7 @@
 //! The autoencoder of CompVis' code (CompVis/stable-diffusion, `ldm/modules/diffusionmodules/model.py`) as diffusers has it
 //! (`convert_ldm_vae_checkpoint` in loaders/single_file_utils.py), for any number of levels and layers.
 
-use super::{Given, View, begin, index};
+use super::{Given, View, back, begin, index};
 use crate::LEGACY_ATTENTION;
 
 /// How many levels the decoder has: it counts them from the picture's side, diffusers from the latents'.
@@ -17,14 +17,29 @@ const MIDDLE: [(&str, &str); 7] = [
     ("attn_1.proj_out.", "mid_block.attentions.0.to_out.0."),
 ];
 
+const OUTSIDE: [(&str, &str); 1] = [("norm_out.", "conv_norm_out.")];
+
+/// What is in a level.
+const LEVEL: [(&str, &str); 3] = [
+    ("block.", "resnets."),
+    ("downsample.conv.", "downsamplers.0.conv."),
+    ("upsample.conv.", "upsamplers.0.conv."),
+];
+
+const SHORTCUT: [&str; 2] = [".nin_shortcut.", ".conv_shortcut."];
+
 /// What some writers put into the half that it stands beside.
 const QUANT: [(&str, &str); 2] =
     [("encoder.quant_conv.", "quant_conv."), ("decoder.post_quant_conv.", "post_quant_conv.")];
 
 impl Levels {
-    /// From all names.
+    /// From all names, in either layout.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let level = |name: &str| Some(index(name.strip_prefix("decoder.up.")?)?.0 + 1);
+        let level = |name: &str| {
+            let rest =
+                name.strip_prefix("decoder.up.").or_else(|| name.strip_prefix("decoder.up_blocks."))?;
+            Some(index(rest)?.0 + 1)
+        };
         Self(names.filter_map(level).max().unwrap_or(0))
     }
 
@@ -45,28 +60,41 @@ impl Levels {
 
     fn ldm(&self, name: &str) -> Option<String> {
         let (half, rest) = name.split_once('.').filter(|(half, _)| ["encoder", "decoder"].contains(half))?;
-        let rest = begin(rest, &[("norm_out.", "conv_norm_out.")])
+        let rest = begin(rest, &OUTSIDE)
             .or_else(|| begin(rest.strip_prefix("mid.")?, &MIDDLE))
             .or_else(|| {
                 let (i, rest) = rest.strip_prefix("down.").and_then(index)?;
-                Some(format!("down_blocks.{i}.{}", layer(rest)?))
+                Some(format!("down_blocks.{i}.{}", begin(rest, &LEVEL)?))
             })
             .or_else(|| {
                 let (i, rest) = rest.strip_prefix("up.").and_then(index)?;
-                Some(format!("up_blocks.{}.{}", self.0.checked_sub(i + 1)?, layer(rest)?))
+                Some(format!("up_blocks.{}.{}", self.0.checked_sub(i + 1)?, begin(rest, &LEVEL)?))
             })?;
-        Some(format!("{half}.{}", rest.replace(".nin_shortcut.", ".conv_shortcut.")))
+        let [then, today] = SHORTCUT;
+        Some(format!("{half}.{}", rest.replace(then, today)))
     }
-}
 
-/// A tensor of a level.
-fn layer(rest: &str) -> Option<String> {
-    let parts = [
-        ("block.", "resnets."),
-        ("downsample.conv.", "downsamplers.0.conv."),
-        ("upsample.conv.", "upsamplers.0.conv."),
-    ];
-    begin(rest, &parts)
+    /// Where a tensor is stored, by diffusers' name: attention is made of convolutions there. What has no other name keeps
+    /// its own.
+    pub fn original(&self, name: &str) -> Given {
+        let stored = self.stored(name).unwrap_or_else(|| name.into());
+        let matrix = name.contains(".attentions.") && name.ends_with(".weight");
+        Given { name: stored, view: if matrix { View::Matrix } else { View::Whole } }
+    }
+
+    fn stored(&self, name: &str) -> Option<String> {
+        let (half, rest) = name.split_once('.').filter(|(half, _)| ["encoder", "decoder"].contains(half))?;
+        let level = |begin: &str| rest.strip_prefix(begin).and_then(index);
+        let rest = match (level("down_blocks."), level("up_blocks.")) {
+            (Some((i, rest)), _) => format!("down.{i}.{}", back(rest, &LEVEL)?),
+            (_, Some((i, rest))) => format!("up.{}.{}", self.0.checked_sub(i + 1)?, back(rest, &LEVEL)?),
+            _ => back(rest, &OUTSIDE)
+                .or_else(|| Some(format!("mid.{}", back(rest, &MIDDLE)?)))
+                .unwrap_or_else(|| rest.into()),
+        };
+        let [then, today] = SHORTCUT;
+        Some(format!("{half}.{}", rest.replace(today, then)))
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +137,10 @@ mod tests {
             ("loss.logvar", "loss.logvar", whole),
         ] {
             assert_eq!(levels.given(theirs), Given { name: ours.into(), view }, "{theirs}");
+            // Of several spellings one is written.
+            if !theirs.contains("attentions") && !theirs.contains("quant_conv") {
+                assert_eq!(levels.original(ours), Given { name: theirs.into(), view }, "{ours}");
+            }
         }
     }
 }

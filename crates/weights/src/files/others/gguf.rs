@@ -2,17 +2,19 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; types: ggml's `include/ggml.h`.
 
 use super::view::{Cursor, Parsed, View, damaged, foreign, quote};
-use crate::files::entry::size;
+use crate::files::entry::{Extent, size};
 use crate::files::{Entry, Format, Header};
 use calotype_tensor::Encoding;
 use std::collections::BTreeMap;
 
 /// What the file begins with.
 const MAGIC_BYTES: u64 = 4;
+/// What is written.
+const VERSION: u32 = 3;
 /// Where tensors begin, unless the file says otherwise.
-const ALIGNMENT: u64 = 32;
+pub const ALIGNMENT: u64 = 32;
 /// The most axes of a tensor (`GGML_MAX_DIMS`).
-const MOST_AXES: u32 = 4;
+pub const MOST_AXES: u32 = 4;
 /// Arrays in arrays end here.
 const DEEPEST: u32 = 4;
 /// Of an array as many values are told.
@@ -118,29 +120,70 @@ impl Info {
     }
 }
 
-/// By ggml's numbers.
+/// ggml's numbers for types.
+const TYPES: [(u32, Encoding); 18] = [
+    (0, Encoding::F32),
+    (1, Encoding::F16),
+    (2, Encoding::Q4_0),
+    (3, Encoding::Q4_1),
+    (6, Encoding::Q5_0),
+    (7, Encoding::Q5_1),
+    (8, Encoding::Q8_0),
+    (10, Encoding::Q2K),
+    (11, Encoding::Q3K),
+    (12, Encoding::Q4K),
+    (13, Encoding::Q5K),
+    (14, Encoding::Q6K),
+    (24, Encoding::I8),
+    (25, Encoding::I16),
+    (26, Encoding::I32),
+    (27, Encoding::I64),
+    (28, Encoding::F64),
+    (30, Encoding::BF16),
+];
+
 fn encoding(kind: u32) -> Encoding {
-    match kind {
-        0 => Encoding::F32,
-        1 => Encoding::F16,
-        2 => Encoding::Q4_0,
-        3 => Encoding::Q4_1,
-        6 => Encoding::Q5_0,
-        7 => Encoding::Q5_1,
-        8 => Encoding::Q8_0,
-        10 => Encoding::Q2K,
-        11 => Encoding::Q3K,
-        12 => Encoding::Q4K,
-        13 => Encoding::Q5K,
-        14 => Encoding::Q6K,
-        24 => Encoding::I8,
-        25 => Encoding::I16,
-        26 => Encoding::I32,
-        27 => Encoding::I64,
-        28 => Encoding::F64,
-        30 => Encoding::BF16,
-        other => Encoding::Unknown(unread(other)),
+    let found = TYPES.iter().find(|(number, _)| *number == kind);
+    found.map_or_else(|| Encoding::Unknown(unread(kind)), |(_, encoding)| *encoding)
+}
+
+/// ggml's number for a type; none for one that it has not.
+pub fn number(encoding: Encoding) -> Option<u32> {
+    TYPES.iter().find(|(_, one)| *one == encoding).map(|(number, _)| *number)
+}
+
+/// What a file begins with that holds these tensors, in their order, each at a multiple of [`ALIGNMENT`].
+pub fn header(tensors: &[Extent<'_>], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut out = b"GGUF".to_vec();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text.as_bytes());
+    };
+    // In the order of ggml's types of values: 4 is u32, 8 a text.
+    let blocks = tensors.iter().any(|tensor| tensor.encoding.block()[0] > 1);
+    out.extend(VERSION.to_le_bytes());
+    out.extend((tensors.len() as u64).to_le_bytes());
+    out.extend((metadata.len() as u64 + u64::from(blocks)).to_le_bytes());
+    for (key, value) in metadata {
+        text(&mut out, key);
+        out.extend(8u32.to_le_bytes());
+        text(&mut out, value);
     }
+    if blocks {
+        text(&mut out, "general.quantization_version");
+        out.extend([4u32, 2].iter().flat_map(|n| n.to_le_bytes()));
+    }
+    let mut offset = 0u64;
+    for Extent { name, encoding, shape, bytes } in tensors {
+        text(&mut out, name);
+        out.extend((shape.len() as u32).to_le_bytes());
+        out.extend(shape.iter().rev().flat_map(|&axis| (axis as u64).to_le_bytes()));
+        out.extend(number(*encoding).unwrap_or_default().to_le_bytes());
+        out.extend(offset.to_le_bytes());
+        offset += (*bytes as u64).next_multiple_of(ALIGNMENT);
+    }
+    out.resize(out.len().next_multiple_of(ALIGNMENT as usize), 0);
+    out
 }
 
 /// Types whose numbers are not read, by ggml's names.

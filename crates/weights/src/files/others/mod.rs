@@ -4,7 +4,7 @@
 //! fetched, and it begins again: so one function serves files that are mapped, in memory, and far away.
 
 #[cfg(not(target_arch = "wasm32"))]
-mod gguf;
+pub(super) mod gguf;
 #[cfg(not(target_arch = "wasm32"))]
 mod hdf5;
 #[cfg(not(target_arch = "wasm32"))]
