@@ -40,10 +40,10 @@ pub use calotype_models::detect::{Predicts, Said};
 pub use calotype_pipeline::noise::{BatchSeeds, Rng};
 pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::{
-    Component, Components, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field, FileReport,
-    GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture, Progress, Remedy,
-    Request, Shortage, Stage, StagePlan, Timings, UNetReport, bytes, convert, fits, image, lora_name,
-    measure, noise, plan, samplers, tokenizer,
+    Component, Components, Condition, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field,
+    FileReport, GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture,
+    Progress, Remedy, Request, Shortage, Stage, StagePlan, Timings, UNetReport, bytes, convert, fits, image,
+    lora_name, measure, noise, plan, samplers, tokenizer,
 };
 pub use calotype_tensor::{DType, Encoding, HostTensor, Shape};
 pub use calotype_weights::BLOCKS;

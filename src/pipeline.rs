@@ -1,6 +1,6 @@
 use crate::{
-    Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture, Precision,
-    Progress, Request, Search,
+    Condition, Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture,
+    Precision, Progress, Request, Search,
 };
 use calotype_graph::Executor;
 use calotype_pipeline::Denoising;
@@ -152,19 +152,28 @@ impl Pipeline {
         block_on(ceilings(self.executor(), self.precision()))
     }
 
-    /// A prompt as the UNet attends to it: `[1, T, hidden]` f32.
-    pub fn encode_text(&mut self, prompt: &str) -> Result<HostTensor, Error> {
+    /// A prompt as the model is told of it.
+    pub fn encode_text(&mut self, prompt: &str) -> Result<Condition, Error> {
         block_on(self.inner.encode_text(prompt))
     }
 
-    /// Noise to latents, `[B, C, H/f, W/f]` f32, from text states `[1, T, hidden]` (one, or one an image), the negative
-    /// prompts' where the request is guided. `each_step` is told of every step, and may look at the run and stop it, whose
+    /// What a request tells the model: of the negative prompts where it is guided, and of the prompts.
+    pub fn conditions(
+        &mut self,
+        request: &Request,
+    ) -> Result<(Option<Vec<Condition>>, Vec<Condition>), Error> {
+        let order = self.settle(request)?;
+        block_on(self.inner.conditions(&order))
+    }
+
+    /// Noise to latents, `[B, C, H/f, W/f]` f32, from conditions (one, or one an image), the negative prompts' where the
+    /// request is guided. `each_step` is told of every step, and may look at the run and stop it, whose
     /// latents are then returned as they are.
     pub fn denoise(
         &mut self,
         request: &Request,
-        negative: Option<&[HostTensor]>,
-        positive: &[HostTensor],
+        negative: Option<&[Condition]>,
+        positive: &[Condition],
         mut each_step: impl FnMut(&Progress, &Running<'_>) -> ControlFlow<()>,
     ) -> Result<HostTensor, Error> {
         let order = self.settle(request)?;

@@ -37,6 +37,7 @@ impl Assembly {
         let part = self.parts.first().map(|(role, _)| match role {
             Role::Denoiser => Field::Unet,
             Role::Text => Field::TextEncoder,
+            Role::Text2 => Field::TextEncoder2,
             Role::Vae => Field::Vae,
         });
         let said = config.map(|_| Field::Config).or(prediction.map(|_| Field::PredictionType));

@@ -9,7 +9,7 @@ use calotype_tensor::Tensors;
 use calotype_testkit::error;
 
 /// What an engine is held to that stores activations so.
-fn bound(precision: Precision) -> f64 {
+pub fn bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 1e-4,
         Precision::F16 => 1e-2,
@@ -17,7 +17,7 @@ fn bound(precision: Precision) -> f64 {
 }
 
 /// The last output of a graph after the passes, at a row of the step table.
-fn run(
+pub fn run(
     executor: &dyn Executor,
     graph: Graph,
     source: &dyn Tensors,
@@ -118,7 +118,7 @@ fn check(
 #[test]
 fn text_states_are_those_of_transformers() {
     check("text", 0, Role::Text, |golden, model, case| {
-        let graph = clip::text_encoder(&model.config.text, 1).unwrap();
+        let graph = clip::text_encoder(&model.config.texts[0], 1).unwrap();
         vec![(graph, vec![("ids", golden.ids(&case["input_ids"]))], golden.tensor(&case["output"]))]
     });
 }

@@ -34,6 +34,7 @@ mod builtin;
 mod loras;
 
 /// Models in single files: their pictures are those of diffusers.
+mod sdxl;
 mod single_files;
 
 /// Device memory: a run takes no more than its plan says, and no step allocates.

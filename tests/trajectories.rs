@@ -2,7 +2,7 @@
 
 use crate::support::{Device, Golden, MODELS, Report};
 use calotype::samplers::SchedulerFile;
-use calotype::{GivenNoise, HostTensor, Pipeline, Precision, Request};
+use calotype::{Condition, GivenNoise, HostTensor, Pipeline, Precision, Request};
 use calotype_testkit::error;
 use serde_json::Value as Json;
 use std::ops::ControlFlow;
@@ -37,13 +37,14 @@ fn request(golden: &Golden, case: &Json) -> Request {
     }
 }
 
-/// One tensor of `[B, ..]` as B of `[1, ..]`.
-fn images(states: &HostTensor) -> Vec<HostTensor> {
+/// One tensor of text states, `[B, ..]`, as B conditions.
+fn images(states: &HostTensor) -> Vec<Condition> {
     let &[batch, tokens, hidden] = states.shape().dims() else { panic!("no states: {}", states.shape()) };
     let values = states.to_f32();
     let image =
         |i| HostTensor::from_f32([1, tokens, hidden], &values[i * tokens * hidden..][..tokens * hidden]);
-    (0..batch).map(image).collect()
+    let condition = |i| Condition { states: image(i), pooled: Vec::new(), ids: Vec::new() };
+    (0..batch).map(condition).collect()
 }
 
 fn check(device: &dyn Fn() -> Option<Device>) {

@@ -72,7 +72,7 @@ fn added_words_give_diffusers_text_states() {
         }
         let model = Model::at_path(folder.path(), None).unwrap();
         let found = Device::cpu().pipeline(model, Precision::F32).encode_text(PROMPT).unwrap();
-        let off = error(&found, &states);
+        let off = error(&found.states, &states);
         assert!(off <= BOUND, "{form}: {off:.1e}");
         println!("{form}: {off:.1e}");
     }

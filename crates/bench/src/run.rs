@@ -5,9 +5,7 @@ use crate::record::{Cold, DeviceInfo, Ops, Planned, RunRecord, Warm, Workload};
 use crate::stats::Samples;
 use crate::trace::trace;
 use crate::{Error, Result};
-use calotype::{
-    Clock, HostTensor, MemoryPlan, OpenDevice, Picture, Pipeline, Progress, Request, Running, Stage,
-};
+use calotype::{Clock, MemoryPlan, OpenDevice, Picture, Pipeline, Progress, Request, Running, Stage};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -126,18 +124,9 @@ impl Bench {
         Ok(self.pipeline.settle(request)?.program.steps.len())
     }
 
-    /// The prompts' states: the negative one's where the request is guided, and the other.
-    fn encode(&mut self, request: &Request) -> Result<(Option<Vec<HostTensor>>, Vec<HostTensor>)> {
-        let positive = vec![self.pipeline.encode_text(&request.prompts[0])?];
-        let negative = &request.negative_prompts[0];
-        let guided = self.pipeline.settle(request)?.guided();
-        let negative = guided.then(|| self.pipeline.encode_text(negative)).transpose()?;
-        Ok((negative.map(|n| vec![n]), positive))
-    }
-
     /// Seconds of a request's steps, the prompts being known already.
     pub(crate) fn steps(&mut self, request: &Request, watch: &mut dyn Watch) -> Result<f64> {
-        let (negative, positive) = self.encode(request)?;
+        let (negative, positive) = self.pipeline.conditions(request)?;
         let mut last = Duration::ZERO;
         self.pipeline.denoise(request, negative.as_deref(), &positive, |at, _| {
             last = at.elapsed;
@@ -164,7 +153,7 @@ impl Bench {
     fn batch(&mut self, request: &Request, first_apart: bool, watch: &mut dyn Watch) -> Result<Batch> {
         let start = Instant::now();
         self.pipeline.forget_prompts();
-        let (negative, positive) = self.encode(request)?;
+        let (negative, positive) = self.pipeline.conditions(request)?;
         let text = start.elapsed();
         let denoise = Instant::now();
         let (mut first, mut steps, mut submit) = (Duration::ZERO, Duration::ZERO, Duration::MAX);
@@ -263,7 +252,7 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         traced = task.trace.then(|| trace(&device.name, &stages));
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
-            Stage::Text => 1 + usize::from(guided),
+            Stage::Text | Stage::Text2 => 1 + usize::from(guided),
             Stage::Context => 1,
             Stage::Step => evaluations,
             Stage::Decoder => request.batch_size,

@@ -118,6 +118,7 @@ pub fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
     request.negative_prompts = vec![args.negative_prompt.clone()];
     request.batch_seeds = args.batch_seeds.policy();
     args.noise.apply(&mut request);
+    args.sdxl.apply(&mut request);
     request.seed = args.seed.and_then(|seed| seed.0).unwrap_or_else(random_seed);
     if let Some(path) = &args.latents {
         if args.batch_count > 1 {

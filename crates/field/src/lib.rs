@@ -34,6 +34,16 @@ fields! {
     Prompts = "prompts",
     /// What to keep away from.
     NegativePrompts = "negative_prompts",
+    /// What the second text encoder reads instead.
+    Prompts2 = "prompts_2",
+    /// What it keeps away from instead.
+    NegativePrompts2 = "negative_prompts_2",
+    /// What the model is told of the size of what it learned from.
+    OriginalSize = "original_size",
+    /// What it is told was cut off at the left and at the top.
+    Crop = "crop",
+    /// What it is told of the picture's size.
+    TargetSize = "target_size",
     /// Pixels.
     Width = "width",
     /// Pixels.
@@ -86,6 +96,8 @@ fields! {
     Vae = "vae",
     /// What reads the prompt, in the place of the model's own.
     TextEncoder = "text_encoder",
+    /// The same for the second text encoder.
+    TextEncoder2 = "text_encoder_2",
     /// What denoises, in the place of the model's own.
     Unet = "unet",
     /// What a file is.

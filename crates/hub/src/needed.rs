@@ -18,18 +18,30 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
     let mut needed: Vec<String> = needed.into_iter().map(String::from).collect();
     let mut missing: Vec<_> = missing.into_iter().map(|path| none(path.into())).collect();
     needed.extend(OPTIONAL.iter().filter(|path| has(path)).map(|path| path.to_string()));
-    let [vocabulary, merges] = [words::VOCABULARY, words::MERGES].map(words::path);
-    match (has(&words::path(words::WHOLE)), has(&vocabulary), has(&merges)) {
-        (true, ..) | (_, true, true) => {}
-        (_, false, false) => missing.push(none(format!("{vocabulary} and {}", words::MERGES))),
-        (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary })),
+    let [one, other] = Role::TEXT.map(|role| has(layout::config(role)));
+    // A second text encoder is there or not; without any it is the first that is missing.
+    let texts: &[Role] = match (one, other) {
+        (true, true) => &Role::TEXT,
+        (false, true) => &[Role::Text2],
+        (_, false) => &[Role::Text],
+    };
+    if !one && !other {
+        missing.push(none(layout::config(Role::Text).into()));
+    }
+    for encoder in texts {
+        let [vocabulary, merges] = [words::VOCABULARY, words::MERGES].map(|name| words::path(*encoder, name));
+        match (has(&words::path(*encoder, words::WHOLE)), has(&vocabulary), has(&merges)) {
+            (true, ..) | (_, true, true) => {}
+            (_, false, false) => missing.push(none(format!("{vocabulary} and {}", words::MERGES))),
+            (_, vocabulary_, _) => missing.push(none(if vocabulary_ { merges } else { vocabulary })),
+        }
     }
     if has(DEFAULTS) {
         let [lora, ..] = Lora::FILES;
         let is_lora = |file: &&String| file.rsplit_once('/').is_some_and(|(_, name)| name == lora);
         needed.extend(all.iter().filter(is_lora).cloned());
     }
-    for role in Role::ALL {
+    for role in texts.iter().copied().chain([Role::Denoiser, Role::Vae]) {
         match weights(name, role.folder(), all, variant) {
             Ok(files) => needed.extend(files),
             Err(fault) => missing.push(*fault),
@@ -75,7 +87,7 @@ mod tests {
     /// A repository as published: several formats and variants of everything.
     fn published() -> Vec<String> {
         let mut files: Vec<String> = CONFIGURATION.map(String::from).to_vec();
-        files.extend(OPTIONAL[..4].iter().map(|f| f.to_string()));
+        files.extend(OPTIONAL[..5].iter().map(|f| f.to_string()));
         for (component, stem) in [
             ("text_encoder", "model"),
             ("unet", "diffusion_pytorch_model"),

@@ -1,7 +1,6 @@
 use anyhow::Result;
 use calotype_graph::{Caps, Precision, lower, plan};
-use calotype_pipeline::parts::{Canvas, Key, Part};
-use calotype_pipeline::{Model, Request};
+use calotype_pipeline::{Model, Request, parts};
 use calotype_shaders::Variant;
 use std::collections::BTreeMap;
 
@@ -54,13 +53,11 @@ impl Pick {
 pub fn picks(model: &Model, side: Option<usize>, caps: &Caps) -> Result<Vec<Pick>> {
     let precision = Precision::F16;
     let request = Request { width: side, height: side, cfg_scale: Some(7.5), ..Request::new("a lighthouse") };
-    let canvas = Canvas::of(&request.settle(model)?, true);
-    let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
     let mut found: BTreeMap<String, Pick> = BTreeMap::new();
-    for part in [Part::Text, Part::Denoiser(canvas), decoder] {
-        for (_, graph) in &(Key { part, precision }).draw(model)?.graphs {
-            let plan = plan::plan(graph, precision, caps)?;
-            for launch in lower(graph, &plan, precision, caps)?.dispatches {
+    for key in parts::run(model, &request.settle(model)?, precision) {
+        for (_, graph) in &key.draw(model)?.graphs {
+            let plan = plan::plan(graph, key.precision, caps)?;
+            for launch in lower(graph, &plan, key.precision, caps)?.dispatches {
                 let pick = Pick { variant: launch.variant, overrides: launch.overrides, launches: 0 };
                 found.entry(pick.name()).or_insert(pick).launches += 1;
             }

@@ -2,38 +2,61 @@
 
 use crate::Result;
 use crate::attention::scaled_dot_product;
-use crate::blocks::{activate, add, layer_norm, linear};
-use crate::config::ClipTextConfig;
+use crate::blocks::{activate, add, layer_norm, linear, linear_unbiased};
+use crate::config::{ClipTextConfig, TextEncoder};
 use calotype_graph::ops::Embedding;
 use calotype_graph::{Elem, Graph, Layout, Rate, ValueId};
 
 /// What a prompt says, as the UNet attends to it.
 ///
-/// Input `ids`, `[batch, T]` u32, where T is the longest sequence; output `states`, `[batch, T, hidden_size]`, after
-/// the final layer norm. Stable Diffusion 2 wants its encoder's penultimate layer, and ships the encoder without the
-/// last, so that this holds for it too.
-pub fn text_encoder(config: &ClipTextConfig, batch: usize) -> Result<Graph> {
+/// Input `ids`, `[batch, T]` u32, where T is the longest sequence; outputs `states`, `[batch, T, hidden_size]`, and of
+/// encoders that project `pooled`, `[batch, T, projection_dim]`: each place as if the prompt ended there.
+///
+/// Stable Diffusion 1 takes the states after the final layer norm, SDXL those before the last layer. Stable Diffusion 2 wants
+/// its encoder's penultimate layer normalised, and ships the encoder without the last, so that it is as the first.
+pub fn text_encoder(encoder: &TextEncoder, batch: usize) -> Result<Graph> {
     let mut g = Graph::new("text_encoder");
-    let ids = g.input("ids", [batch, config.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let states = encode(&mut g, config, ids)?;
+    let ids = g.input("ids", [batch, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
+    let Encoded { states, pooled } = encode(&mut g, encoder, ids)?;
     g.output("states", states);
+    pooled.iter().for_each(|pooled| g.output("pooled", *pooled));
     Ok(g)
 }
 
-/// [`text_encoder`] inside a graph that does more: `[B, T]` ids to `[B, T, hidden_size]`.
-pub fn encode(g: &mut Graph, config: &ClipTextConfig, ids: ValueId) -> Result<ValueId> {
-    g.scope("text_model", |g| forward(g, config, ids))
+/// What is taken of a text encoder.
+pub struct Encoded {
+    /// `[B, T, hidden_size]`.
+    pub states: ValueId,
+    /// `[B, T, projection_dim]`.
+    pub pooled: Option<ValueId>,
 }
 
-fn forward(g: &mut Graph, config: &ClipTextConfig, ids: ValueId) -> Result<ValueId> {
+/// [`text_encoder`] inside a graph that does more, of `[B, T]` ids.
+pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<Encoded> {
+    let (states, last) = g.scope("text_model", |g| forward(g, encoder, ids))?;
+    let project = |width| linear_unbiased(g, "text_projection", last, width);
+    let pooled = encoder.pooled.map(project).transpose()?;
+    Ok(Encoded { states, pooled })
+}
+
+/// The states that are wanted, and those after the final layer norm: the same where nobody wants these.
+fn forward(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<(ValueId, ValueId)> {
+    let TextEncoder { clip: config, penultimate, pooled, .. } = encoder;
     // 1. Tokens and their positions.
     let mut x = g.scope("embeddings", |g| embeddings(g, config, ids))?;
     // 2. Transformer.
+    let mut before = x;
     for layer in 0..config.num_hidden_layers {
+        before = x;
+        let is_last = layer + 1 == config.num_hidden_layers;
+        if is_last && *penultimate && pooled.is_none() {
+            return Ok((x, x));
+        }
         x = g.scope(&format!("encoder.layers.{layer}"), |g| encoder_layer(g, config, x))?;
     }
     // 3. Out.
-    layer_norm(g, "final_layer_norm", x, config.layer_norm_eps)
+    let last = layer_norm(g, "final_layer_norm", x, config.layer_norm_eps)?;
+    Ok((if *penultimate { before } else { last }, last))
 }
 
 /// `[B, T]` ids to `[B, T, C]`.

@@ -15,31 +15,45 @@ pub const DEFAULTS: &str = "calotype.json";
 pub const fn config(role: Role) -> &'static str {
     match role {
         Role::Text => "text_encoder/config.json",
+        Role::Text2 => "text_encoder_2/config.json",
         Role::Denoiser => "unet/config.json",
         Role::Vae => "vae/config.json",
     }
 }
 
-/// What every model has besides its weights and its words.
-pub const CONFIGURATION: [&str; 5] =
-    [INDEX, SCHEDULER, config(Role::Text), config(Role::Denoiser), config(Role::Vae)];
+/// What every model has besides its weights and its words, but for the configurations of text encoders, of which it has
+/// some.
+pub const CONFIGURATION: [&str; 4] = [INDEX, SCHEDULER, config(Role::Denoiser), config(Role::Vae)];
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $file:literal,)*) => {
-        /// The tokenizer's files, by their names in its folder.
+        /// A tokenizer's files, by their names in its folder.
         pub mod words {
-            /// The folder.
-            pub const FOLDER: &str = "tokenizer";
+            use crate::Role;
+
             $($(#[$doc])* pub const $name: &str = $file;)*
 
+            /// The folder of a text encoder's tokenizer.
+            pub const fn folder(encoder: Role) -> &'static str {
+                match encoder {
+                    Role::Text2 => "tokenizer_2",
+                    _ => "tokenizer",
+                }
+            }
+
             /// A file's path in the model's folder.
-            pub fn path(name: &str) -> String {
-                format!("{FOLDER}/{name}")
+            pub fn path(encoder: Role, name: &str) -> String {
+                format!("{}/{name}", folder(encoder))
             }
         }
 
-        /// What may be there: the vocabulary in either form, words that were added to it, and Calotype's own defaults.
-        pub const OPTIONAL: &[&str] = &[$(concat!("tokenizer/", $file),)* DEFAULTS];
+        /// What may be there: the text encoders, the vocabularies in either form, words that were added to them, and
+        /// Calotype's own defaults.
+        pub const OPTIONAL: &[&str] = &[
+            config(Role::Text), $(concat!("tokenizer/", $file),)*
+            config(Role::Text2), $(concat!("tokenizer_2/", $file),)*
+            DEFAULTS,
+        ];
     };
 }
 words! {

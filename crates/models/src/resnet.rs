@@ -15,13 +15,31 @@ pub struct Resnet {
     pub time: Option<Time>,
 }
 
-/// What the UNet knows of the time.
+/// What the UNet knows of the time, after its activation.
 #[derive(Clone, Copy)]
-pub struct Time {
-    /// All steps' embeddings after their activation, `[steps, T]`.
-    pub embeddings: ValueId,
-    /// The step table, `[steps, StepRow::WORDS]`, of which the current row counts.
-    pub table: ValueId,
+pub enum Time {
+    /// The same for all images.
+    Steps {
+        /// All steps' embeddings, `[steps, T]`.
+        embeddings: ValueId,
+        /// The step table, `[steps, StepRow::WORDS]`, of which the current row counts.
+        table: ValueId,
+    },
+    /// The current step's, for each image its own: `[B, T]`.
+    Images(ValueId),
+}
+
+impl Time {
+    /// What a block makes of it: `[1 or B, out]`.
+    fn project(self, g: &mut Graph, out: usize) -> Result<ValueId> {
+        match self {
+            Self::Steps { embeddings, table } => {
+                let x = linear(g, "time_emb_proj", embeddings, out)?;
+                Ok(g.push("time", Row { x, table })?)
+            }
+            Self::Images(embeddings) => linear(g, "time_emb_proj", embeddings, out),
+        }
+    }
 }
 
 impl Resnet {
@@ -34,9 +52,8 @@ impl Resnet {
         let shortcut = if channels(g, x) == out { x } else { conv1x1(g, "conv_shortcut", x, out)? };
         let mut h = conv3x3(g, "conv1", h, out)?;
         if let Some(time) = time {
-            let rows = linear(g, "time_emb_proj", time.embeddings, out)?;
-            let row = g.push("time", Row { x: rows, table: time.table })?;
-            h = add(g, h, row)?;
+            let rows = time.project(g, out)?;
+            h = add(g, h, rows)?;
         }
         let h = group_norm(g, "norm2", h, groups, eps)?;
         let h = activate(g, h, activation)?;

@@ -1,10 +1,12 @@
 use std::fmt;
 
-/// What a component is to its model. A model has some of them; more kinds are to come.
+/// What a component is to its model. A model has some of them ([`crate::config::ModelConfig::roles`]); more kinds are to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Ids to states.
     Text,
+    /// The same for a second encoder, whose states lie beside the first's.
+    Text2,
     /// Latents, a time and states to a prediction.
     Denoiser,
     /// Latents to pictures.
@@ -12,14 +14,18 @@ pub enum Role {
 }
 
 impl Role {
-    /// Those that a picture takes.
-    pub const ALL: [Self; 3] = [Self::Text, Self::Denoiser, Self::Vae];
+    /// All of them, in the order in which a picture takes them.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Text2, Self::Denoiser, Self::Vae];
+
+    /// Those that read prompts.
+    pub const TEXT: [Self; 2] = [Self::Text, Self::Text2];
 
     /// The component's folder in the diffusers layout, and what the names of its weights begin with in a graph
     /// ([`calotype_graph::Graph::within`]).
     pub fn folder(self) -> &'static str {
         match self {
             Self::Text => "text_encoder",
+            Self::Text2 => "text_encoder_2",
             Self::Denoiser => "unet",
             Self::Vae => "vae",
         }

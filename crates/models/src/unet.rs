@@ -3,10 +3,10 @@
 
 use crate::Result;
 use crate::attention::Transformer2d;
-use crate::blocks::{activate, concat, conv3x3, downsample, group_norm, linear, size, upsample};
-use crate::config::{Block, UNetConfig};
+use crate::blocks::{activate, add, concat, conv3x3, downsample, group_norm, linear, size, upsample};
+use crate::config::{Activation, Block, TextTime, UNetConfig};
 use crate::resnet::{Resnet, Time};
-use calotype_graph::ops::{StepRow, TimestepEmbedding};
+use calotype_graph::ops::{Row, StepRow, TimestepEmbedding};
 use calotype_graph::{Elem, Graph, Rate, ValueId};
 
 /// The longest period of the time embedding's sinusoids, in steps over 2π (diffusers: `get_timestep_embedding`).
@@ -15,8 +15,8 @@ const MAX_PERIOD: f64 = 10_000.0;
 /// One prediction for `batch` latents (guidance's two halves are two) of `height × width`.
 ///
 /// Inputs `latents`, `[batch, height, width, in_channels]`; `table`, `[steps, StepRow::WORDS]` u32, of which the
-/// current row tells the time; `states`, `[batch, tokens, cross_attention_dim]`, what the prompt says.
-/// Output `output`, `[batch, height, width, out_channels]`.
+/// current row tells the time; `states`, `[batch, tokens, cross_attention_dim]`, what the prompt says; and where the UNet is
+/// told more, `added`, `[batch, TextTime::width]` (see [`added`]). Output `output`, `[batch, height, width, out_channels]`.
 pub fn unet(
     config: &UNetConfig,
     batch: usize,
@@ -28,10 +28,40 @@ pub fn unet(
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
     let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
-    let states = g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt);
-    let output = forward(&mut g, config, latents, table, states)?;
+    let told = Told {
+        states: g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt),
+        added: config
+            .text_time
+            .map(|TextTime { width, .. }| g.input("added", [batch, width], Elem::Float, Rate::Prompt)),
+    };
+    let output = forward(&mut g, config, latents, table, told)?;
     g.output("output", output);
     Ok(g)
+}
+
+/// What a UNet is told of the picture.
+#[derive(Clone, Copy)]
+pub struct Told {
+    /// What the prompt says, `[B, T, cross_attention_dim]`.
+    pub states: ValueId,
+    /// What joins the time, `[B, TextTime::width]`.
+    pub added: Option<ValueId>,
+}
+
+/// What joins the time for one image: the prompt's vector, and each number as sinusoids (diffusers: `get_aug_embed`).
+pub fn added(config: &UNetConfig, pooled: &[f32], numbers: &[f32]) -> Vec<f32> {
+    let ids = config.text_time.map_or(0, |text_time| text_time.ids);
+    let frequencies = frequencies(ids / 2, config.freq_shift);
+    let mut all = pooled.to_vec();
+    for number in numbers {
+        let angles = || frequencies.iter().map(|frequency| number * frequency);
+        let (sines, cosines) = (angles().map(f32::sin), angles().map(f32::cos));
+        match config.flip_sin_to_cos {
+            true => all.extend(cosines.chain(sines)),
+            false => all.extend(sines.chain(cosines)),
+        }
+    }
+    all
 }
 
 /// [`unet`] inside a graph that does more: `[B, H, W, in_channels]` to `[B, H, W, out_channels]`.
@@ -40,13 +70,13 @@ pub fn forward(
     config: &UNetConfig,
     latents: ValueId,
     table: ValueId,
-    states: ValueId,
+    Told { states, added }: Told,
 ) -> Result<ValueId> {
     let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
 
     // 1. Time.
-    let time = Time { embeddings: time_embedding(g, config, table)?, table };
+    let time = time(g, config, table, added)?;
     let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
     let unet = UNet { config, resnet, states };
 
@@ -73,18 +103,35 @@ pub fn forward(
     conv3x3(g, "conv_out", x, config.out_channels)
 }
 
-/// `[steps, time_embed_dim]`: each step's time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers, and
-/// the activation with which every residual block begins to use it.
+/// The time with what joins it, and the activation with which every residual block begins to use them.
+fn time(g: &mut Graph, config: &UNetConfig, table: ValueId, added: Option<ValueId>) -> Result<Time> {
+    let steps = time_embedding(g, config, table)?;
+    let Some(added) = added else {
+        let embeddings = g.scope("time_embedding", |g| activate(g, steps, config.act_fn))?;
+        return Ok(Time::Steps { embeddings, table });
+    };
+    // diffusers gives these layers no activation but their default.
+    let added = two_layers(g, "add_embedding", added, config.time_embed_dim, Activation::Silu)?;
+    let step = g.push("time", Row { x: steps, table })?;
+    let sum = add(g, added, step)?;
+    Ok(Time::Images(activate(g, sum, config.act_fn)?))
+}
+
+/// `[steps, time_embed_dim]`: each step's time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers.
 fn time_embedding(g: &mut Graph, config: &UNetConfig, table: ValueId) -> Result<ValueId> {
     let frequencies = frequencies(config.block_out_channels[0] / 2, config.freq_shift);
     let frequencies = g.constant("time_proj.frequencies", &frequencies);
     let sinusoids = TimestepEmbedding { table, frequencies, cosine_first: config.flip_sin_to_cos };
     let x = g.push("time_proj", sinusoids)?;
-    g.scope("time_embedding", |g| {
-        let x = linear(g, "linear_1", x, config.time_embed_dim)?;
-        let x = activate(g, x, config.act_fn)?;
-        let x = linear(g, "linear_2", x, config.time_embed_dim)?;
-        activate(g, x, config.act_fn)
+    two_layers(g, "time_embedding", x, config.time_embed_dim, config.act_fn)
+}
+
+/// `[…, K]` to `[…, out]` (diffusers: `TimestepEmbedding`).
+fn two_layers(g: &mut Graph, name: &str, x: ValueId, out: usize, activation: Activation) -> Result<ValueId> {
+    g.scope(name, |g| {
+        let x = linear(g, "linear_1", x, out)?;
+        let x = activate(g, x, activation)?;
+        linear(g, "linear_2", x, out)
     })
 }
 

@@ -153,7 +153,7 @@ fn what_is_inferred_of_the_published_files_is_what_their_folders_say() {
         let (found, _) = Family::of(&parts.components["unet"]).unwrap();
         assert_eq!(found, family);
         let text = |role| inferred(&parts, role, family, prediction);
-        assert_eq!(ClipTextConfig::parse("", &text(Role::Text)).unwrap(), folder.text);
+        assert_eq!(ClipTextConfig::parse("", &text(Role::Text)).unwrap(), folder.texts[0].clip);
         assert_eq!(UNetConfig::parse("", &text(Role::Denoiser)).unwrap(), folder.unet);
         assert_eq!(VaeConfig::parse("", &text(Role::Vae)).unwrap(), folder.vae);
     }

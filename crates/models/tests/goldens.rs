@@ -141,7 +141,7 @@ fn text_states_are_those_of_transformers() {
         let golden = Golden::open(model);
         let source = golden.source("text_encoder");
         for case in golden.cases("text") {
-            let graph = clip::text_encoder(&golden.config.text, 1).unwrap();
+            let graph = clip::text_encoder(&golden.config.texts[0], 1).unwrap();
             let expected = golden.tensor(case, "output");
             check(
                 &format!("{model} text {}", case["name"]),

@@ -1,5 +1,6 @@
 use crate::error::{Error, Result};
 use crate::request::Request;
+use calotype_models::config::ModelConfig;
 use calotype_weights::Lora;
 use serde::Deserialize;
 use std::path::Path;
@@ -71,6 +72,12 @@ impl Default for Defaults {
 }
 
 impl Defaults {
+    /// What is drawn with where no file says it: diffusers' guidance of SDXL, which is less than Stable Diffusion's.
+    pub(crate) fn of(config: &ModelConfig) -> Self {
+        let own = Self::default();
+        if config.index.penultimate { Self { cfg_scale: 5.0, ..own } } else { own }
+    }
+
     /// Reads the file; `place` is its name in errors.
     pub fn parse(place: &str, text: &[u8]) -> Result<Self> {
         let bad = |why: String| Error::Model(format!("{place}: {why}"));

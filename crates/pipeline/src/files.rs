@@ -3,6 +3,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
 use calotype_models::Role;
 use calotype_models::config::ModelConfig;
+use calotype_models::detect::Family;
 use calotype_models::layout::{self, words};
 use calotype_sampling::SchedulerFile;
 use calotype_tensor::Tensors;
@@ -25,8 +26,8 @@ pub struct ModelFiles {
     pub(crate) marks: Vec<String>,
     /// What a single file says of itself.
     pub(crate) said: BTreeMap<String, String>,
-    /// What CLIP's own vocabulary is padded with, where there is no other.
-    pub(crate) padding: Option<&'static str>,
+    /// Of a single file: whose way it is to pad CLIP's own vocabulary, where there is no other.
+    pub(crate) family: Option<Family>,
     /// The folder, as messages call it.
     place: String,
     small: Rc<BTreeMap<&'static str, Vec<u8>>>,
@@ -49,10 +50,10 @@ impl ModelFiles {
         let mut files = Self { small, ..Self::empty(name, place) };
         let config = files.config()?;
         files.scheduler(&config)?;
-        for role in Role::ALL {
+        for role in config.roles() {
             files.weights.insert(role, Rc::new(layout::checkpoint(folder, role, variant).await?));
         }
-        if let Some(few) = files.defaults()?.few_steps {
+        if let Some(few) = files.defaults(&config)?.few_steps {
             let gone = || {
                 let (place, lora) = (files.place(layout::DEFAULTS), folder.place(&few.lora));
                 Error::Model(format!("{place} names {lora}, which is not there"))
@@ -76,17 +77,18 @@ impl ModelFiles {
         scheduler(config, &self.place(layout::SCHEDULER))
     }
 
-    /// The model's own vocabulary, or CLIP's.
-    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        let file = |name: &str| self.small.get(words::path(name).as_str()).cloned();
+    /// A text encoder's own vocabulary, or CLIP's.
+    pub(crate) fn tokenizer(&self, encoder: Role) -> Result<Tokenizer> {
+        let file = |name: &str| self.small.get(words::path(encoder, name).as_str()).cloned();
+        let folder = words::folder(encoder);
         // A tab opens no single files, and is spared 200 KB.
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(padding) = self.padding
-            && !self.small.keys().any(|path| path.starts_with(words::FOLDER))
+        if let Some(family) = self.family
+            && !self.small.keys().any(|path| path.split('/').next() == Some(folder))
         {
-            return Tokenizer::clip_padded_with(padding);
+            return Tokenizer::clip_padded_with(family.padding(encoder));
         }
-        Tokenizer::from_bytes(&TokenizerFiles::read(&self.place(words::FOLDER), file)?)
+        Tokenizer::from_bytes(&TokenizerFiles::read(&self.place(folder), file)?)
     }
 
     /// Files of which nothing is there yet; `place` is what messages call them.
@@ -97,7 +99,7 @@ impl ModelFiles {
             found: BTreeMap::new(),
             marks: Vec::new(),
             said: BTreeMap::new(),
-            padding: None,
+            family: None,
             place,
             small: Rc::default(),
             few_steps: None,
@@ -141,12 +143,11 @@ impl ModelFiles {
         Rc::make_mut(&mut self.small).remove(path);
     }
 
-    pub(crate) fn defaults(&self) -> Result<Defaults> {
-        let own = self.small.get(layout::DEFAULTS);
-        Ok(own
-            .map(|text| Defaults::parse(&self.place(layout::DEFAULTS), text))
-            .transpose()?
-            .unwrap_or_default())
+    pub(crate) fn defaults(&self, config: &ModelConfig) -> Result<Defaults> {
+        match self.small.get(layout::DEFAULTS) {
+            Some(text) => Defaults::parse(&self.place(layout::DEFAULTS), text),
+            None => Ok(Defaults::of(config)),
+        }
     }
 
     pub(crate) fn few_steps(&self) -> Option<Rc<Lora>> {

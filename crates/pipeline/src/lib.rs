@@ -5,6 +5,7 @@
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
 mod components;
+mod condition;
 mod contents;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod convert;
@@ -36,13 +37,14 @@ pub use calotype_models::Role;
 pub use calotype_sampling::{self as samplers, noise};
 pub use calotype_weights::Lora;
 pub use components::{Component, Components};
+pub use condition::Condition;
 pub use contents::Contents;
 pub use defaults::{Defaults, FewSteps, lora_name};
 pub use denoise::{Denoising, Progress};
 pub use error::{Cure, Error, Kind, Remedy, Result, Shortage, bytes};
 pub use files::ModelFiles;
 pub use image::Picture;
-pub use model::Model;
+pub use model::{Model, Tokenizers};
 pub use order::Order;
 pub use parts::{MemoryPlan, Stage, StagePlan, plan};
 pub use pipeline::{Output, Pipeline, Timings};

@@ -6,8 +6,8 @@ use crate::files::{ModelFiles, scheduler};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
-use calotype_graph::Graph;
-use calotype_models::config::{Architecture, ModelConfig};
+use calotype_graph::{Graph, Precision};
+use calotype_models::config::{Architecture, ModelConfig, TextEncoder};
 use calotype_models::layout::{self, words};
 use calotype_models::{Role, clip, declare, unet, vae};
 use calotype_sampling::SchedulerFile;
@@ -17,6 +17,7 @@ use calotype_weights::MemoryFolder;
 use calotype_weights::{Lora, Synthetic};
 #[cfg(not(target_arch = "wasm32"))]
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A model opened for reading: its configuration, its tokenizer, and where its weights come from. Nothing is on a
@@ -28,8 +29,8 @@ pub struct Model {
     pub config: ModelConfig,
     /// The model's own scheduler, which need not be one that is implemented.
     pub scheduler: SchedulerFile,
-    /// The model's own vocabulary.
-    pub tokenizer: Tokenizer,
+    /// The text encoders' own vocabularies.
+    pub tokenizers: Tokenizers,
     /// Its components, with their weights.
     pub components: Components,
     /// What the model's own `calotype.json` says of steps and guidance.
@@ -45,15 +46,21 @@ pub struct Model {
 }
 
 /// The components that a LoRA may change.
-pub(crate) const LORA: [Role; 2] = [Role::Text, Role::Denoiser];
+pub(crate) const LORA: [Role; 3] = [Role::Text, Role::Text2, Role::Denoiser];
+
+/// What each text encoder reads prompts with.
+pub type Tokenizers = BTreeMap<Role, Tokenizer>;
 
 /// The seed of `synthetic:` models' weights.
 const SYNTHETIC_SEED: u64 = 0x0ca1_07b9;
 
-/// A component's graph, at a size that does not matter to its weights.
+/// A component's graph, all of it, at a size that does not matter to its weights.
 fn graph(role: Role, config: &ModelConfig) -> Result<Graph> {
     Ok(match role {
-        Role::Text => clip::text_encoder(&config.text, 1)?,
+        Role::Text | Role::Text2 => {
+            let encoder = config.text(role).expect("the model has the component");
+            clip::text_encoder(&TextEncoder { penultimate: false, ..encoder.clone() }, 1)?
+        }
         Role::Denoiser => unet::unet(&config.unet, 1, 8, 8, 77, 1)?,
         Role::Vae => vae::decoder(&config.vae, 8, 8)?,
     })
@@ -65,7 +72,7 @@ fn components<S: Tensors + 'static>(
     mut open: impl FnMut(Role) -> Result<S>,
 ) -> Result<Components> {
     let component = |role| Ok((role, Component::new(role, open(role)?, graph(role, config).ok().as_ref())));
-    Ok(Components::new(Role::ALL.into_iter().map(component).collect::<Result<Vec<_>>>()?))
+    Ok(Components::new(config.roles().map(component).collect::<Result<Vec<_>>>()?))
 }
 
 impl Model {
@@ -104,31 +111,34 @@ impl Model {
     pub fn of(files: &ModelFiles) -> Result<Self> {
         let config = files.config()?;
         let scheduler = files.scheduler(&config)?;
-        let tokenizer = files.tokenizer()?;
+        let tokenizer = |role: &Role| Ok((*role, files.tokenizer(*role)?));
+        let tokenizers = config.index.texts.iter().map(tokenizer).collect::<Result<_>>()?;
         let components = components(&config, |role| Ok(files.weights[&role].clone()))?;
-        let own = (files.defaults()?, files.few_steps());
-        Self::new(files.name.clone(), config, scheduler, tokenizer, components, own)
+        let own = (files.defaults(&config)?, files.few_steps());
+        Self::new(files.name.clone(), config, scheduler, tokenizers, components, own)
     }
 
     /// A published architecture with seeded random weights, made as they are asked for.
     pub fn synthetic(architecture: Architecture) -> Result<Self> {
         let config = architecture.config()?;
         let scheduler = scheduler(&config, layout::SCHEDULER)?;
-        let tokenizer = match architecture {
-            Architecture::Sd15 => Tokenizer::clip()?,
-            Architecture::Sd21 => Tokenizer::clip_padded_with("!")?,
+        let tokenizer = |role: &Role| {
+            let padding = architecture.padding(*role);
+            Ok((*role, Tokenizer::clip_padded_with(padding.as_deref().unwrap_or(Tokenizer::END))?))
         };
+        let tokenizers = config.index.texts.iter().map(tokenizer).collect::<Result<_>>()?;
         let components =
             components(&config, |role| Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?))?;
         let name = format!("synthetic:{}", architecture.name());
-        Self::new(name, config, scheduler, tokenizer, components, Default::default())
+        let defaults = Defaults::of(&config);
+        Self::new(name, config, scheduler, tokenizers, components, (defaults, None))
     }
 
     fn new(
         name: String,
         config: ModelConfig,
         scheduler: SchedulerFile,
-        tokenizer: Tokenizer,
+        tokenizers: Tokenizers,
         components: Components,
         (defaults, few_steps_lora): (Defaults, Option<Rc<Lora>>),
     ) -> Result<Self> {
@@ -136,7 +146,7 @@ impl Model {
             name,
             config,
             scheduler,
-            tokenizer,
+            tokenizers,
             components,
             defaults,
             loras: Vec::new(),
@@ -154,7 +164,12 @@ impl Model {
         self.components.iter().map(|(_, component)| &component.contents)
     }
 
-    /// Lays a LoRA, times `scale`, over the text encoder and the UNet, and over the LoRAs that were added before. `name` is
+    /// How the VAE decoder's activations are stored: as all are, unless the model says that f16 does not hold them.
+    pub fn decoder_precision(&self, precision: Precision) -> Precision {
+        if self.config.index.penultimate && self.config.vae.force_upcast { Precision::F32 } else { precision }
+    }
+
+    /// Lays a LoRA, times `scale`, over the text encoders and the UNet, and over the LoRAs that were added before. `name` is
     /// what pictures' settings call it. Fails, leaving the model as it is, where the LoRA is for another.
     pub fn add_lora(&mut self, name: impl Into<String>, lora: Lora, scale: f32) -> Result<()> {
         self.added.push((Rc::new(lora), scale));
@@ -194,41 +209,56 @@ impl Model {
         Ok(())
     }
 
-    /// A prompt as ids that the text encoder has.
-    pub fn encode(&self, prompt: &str) -> Result<Encoded> {
-        let (encoded, rows) = (self.tokenizer.encode(prompt)?, self.config.text.vocab_size);
+    /// What a prompt is first read with.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        self.tokenizers.values().next().expect("a model has a text encoder")
+    }
+
+    /// Each text encoder, with what it reads prompts with.
+    fn texts(&self) -> impl Iterator<Item = (&TextEncoder, &Tokenizer)> {
+        self.config.texts.iter().map(|text| (text, &self.tokenizers[&text.role]))
+    }
+
+    /// A prompt as ids that a text encoder has.
+    pub fn encode(&self, role: Role, prompt: &str) -> Result<Encoded> {
+        let found = self.texts().find(|(text, _)| text.role == role);
+        let none = || Error::Model(format!("{}: the model has no {role}", self.name));
+        let (text, tokenizer) = found.ok_or_else(none)?;
+        let (encoded, rows) = (tokenizer.encode(prompt)?, text.clip.vocab_size);
         match encoded.ids.iter().find(|&&id| id as usize >= rows) {
             None => Ok(encoded),
             Some(&id) => Err(Error::Model(format!(
                 "{}: the tokenizer gives {:?} of the prompt the id {id}, and the text encoder has rows for {rows} \
-                 (vocab_size in {}): take the text_encoder that was saved with this tokenizer, or \
+                 (vocab_size in {}): take the {role} that was saved with this tokenizer, or \
                  leave the word out",
                 self.name,
-                self.tokenizer.word(id).unwrap_or_default(),
-                layout::config(Role::Text)
+                tokenizer.word(id).unwrap_or_default(),
+                layout::config(role)
             ))),
         }
     }
 
-    /// The tokenizer must speak of ids that the text encoder has.
+    /// The tokenizers must speak of ids that the text encoders have.
     fn checked(self) -> Result<Self> {
-        let (words, rows) = (self.tokenizer.max_len(), self.config.text.max_position_embeddings);
-        if words != rows {
-            return Err(Error::Model(format!(
-                "{}: {} gives prompts of {words} ids (model_max_length), {} {rows} (max_position_embeddings): the files \
-                 belong to different models",
-                self.name,
-                words::SETTINGS,
-                layout::config(Role::Text)
-            )));
-        }
-        let highest = self.tokenizer.bos().max(self.tokenizer.eos()).max(self.tokenizer.pad());
-        if highest as usize >= self.config.text.vocab_size {
-            return Err(Error::Model(format!(
-                "{}: the tokenizer has an id {highest}, and the text encoder only {} (vocab_size): the files belong \
-                 to different models",
-                self.name, self.config.text.vocab_size
-            )));
+        for (text, tokenizer) in self.texts() {
+            let (words, rows) = (tokenizer.max_len(), text.clip.max_position_embeddings);
+            if words != rows {
+                return Err(Error::Model(format!(
+                    "{}: {} gives prompts of {words} ids (model_max_length), {} {rows} (max_position_embeddings): the \
+                     files belong to different models",
+                    self.name,
+                    words::SETTINGS,
+                    layout::config(text.role)
+                )));
+            }
+            let highest = tokenizer.bos().max(tokenizer.eos()).max(tokenizer.pad());
+            if highest as usize >= text.clip.vocab_size {
+                return Err(Error::Model(format!(
+                    "{}: the tokenizer has an id {highest}, and the text encoder only {} (vocab_size): the files belong \
+                     to different models",
+                    self.name, text.clip.vocab_size
+                )));
+            }
         }
         Ok(self)
     }

@@ -10,6 +10,16 @@ pub struct Order {
     pub prompts: Vec<String>,
     /// What to keep away from: one for all images, or one for each.
     pub negative_prompts: Vec<String>,
+    /// What the second text encoder reads instead, where there is something.
+    pub prompts_2: Vec<String>,
+    /// What it keeps away from instead, where there is something.
+    pub negative_prompts_2: Vec<String>,
+    /// Whether the model is told zeros in the place of a negative prompt.
+    pub negative_is_zero: bool,
+    /// Places of the text that the UNet attends to.
+    pub tokens: usize,
+    /// Numbers that tell the model of the picture, where it takes some.
+    pub ids: Vec<f32>,
     /// Pixels.
     pub width: usize,
     /// Pixels.

@@ -1,3 +1,4 @@
+use crate::condition::{Condition, Encoded};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
@@ -9,8 +10,9 @@ use crate::room::fits;
 use crate::session::Session;
 use calotype_field::Field;
 use calotype_graph::{Executor, MemoryUse, Precision};
-use calotype_tensor::{DType, HostTensor};
-use std::cell::{Cell, RefCell};
+use calotype_models::Role;
+use calotype_tensor::HostTensor;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -26,12 +28,12 @@ pub struct Pipeline {
     pub(crate) precision: Precision,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
-    /// States of the prompts met last, so that a series of pictures encodes each prompt once.
-    pub(crate) states: RefCell<HashMap<String, HostTensor>>,
+    /// What text encoders made of the prompts met last, so that a series of pictures encodes each prompt once.
+    pub(crate) states: RefCell<HashMap<(Role, String), Encoded>>,
     /// What previews are made with.
     pub(crate) colours: Option<Rc<Colours>>,
     /// The parts that were found to fit last.
-    checked: Cell<Option<[Key; 3]>>,
+    checked: RefCell<Vec<Key>>,
 }
 
 /// Where the time went.
@@ -67,13 +69,13 @@ impl Pipeline {
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
         Self {
+            decoder: model.decoder_precision(precision),
             model,
             session: Session::new(exec),
             precision,
-            decoder: precision,
             states: RefCell::default(),
             colours: None,
-            checked: Cell::new(None),
+            checked: RefCell::default(),
         }
     }
 
@@ -113,7 +115,7 @@ impl Pipeline {
     pub fn check(&self, order: &Order) -> Result<MemoryPlan> {
         let (plan, room) = (self.plan(order)?, self.session.exec.room());
         fits(&plan, room.as_ref(), (&self.model, order), self.precision, &self.session.exec.caps())?;
-        self.checked.set(Some(self.parts(order)));
+        *self.checked.borrow_mut() = self.parts(order);
         Ok(plan)
     }
 
@@ -121,7 +123,7 @@ impl Pipeline {
     fn check_room(&self, order: &Order) -> Result<()> {
         let parts = self.parts(order);
         let there = parts.iter().all(|key| self.session.has(*key));
-        if !there && self.checked.get() != Some(parts) && self.session.exec.room().is_some() {
+        if !there && *self.checked.borrow() != parts && self.session.exec.room().is_some() {
             self.check(order)?;
         }
         Ok(())
@@ -136,8 +138,8 @@ impl Pipeline {
     }
 
     /// The parts that an order's run takes.
-    pub(crate) fn parts(&self, order: &Order) -> [Key; 3] {
-        let mut parts = run(order, self.precision);
+    pub(crate) fn parts(&self, order: &Order) -> Vec<Key> {
+        let mut parts = run(&self.model, order, self.precision);
         let decoders = parts.iter_mut().filter(|key| matches!(key.part, Part::Decoder { .. }));
         decoders.for_each(|key| key.precision = self.decoder);
         parts
@@ -156,79 +158,37 @@ impl Pipeline {
         Key { part, precision: self.precision }
     }
 
-    /// A prompt as the UNet attends to it: `[1, T, hidden]` f32. Prompts longer than T ids lose their end, which is
-    /// logged as a warning that quotes it.
-    pub async fn encode_text(&mut self, prompt: &str) -> Result<HostTensor> {
-        if let Some(known) = self.states.borrow().get(prompt) {
-            return Ok(known.clone());
-        }
-        let encoded = self.model.encode(prompt)?;
-        if let Some(dropped) = encoded.quote() {
-            let most = self.model.tokenizer.max_len();
-            log::warn!("the prompt is longer than {most} tokens; dropped: {dropped}");
-        }
-        let key = self.key(Part::Text);
-        self.session.prepare(&self.model, &[key]).await?;
-        let (exec, part) = (&self.session.exec, self.session.get(key));
-        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&encoded.ids))?;
-        exec.run(part.program(Stage::Text), 0)?;
-        let states = exec.read(&part.ports["states"]).await?.cast(DType::F32);
-        if let Some(what) = not_finite(&states.to_f32()) {
-            return Err(self.broken("the text encoder".into(), what, self.precision));
-        }
-        let mut cache = self.states.borrow_mut();
-        if cache.len() >= 64 {
-            cache.clear();
-        }
-        cache.insert(prompt.to_string(), states.clone());
-        Ok(states)
-    }
-
-    /// Begins a run: the steps are taken by [`Denoising::step`]. `states` are `[1 or B, T, hidden]` f32, those of the
-    /// negative prompts first where the request is guided.
+    /// Begins a run: the steps are taken by [`Denoising::step`]. Conditions are one for all images or one for each, those of
+    /// the negative prompts too where the request is guided ([`conditions`](Self::conditions)).
     pub async fn denoise(
         &mut self,
         order: &Order,
-        negative: Option<&[HostTensor]>,
-        positive: &[HostTensor],
+        negative: Option<&[Condition]>,
+        positive: &[Condition],
     ) -> Result<Denoising<'_>> {
         self.take_form(order)?;
-        for half in negative.into_iter().chain([positive]) {
-            if half.len() != 1 && half.len() != order.batch_size {
-                let (has, batch) = (half.len(), order.batch_size);
-                let why =
-                    format!("{has} text states do not go with {batch} images: give one, or one an image");
-                return Err(Error::request(Field::Prompts, why));
-            }
-        }
+        let halves: Vec<&[Condition]> = negative.into_iter().chain([positive]).collect();
+        let (states, added) = self.told(order, &halves)?;
         let canvas = Canvas::of(order, negative.is_some());
         let key = self.key(Part::Denoiser(canvas));
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&*self.session.exec, self.session.get(key));
-        let mut states = Vec::new();
-        for half in negative.into_iter().chain([positive]) {
-            for i in 0..canvas.batch {
-                states.extend_from_slice(&half[if half.len() == 1 { 0 } else { i }].to_f32());
+        for (name, values) in [("states", states), ("added", added)] {
+            let Some(port) = part.ports.get(name) else { continue };
+            if values.len() != port.shape.numel() {
+                let (has, takes) = (values.len(), port.shape.numel());
+                let (shape, images) = (port.shape, canvas.batch);
+                let why = format!(
+                    "the text {name} hold {has} numbers, and {images} images of {shape} need {takes}"
+                );
+                return Err(Error::request(Field::Prompts, why));
             }
+            let values = HostTensor::from_f32(port.shape, &values).cast(port.dtype);
+            exec.write(port, 0, values.bytes())?;
         }
-        let port = &part.ports["states"];
-        if states.len() != port.shape.numel() {
-            return Err(Error::request(
-                Field::Prompts,
-                format!(
-                    "the text states hold {} numbers, and {} images of {} need {}",
-                    states.len(),
-                    canvas.batch,
-                    port.shape,
-                    port.shape.numel()
-                ),
-            ));
-        }
-        let states = HostTensor::from_f32(port.shape, &states).cast(port.dtype);
-        exec.write(port, 0, states.bytes())?;
         let mut run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
         run.colours.clone_from(&self.colours);
-        // The states and the steps' times are there now, and all that follows from them alone.
+        // The conditions and the steps' times are there now, and all that follows from them alone.
         exec.run(part.program(Stage::Context), 0)?;
         Ok(run)
     }
@@ -244,25 +204,16 @@ impl Pipeline {
         let mut timings = Timings::default();
         let loading = self.session.spent.total();
 
-        // 1. Words to states.
+        // 1. Words to conditions.
         let start = Instant::now();
-        let mut positive = Vec::new();
-        for prompt in &order.prompts {
-            positive.push(self.encode_text(prompt).await?);
-        }
-        let mut negative = Vec::new();
-        if order.guided() {
-            for prompt in &order.negative_prompts {
-                negative.push(self.encode_text(prompt).await?);
-            }
-        }
+        let (negative, positive) = self.conditions(order).await?;
         timings.text = start.elapsed().saturating_sub(self.session.spent.total() - loading);
 
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
         self.session.prepare(&self.model, &self.parts(order)).await?;
-        let mut run = self.denoise(order, order.guided().then_some(&negative), &positive).await?;
+        let mut run = self.denoise(order, negative.as_deref(), &positive).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {
                 return Err(Error::Stopped { step: progress.step, steps: progress.steps });
@@ -271,7 +222,7 @@ impl Pipeline {
         let latents = run.latents().await?;
         timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
         if not_finite(&latents.to_f32()).is_some() {
-            return Err(self.find_broken_step(order, &negative, &positive).await?);
+            return Err(self.find_broken_step(order, negative.as_deref(), &positive).await?);
         }
 
         // 3. Latents to pixels.
@@ -286,10 +237,10 @@ impl Pipeline {
     async fn find_broken_step(
         &mut self,
         order: &Order,
-        negative: &[HostTensor],
-        positive: &[HostTensor],
+        negative: Option<&[Condition]>,
+        positive: &[Condition],
     ) -> Result<Error> {
-        let mut run = self.denoise(order, order.guided().then_some(negative), positive).await?;
+        let mut run = self.denoise(order, negative, positive).await?;
         let mut at = (order.steps, "produced values that are not finite".to_string());
         while let Some(progress) = run.step().await? {
             if let Some(what) = not_finite(&run.latents().await?.to_f32()) {

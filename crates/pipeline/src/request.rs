@@ -13,6 +13,16 @@ pub struct Request {
     pub prompts: Vec<String>,
     /// What to keep away from: one for all images, or one for each.
     pub negative_prompts: Vec<String>,
+    /// What the second text encoder of SDXL reads instead, one for all images or one for each; the same where there is none.
+    pub prompts_2: Vec<String>,
+    /// What it keeps away from instead.
+    pub negative_prompts_2: Vec<String>,
+    /// Width and height in pixels that SDXL is told its example had; the picture's where there are none.
+    pub original_size: Option<[usize; 2]>,
+    /// Pixels that SDXL is told were cut off at the left and at the top of it; none where nothing is said.
+    pub crop: Option<[usize; 2]>,
+    /// Width and height in pixels that SDXL is told the picture has; its own where there are none.
+    pub target_size: Option<[usize; 2]>,
     /// Pixels; the model's own size where there is none.
     pub width: Option<usize>,
     /// Pixels; the model's own size where there is none.
@@ -97,6 +107,11 @@ impl Request {
         Self {
             prompts: vec![prompt.into()],
             negative_prompts: vec![String::new()],
+            prompts_2: Vec::new(),
+            negative_prompts_2: Vec::new(),
+            original_size: None,
+            crop: None,
+            target_size: None,
             width: None,
             height: None,
             steps: None,
@@ -151,16 +166,24 @@ impl Request {
             return bad(Field::Steps, format!("{steps} is too large: use at most {most}"));
         }
         let count = |n: usize| n == 1 || n == self.batch_size;
+        for (field, size) in self.sizes() {
+            if let Some([a, b]) = size.filter(|size| size.iter().any(|side| *side > Self::MOST_PIXELS)) {
+                return bad(field, format!("{a}, {b} is too large: use at most {}", Self::MOST_PIXELS));
+            }
+        }
         if self.batch_size == 0 {
             return bad(Field::BatchSize, "0 makes no picture: use 1 or more".into());
         }
         if self.steps == Some(0) {
             return bad(Field::Steps, "0 makes no picture: use 1 or more".into());
         }
-        for (field, texts) in
-            [(Field::Prompts, &self.prompts), (Field::NegativePrompts, &self.negative_prompts)]
-        {
-            if !count(texts.len()) {
+        for (field, texts, is_needed) in [
+            (Field::Prompts, &self.prompts, true),
+            (Field::NegativePrompts, &self.negative_prompts, true),
+            (Field::Prompts2, &self.prompts_2, false),
+            (Field::NegativePrompts2, &self.negative_prompts_2, false),
+        ] {
+            if !count(texts.len()) && (is_needed || !texts.is_empty()) {
                 let (has, size) = (texts.len(), Field::BatchSize);
                 return bad(
                     field,
@@ -223,6 +246,15 @@ impl Request {
             return bad(Field::SeedResizeFrom, format!("{}x{} is too large", size[0], size[1]));
         }
         Ok(())
+    }
+
+    /// What SDXL is told of sizes.
+    pub(crate) fn sizes(&self) -> [(Field, Option<[usize; 2]>); 3] {
+        [
+            (Field::OriginalSize, self.original_size),
+            (Field::Crop, self.crop),
+            (Field::TargetSize, self.target_size),
+        ]
     }
 
     /// Noise levels or timesteps one by one, where there are.

@@ -6,7 +6,6 @@ use crate::parts::{Key, PartGraphs, PortSpec, Stage};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
 use calotype_models::Role;
 use std::collections::BTreeMap;
-use std::mem::discriminant;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use web_time::{Duration, Instant};
@@ -132,11 +131,10 @@ impl Session {
 
     /// Drops parts of the same kinds as `keys` that are none of them, but for those used last that hold `keep` bytes.
     fn make_room(&mut self, keys: &[Key], mut keep: u64) {
-        let kinds = keys.iter().map(|key| discriminant(&key.part));
-        let kinds: Vec<_> = kinds.collect();
+        let kinds: Vec<Role> = keys.iter().map(|key| key.part.role()).collect();
         let parts = std::mem::take(&mut self.parts);
         for (key, part) in parts.into_iter().rev() {
-            let replaced = !keys.contains(&key) && kinds.contains(&discriminant(&key.part));
+            let replaced = !keys.contains(&key) && kinds.contains(&key.part.role());
             if !replaced || part.bytes <= keep {
                 keep -= if replaced { part.bytes } else { 0 };
                 self.parts.insert(0, (key, part));

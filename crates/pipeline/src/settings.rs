@@ -30,6 +30,7 @@ impl Order {
             settings.push("Seed", origin.seed_of(i));
         }
         settings.push("Size", format!("{width}x{height}"));
+        self.push_told(&mut settings, i);
         settings.push("Model", &self.model);
         if let Some(name) = &self.few_steps {
             settings.push("Few steps", name);
@@ -79,5 +80,20 @@ impl Order {
         }
         settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
         settings
+    }
+
+    /// What the model was told beside the prompt, where that is not what the prompt and the size say.
+    fn push_told(&self, settings: &mut Infotext, i: usize) {
+        let texts = [("Prompt 2", &self.prompts_2), ("Negative prompt 2", &self.negative_prompts_2)];
+        for (name, texts) in texts {
+            texts.get(i).or(texts.first()).into_iter().for_each(|text| settings.push(name, text));
+        }
+        let (size, none) = ([self.height as f32, self.width as f32], [0.0; 2]);
+        let own = [("Original size", size, "x"), ("Crop", none, ","), ("Target size", size, "x")];
+        for ((name, own, between), [y, x]) in own.into_iter().zip(self.ids.as_chunks().0) {
+            if own != [*y, *x] {
+                settings.push(name, format!("{x}{between}{y}"));
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ impl Request {
     pub fn settle(&self, model: &Model) -> Result<Order> {
         self.check()?;
         let [height, width] = self.size(model)?;
+        self.check_told(model)?;
         let form = model.defaults.form(self);
         let Chosen { sampler, schedule, dialect, program } = self.sampler(model)?;
         let factor = model.config.vae.factor();
@@ -30,6 +31,11 @@ impl Request {
         Ok(Order {
             prompts: self.prompts.clone(),
             negative_prompts: self.negative_prompts.clone(),
+            prompts_2: self.prompts_2.clone(),
+            negative_prompts_2: self.negative_prompts_2.clone(),
+            negative_is_zero: model.config.index.empty_is_zero && self.has_no_negative(),
+            tokens: model.config.tokens(),
+            ids: if model.config.unet.text_time.is_some() { self.ids([width, height]) } else { Vec::new() },
             width,
             height,
             batch_size: self.batch_size,
@@ -48,6 +54,43 @@ impl Request {
             program,
             noise: self.noise.clone(),
         })
+    }
+
+    /// What SDXL is told of a picture's sizes (Podell et al. 2023, arXiv:2307.01952; diffusers: `_get_add_time_ids`):
+    /// heights before widths.
+    fn ids(&self, size: [usize; 2]) -> Vec<f32> {
+        let each = [
+            self.original_size.unwrap_or(size),
+            self.crop.unwrap_or([0; 2]),
+            self.target_size.unwrap_or(size),
+        ];
+        each.iter().flat_map(|[x, y]| [*y as f32, *x as f32]).collect()
+    }
+
+    /// Whether nothing is to be kept away from, by A1111's rule.
+    fn has_no_negative(&self) -> bool {
+        self.negative_prompts.iter().chain(&self.negative_prompts_2).all(String::is_empty)
+    }
+
+    /// Refuses what a model without it would be told of a second text encoder and of sizes.
+    fn check_told(&self, model: &Model) -> Result<()> {
+        let bad = |field: Field, why: &str| {
+            Err(Error::request(field, format!("{field}: {} {why}: leave it out", model.name)))
+        };
+        let second =
+            [(Field::Prompts2, &self.prompts_2), (Field::NegativePrompts2, &self.negative_prompts_2)];
+        match second.into_iter().find(|(_, texts)| !texts.is_empty()) {
+            Some((field, _)) if model.config.texts.len() < 2 => {
+                return bad(field, "has one text encoder");
+            }
+            _ => {}
+        }
+        match self.sizes().into_iter().find(|(_, size)| size.is_some()) {
+            Some((field, _)) if model.config.unet.text_time.is_none() => {
+                bad(field, "is not told of sizes, as SDXL is")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.

@@ -25,6 +25,9 @@ pub struct Hints {
 
 /// The tensor, of no component, by which a file says that its last timestep is pure noise.
 const ZERO_SNR: &str = "ztsnr";
+/// What the names of tensors begin with by which a file says that its noise levels are others (Karras et al. 2022,
+/// arXiv:2206.00364).
+const EDM: &str = "edm_";
 
 impl ModelFiles {
     /// A file that holds a model, or a component of one.
@@ -76,15 +79,18 @@ impl ModelFiles {
     /// says otherwise.
     pub async fn complete(&mut self, hints: Hints) -> Result<()> {
         let place = self.at().to_owned();
-        self.whole()?;
         let in_folder = self.text(layout::INDEX).is_some();
+        let unet = self.tensors(Role::Denoiser);
+        let told = unet.as_deref().and_then(Family::of);
+        let family = hints.config.map(|said| said.family).or(told.map(|(family, _)| family));
+        if !in_folder {
+            self.whole(family)?;
+        }
         let said = hints.prediction.or(hints.config.map(|said| said.prediction));
         if in_folder && self.found.is_empty() {
             return self.overrule(said, hints.zero_snr);
         }
-        let unet = self.tensors(Role::Denoiser).expect("it was just there");
-        let told = Family::of(&*unet);
-        let family = hints.config.map(|said| said.family).or(told.map(|(family, _)| family));
+        let unet = unet.expect("it was just there");
         let family = family.ok_or_else(|| Error::Model(format!("{place}: its UNet attends to no text")))?;
         self.refuse(&*unet, family)?;
         let said = said.or_else(|| detect::said(&*unet, &self.marks));
@@ -103,8 +109,8 @@ impl ModelFiles {
                 Field::PredictionType
             );
         }
-        self.padding = self.padding.or(Some(family.padding()));
-        for role in Role::ALL {
+        self.family = self.family.or(Some(family));
+        for role in family.texts().iter().copied().chain([Role::Denoiser, Role::Vae]) {
             let Some(mut part) = self.found.remove(&role) else { continue };
             let config = detect::config(role, &part, family, prediction)?;
             if let (Role::Text, Some(layers)) = (role, config["num_hidden_layers"].as_u64()) {
@@ -116,16 +122,17 @@ impl ModelFiles {
         if in_folder {
             return self.overrule(said, zero_snr);
         }
-        let scheduler = detect::scheduler(prediction, zero_snr);
-        self.keep(layout::INDEX, detect::index(&scheduler).to_string().into_bytes());
+        let scheduler = detect::scheduler(family, prediction, zero_snr);
+        self.keep(layout::INDEX, detect::index(family, &scheduler).to_string().into_bytes());
         self.keep(layout::SCHEDULER, scheduler.to_string().into_bytes());
         Ok(())
     }
 
-    /// Fails where a component is missing.
-    fn whole(&self) -> Result<()> {
-        let (there, missing): (Vec<Role>, Vec<Role>) =
-            Role::ALL.into_iter().partition(|role| self.has(*role));
+    /// Fails where a component of a model of its family is missing.
+    fn whole(&self, family: Option<Family>) -> Result<()> {
+        let texts = family.map_or(&[Role::Text][..], Family::texts);
+        let needed = texts.iter().copied().chain([Role::Denoiser, Role::Vae]);
+        let (there, missing): (Vec<Role>, Vec<Role>) = needed.partition(|role| self.has(*role));
         let list = |roles: &[Role], before: &str| {
             roles.iter().map(|role| format!("{before} {}", words(*role))).collect::<Vec<_>>().join(" and ")
         };
@@ -172,11 +179,13 @@ impl ModelFiles {
 
     /// Refuses what is recognised and not drawn.
     fn refuse(&self, unet: &dyn Tensors, family: Family) -> Result<()> {
-        let what = purpose(unet, family);
-        match is_drawn(unet, family) {
+        let edm = self.marks.iter().any(|name| name.starts_with(EDM));
+        let what = purpose(unet, family) + if edm { " that was trained as an EDM" } else { "" };
+        match is_drawn(unet, family) && !edm {
             true => Ok(()),
             false => Err(Error::Model(format!(
-                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1 and 2 with 4 input channels are",
+                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1, 2 and XL with 4 input channels \
+                 are",
                 self.at()
             ))),
         }
@@ -207,6 +216,7 @@ pub(crate) fn purpose(unet: &dyn Tensors, family: Family) -> String {
 fn words(role: Role) -> &'static str {
     match role {
         Role::Text => "text encoder",
+        Role::Text2 => "second text encoder",
         Role::Denoiser => "UNet",
         Role::Vae => "VAE",
     }
@@ -216,6 +226,7 @@ fn words(role: Role) -> &'static str {
 fn field(role: Role) -> Field {
     match role {
         Role::Text => Field::TextEncoder,
+        Role::Text2 => Field::TextEncoder2,
         Role::Denoiser => Field::Unet,
         Role::Vae => Field::Vae,
     }

@@ -25,7 +25,7 @@ fn a_guided_step_of_stable_diffusion_takes_at_most_300_launches() {
         ("browser, f32", Caps::default(), Precision::F32),
         ("software", Caps { software: true, ..gpu() }, Precision::F32),
     ];
-    for (preset, most) in [("synthetic:sd15", 300), ("synthetic:sd21", 300)] {
+    for (preset, most) in [("synthetic:sd15", 300), ("synthetic:sd21", 300), ("synthetic:sdxl", 1000)] {
         let model = Model::open(preset, None).unwrap();
         let request =
             Request { steps: Some(20), width: Some(512), height: Some(512), ..Request::new("a lighthouse") };

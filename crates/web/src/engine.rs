@@ -155,7 +155,7 @@ impl Engine {
     #[wasm_bindgen(js_name = encodeText)]
     pub async fn encode_text(&mut self, prompt: String) -> Result<Vec<f32>> {
         let Loaded { pipeline, .. } = self.model.as_mut().ok_or_else(no_model)?;
-        Ok(pipeline.encode_text(&prompt).await?.to_f32())
+        Ok(pipeline.encode_text(&prompt).await?.states.to_f32())
     }
 
     /// Brings what a request takes to the device and has its kernels compiled, which may go on after this. A request that

@@ -34,7 +34,7 @@ impl Opened {
             let part = Checkpoint::within(&folder, name).await?;
             let part = part.ok_or_else(|| Fault::model(format!("{name}: no such file")))?;
             let known = self.files.weights.iter().map(|(role, own)| (shared(own, &part), *role));
-            let role = known.filter(|(shared, _)| *shared > 0).max_by_key(|(shared, _)| *shared);
+            let role = known.filter(|([names, _], _)| *names > 0).max_by_key(|(shared, _)| *shared);
             let (_, role) = role.ok_or_else(|| self.stranger(name, &part))?;
             match found.get_mut(&role) {
                 Some(others) => {
@@ -90,8 +90,11 @@ impl Opened {
     }
 }
 
-/// How many of a file's tensors have a name that is known in a checkpoint.
-fn shared(own: &dyn Tensors, part: &Checkpoint) -> usize {
+/// How many of a file's tensors have a name that is known in a checkpoint, and how many the shape too: two text encoders
+/// differ in that alone.
+fn shared(own: &dyn Tensors, part: &Checkpoint) -> [usize; 2] {
     let known: BTreeSet<&str> = own.names().into_iter().collect();
-    part.names().into_iter().filter(|name| known.contains(name)).count()
+    let shape = |tensors: &dyn Tensors, name: &str| tensors.get(name).ok().map(|info| info.shape.clone());
+    let named = || part.names().into_iter().filter(|name| known.contains(name));
+    [named().count(), named().filter(|name| shape(own, name) == shape(part, name)).count()]
 }

@@ -31,6 +31,14 @@ impl From<Texts> for Vec<String> {
 struct Words {
     prompt: Texts,
     negative_prompt: Option<Texts>,
+    prompt_2: Option<Texts>,
+    negative_prompt_2: Option<Texts>,
+    /// Width and height.
+    original_size: Option<[usize; 2]>,
+    /// From the left and from the top.
+    crop: Option<[usize; 2]>,
+    /// Width and height.
+    target_size: Option<[usize; 2]>,
     width: Option<usize>,
     height: Option<usize>,
     steps: Option<usize>,
@@ -79,6 +87,10 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     if let Some(texts) = words.negative_prompt {
         request.negative_prompts = texts.into();
     }
+    request.prompts_2 = words.prompt_2.map(Vec::from).unwrap_or_default();
+    request.negative_prompts_2 = words.negative_prompt_2.map(Vec::from).unwrap_or_default();
+    (request.original_size, request.crop) = (words.original_size, words.crop);
+    request.target_size = words.target_size;
     request.width = words.width;
     request.height = words.height;
     request.steps = words.steps;

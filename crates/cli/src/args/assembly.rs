@@ -13,6 +13,10 @@ pub struct AssemblyArgs {
     #[arg(long, value_name = "MODEL")]
     pub text_encoder: Option<String>,
 
+    /// A second text encoder (SDXL's) in the place of the model's own
+    #[arg(long, value_name = "MODEL")]
+    pub text_encoder_2: Option<String>,
+
     /// A UNet in the place of the model's own
     #[arg(long, value_name = "MODEL")]
     pub unet: Option<String>,
@@ -37,6 +41,7 @@ impl AssemblyArgs {
             let flag = match role {
                 Role::Denoiser => "--unet",
                 Role::Text => "--text-encoder",
+                Role::Text2 => "--text-encoder-2",
                 Role::Vae => "--vae",
             };
             (flag, Path::new(name))
@@ -45,7 +50,12 @@ impl AssemblyArgs {
 
     /// Each component that is given, with the name of its place.
     pub fn parts(&self) -> impl Iterator<Item = (Role, &str)> {
-        let parts = [(Role::Denoiser, &self.unet), (Role::Text, &self.text_encoder), (Role::Vae, &self.vae)];
+        let parts = [
+            (Role::Denoiser, &self.unet),
+            (Role::Text, &self.text_encoder),
+            (Role::Text2, &self.text_encoder_2),
+            (Role::Vae, &self.vae),
+        ];
         parts.into_iter().filter_map(|(role, name)| Some((role, name.as_deref()?)))
     }
 

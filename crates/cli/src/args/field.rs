@@ -8,6 +8,8 @@ pub fn flag(field: Field) -> Cow<'static, str> {
     match field {
         Field::Prompts => "the prompt".into(),
         Field::NegativePrompts => "--negative-prompt".into(),
+        Field::Prompts2 => "--prompt-2".into(),
+        Field::NegativePrompts2 => "--negative-prompt-2".into(),
         Field::Schedule => "--scheduler".into(),
         Field::Precision => "--dtype".into(),
         Field::Device => "--backend".into(),

@@ -9,6 +9,7 @@ mod elsewhere;
 mod field;
 mod grid;
 mod sampler;
+mod sdxl;
 mod told;
 mod values;
 
@@ -20,6 +21,7 @@ pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
 pub use grid::GridArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
+pub use sdxl::SdxlArgs;
 pub use told::{generate, parse};
 pub use values::{LoraArg, Seed, sampler};
 
@@ -112,6 +114,9 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub noise: NoiseArgs,
 
+    #[command(flatten)]
+    pub sdxl: SdxlArgs,
+
     /// Batches one after another; their seeds go on where the one before ended
     #[arg(help_heading = "Picture", long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = batch_count)]
@@ -158,7 +163,7 @@ pub struct GenerateArgs {
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
     /// A model: a file (.safetensors), or a folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched
-    /// once; or synthetic:sd15, synthetic:sd21 (the published architecture with random weights, for planning) [default:
+    /// once; or synthetic:sd15, synthetic:sd21, synthetic:sdxl (the published architecture with random weights, for planning) [default:
     /// the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -196,7 +201,7 @@ pub struct PictureArgs {
     pub steps: Option<usize>,
 
     /// How far to follow the prompt; at 1 or below the negative prompt has no say and a step takes half the time
-    /// [default: the model's own, or 7.5]
+    /// [default: the model's own, or 7.5; 5 for SDXL]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub cfg_scale: Option<f32>,
 
@@ -248,7 +253,7 @@ pub struct AdaptersArgs {
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), owner/name on the
-    /// Hugging Face hub, or synthetic:sd15, synthetic:sd21 [default: the built-in model]
+    /// Hugging Face hub, or synthetic:sd15, synthetic:sd21, synthetic:sdxl [default: the built-in model]
     pub model: Option<String>,
 
     #[command(flatten)]

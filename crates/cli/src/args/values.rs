@@ -122,6 +122,15 @@ pub(super) fn size(text: &str) -> Result<[usize; 2], String> {
     }
 }
 
+/// Pixels from the left and from the top.
+pub(super) fn place(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once(',').map(|(x, y)| (x.trim().parse(), y.trim().parse()));
+    match sides {
+        Some((Ok(x), Ok(y))) => Ok([x, y]),
+        _ => Err("use pixels from the left and from the top, as in 0,128".into()),
+    }
+}
+
 pub(super) fn schedule_help() -> String {
     format!(
         "The noise schedule: {} [default: the model's own, or the sampler's]",

@@ -1,6 +1,8 @@
 //! A model's stages and a picture, on a device and on the CPU.
 
-use calotype::{Device, HostTensor, ModelPlace, OpenDevice, Picture, Pipeline, Precision, Request};
+use calotype::{
+    Condition, Device, HostTensor, ModelPlace, OpenDevice, Picture, Pipeline, Precision, Request,
+};
 use calotype_testkit::check::Compared;
 use calotype_testkit::error;
 use std::ops::ControlFlow;
@@ -13,7 +15,7 @@ const STEPS: usize = 2;
 
 /// What the CPU found: the reference.
 struct Expected {
-    states: HostTensor,
+    states: Condition,
     step: HostTensor,
     decoded: Vec<Picture>,
     latents: HostTensor,
@@ -50,7 +52,7 @@ impl Stages {
             Compared { name: name.into(), shape, precision, error, bound, problem }
         };
         let of = |t: &HostTensor| t.shape().to_string();
-        let text = pipeline.encode_text(PROMPT).map(|found| error(&found, &expected.states));
+        let text = pipeline.encode_text(PROMPT).map(|found| error(&found.states, &expected.states.states));
         let step = denoise(&mut pipeline, 1, &states).map(|found| error(&found, &expected.step));
         let decoded = pipeline.decode_latents(&expected.step).map(|found| apart(&found, &expected.decoded));
         let whole_picture = pipeline
@@ -60,7 +62,7 @@ impl Stages {
         let pixels =
             expected.decoded.first().map_or(String::new(), |p| format!("[{}, {}, 3]", p.height, p.width));
         Ok(vec![
-            held("stage: text encoder", of(&expected.states), stage, text),
+            held("stage: text encoder", of(&expected.states.states), stage, text),
             held("stage: UNet, one step", of(&expected.step), stage, step),
             // Of a byte's range, which is twice the largest magnitude; and rounded to a byte on both sides.
             held("stage: VAE decoder", pixels, stage / 2.0 + 1.0 / 255.0, decoded),
@@ -83,7 +85,7 @@ fn expect(place: &ModelPlace) -> anyhow::Result<Expected> {
 fn denoise(
     pipeline: &mut Pipeline,
     steps: usize,
-    states: &[HostTensor],
+    states: &[Condition],
 ) -> Result<HostTensor, calotype::Error> {
     let request = Request { steps: Some(steps), cfg_scale: Some(1.0), seed: 7, ..Request::new(PROMPT) };
     pipeline.denoise(&request, None, states, |_, _| ControlFlow::Continue(()))

@@ -14,6 +14,7 @@ pub fn print(model: &Model, json: bool) -> anyhow::Result<()> {
 fn class(component: &str) -> &'static str {
     match component {
         "text_encoder" => "CLIPTextModel",
+        "text_encoder_2" => "CLIPTextModelWithProjection",
         "unet" => "UNet2DConditionModel",
         _ => "AutoencoderKL",
     }
@@ -60,9 +61,9 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
         "width": config.default_size().map(|s| s[1]),
         "height": config.default_size().map(|s| s[0]),
         "size_multiple": config.vae.factor(),
-        "vocabulary": config.text.vocab_size,
-        "prompt_tokens": model.tokenizer.max_len(),
-        "text_hidden_size": config.text.hidden_size,
+        "vocabulary": config.texts[0].clip.vocab_size,
+        "prompt_tokens": config.tokens(),
+        "text_hidden_size": config.states_width(),
         "latent_channels": config.vae.latent_channels,
         "steps": model.defaults.steps,
         "cfg_scale": model.defaults.cfg_scale,
@@ -101,7 +102,7 @@ fn print_text(model: &Model) -> anyhow::Result<()> {
         ("scheduler", scheduler(model)),
         ("drawn in", drawn),
         ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
-        ("vocabulary", format!("{} tokens, {} a prompt", config.text.vocab_size, model.tokenizer.max_len())),
+        ("vocabulary", format!("{} tokens, {} a prompt", config.texts[0].clip.vocab_size, config.tokens())),
     ];
     text::result(&table(&facts.map(|(name, value)| vec![name.to_string(), value]), &[]))
 }

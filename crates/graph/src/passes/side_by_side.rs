@@ -1,5 +1,5 @@
 use crate::caps::Caps;
-use crate::ops::{Activation, Matmul, Op, Row, Shapes};
+use crate::ops::{Activation, Conv2d, Matmul, Op, Row, Shapes};
 use crate::{Elem, Graph, Layout, Source, Tensor, Value, ValueId, Weight};
 use std::collections::BTreeMap;
 
@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 pub fn side_by_side(mut graph: Graph) -> Graph {
     let uses = graph.uses();
     let makers = graph.makers();
-    // Products by what they are of and who reads them: the attention, or None for the current step's row.
+    // Products by what they are of and who reads them: the attention, or None for the current step's row and for what is
+    // added to images.
     let mut groups: BTreeMap<(ValueId, Option<usize>), Vec<usize>> = BTreeMap::new();
     for (i, node) in graph.nodes.iter().enumerate() {
         let (read, reader) = match &node.op {
             Op::Attention(a) => (vec![a.q, a.k, a.v], Some(i)),
             Op::Row(row) => (vec![row.x], None),
+            Op::Conv2d(Conv2d { image_bias: Some(rows), .. }) => (vec![*rows], None),
             _ => continue,
         };
         for v in read.into_iter().filter(|v| uses[v] == 1) {

@@ -1,5 +1,7 @@
 use super::ModelConfig;
-use crate::Result;
+use crate::layout::words;
+use crate::{Result, Role};
+use serde_json::Value;
 use std::io;
 
 /// A published model's configuration, carried along: the architecture of `synthetic:` models.
@@ -9,6 +11,8 @@ pub enum Architecture {
     Sd15,
     /// Stable Diffusion 2.1: OpenCLIP ViT-H/14, predicts velocity, 768 pixels.
     Sd21,
+    /// Stable Diffusion XL, the base model: CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, predicts noise, 1024 pixels.
+    Sdxl,
 }
 
 macro_rules! files {
@@ -24,15 +28,21 @@ const SD21: &[(&str, &str)] = files!("sd21":
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
     "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "unet/config.json", "vae/config.json");
 
+const SDXL: &[(&str, &str)] = files!("sdxl":
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
+    "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/tokenizer_config.json", "unet/config.json", "vae/config.json");
+
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Sd15, Self::Sd21];
+    pub const ALL: [Self; 3] = [Self::Sd15, Self::Sd21, Self::Sdxl];
 
     /// The name after `synthetic:`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sd15 => "sd15",
             Self::Sd21 => "sd21",
+            Self::Sdxl => "sdxl",
         }
     }
 
@@ -46,12 +56,21 @@ impl Architecture {
         match self {
             Self::Sd15 => SD15,
             Self::Sd21 => SD21,
+            Self::Sdxl => SDXL,
         }
     }
 
     /// One file's text.
     pub fn file(self, path: &str) -> Option<&'static str> {
         self.files().iter().find(|(name, _)| *name == path).map(|(_, text)| *text)
+    }
+
+    /// What a text encoder's tokenizer pads with, where its files say it.
+    pub fn padding(self, encoder: Role) -> Option<String> {
+        let text = self.file(&words::path(encoder, words::SPECIAL))?;
+        let all: Value = serde_json::from_str(text).ok()?;
+        let token = &all["pad_token"];
+        token.as_str().or(token["content"].as_str()).map(String::from)
     }
 
     /// The configuration, read as any folder's is.

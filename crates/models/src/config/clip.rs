@@ -1,5 +1,5 @@
 use super::{Activation, fields::Fields};
-use crate::Result;
+use crate::{Result, Role};
 
 /// `text_encoder/config.json`: CLIP's text transformer (transformers: `CLIPTextConfig`).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,30 @@ pub struct ClipTextConfig {
     pub hidden_act: Activation,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f32,
+}
+
+/// A text encoder, and what a model takes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextEncoder {
+    /// Which of the model's.
+    pub role: Role,
+    /// Its numbers.
+    pub clip: ClipTextConfig,
+    /// Whether its states are those before its last layer, as they are, rather than after it, normalised.
+    pub penultimate: bool,
+    /// Width of the vector that it also projects the whole prompt to, where it does (transformers:
+    /// `CLIPTextModelWithProjection`).
+    pub pooled: Option<usize>,
+}
+
+impl TextEncoder {
+    /// Reads the configuration of the encoder in a role; `file` names it in errors.
+    pub fn parse(role: Role, penultimate: bool, file: &str, text: &str) -> Result<Self> {
+        let clip = ClipTextConfig::parse(file, text)?;
+        let width = || Fields::parse(file, text)?.within("text_config")?.count("projection_dim", 512);
+        let pooled = (role == Role::Text2).then(width).transpose()?;
+        Ok(Self { role, clip, penultimate, pooled })
+    }
 }
 
 /// What belongs to training and to heads that Stable Diffusion does not use, and what the tokenizer says: published files

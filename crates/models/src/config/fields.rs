@@ -184,17 +184,17 @@ impl Fields {
         self.values.retain(|_, value| *value != json!([null, null]));
     }
 
-    /// The class that a field names must be this one.
-    pub fn class(&mut self, field: &str, class: &str) -> Result<()> {
-        match self.values.remove(field).unwrap_or(Value::Null) {
-            same if same == class => Ok(()),
-            other => Err(Error::Class {
-                file: self.file.clone(),
-                field: field.into(),
-                class: other.as_str().map_or_else(|| other.to_string(), str::to_owned),
-                supported: class.into(),
-            }),
+    /// The class that a field names must be one of these.
+    pub fn class_of(&self, field: &str, class: Value, supported: &[&str]) -> Result<()> {
+        if supported.iter().any(|one| class == *one) {
+            return Ok(());
         }
+        Err(Error::Class {
+            file: self.file.clone(),
+            field: field.into(),
+            class: class.as_str().map_or_else(|| class.to_string(), str::to_owned),
+            supported: supported.join(" or "),
+        })
     }
 
     /// Fails unless `sound`.
@@ -291,7 +291,8 @@ mod tests {
         f.only("scale", &[json!(1)]).unwrap();
         let error = f.only("trick", &[json!(false)]).unwrap_err().to_string();
         assert_eq!(error, "unet/config.json: trick = true is not supported; false is");
-        assert!(f.class("class", "This").unwrap_err().to_string().contains("class is Other"));
+        let error = f.class_of("class", json!("Other"), &["This", "That"]).unwrap_err().to_string();
+        assert!(error.contains("class is Other, which is not supported; This or That is"), "{error}");
     }
 
     #[test]

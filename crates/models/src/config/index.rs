@@ -1,46 +1,66 @@
 use super::fields::Fields;
-use crate::{Error, Result};
+use crate::{Result, Role, layout};
+use serde_json::Value;
 
 /// `model_index.json`: which pipeline the folder holds and the class of each of its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelIndex {
     /// The pipeline's class.
     pub class: String,
+    /// What reads prompts; of several, states lie side by side in this order.
+    pub texts: &'static [Role],
+    /// Whether the UNet attends to what comes before the text encoders' last layers, as it is, rather than to what comes
+    /// after them, normalised.
+    pub penultimate: bool,
+    /// Whether the states of no negative prompt are zeros (`force_zeros_for_empty_prompt`).
+    pub empty_is_zero: bool,
     /// The scheduler's class, such as `PNDMScheduler`, whatever its own file says: whether it is supported is for the
     /// samplers to say.
     pub scheduler: String,
 }
 
-const PIPELINE: &str = "StableDiffusionPipeline";
+const ONE: &str = "StableDiffusionPipeline";
+const TWO: &str = "StableDiffusionXLPipeline";
 
 /// Folders of the components, and the classes that are read from them.
-const COMPONENTS: [(&str, &[&str]); 4] = [
-    ("text_encoder", &["CLIPTextModel"]),
-    ("tokenizer", &["CLIPTokenizer", "CLIPTokenizerFast"]),
-    ("unet", &["UNet2DConditionModel"]),
-    ("vae", &["AutoencoderKL"]),
-];
+const COMPONENTS: [(&str, &[&str]); 2] = [("unet", &["UNet2DConditionModel"]), ("vae", &["AutoencoderKL"])];
+const TOKENIZER: &[&str] = &["CLIPTokenizer", "CLIPTokenizerFast"];
 
-/// Parts of a pipeline that do not touch the picture that text makes.
-const INERT: [&str; 4] = ["safety_checker", "feature_extractor", "image_encoder", "requires_safety_checker"];
+/// The class of a text encoder.
+pub(crate) const fn text_class(role: Role) -> &'static str {
+    match role {
+        Role::Text2 => "CLIPTextModelWithProjection",
+        _ => "CLIPTextModel",
+    }
+}
+
+/// Parts of a pipeline that do not touch the picture that text makes, a watermark in it among them.
+const INERT: [&str; 5] =
+    ["safety_checker", "feature_extractor", "image_encoder", "requires_safety_checker", "add_watermarker"];
 
 impl ModelIndex {
     /// Reads the index; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut f = Fields::parse(file, text)?;
-        f.class("_class_name", PIPELINE)?;
+        let class = match f.get("_class_name", Value::Null)? {
+            Value::String(class) if class == TWO => TWO,
+            // What it is not is said in these words.
+            other => f.class_of("_class_name", other, &[ONE, TWO]).map(|()| ONE)?,
+        };
+        let texts: &[Role] = if class == TWO { &Role::TEXT } else { &[Role::Text] };
         f.inert(&INERT);
-        for (component, supported) in COMPONENTS {
+        let encoders = texts.iter().map(|role| (role.folder(), vec![text_class(*role)]));
+        let tokenizers = texts.iter().map(|role| (layout::words::folder(*role), TOKENIZER.to_vec()));
+        let others = COMPONENTS.iter().map(|(folder, classes)| (*folder, classes.to_vec()));
+        for (component, supported) in encoders.chain(tokenizers).chain(others) {
             let class = component_class(&mut f, component)?;
-            if !supported.contains(&class.as_str()) {
-                let (file, field) = (file.into(), component.into());
-                return Err(Error::Class { file, field, class, supported: supported.join(" or ") });
-            }
+            f.class_of(component, class.into(), &supported)?;
         }
         let scheduler = component_class(&mut f, "scheduler")?;
+        let empty_is_zero = class == TWO && f.flag("force_zeros_for_empty_prompt", true);
         f.no_components();
         f.finish()?;
-        Ok(Self { class: PIPELINE.into(), scheduler })
+        Ok(Self { class: class.into(), texts, penultimate: class == TWO, empty_is_zero, scheduler })
     }
 }
 
@@ -87,8 +107,12 @@ mod tests {
 
     #[test]
     fn other_pipelines_and_components_are_named() {
+        let error = parse(|i| i["_class_name"] = json!("StableDiffusion3Pipeline")).unwrap_err().to_string();
+        let part =
+            "_class_name is StableDiffusion3Pipeline, which is not supported; StableDiffusionPipeline or St";
+        assert!(error.contains(part), "{error}");
         let error = parse(|i| i["_class_name"] = json!("StableDiffusionXLPipeline")).unwrap_err().to_string();
-        assert!(error.contains("_class_name is StableDiffusionXLPipeline"), "{error}");
+        assert!(error.contains("text_encoder_2 = null"), "{error}");
         let error = parse(|i| i["vae"] = json!(["diffusers", "AutoencoderTiny"])).unwrap_err().to_string();
         assert!(
             error.contains("vae is AutoencoderTiny, which is not supported; AutoencoderKL is"),

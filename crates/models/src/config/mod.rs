@@ -16,20 +16,24 @@ mod vae;
 
 pub use activation::Activation;
 pub use architectures::Architecture;
-pub use clip::ClipTextConfig;
+pub use clip::{ClipTextConfig, TextEncoder};
 pub use index::ModelIndex;
-pub use unet::{Block, UNetConfig};
+pub(crate) use index::text_class;
+pub use unet::{Block, TextTime, UNetConfig};
 pub use vae::VaeConfig;
 
 use crate::{Error, Result, Role, layout};
+
+/// What an SDXL UNet is told of a picture beside its text: original size, crop and target size.
+const IDS: usize = 6;
 
 /// All configurations of a model folder, checked against each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// `model_index.json`.
     pub index: ModelIndex,
-    /// `text_encoder/config.json`.
-    pub text: ClipTextConfig,
+    /// `text_encoder/config.json`, and `text_encoder_2/config.json` where there are two.
+    pub texts: Vec<TextEncoder>,
     /// `unet/config.json`.
     pub unet: UNetConfig,
     /// `vae/config.json`.
@@ -52,14 +56,17 @@ impl ModelConfig {
         };
         let (index, text) = open(layout::INDEX)?;
         let index = ModelIndex::parse(&index, &text)?;
-        let (text_file, text) = open(layout::config(Role::Text))?;
-        let text = ClipTextConfig::parse(&text_file, &text)?;
+        let mut texts = Vec::new();
+        for role in index.texts {
+            let (file, text) = open(layout::config(*role))?;
+            texts.push(TextEncoder::parse(*role, index.penultimate, &file, &text)?);
+        }
         let (unet_file, unet) = open(layout::config(Role::Denoiser))?;
         let unet = UNetConfig::parse(&unet_file, &unet)?;
         let (vae_file, vae) = open(layout::config(Role::Vae))?;
         let vae = VaeConfig::parse(&vae_file, &vae)?;
         let (_, scheduler) = open(layout::SCHEDULER)?;
-        let config = Self { index, text, unet, vae, scheduler };
+        let config = Self { index, texts, unet, vae, scheduler };
         config.check(unet_file)?;
         Ok(config)
     }
@@ -69,9 +76,34 @@ impl ModelConfig {
         self.unet.sample_size.map(|size| size.map(|side| side * self.vae.factor()))
     }
 
-    /// The components must speak of the same latents and the same text states.
+    /// The components that the model has, in the order in which a picture takes them.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        self.index.texts.iter().copied().chain([Role::Denoiser, Role::Vae])
+    }
+
+    /// A text encoder.
+    pub fn text(&self, role: Role) -> Option<&TextEncoder> {
+        self.texts.iter().find(|text| text.role == role)
+    }
+
+    /// The longest prompt, in tokens.
+    pub fn tokens(&self) -> usize {
+        self.texts.iter().map(|text| text.clip.max_position_embeddings).min().unwrap_or(0)
+    }
+
+    /// Width of the text states that the UNet attends to: those of all encoders side by side.
+    pub fn states_width(&self) -> usize {
+        self.texts.iter().map(|text| text.clip.hidden_size).sum()
+    }
+
+    /// How wide the vector of a whole prompt is, where an encoder makes one.
+    pub fn pooled_width(&self) -> Option<usize> {
+        self.texts.iter().find_map(|text| text.pooled)
+    }
+
+    /// The components must speak of the same latents and the same text.
     fn check(&self, file: String) -> Result<()> {
-        let Self { text, unet, vae, .. } = self;
+        let Self { unet, vae, .. } = self;
         let invalid = |field: &str, value: String, why: String| {
             Err(Error::Invalid { file: file.clone(), field: field.into(), value, why })
         };
@@ -86,12 +118,45 @@ impl ModelConfig {
         }
         for level in (0..unet.levels()).filter(|&level| unet.attends(level)) {
             let width = unet.cross_attention_dim[level];
-            if width != text.hidden_size {
-                let why = format!("the text encoder's hidden_size is {}", text.hidden_size);
+            if width != self.states_width() {
+                let widths: Vec<_> =
+                    self.texts.iter().map(|text| text.clip.hidden_size.to_string()).collect();
+                let why = match &widths[..] {
+                    [one] => format!("the text encoder's hidden_size is {one}"),
+                    more => format!("the text encoders' hidden_size are {}", more.join(" and ")),
+                };
                 return invalid("cross_attention_dim", width.to_string(), why);
             }
         }
-        Ok(())
+        let prompts = self.texts.iter().map(|text| text.clip.max_position_embeddings);
+        if let Some(other) = prompts.clone().find(|tokens| *tokens != self.tokens()) {
+            let why = format!("the text encoders take prompts of {} and {other} tokens", self.tokens());
+            return Err(Error::Invalid {
+                file: layout::config(Role::Text2).into(),
+                field: "max_position_embeddings".into(),
+                value: other.to_string(),
+                why,
+            });
+        }
+        match (unet.text_time, self.pooled_width()) {
+            (None, _) if self.index.penultimate => {
+                let why =
+                    format!("a {} tells its UNet the sizes of pictures: \"text_time\"", self.index.class);
+                invalid("addition_embed_type", "null".into(), why)
+            }
+            (Some(_), None) => {
+                let why = format!("a {} has no text encoder that would tell it", self.index.class);
+                invalid("addition_embed_type", "\"text_time\"".into(), why)
+            }
+            (Some(TextTime { width, ids }), Some(pooled)) if width != pooled + IDS * ids => {
+                let why = format!(
+                    "the second text encoder's projection_dim is {pooled}, and {IDS} numbers of {ids} are {}",
+                    pooled + IDS * ids
+                );
+                invalid("projection_class_embeddings_input_dim", width.to_string(), why)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

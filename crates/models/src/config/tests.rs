@@ -77,7 +77,7 @@ fn all_that_diffusers_writes_is_understood() {
 fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
     for (field, value) in [
         ("act_fn", json!("gelu_new")),
-        ("addition_embed_type", json!("text_time")),
+        ("addition_embed_type", json!("image")),
         ("attention_head_dim", json!([2, 4])),
         ("attention_head_dim", json!(7)),
         ("attention_head_dim", json!(null)),
@@ -187,7 +187,7 @@ fn architectures_are_those_of_the_published_models() {
     let sd15 = Architecture::Sd15.config().unwrap();
     assert_eq!(sd15.default_size(), Some([512, 512]));
     assert_eq!(
-        (sd15.text.hidden_size, sd15.text.num_hidden_layers, sd15.text.hidden_act),
+        (sd15.texts[0].clip.hidden_size, sd15.texts[0].clip.num_hidden_layers, sd15.texts[0].clip.hidden_act),
         (768, 12, Activation::QuickGelu)
     );
     assert_eq!((0..4).map(|i| sd15.unet.head_dim(i)).collect::<Vec<_>>(), [40, 80, 160, 160]);
@@ -199,12 +199,21 @@ fn architectures_are_those_of_the_published_models() {
     let sd21 = Architecture::Sd21.config().unwrap();
     assert_eq!(sd21.default_size(), Some([768, 768]));
     assert_eq!(
-        (sd21.text.hidden_size, sd21.text.num_hidden_layers, sd21.text.hidden_act),
+        (sd21.texts[0].clip.hidden_size, sd21.texts[0].clip.num_hidden_layers, sd21.texts[0].clip.hidden_act),
         (1024, 23, Activation::Gelu)
     );
     assert_eq!((0..4).map(|i| sd21.unet.head_dim(i)).collect::<Vec<_>>(), [64; 4]);
     assert!(sd21.unet.use_linear_projection);
     assert!(sd21.scheduler.contains("v_prediction"));
+
+    let sdxl = Architecture::Sdxl.config().unwrap();
+    assert_eq!(sdxl.default_size(), Some([1024, 1024]));
+    assert_eq!((sdxl.states_width(), sdxl.pooled_width(), sdxl.tokens()), (2048, Some(1280), 77));
+    assert_eq!(sdxl.unet.text_time, Some(TextTime { width: 2816, ids: 256 }));
+    assert_eq!((0..3).map(|i| sdxl.unet.head_dim(i)).collect::<Vec<_>>(), [64; 3]);
+    assert!(!sdxl.unet.attends(0) && sdxl.index.penultimate && sdxl.index.empty_is_zero);
+    let padding = |role| Architecture::Sdxl.padding(role);
+    assert_eq!([padding(Role::Text).unwrap(), padding(Role::Text2).unwrap()], ["<|endoftext|>", "!"]);
 
     for architecture in Architecture::ALL {
         assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
@@ -229,6 +238,30 @@ fn components_of_different_models_are_refused() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("latents have 16"), "{error}");
+}
+
+#[test]
+fn what_sdxl_tells_its_unet_fits_it() {
+    let refused = |path: &str, field: &str, value: Value| {
+        changed(Architecture::Sdxl, path, |json| json[field] = value).unwrap_err().to_string()
+    };
+    let error = refused("unet/config.json", "cross_attention_dim", json!(1280));
+    assert!(error.ends_with("the text encoders' hidden_size are 768 and 1280"), "{error}");
+    let error = refused("unet/config.json", "projection_class_embeddings_input_dim", json!(2560));
+    assert!(error.ends_with("projection_dim is 1280, and 6 numbers of 256 are 2816"), "{error}");
+    let error = refused("unet/config.json", "addition_embed_type", Value::Null);
+    assert!(error.contains("StableDiffusionXLPipeline tells its UNet"), "{error}");
+    let error = refused("unet/config.json", "addition_time_embed_dim", json!(255));
+    assert!(error.contains("addition_time_embed_dim = 255"), "{error}");
+    let error = refused("text_encoder_2/config.json", "max_position_embeddings", json!(78));
+    assert!(error.contains("prompts of 77 and 78 tokens"), "{error}");
+    let told = |json: &mut Value| {
+        json["addition_embed_type"] = json!("text_time");
+        json["addition_time_embed_dim"] = json!(256);
+        json["projection_class_embeddings_input_dim"] = json!(2816);
+    };
+    let error = changed(Architecture::Sd15, "unet/config.json", told).unwrap_err().to_string();
+    assert!(error.contains("no text encoder that would tell it"), "{error}");
 }
 
 fn open(folder: &std::path::Path) -> Result<ModelConfig> {

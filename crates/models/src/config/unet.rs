@@ -54,6 +54,18 @@ pub struct UNetConfig {
     pub freq_shift: f32,
     /// Width of the time embedding after its two layers.
     pub time_embed_dim: usize,
+    /// What is added to the time embedding, where something is (`addition_embed_type`).
+    pub text_time: Option<TextTime>,
+}
+
+/// What joins the time embedding in SDXL: the prompt's vector, and sinusoids of numbers that tell of the picture
+/// (Podell et al. 2023, arXiv:2307.01952, section 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextTime {
+    /// All of it side by side (`projection_class_embeddings_input_dim`).
+    pub width: usize,
+    /// Of each of the numbers (`addition_time_embed_dim`).
+    pub ids: usize,
 }
 
 /// Each also under the name that it once had.
@@ -75,9 +87,8 @@ const MIDDLE: [(&str, Block); 2] =
 
 /// Fields that change nothing that these blocks draw: training's, those of embeddings that have to be absent, those that
 /// blocks of other kinds read, and what diffusers' averaging of weights (`EMAModel`) leaves in the file.
-const INERT: [&str; 18] = [
+const INERT: [&str; 16] = [
     "addition_embed_type_num_heads",
-    "addition_time_embed_dim",
     "attention_type",
     "collected_params",
     "cross_attention_norm",
@@ -88,7 +99,6 @@ const INERT: [&str; 18] = [
     "min_decay",
     "optimization_step",
     "power",
-    "projection_class_embeddings_input_dim",
     "resnet_out_scale_factor",
     "resnet_skip_time_act",
     "upcast_attention",
@@ -96,10 +106,9 @@ const INERT: [&str; 18] = [
     "use_ema_warmup",
 ];
 
-/// Fields that are understood at the value that Stable Diffusion 1 and 2 have, and no other.
-fn neutral() -> [(&'static str, Value); 16] {
+/// Fields that are understood at the value that Stable Diffusion's UNets have, and no other.
+fn neutral() -> [(&'static str, Value); 15] {
     [
-        ("addition_embed_type", json!(null)),
         ("class_embed_type", json!(null)),
         ("conv_in_kernel", json!(3)),
         ("conv_out_kernel", json!(3)),
@@ -142,6 +151,7 @@ impl UNetConfig {
         for field in OFF {
             f.off(field)?;
         }
+        let text_time = text_time(&mut f)?;
         let middle: Option<Value> = f.get("mid_block_type", Some(json!(MIDDLE[0].0)))?;
         let time_embed_dim = match f.get("time_embedding_dim", Value::Null)? {
             // What Python's `or` passes over.
@@ -168,6 +178,7 @@ impl UNetConfig {
             flip_sin_to_cos: f.flag("flip_sin_to_cos", true),
             freq_shift: f.get("freq_shift", 0.0)?,
             time_embed_dim,
+            text_time,
             block_out_channels,
         };
         config.check_only_cross_attention(&mut f)?;
@@ -247,6 +258,20 @@ impl UNetConfig {
             false => Ok(()),
         }
     }
+}
+
+/// What is added to the time embedding; where nothing is, its widths say nothing.
+fn text_time(f: &mut Fields) -> Result<Option<TextTime>> {
+    let kind: Value = f.get("addition_embed_type", Value::Null)?;
+    let [ids, width] = ["addition_time_embed_dim", "projection_class_embeddings_input_dim"];
+    if kind.is_null() {
+        f.inert(&[ids, width]);
+        return Ok(None);
+    }
+    f.look_up("addition_embed_type", &kind, &[("text_time", ())])?;
+    let text_time = TextTime { ids: f.count(ids, 0)?, width: f.count(width, 0)? };
+    f.check(text_time.ids.is_multiple_of(2), ids, text_time.ids, "must be even: sines and cosines")?;
+    Ok(Some(text_time))
 }
 
 /// Height and width. Before 0.9 diffusers wrote 32 into files whose models were trained at 64, and its pipelines take any

@@ -21,14 +21,16 @@ pub struct VaeConfig {
     pub norm_num_groups: usize,
     /// Latents are multiplied by this after encoding and divided by it before decoding.
     pub scaling_factor: f32,
+    /// Whether f16 does not hold the decoder's numbers; SDXL's word alone counts, by diffusers' pipelines.
+    pub force_upcast: bool,
     /// Whether a 1×1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
     /// Whether the middle block has attention (of one head).
     pub mid_block_add_attention: bool,
 }
 
-/// What tiles, encoders and arithmetic in halves would ask for, none of which is here.
-const INERT: [&str; 3] = ["force_upcast", "sample_size", "use_quant_conv"];
+/// What tiles and encoders would ask for, neither of which is here.
+const INERT: [&str; 2] = ["sample_size", "use_quant_conv"];
 
 impl VaeConfig {
     /// Added to the variance in group norms. No field: diffusers' `Encoder` and `Decoder` have it written in.
@@ -59,6 +61,7 @@ impl VaeConfig {
             latent_channels: f.count("latent_channels", 4)?,
             norm_num_groups: f.count("norm_num_groups", 32)?,
             scaling_factor: f.divisor("scaling_factor", 0.18215)?,
+            force_upcast: f.flag("force_upcast", true),
             use_post_quant_conv: f.flag("use_post_quant_conv", true),
             mid_block_add_attention: f.flag("mid_block_add_attention", true),
             block_out_channels: channels,

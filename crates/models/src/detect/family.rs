@@ -1,4 +1,5 @@
 use super::facts;
+use crate::Role;
 use calotype_tensor::Tensors;
 use std::fmt;
 
@@ -39,7 +40,25 @@ impl Family {
 
     /// Whether pictures are drawn with it.
     pub const fn is_drawn(self) -> bool {
-        matches!(self, Self::Sd1 | Self::Sd2)
+        matches!(self, Self::Sd1 | Self::Sd2 | Self::Sdxl)
+    }
+
+    /// diffusers' class.
+    pub(super) const fn pipeline(self) -> &'static str {
+        match self {
+            Self::Sd1 | Self::Sd2 => "StableDiffusionPipeline",
+            Self::Sdxl => "StableDiffusionXLPipeline",
+            Self::Refiner => "StableDiffusionXLImg2ImgPipeline",
+        }
+    }
+
+    /// Its text encoders.
+    pub const fn texts(self) -> &'static [Role] {
+        match self {
+            Self::Sd1 | Self::Sd2 => &[Role::Text],
+            Self::Sdxl => &Role::TEXT,
+            Self::Refiner => &[Role::Text2],
+        }
     }
 
     /// What latents are multiplied by (`scaling_factor` in the published folders).
@@ -50,10 +69,10 @@ impl Family {
         }
     }
 
-    /// What the tokenizer of the published folders pads with.
-    pub const fn padding(self) -> &'static str {
-        match self {
-            Self::Sd2 => "!",
+    /// What a text encoder's tokenizer pads with in the published folders.
+    pub const fn padding(self, encoder: Role) -> &'static str {
+        match (self, encoder) {
+            (Self::Sd2, _) | (_, Role::Text2) => "!",
             _ => "<|endoftext|>",
         }
     }

@@ -16,6 +16,8 @@ pub use family::Family;
 pub use prediction::{Assumed, Predicts, SPEC, prediction, said};
 pub use said::Said;
 
+use crate::config::text_class;
+use crate::layout::words;
 use crate::{Error, Result, Role};
 use calotype_tensor::Tensors;
 use serde_json::{Value, json};
@@ -28,29 +30,37 @@ use serde_json::{Value, json};
 pub fn config(role: Role, tensors: &dyn Tensors, family: Family, prediction: Predicts) -> Result<Value> {
     let shapes = Shapes { tensors, place: tensors.describe("") };
     match role {
-        Role::Text => text::config(&shapes, family),
+        Role::Text | Role::Text2 => text::config(&shapes, family, role),
         Role::Denoiser => unet::config(&shapes, family, prediction),
         Role::Vae => vae::config(&shapes, family),
     }
 }
 
 /// `model_index.json`, of a model with such a scheduler.
-pub fn index(scheduler: &Value) -> Value {
-    json!({
-        "_class_name": "StableDiffusionPipeline",
+pub fn index(family: Family, scheduler: &Value) -> Value {
+    let mut index = json!({
+        "_class_name": family.pipeline(),
         "scheduler": ["diffusers", scheduler["_class_name"]],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
-    })
+    });
+    for role in family.texts() {
+        index[role.folder()] = json!(["transformers", text_class(*role)]);
+        index[words::folder(*role)] = json!(["transformers", "CLIPTokenizer"]);
+    }
+    index
 }
 
 /// `scheduler/scheduler_config.json`: a file says nothing of it, so it has the settings of the published folders, which all
 /// say the same.
-pub fn scheduler(prediction: Predicts, zero_snr: bool) -> Value {
+pub fn scheduler(family: Family, prediction: Predicts, zero_snr: bool) -> Value {
+    let class = match family {
+        Family::Sdxl | Family::Refiner => "EulerDiscreteScheduler",
+        Family::Sd1 | Family::Sd2 if zero_snr => Predicts::V.scheduler(),
+        Family::Sd1 | Family::Sd2 => prediction.scheduler(),
+    };
     let mut config = json!({
-        "_class_name": prediction.scheduler(),
+        "_class_name": class,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
         "beta_start": 0.00085,
@@ -64,7 +74,10 @@ pub fn scheduler(prediction: Predicts, zero_snr: bool) -> Value {
     });
     if zero_snr {
         config["rescale_betas_zero_snr"] = json!(true);
-        config["_class_name"] = json!(Predicts::V.scheduler());
+    }
+    if class == "EulerDiscreteScheduler" {
+        config["timestep_spacing"] = json!("leading");
+        config["interpolation_type"] = json!("linear");
     }
     config
 }

@@ -1,7 +1,8 @@
 //! A text encoder's configuration from its shapes (transformers: `CLIPTextModel`).
 
 use super::{Family, Shapes};
-use crate::Result;
+use crate::config::text_class;
+use crate::{Result, Role};
 use serde_json::{Value, json};
 
 /// Channels of a head in every CLIP that Stable Diffusion has.
@@ -15,15 +16,17 @@ const HUGE_LAYERS: usize = 24;
 
 const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
 
-pub(super) fn config(shapes: &Shapes<'_>, family: Family) -> Result<Value> {
+pub(super) fn config(shapes: &Shapes<'_>, family: Family, role: Role) -> Result<Value> {
     let width = shapes.axis(TOKENS, 1)?;
     let is_open = match width {
         LARGE => false,
         width if OPEN.contains(&width) => true,
         _ => family == Family::Sd2,
     };
+    let projected = shapes.find("text_projection.weight").and_then(|shape| shape.first()).copied();
     Ok(json!({
-        "architectures": ["CLIPTextModel"],
+        "architectures": [text_class(role)],
+        "projection_dim": projected.unwrap_or(width),
         "vocab_size": shapes.axis(TOKENS, 0)?,
         "hidden_size": width,
         "intermediate_size": shapes.axis("text_model.encoder.layers.0.mlp.fc1.weight", 0)?,

@@ -10,6 +10,9 @@ const HEAD: usize = 64;
 /// Stable Diffusion 1's heads, at every level.
 const HEADS: usize = 8;
 
+/// Sinusoids of each number that SDXL's UNets are told of a picture.
+const IDS: usize = 256;
+
 /// What a level is made of.
 struct Level {
     channels: usize,
@@ -90,6 +93,7 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family, prediction: Predicts) 
     if let Some(shape) = shapes.find("add_embedding.linear_1.weight") {
         config["addition_embed_type"] = json!("text_time");
         config["projection_class_embeddings_input_dim"] = json!(shape.get(1));
+        config["addition_time_embed_dim"] = json!(IDS);
     }
     if let Some(shape) = shapes.find("class_embedding.weight") {
         config["num_class_embeds"] = json!(shape.first());

@@ -23,7 +23,7 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family) -> Result<Value> {
         "mid_block_add_attention": shapes.find("decoder.mid_block.attentions.0.to_q.weight").is_some(),
         "scaling_factor": family.scaling_factor(),
     });
-    if !family.is_drawn() {
+    if matches!(family, Family::Sdxl | Family::Refiner) {
         config["force_upcast"] = json!(true);
     }
     Ok(config)

@@ -3,30 +3,34 @@ use crate::error::Result;
 use calotype_graph::ops::{REGISTERS, SamplerStep, StepRow};
 use calotype_graph::passes::{fuse, split};
 use calotype_graph::{Elem, Graph, Rate};
+use calotype_models::Role;
 use calotype_models::config::ModelConfig;
-use calotype_models::{Role, unet};
+use calotype_models::unet::{self, Told};
 
 /// The denoiser in two: what follows from the prompt and the table of steps alone, and a step.
 ///
 /// Inputs, for S the latents that the model sees (a batch, or the two halves of guidance): `latents`, `[S, h, w, C]`;
-/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of
+/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, where the UNet is told more than the
+/// text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of
 /// which is the sample; `noise`, `[noises, B·h·w·C]` f32. A step leaves the next one's `latents` and `registers` there.
 pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
-    let Canvas { batch, height, width, guided, rescale, rows, noises } = canvas;
+    let Canvas { batch, height, width, guided, rescale, rows, noises, tokens } = canvas;
     let factor = config.vae.factor();
     let [h, w, channels] = [height / factor, width / factor, config.vae.latent_channels];
-    let (tokens, hidden) = (config.text.max_position_embeddings, config.text.hidden_size);
     let seen = batch * if guided { 2 } else { 1 };
     let numel = h.saturating_mul(w).saturating_mul(channels);
 
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [seen, h, w, channels], Elem::Float, Rate::Step);
     let table = g.input("table", [rows, StepRow::WORDS], Elem::U32, Rate::Prompt);
-    let states = g.input("states", [seen, tokens, hidden], Elem::Float, Rate::Prompt);
+    let states = g.input("states", [seen, tokens, config.states_width()], Elem::Float, Rate::Prompt);
+    let added =
+        config.unet.text_time.map(|told| g.input("added", [seen, told.width], Elem::Float, Rate::Prompt));
     let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
-    let output =
-        g.within(Role::Denoiser.folder(), |g| unet::forward(g, &config.unet, latents, table, states))?;
+    let output = g.within(Role::Denoiser.folder(), |g| {
+        unet::forward(g, &config.unet, latents, table, Told { states, added })
+    })?;
     g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;
     Ok(split(fuse(g)))
 }

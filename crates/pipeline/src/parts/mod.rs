@@ -7,7 +7,7 @@ mod text;
 
 pub use memory::{MemoryPlan, StagePlan};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
 use calotype_graph::{Caps, Elem, Graph, Precision};
@@ -34,6 +34,8 @@ pub struct Canvas {
     pub rows: usize,
     /// Noise tensors that the sampler adds.
     pub noises: usize,
+    /// Places of the text that is attended to.
+    pub tokens: usize,
 }
 
 impl Canvas {
@@ -47,6 +49,7 @@ impl Canvas {
             rescale: guided && order.cfg_rescale > 0.0,
             rows: order.program.steps.len().next_multiple_of(64),
             noises: order.program.noises,
+            tokens: order.tokens,
         }
     }
 }
@@ -54,8 +57,8 @@ impl Canvas {
 /// What is prepared, kept and dropped as one: some graphs over common ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The text encoder: a prompt's ids to its states.
-    Text,
+    /// A text encoder: a prompt's ids to its states.
+    Text(Role),
     /// The denoiser, guidance and the sampler's update.
     Denoiser(Canvas),
     /// Latents to a picture of this size.
@@ -82,6 +85,9 @@ pub enum Stage {
     /// Ids to states.
     #[serde(rename = "text encoder")]
     Text,
+    /// The same by the second encoder.
+    #[serde(rename = "second text encoder")]
+    Text2,
     /// Of the denoiser what does not change from step to step.
     #[serde(rename = "unet context")]
     Context,
@@ -97,10 +103,21 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text encoder",
+            Self::Text2 => "second text encoder",
             Self::Context => "unet context",
             Self::Step => "unet",
             Self::Decoder => "vae",
         })
+    }
+}
+
+impl Stage {
+    /// A text encoder's.
+    pub const fn text(encoder: Role) -> Self {
+        match encoder {
+            Role::Text2 => Self::Text2,
+            _ => Self::Text,
+        }
     }
 }
 
@@ -124,10 +141,10 @@ pub struct PartGraphs {
 }
 
 impl Part {
-    /// The component whose weights it takes.
+    /// The component whose weights it takes: no component is taken by parts of two kinds.
     pub fn role(self) -> Role {
         match self {
-            Self::Text => Role::Text,
+            Self::Text(encoder) => encoder,
             Self::Denoiser(_) => Role::Denoiser,
             Self::Decoder { .. } => Role::Vae,
         }
@@ -139,7 +156,10 @@ impl Key {
     pub fn draw(self, model: &Model) -> Result<PartGraphs> {
         let config = &model.config;
         let mut graphs = match self.part {
-            Part::Text => vec![(Stage::Text, text::encoder(&config.text)?)],
+            Part::Text(role) => {
+                let encoder = config.text(role).ok_or_else(|| no_such(model, role))?;
+                vec![(Stage::text(role), text::encoder(encoder)?)]
+            }
             Part::Denoiser(canvas) => {
                 let (context, step) = denoiser::denoiser(config, canvas)?;
                 vec![(Stage::Context, context), (Stage::Step, step)]
@@ -166,15 +186,23 @@ impl Key {
     }
 }
 
+fn no_such(model: &Model, role: Role) -> Error {
+    Error::Model(format!("{}: the model has no {role}", model.name))
+}
+
 /// The parts that an order's run takes, as they follow each other.
-pub(crate) fn run(order: &Order, precision: Precision) -> [Key; 3] {
+pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
     let canvas = Canvas::of(order, order.guided());
+    let texts = model.config.index.texts.iter().map(|role| Part::Text(*role));
+    let mut keys: Vec<Key> =
+        texts.chain([Part::Denoiser(canvas)]).map(|part| Key { part, precision }).collect();
     let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
-    [Part::Text, Part::Denoiser(canvas), decoder].map(|part| Key { part, precision })
+    keys.push(Key { part: decoder, precision: model.decoder_precision(precision) });
+    keys
 }
 
 /// What an order takes on a device, before anything is allocated.
 pub fn plan(model: &Model, order: &Order, precision: Precision, caps: &Caps) -> Result<MemoryPlan> {
-    let drawn = run(order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
+    let drawn = run(model, order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
     memory(&drawn, caps)
 }

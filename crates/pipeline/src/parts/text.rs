@@ -1,14 +1,17 @@
+use super::Stage;
 use crate::error::Result;
 use calotype_graph::passes::fuse;
 use calotype_graph::{Elem, Graph, Rate};
-use calotype_models::config::ClipTextConfig;
-use calotype_models::{Role, clip};
+use calotype_models::clip::{self, Encoded};
+use calotype_models::config::TextEncoder;
 
-/// One prompt: input `ids`, `[1, T]` u32; output `states`, `[1, T, hidden]`.
-pub fn encoder(config: &ClipTextConfig) -> Result<Graph> {
-    let mut g = Graph::new("text encoder");
-    let ids = g.input("ids", [1, config.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let states = g.within(Role::Text.folder(), |g| clip::encode(g, config, ids))?;
+/// One prompt: input `ids`, `[1, T]` u32; outputs `states`, `[1, T, hidden]`, and of encoders that project prompts `pooled`,
+/// `[1, T, width]`, each place as if the prompt ended there.
+pub fn encoder(encoder: &TextEncoder) -> Result<Graph> {
+    let mut g = Graph::new(Stage::text(encoder.role).to_string());
+    let ids = g.input("ids", [1, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
+    let Encoded { states, pooled } = g.within(encoder.role.folder(), |g| clip::encode(g, encoder, ids))?;
     g.output("states", states);
+    pooled.iter().for_each(|pooled| g.output("pooled", *pooled));
     Ok(fuse(g))
 }

@@ -86,9 +86,12 @@ impl Tokenizer {
         Tokenizer::build(vocab, merges, settings)
     }
 
+    /// The token that ends every prompt, and that Stable Diffusion 1.x pads with.
+    pub const END: &str = "<|endoftext|>";
+
     /// The full CLIP tokenizer, as Stable Diffusion 1.x has it: padded with the end token.
     pub fn clip() -> Result<Tokenizer> {
-        Tokenizer::clip_padded_with("<|endoftext|>")
+        Tokenizer::clip_padded_with(Self::END)
     }
 
     /// The full CLIP tokenizer with another padding; Stable Diffusion 2.x and SDXL's second encoder take `"!"`.

@@ -1,0 +1,39 @@
+use super::values::{place, size};
+use calotype::Request;
+use clap::Args;
+
+/// What SDXL and its children are told beside the prompt.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "SDXL")]
+pub struct SdxlArgs {
+    /// What the second text encoder reads [default: the prompt]
+    #[arg(long, value_name = "TEXT")]
+    pub prompt_2: Option<String>,
+
+    /// What the second text encoder keeps away from [default: the negative prompt]
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt_2: Option<String>,
+
+    /// The size in pixels that the model is told its example had [default: the picture's]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub original_size: Option<[usize; 2]>,
+
+    /// The pixels that it is told were cut off at the left and at the top [default: 0,0]
+    #[arg(long, value_name = "X,Y", value_parser = place)]
+    pub crop: Option<[usize; 2]>,
+
+    /// The size in pixels that it is told the picture has [default: the picture's]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub target_size: Option<[usize; 2]>,
+}
+
+impl SdxlArgs {
+    /// Puts what is said here into a request.
+    pub fn apply(&self, request: &mut Request) {
+        request.prompts_2 = self.prompt_2.iter().cloned().collect();
+        request.negative_prompts_2 = self.negative_prompt_2.iter().cloned().collect();
+        request.original_size = self.original_size;
+        request.crop = self.crop;
+        request.target_size = self.target_size;
+    }
+}

@@ -1,0 +1,216 @@
+//! `sdxl-tiny`: two text encoders, sizes, samplers and pictures, as StableDiffusionXLPipeline has them (`tests/goldens/sdxl.py`).
+
+use crate::end_to_end::{apart, read_png};
+use crate::golden::{bound, run};
+use crate::support::{Device, Golden, Report, nhwc};
+use calotype::samplers::SchedulerFile;
+use calotype::{Condition, GivenNoise, HostTensor, Precision, Request, Role};
+use calotype_graph::ops::StepRow;
+use calotype_models::unet;
+use calotype_testkit::error;
+use serde_json::Value as Json;
+use std::ops::ControlFlow;
+
+const MODEL: &str = "sdxl-tiny";
+/// Differences of latents after some steps, of the largest magnitude; see `trajectories.rs`.
+const LATENTS: f64 = 1e-3;
+
+fn text(value: &Json) -> &str {
+    value.as_str().unwrap()
+}
+
+fn strings(value: &Json) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|one| text(one).to_owned()).collect()
+}
+
+fn numbers(value: &Json) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|one| one.as_f64().unwrap() as f32).collect()
+}
+
+/// How activations are stored that a device is tried with.
+fn precisions(device: &Device) -> &'static [Precision] {
+    if device.name == "cpu" { &[Precision::F32] } else { &[Precision::F32, Precision::F16] }
+}
+
+#[test]
+fn text_states_and_pooled_vectors_are_those_of_transformers() {
+    let (golden, mut report) = (Golden::open(MODEL, "stages"), Report::default());
+    for device in Device::all() {
+        for precision in precisions(&device) {
+            let mut pipeline = device.pipeline(golden.model(), *precision);
+            for case in golden.cases["text"].as_array().unwrap() {
+                let name = format!("{} {} {precision:?}", text(&case["name"]), device.name);
+                let first = text(&case["prompt"]);
+                let request = Request {
+                    prompts_2: case["prompt_2"].as_str().map(String::from).into_iter().collect(),
+                    ..Request::new(first)
+                };
+                let Condition { states, pooled, .. } = pipeline.conditions(&request).unwrap().1.remove(0);
+                report.case(
+                    &format!("{name} states"),
+                    error(&states, &golden.tensor(&case["states"])),
+                    bound(*precision),
+                );
+                let pooled = HostTensor::from_f32([1, pooled.len()], &pooled);
+                report.case(
+                    &format!("{name} pooled"),
+                    error(&pooled, &golden.tensor(&case["pooled"])),
+                    bound(*precision),
+                );
+            }
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn unet_predictions_are_those_of_diffusers() {
+    /// The row that tells the case's time; the others tell another.
+    const ROW: usize = 2;
+    let (golden, mut report) = (Golden::open(MODEL, "stages"), Report::default());
+    let model = golden.model();
+    for device in Device::all().into_iter().chain(Device::tiers()) {
+        for precision in precisions(&device) {
+            for case in golden.cases["unet"].as_array().unwrap() {
+                let latents = nhwc(&golden.tensor(&case["sample"]));
+                let states = golden.tensor(&case["encoder_hidden_states"]);
+                let pooled = golden.tensor(&case["text_embeds"]);
+                let vectors = pooled.to_f32();
+                let vectors = vectors.chunks_exact(pooled.shape().channels());
+                let ids: Vec<Vec<f32>> = case["time_ids"].as_array().unwrap().iter().map(numbers).collect();
+                let added: Vec<f32> =
+                    vectors.zip(&ids).flat_map(|(v, ids)| unet::added(&model.config.unet, v, ids)).collect();
+                let mut table = Vec::new();
+                for row in 0..=ROW + 1 {
+                    let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
+                    table.extend(
+                        StepRow { timestep, row: row as u32, ..bytemuck::Zeroable::zeroed() }.words(),
+                    );
+                }
+                let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
+                let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
+                let tokens = states.shape().dims()[1];
+                let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
+                let added = HostTensor::from_f32([batch, added.len() / batch], &added);
+                let inputs = [("latents", latents), ("table", table), ("states", states), ("added", added)];
+                let source = model.components.weights(Role::Denoiser).unwrap();
+                let found = run(&*device.executor, graph, source, *precision, &inputs, ROW).unwrap();
+                let name = format!("{} {} {precision:?}", text(&case["name"]), device.name);
+                let expected = nhwc(&golden.tensor(&case["output"]));
+                report.case(&name, error(&found.cast(calotype::DType::F32), &expected), bound(*precision));
+            }
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn trajectories_are_those_of_diffusers() {
+    let (golden, mut report) = (Golden::open(MODEL, "trajectories"), Report::default());
+    let condition = |name: &str| Condition {
+        states: golden.tensor(&Json::from(format!("{name}.states"))),
+        pooled: golden.tensor(&Json::from(format!("{name}.pooled"))).to_f32(),
+        ids: Vec::new(),
+    };
+    for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
+        for case in golden.cases.as_array().unwrap() {
+            let name = format!("{} {}", text(&case["name"]), device.name);
+            let latents = golden.tensor(&case["latents"]);
+            let [batch, _, height, width] = latents.shape().dims().try_into().unwrap();
+            let request = Request {
+                width: Some(8 * width),
+                height: Some(8 * height),
+                steps: Some(case["steps"].as_u64().unwrap() as usize),
+                cfg_scale: Some(case["guidance"].as_f64().unwrap() as f32),
+                cfg_rescale: case["guidance_rescale"].as_f64().unwrap() as f32,
+                batch_size: batch,
+                // What a sampler adds in its last step is added times nothing.
+                noise: Some(GivenNoise { added: vec![latents.clone(); 10], latents }),
+                ..Request::new("")
+            };
+            let mut model = golden.model();
+            let class = text(&case["scheduler_class"]);
+            let file = SchedulerFile::at("case", class, &case["scheduler_config"].to_string()).unwrap();
+            model.scheduler = file;
+            let positive: Vec<Condition> =
+                strings(&case["prompts"]).iter().map(|name| condition(name)).collect();
+            let negative = [condition("not")];
+            let guided = request.settle(&model).unwrap().guided();
+            let mut pipeline = device.pipeline(model, Precision::F32);
+            let found = pipeline.denoise(&request, guided.then_some(&negative[..]), &positive, |_, _| {
+                ControlFlow::Continue(())
+            });
+            report.case(&name, error(&found.unwrap(), &golden.tensor(&case["final"])), LATENTS);
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn pictures_are_those_of_diffusers() {
+    let (golden, mut report) = (Golden::open(MODEL, "pictures"), Report::default());
+    for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
+        let mut pipeline = device.pipeline(golden.model(), Precision::F32);
+        for case in golden.cases.as_array().unwrap() {
+            let name = format!("{} {}", text(&case["name"]), device.name);
+            let size = |field: &str| match &case[field] {
+                Json::Null => None,
+                two => Some([0, 1].map(|i| two[i].as_u64().unwrap() as usize)),
+            };
+            let prompts = strings(&case["prompts"]);
+            let request = Request {
+                batch_size: prompts.len(),
+                prompts,
+                prompts_2: strings(&case["prompts_2"]),
+                negative_prompts: strings(&case["negative_prompts"]),
+                negative_prompts_2: strings(&case["negative_prompts_2"]),
+                original_size: size("original_size"),
+                crop: size("crop"),
+                target_size: size("target_size"),
+                width: case["width"].as_u64().map(|pixels| pixels as usize),
+                height: case["height"].as_u64().map(|pixels| pixels as usize),
+                steps: case["steps"].as_u64().map(|steps| steps as usize),
+                // What nobody says is diffusers' guidance.
+                cfg_scale: case["guidance"].as_f64().filter(|scale| *scale != 5.0).map(|scale| scale as f32),
+                noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
+                ..Request::new("")
+            };
+            let output = pipeline.text_to_image(&request).unwrap();
+            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
+            for (picture, file) in output.pictures.iter().zip(strings(&case["png"])) {
+                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
+                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
+            }
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn halves_draw_what_singles_draw_but_for_their_rounding() {
+    let golden = Golden::open(MODEL, "pictures");
+    for device in Device::gpus() {
+        let request = Request { steps: Some(4), seed: 3, ..Request::new("a lighthouse") };
+        let [single, half] = [Precision::F32, Precision::F16].map(|precision| {
+            device.pipeline(golden.model(), precision).text_to_image(&request).unwrap().latents
+        });
+        let off = error(&half, &single);
+        assert!(off < 3e-2, "{}: {off:.1e}", device.name);
+    }
+}
+
+#[test]
+fn what_one_encoder_knows_nothing_of_is_refused() {
+    let one = Golden::open("sd1-tiny", "pictures").model();
+    let two = ["a castle".to_string()];
+    for (request, part) in [
+        (Request { prompts_2: two.to_vec(), ..Request::new("") }, "prompts_2"),
+        (Request { negative_prompts_2: two.to_vec(), ..Request::new("") }, "negative_prompts_2"),
+        (Request { original_size: Some([64, 64]), ..Request::new("") }, "original_size"),
+        (Request { crop: Some([0, 8]), ..Request::new("") }, "crop"),
+        (Request { target_size: Some([64, 64]), ..Request::new("") }, "target_size"),
+    ] {
+        let message = request.settle(&one).unwrap_err().to_string();
+        assert!(message.starts_with(part) && message.contains("leave it out"), "{message}");
+    }
+}
