@@ -143,8 +143,8 @@ fn classes_and_fields_that_nobody_here_knows() {
     replaced(
         index,
         "StableDiffusionPipeline",
-        "StableDiffusionXLPipeline",
-        &["StableDiffusionXLPipeline", "not supported"],
+        "StableDiffusion3Pipeline",
+        &["StableDiffusion3Pipeline", "not supported"],
     );
     replaced(index, "UNet2DConditionModel", "FluxTransformer2DModel", &["FluxTransformer2DModel"]);
     replaced("unet/config.json", "\"act_fn\"", "\"magic\": 7,\n  \"act_fn\"", &["unknown field magic = 7"]);

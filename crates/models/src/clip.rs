@@ -17,14 +17,14 @@ use calotype_graph::{Elem, Graph, Layout, Rate, ValueId};
 pub fn text_encoder(encoder: &TextEncoder, batch: usize) -> Result<Graph> {
     let mut g = Graph::new("text_encoder");
     let ids = g.input("ids", [batch, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let Encoded { states, pooled } = encode(&mut g, encoder, ids)?;
+    let ClipOutputs { states, pooled } = encode(&mut g, encoder, ids)?;
     g.output("states", states);
     pooled.iter().for_each(|pooled| g.output("pooled", *pooled));
     Ok(g)
 }
 
 /// What is taken of a text encoder.
-pub struct Encoded {
+pub struct ClipOutputs {
     /// `[B, T, hidden_size]`.
     pub states: ValueId,
     /// `[B, T, projection_dim]`.
@@ -32,11 +32,11 @@ pub struct Encoded {
 }
 
 /// [`text_encoder`] inside a graph that does more, of `[B, T]` ids.
-pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<Encoded> {
+pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<ClipOutputs> {
     let (states, last) = g.scope("text_model", |g| forward(g, encoder, ids))?;
     let project = |width| linear_unbiased(g, "text_projection", last, width);
     let pooled = encoder.pooled.map(project).transpose()?;
-    Ok(Encoded { states, pooled })
+    Ok(ClipOutputs { states, pooled })
 }
 
 /// The states that are wanted, and those after the final layer norm: the same where nobody wants these.

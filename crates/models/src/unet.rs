@@ -28,7 +28,7 @@ pub fn unet(
     let mut g = Graph::new("unet");
     let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
     let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
-    let told = Told {
+    let told = Conditioning {
         states: g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt),
         added: config
             .text_time
@@ -41,7 +41,7 @@ pub fn unet(
 
 /// What a UNet is told of the picture.
 #[derive(Clone, Copy)]
-pub struct Told {
+pub struct Conditioning {
     /// What the prompt says, `[B, T, cross_attention_dim]`.
     pub states: ValueId,
     /// What joins the time, `[B, TextTime::width]`.
@@ -70,7 +70,7 @@ pub fn forward(
     config: &UNetConfig,
     latents: ValueId,
     table: ValueId,
-    Told { states, added }: Told,
+    Conditioning { states, added }: Conditioning,
 ) -> Result<ValueId> {
     let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);

@@ -5,8 +5,8 @@
 use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Elem, Executor, Graph, Ports, Precision, ProgramSpec};
-use calotype_models::config::{ClipTextConfig, ModelConfig, ModelIndex, VaeConfig};
-use calotype_models::{Error, clip, declare, in_graphs, unet, vae};
+use calotype_models::config::{ModelConfig, ModelIndex, TextEncoder, VaeConfig};
+use calotype_models::{Error, Role, clip, declare, in_graphs, unet, vae};
 use calotype_tensor::{DType, HostTensor};
 use calotype_weights::{Declared, Init, Synthetic, Tensors};
 use serde_json::{Value, json};
@@ -244,7 +244,8 @@ fn vaes_are_those_of_diffusers() {
 fn text_encoders_are_those_of_transformers() {
     const IDS: [u32; 6] = [0, 5, 9, 31, 2, 1];
     Golden::open().check("text", |file| {
-        let config = ClipTextConfig::parse("the file", &file.to_string())?;
+        let encoder = TextEncoder::parse(Role::Text, false, "the file", &file.to_string())?;
+        let config = &encoder.clip;
         if config.vocab_size <= 31 {
             return Err(unfit("vocab_size", config.vocab_size));
         }
@@ -252,7 +253,7 @@ fn text_encoders_are_those_of_transformers() {
         let mut ids = IDS.to_vec();
         ids.resize(config.max_position_embeddings.max(IDS.len()), 0);
         let output = run(
-            clip::text_encoder(&config, 1)?,
+            clip::text_encoder(&encoder, 1)?,
             &[("ids", HostTensor::from_u32([1, config.max_position_embeddings], &ids))],
         );
         Ok(json!(picked(&output.to_f32()[..IDS.len() * config.hidden_size])))

@@ -12,6 +12,7 @@ pub mod convert;
 mod decode;
 mod defaults;
 mod denoise;
+mod encode;
 pub mod error;
 mod files;
 #[cfg(not(target_arch = "wasm32"))]

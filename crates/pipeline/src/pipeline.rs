@@ -1,4 +1,4 @@
-use crate::condition::{Condition, Encoded};
+use crate::condition::{Condition, TextOutput};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
@@ -29,7 +29,7 @@ pub struct Pipeline {
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
     /// What text encoders made of the prompts met last, so that a series of pictures encodes each prompt once.
-    pub(crate) states: RefCell<HashMap<(Role, String), Encoded>>,
+    pub(crate) states: RefCell<HashMap<(Role, String), TextOutput>>,
     /// What previews are made with.
     pub(crate) colours: Option<Rc<Colours>>,
     /// The parts that were found to fit last.

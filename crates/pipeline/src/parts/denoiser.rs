@@ -5,7 +5,7 @@ use calotype_graph::passes::{fuse, split};
 use calotype_graph::{Elem, Graph, Rate};
 use calotype_models::Role;
 use calotype_models::config::ModelConfig;
-use calotype_models::unet::{self, Told};
+use calotype_models::unet::{self, Conditioning};
 
 /// The denoiser in two: what follows from the prompt and the table of steps alone, and a step.
 ///
@@ -29,7 +29,7 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
     let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let output = g.within(Role::Denoiser.folder(), |g| {
-        unet::forward(g, &config.unet, latents, table, Told { states, added })
+        unet::forward(g, &config.unet, latents, table, Conditioning { states, added })
     })?;
     g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;
     Ok(split(fuse(g)))

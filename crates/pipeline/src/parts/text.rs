@@ -2,7 +2,7 @@ use super::Stage;
 use crate::error::Result;
 use calotype_graph::passes::fuse;
 use calotype_graph::{Elem, Graph, Rate};
-use calotype_models::clip::{self, Encoded};
+use calotype_models::clip::{self, ClipOutputs};
 use calotype_models::config::TextEncoder;
 
 /// One prompt: input `ids`, `[1, T]` u32; outputs `states`, `[1, T, hidden]`, and of encoders that project prompts `pooled`,
@@ -10,7 +10,8 @@ use calotype_models::config::TextEncoder;
 pub fn encoder(encoder: &TextEncoder) -> Result<Graph> {
     let mut g = Graph::new(Stage::text(encoder.role).to_string());
     let ids = g.input("ids", [1, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let Encoded { states, pooled } = g.within(encoder.role.folder(), |g| clip::encode(g, encoder, ids))?;
+    let ClipOutputs { states, pooled } =
+        g.within(encoder.role.folder(), |g| clip::encode(g, encoder, ids))?;
     g.output("states", states);
     pooled.iter().for_each(|pooled| g.output("pooled", *pooled));
     Ok(fuse(g))
