@@ -293,9 +293,13 @@ fn small_files(files: &ModelFiles, folder: &Path) -> Result<()> {
             _ => put(path, bytes)?,
         }
     }
-    if !files.small().keys().any(|path| path.starts_with(words::FOLDER)) {
-        for (name, bytes) in TokenizerFiles::clip(files.padding.unwrap_or("<|endoftext|>"))? {
-            put(&words::path(name), &bytes)?;
+    let family = files.family.unwrap_or(Family::Sd1);
+    for encoder in Role::TEXT.into_iter().filter(|role| files.has(*role)) {
+        let words = words::folder(encoder);
+        if !files.small().keys().any(|path| path.split('/').next() == Some(words)) {
+            for (name, bytes) in TokenizerFiles::clip(family.padding(encoder))? {
+                put(&format!("{words}/{name}"), &bytes)?;
+            }
         }
     }
     Ok(())
@@ -307,7 +311,8 @@ fn index(bytes: &[u8]) -> Vec<u8> {
         return bytes.to_vec();
     };
     for (name, class) in &mut index {
-        let there = [words::FOLDER, "scheduler"].contains(&&**name) || Role::of_folder(name).is_some();
+        let words = Role::TEXT.map(words::folder);
+        let there = words.contains(&&**name) || name == "scheduler" || Role::of_folder(name).is_some();
         if class.is_array() && !there {
             *class = serde_json::json!([null, null]);
         }

@@ -100,6 +100,15 @@ export interface Words {
   /** Another seed that the noise is turned towards, as `seed`; with `variationStrength`, 0 to 1. */
   variationSeed?: number | bigint | string;
   variationStrength?: number;
+  /** What SDXL's second text encoder reads, and keeps away from; the same as the first if nothing is said. */
+  prompt2?: string | string[];
+  negativePrompt2?: string | string[];
+  /** Width and height in pixels that SDXL is told its example had; the picture's if nothing is said. */
+  originalSize?: [number, number];
+  /** Pixels that it is told were cut off at the left and at the top. */
+  crop?: [number, number];
+  /** Width and height that it is told the picture has. */
+  targetSize?: [number, number];
   /** Width and height in pixels that the seed's noise is drawn at. */
   seedResizeFrom?: [number, number];
 }

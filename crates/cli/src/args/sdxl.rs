@@ -3,7 +3,7 @@ use calotype::Request;
 use clap::Args;
 
 /// What SDXL and its children are told beside the prompt.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "SDXL")]
 pub struct SdxlArgs {
     /// What the second text encoder reads [default: the prompt]
