@@ -392,3 +392,16 @@ fn refused(path: &Path, e: &io::Error) -> Error {
         },
     )
 }
+
+#[cfg(all(test, windows))]
+#[test]
+fn paths_of_any_length_keep_their_drive_or_share() {
+    for (path, whole) in [
+        (r"C:\a\b.png", r"\\?\C:\a\b.png"),
+        ("C:/a/b.png", r"\\?\C:\a\b.png"),
+        (r"\\server\share\a\b.png", r"\\?\UNC\server\share\a\b.png"),
+        (r"\\?\C:\a\b.png", r"\\?\C:\a\b.png"),
+    ] {
+        assert_eq!(long(Path::new(path)), Path::new(whole), "{path}");
+    }
+}
