@@ -102,12 +102,13 @@ fn check(device: &dyn Fn() -> Option<Device>) {
     report.finish();
 }
 
-/// `k_trajectories.json`: some samplers by A1111's, k-diffusion's and ComfyUI's rules, likewise.
-fn check_k(device: &dyn Fn() -> Option<Device>) {
+/// `k_trajectories.json` and `seeds_trajectories.json`: some samplers by the rules of A1111, k-diffusion and ComfyUI, and of
+/// CompVis' and KerasCV's programs, likewise.
+fn check_k(golden: &str, device: &dyn Fn() -> Option<Device>) {
     let mut report = Report::default();
     for model in MODELS {
         let Some(device) = device() else { return };
-        let golden = Golden::open(model, "k_trajectories");
+        let golden = Golden::open(model, golden);
         for case in golden.cases.as_array().unwrap() {
             check_k_case(
                 &device,
@@ -133,6 +134,7 @@ fn check_k_case(device: &Device, golden: &Golden, case: &Json, name: &str, repor
         sampler: text("sampler").map(|name| name.parse().unwrap()),
         schedule: text("schedule").map(|name| name.parse().unwrap()),
         sampler_dialect: text("dialect").map(|name| name.parse().unwrap()),
+        eta: knob("eta"),
         s_noise: knob("s_noise"),
         s_churn: knob("s_churn"),
         s_tmin: knob("s_tmin"),
@@ -156,12 +158,22 @@ fn check_k_case(device: &Device, golden: &Golden, case: &Json, name: &str, repor
 
 #[test]
 fn samplers_take_the_way_of_their_peers_on_the_cpu() {
-    check_k(&|| Some(Device::cpu()));
+    check_k("k_trajectories", &|| Some(Device::cpu()));
 }
 
 #[test]
 fn samplers_take_the_way_of_their_peers_on_a_gpu() {
-    check_k(&|| Device::gpus().into_iter().next());
+    check_k("k_trajectories", &|| Device::gpus().into_iter().next());
+}
+
+#[test]
+fn samplers_take_the_way_of_the_first_programs_on_the_cpu() {
+    check_k("seeds_trajectories", &|| Some(Device::cpu()));
+}
+
+#[test]
+fn samplers_take_the_way_of_the_first_programs_on_a_gpu() {
+    check_k("seeds_trajectories", &|| Device::gpus().into_iter().next());
 }
 
 #[test]

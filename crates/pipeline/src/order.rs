@@ -57,9 +57,10 @@ pub struct Order {
 }
 
 impl Order {
-    /// Whether the model sees the unconditional batch too.
+    /// Whether the model sees the unconditional batch too: at more than 1, and in dialects that say so below it as well.
     pub fn guided(&self) -> bool {
-        self.cfg_scale > 1.0 || self.sampler.descriptor().needs_unconditional
+        let below = self.dialect.is_fixed() && self.cfg_scale != 1.0;
+        self.cfg_scale > 1.0 || below || self.sampler.descriptor().needs_unconditional
     }
 
     /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none

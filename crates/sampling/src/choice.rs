@@ -4,7 +4,7 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::levels::{falling, levels};
 use crate::program::{Program, Sheet};
-use crate::run::{Knobs, Run};
+use crate::run::{Knobs, Method, Run};
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
 use crate::scheduler::SchedulerFile;
@@ -76,12 +76,35 @@ impl SamplerChoice {
         self.dialect.unwrap_or(if foreign || self.by_hand() { Dialect::K } else { Dialect::Diffusers })
     }
 
-    /// Why that cannot be in diffusers' dialect.
-    fn not_diffusers(&self) -> String {
+    /// Errors where a dialect cannot set numbers that are given.
+    fn check_numbers(&self, dialect: Dialect) -> Result<()> {
+        if !self.by_hand() {
+            return Ok(());
+        }
         let fields =
             [Field::Sigmas, Field::Timesteps, Field::SNoise, Field::SChurn, Field::STmin, Field::STmax];
         let fields = fields.map(|field| field.to_string()).join(", ");
-        format!("dialect diffusers has no {fields}: leave them out, or give {} k", Field::Dialect)
+        Err(Error::Sampler(format!(
+            "dialect {dialect} has no {fields}: leave them out, or give {} k",
+            Field::Dialect
+        )))
+    }
+
+    /// The sampler as asked, or the model's own where the dialect has it, else DDIM, which all have; and its program.
+    fn sampler_in(&self, file: &SchedulerFile, dialect: Dialect) -> Result<(Sampler, Method)> {
+        let there = |sampler: Sampler| sampler.descriptor().method(dialect);
+        let sampler = match self.sampler {
+            Some(sampler) => sampler,
+            None => Some(file.nearest()?).filter(|own| there(*own).is_some()).unwrap_or(Sampler::DDIM),
+        };
+        let method = there(sampler).ok_or_else(|| {
+            Error::Sampler(format!(
+                "sampler {sampler} is none of dialect {dialect}: choose one of {}, or leave {} out",
+                Sampler::listed(|sampler| there(sampler).is_some()),
+                Field::Dialect
+            ))
+        })?;
+        Ok((sampler, method))
     }
 
     /// The program for a model and a number of steps, which noise levels by hand overrule.
@@ -95,9 +118,7 @@ impl SamplerChoice {
     }
 
     fn by_class(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
-        if self.by_hand() {
-            return Err(Error::Sampler(self.not_diffusers()));
-        }
+        self.check_numbers(Dialect::Diffusers)?;
         let scheduler = match (self.sampler, self.schedule) {
             (None, None) => file.own()?,
             (sampler, schedule) => file.with_sampler(sampler, schedule)?,
@@ -109,14 +130,11 @@ impl SamplerChoice {
     }
 
     fn over_sigmas(&self, file: &SchedulerFile, steps: usize, dialect: Dialect) -> Result<Chosen> {
-        let sampler = self.sampler.map_or_else(|| file.nearest(), Ok)?;
+        if dialect.is_fixed() {
+            self.check_numbers(dialect)?;
+        }
+        let (sampler, method) = self.sampler_in(file, dialect)?;
         let descriptor = sampler.descriptor();
-        let Some(method) = descriptor.k else {
-            return Err(Error::Sampler(format!(
-                "sampler {sampler} is diffusers' alone: leave {} out",
-                Field::Dialect
-            )));
-        };
         // The fields that say what a model was trained with are the same in all classes.
         let scheduler = file.own().or_else(|_| file.with_sampler(Some(Sampler::EULER), None))?;
         let mut run = Run {
@@ -124,7 +142,7 @@ impl SamplerChoice {
             knobs: self.knobs(if dialect == Dialect::Comfy { descriptor.comfy_eta } else { descriptor.eta }),
             ..Run::new(&scheduler.config.trained, dialect)
         };
-        let own = descriptor.own_sigmas.contains(&dialect);
+        let own = descriptor.chooses_levels(dialect);
         if own && (self.schedule.is_some() || self.listed().is_some()) {
             return Err(Error::Sampler(format!(
                 "sampler {sampler} chooses its noise levels itself: leave out {}, {} and {}, or give another {}",
@@ -139,14 +157,17 @@ impl SamplerChoice {
             _ => descriptor.schedule.map_or(Ok(Schedule::Discrete), str::parse)?,
         };
         let schedule = self.schedule.unwrap_or(by_default);
-        run.sigmas =
-            self.levels(&run, schedule, steps, descriptor.discards_penultimate.contains(&dialect))?;
+        if !dialect.is_fixed() {
+            let discards = descriptor.discards_penultimate.contains(&dialect);
+            run.sigmas = self.levels(&run, schedule, steps, discards)?;
+        }
         let mut sheet = Sheet::default();
         method(&run, &mut sheet)?;
         sheet.start = sheet.start.or(Some(run.start()));
         let mut program = Program::assemble(sampler.name(), sheet)?;
         let noisy = || run.sigmas.iter().copied().filter(|sigma| *sigma > 0.0);
-        program.span = [noisy().fold(f64::INFINITY, f64::min), noisy().fold(0.0, f64::max)];
+        let most = noisy().fold(0.0, f64::max);
+        program.span = [noisy().fold(most, f64::min), most];
         let by_hand = self.listed().is_some();
         Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program })
     }

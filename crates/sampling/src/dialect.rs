@@ -15,11 +15,25 @@ pub enum Dialect {
     K,
     /// ComfyUI.
     Comfy,
+    /// CompVis' scripts, over latent-diffusion's three samplers.
+    #[serde(rename = "compvis")]
+    CompVis,
+    /// KerasCV from release 0.8.2 on.
+    Keras,
+    /// KerasCV's releases before, and the TensorFlow port that it came from.
+    #[serde(rename = "keras-0.3")]
+    Keras03,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 3] = [Dialect::Diffusers, Dialect::K, Dialect::Comfy];
+    pub const ALL: [Dialect; 6] =
+        [Dialect::Diffusers, Dialect::K, Dialect::Comfy, Dialect::CompVis, Dialect::Keras, Dialect::Keras03];
+
+    /// Whether each sampler there has timesteps of its own, and users may set no more than their number and eta.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Dialect::CompVis | Dialect::Keras | Dialect::Keras03)
+    }
 }
 
 impl fmt::Display for Dialect {
@@ -28,6 +42,9 @@ impl fmt::Display for Dialect {
             Dialect::Diffusers => "diffusers",
             Dialect::K => "k",
             Dialect::Comfy => "comfy",
+            Dialect::CompVis => "compvis",
+            Dialect::Keras => "keras",
+            Dialect::Keras03 => "keras-0.3",
         })
     }
 }

@@ -3,10 +3,11 @@
 //! The view is k-diffusion's: `x = clean + sigma * noise`, and the model sees `x / sqrt(sigma^2 + 1)`.
 
 use crate::dialect::Dialect;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Sheet, alpha_of, predict};
 use crate::trained::{Prediction, Trained};
+use calotype_field::Field;
 
 /// A sampler that runs over sigmas: it pushes one evaluation after the other.
 pub type Method = fn(&Run, &mut Sheet) -> Result<()>;
@@ -100,6 +101,18 @@ impl Run {
     /// Steps from one sigma to the next.
     pub fn steps(&self) -> usize {
         self.sigmas.len().saturating_sub(1)
+    }
+
+    /// Errors where noise is to be drawn anew, for a sampler that draws none by the dialect's rules.
+    pub(crate) fn draws_nothing(&self, sampler: &str) -> Result<()> {
+        if self.knobs.eta == 0.0 {
+            return Ok(());
+        }
+        let (eta, dialect) = (Field::Eta, self.dialect);
+        Err(Error::Sampler(format!(
+            "sampler {sampler} draws no noise anew in dialect {dialect}: leave {eta} out, or give another {}",
+            Field::Dialect
+        )))
     }
 
     /// Step `i`'s sigma, and the next.

@@ -3,7 +3,7 @@
 
 use calotype_sampling::noise::Path;
 use calotype_sampling::{
-    BASIS, CLAMPED, Chosen, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SamplerChoice,
+    BASIS, CLAMPED, Chosen, Dialect, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler, SamplerChoice,
     SchedulerFile, UNCONDITIONAL,
 };
 use safetensors::SafeTensors;
@@ -96,10 +96,37 @@ fn apart(a: &Vector, b: &Vector) -> f32 {
 /// alphas that are float32.
 #[test]
 fn trajectories_equal_their_peers() {
-    let bytes = std::fs::read(format!("{GOLDENS}/k_samplers.safetensors")).expect("a golden");
-    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
-    let cases: Vec<Value> =
-        serde_json::from_str(&header.metadata().as_ref().expect("metadata")["cases"]).expect("cases");
+    let met = hold("k_samplers");
+    let with: BTreeSet<&str> =
+        Sampler::ALL.iter().filter(|s| s.descriptor().k.is_some()).map(|s| s.name()).collect();
+    assert_eq!(met, with, "every sampler has a golden");
+}
+
+/// seeds.py says how CompVis' and KerasCV's were made.
+#[test]
+fn trajectories_equal_those_of_the_first_programs() {
+    assert_eq!(hold("seeds"), BTreeSet::from(["ddim", "pndm", "dpm++2m"]));
+    let bytes = std::fs::read(format!("{GOLDENS}/seeds.safetensors")).expect("a golden");
+    let refused = listed(&bytes, "refused");
+    assert_eq!(refused.len(), 3);
+    for case in refused {
+        let steps = case["steps"].as_u64().expect("a number") as usize;
+        let error =
+            choice(&case).and_then(|choice| choice.settle(&file("epsilon"), steps)).expect_err("no run");
+        assert!(error.to_string().contains("in dialect compvis"), "{error}");
+    }
+}
+
+/// A list of cases in a file's metadata.
+fn listed(bytes: &[u8], name: &str) -> Vec<Value> {
+    let (_, header) = SafeTensors::read_metadata(bytes).expect("a header");
+    serde_json::from_str(&header.metadata().as_ref().expect("metadata")[name]).expect("cases")
+}
+
+/// Holds every case of a file, and says which samplers it has.
+fn hold(name: &str) -> BTreeSet<&'static str> {
+    let bytes = std::fs::read(format!("{GOLDENS}/{name}.safetensors")).expect("a golden");
+    let cases = listed(&bytes, "cases");
     let golden = SafeTensors::deserialize(&bytes).expect("tensors");
     let (start, noise) = (vectors(&golden, "start")[0], vectors(&golden, "noise"));
     let (times, inputs, ends) =
@@ -137,9 +164,7 @@ fn trajectories_equal_their_peers() {
     }
     println!("{} cases, worst relative error {worst:e}", cases.len());
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
-    let with: BTreeSet<&str> =
-        Sampler::ALL.iter().filter(|s| s.descriptor().k.is_some()).map(|s| s.name()).collect();
-    assert_eq!(met, with, "every sampler has a golden");
+    met
 }
 
 #[test]
@@ -245,6 +270,16 @@ fn what_a_dialect_has_not_is_said() {
         (SamplerChoice { sigmas: Some(vec![1.0, 3.0]), ..of("euler", "k") }, 4, "falling"),
         (SamplerChoice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "k") }, 4, "schedule"),
         (of("ddim", "k"), 1, "2 steps"),
+        (of("euler", "compvis"), 10, "ddim, pndm, dpm++2m"),
+        (of("plms", "keras"), 10, "ddim"),
+        (SamplerChoice { s_churn: Some(1.0), ..of("ddim", "compvis") }, 10, "s_churn"),
+        (SamplerChoice { schedule: Some("karras".parse().unwrap()), ..of("ddim", "keras") }, 10, "schedule"),
+        (SamplerChoice { eta: Some(0.5), ..of("plms", "compvis") }, 10, "eta"),
+        (SamplerChoice { eta: Some(0.5), ..of("ddim", "keras-0.3") }, 10, "eta"),
+        (of("ddim", "keras"), 1001, "1000"),
+        (of("ddim", "compvis"), 27, "take 28"),
+        (of("plms", "compvis"), 501, "take 500"),
+        (of("ddim", "compvis"), 2000, "take 500"),
         (SamplerChoice { schedule: Some("turbo".parse().unwrap()), ..of("euler", "comfy") }, 12, "steps"),
     ] {
         let message = settle(choice, steps).expect_err(word);
@@ -271,11 +306,15 @@ fn what_a_dialect_has_not_is_said() {
 #[test]
 fn short_runs_draw_or_say_why_not() {
     for &sampler in Sampler::ALL {
-        for dialect in ["k", "comfy"] {
+        for dialect in ["k", "comfy", "compvis", "keras", "keras-0.3"] {
+            let dialect: Dialect = dialect.parse().expect("a dialect");
+            if sampler.descriptor().method(dialect).is_none() {
+                continue;
+            }
             for steps in 1..=4 {
                 let choice = SamplerChoice {
                     sampler: Some(sampler),
-                    dialect: dialect.parse().ok(),
+                    dialect: Some(dialect),
                     ..SamplerChoice::default()
                 };
                 match choice.settle(&file("epsilon"), steps) {

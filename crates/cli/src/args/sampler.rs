@@ -13,7 +13,8 @@ pub struct SamplerArgs {
     #[arg(long, value_name = "NAME", value_parser = schedule, help = schedule_help())]
     pub scheduler: Option<Schedule>,
 
-    /// Whose rules they follow: diffusers, k (A1111, k-diffusion) or comfy [default: diffusers where it has them, else k]
+    /// Whose rules they follow: diffusers, k (A1111, k-diffusion), comfy, compvis (ddim, plms and dpm++_2m of CompVis'
+    /// scripts), keras or keras-0.3 (KerasCV's ddim, before 0.8.2 the latter) [default: diffusers where it has them, else k]
     #[arg(long, value_name = "NAME", value_parser = str::parse::<Dialect>)]
     pub sampler_dialect: Option<Dialect>,
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Draw, Sheet, predict};
 use crate::run::Run;
+use crate::schedule::linspace;
 use calotype_field::Field;
 
 /// See the file's head.
@@ -19,6 +20,8 @@ pub static DDIM: Descriptor = Descriptor {
     own_sigmas: &[Dialect::K],
     class: Some(Class::new("DDIMScheduler", FIELDS, program)),
     k: Some(|run, sheet| solve(run, sheet, false)),
+    compvis: Some(|run, sheet| Ok(over(run, sheet, &compvis_grid(run, "ddim")?, false))),
+    keras: Some(keras),
     ..Descriptor::NONE
 };
 
@@ -108,6 +111,24 @@ pub(super) fn grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
     }
 }
 
+/// CompVis' timesteps, rising, after the training's first, which the last step goes down to
+/// (ldm/modules/diffusionmodules/util.py, `make_ddim_timesteps` and `make_ddim_sampling_parameters`).
+pub(super) fn compvis_grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
+    let (train, steps) = (run.alphas.len(), run.asked);
+    let fits = |steps: &usize| (1..=train).contains(steps) && !(train - 1).is_multiple_of(train / steps);
+    if fits(&steps) {
+        return Ok([0].into_iter().chain((1..=train).step_by(train / steps)).collect());
+    }
+    let most = steps.min(train);
+    let near = (1..train).flat_map(|off| [most + off, most.saturating_sub(off)]).find(fits);
+    let near = near.map_or(String::new(), |near| format!("take {near}, or "));
+    Err(Error::Sampler(format!(
+        "sampler {sampler} cannot take {steps} steps in dialect compvis: the first would be at timestep {train}, past the \
+         model's last, which ends CompVis' scripts too; {near}give another {}",
+        Field::Dialect
+    )))
+}
+
 /// A1111's form: over its own grid, from unit noise (modules/sd_samplers_timesteps_impl.py, `ddim` and `ddim_cfgpp`). It
 /// draws noise at each step, whether it is used or not. ComfyUI's DDIM is Euler's method.
 fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
@@ -115,9 +136,15 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
         return super::euler::solve(run, sheet);
     }
     let grid = grid(run, if plus { "ddim_cfg++" } else { "ddim" })?;
-    sheet.start = Some(1.0);
     // CFG++ keeps to the picture with little guidance: users give it as they do to others.
     sheet.guidance = if plus { 1.0 / 12.5 } else { 1.0 };
+    over(run, sheet, &grid, plus);
+    Ok(())
+}
+
+/// Down a grid of timesteps, the lowest of which is not evaluated.
+fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) {
+    sheet.start = Some(1.0);
     for pair in grid.windows(2).rev() {
         let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
         let of = |output| predict(run.prediction, Lin::X, output, a.sqrt(), (1.0 - a).sqrt());
@@ -127,6 +154,31 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
         let deviation;
         (step.rows[0], deviation) = back([a, a_prev], run.knobs.eta, x0, noise);
         step.add(Draw::Fresh, deviation * run.knobs.s_noise);
+        sheet.push(step);
+    }
+}
+
+/// KerasCV's form, which draws no noise: its timesteps, rising, run from 0 to the last one, or, in older releases and the port
+/// that they came from, from 1 on in whole strides, more of them than were asked for. After the lowest nothing is left of the
+/// noise (keras_cv/src/models/stable_diffusion/stable_diffusion.py).
+fn keras(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    run.draws_nothing("ddim")?;
+    let (train, steps) = (run.alphas.len(), run.asked.max(1));
+    if steps > train {
+        return Err(Error::Sampler(format!(
+            "sampler ddim takes at most {train} steps in dialect {}, not {steps}",
+            run.dialect
+        )));
+    }
+    let times: Vec<usize> = match run.dialect {
+        Dialect::Keras03 => (1..train).step_by(train / steps).collect(),
+        _ => linspace(0.0, (train - 1) as f64, steps).iter().map(|t| t.round_ties_even() as usize).collect(),
+    };
+    for (i, &t) in times.iter().enumerate().rev() {
+        let (a, a_prev) = (run.alphas[t], if i == 0 { 1.0 } else { run.alphas[times[i - 1]] });
+        let (x0, noise) = predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
+        let mut step = Draft::new(t as f64);
+        (step.rows[0], _) = back([a, a_prev], 0.0, x0, noise);
         sheet.push(step);
     }
     Ok(())

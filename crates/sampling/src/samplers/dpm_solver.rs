@@ -5,11 +5,13 @@ use super::Descriptor;
 use crate::diffusers::{
     Algorithm, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Sheet, alpha_of, predict};
-use crate::schedule::Schedule;
+use crate::run::Run;
+use crate::schedule::{Schedule, linspace};
 use crate::trained::BetaSchedule;
+use calotype_field::Field;
 
 /// See the file's head.
 pub static DPM_SOLVER: Descriptor = Descriptor {
@@ -28,6 +30,7 @@ pub static DPM_SOLVER: Descriptor = Descriptor {
         ..Class::new("DPMSolverMultistepScheduler", FIELDS, program)
     }),
     k: Some(|run, sheet| super::dpmpp_2m::solve(run, sheet, false)),
+    compvis: Some(compvis),
     ..Descriptor::NONE
 };
 
@@ -73,7 +76,8 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
         let in_noise = matches!(config.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
         let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
         let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
-        step.rows[0] = update(config, order_at(config, i, count), &outputs, past, levels[i + 1]);
+        let solver = (config.algorithm_type, config.solver_type);
+        step.rows[0] = update(solver, order_at(config, i, count), &outputs, past, levels[i + 1]);
         step.rows[1..3].copy_from_slice(&outputs[..2]);
         drafts.push(step);
     }
@@ -100,7 +104,7 @@ fn order_at(config: &SchedulerConfig, i: usize, count: usize) -> usize {
 /// The sample at `to`, from `outputs` (clean samples, or noises for the algorithms without ++; newest first) at the
 /// levels `past`. The weights are those of the second paper's appendix B, with D1 and D2 the divided differences.
 fn update(
-    config: &SchedulerConfig,
+    (algorithm, solver): (Algorithm, SolverType),
     order: usize,
     outputs: &[Lin; 3],
     past: [Option<Level>; 3],
@@ -110,7 +114,7 @@ fn update(
     let h = to.lambda - s0.lambda;
     let [m0, m1, m2] = *outputs;
     let (mut d1, mut d2) = (Lin::ZERO, Lin::ZERO);
-    let mut heun = config.solver_type == SolverType::Heun;
+    let mut heun = solver == SolverType::Heun;
     if let (true, Some(s1)) = (order >= 2, s1) {
         let r0 = (s0.lambda - s1.lambda) / h;
         d1 = (m0 - m1) / r0;
@@ -128,7 +132,7 @@ fn update(
     let fall = (-h).exp_m1();
     let rise = h.exp_m1();
     let fall2 = (-2.0 * h).exp_m1();
-    match config.algorithm_type {
+    match algorithm {
         Algorithm::DpmSolverPlusPlus => {
             let w1 = if heun { fall / h + 1.0 } else { -0.5 * fall };
             let w2 = (fall + h) / (h * h) - 0.5;
@@ -157,4 +161,31 @@ fn update(
                 + Lin::N * (to.sigma * (2.0 * h).exp_m1().sqrt())
         }
     }
+}
+
+/// CompVis' form: DPM-Solver++ of order 2, in even steps of time from the last training timestep to the first
+/// (ldm/models/diffusion/dpm_solver/dpm_solver.py and sampler.py). The model is told timesteps with a fraction.
+fn compvis(run: &Run, sheet: &mut Sheet) -> Result<()> {
+    let steps = run.asked;
+    if steps < 2 {
+        return Err(Error::Sampler(format!(
+            "sampler dpm++2m takes 2 steps or more in dialect compvis: take more, or give {} diffusers",
+            Field::Dialect
+        )));
+    }
+    let times = linspace((run.alphas.len() - 1) as f64, 0.0, steps + 1);
+    let levels: Vec<Level> = times.iter().map(|t| Level::new(run.sigma_between(*t))).collect();
+    for i in 0..steps {
+        let here = levels[i];
+        let (x0, _) = predict(run.prediction, Lin::X, Lin::M, here.alpha, here.sigma);
+        let outputs = [x0, Lin::register(1), Lin::ZERO];
+        let past = [Some(here), i.checked_sub(1).map(|k| levels[k]), None];
+        let order = if i == 0 || (steps < SHORT_RUN && i + 1 == steps) { 1 } else { 2 };
+        let mut step = Draft::new(times[i]);
+        let solver = (Algorithm::DpmSolverPlusPlus, SolverType::Midpoint);
+        step.rows[0] = update(solver, order, &outputs, past, levels[i + 1]);
+        step.rows[1] = x0;
+        sheet.push(step);
+    }
+    Ok(())
 }

@@ -61,6 +61,10 @@ pub struct Descriptor {
     pub class: Option<Class>,
     /// Its program by A1111's, k-diffusion's and ComfyUI's rules.
     pub k: Option<Method>,
+    /// Its program by CompVis' rules.
+    pub compvis: Option<Method>,
+    /// Its program by KerasCV's rules, old and new.
+    pub keras: Option<Method>,
 }
 
 impl Descriptor {
@@ -75,7 +79,24 @@ impl Descriptor {
         needs_unconditional: false,
         class: None,
         k: None,
+        compvis: None,
+        keras: None,
     };
+
+    /// Its program by a dialect's rules; diffusers' are the class's.
+    pub fn method(&self, dialect: Dialect) -> Option<Method> {
+        match dialect {
+            Dialect::Diffusers => None,
+            Dialect::K | Dialect::Comfy => self.k,
+            Dialect::CompVis => self.compvis,
+            Dialect::Keras | Dialect::Keras03 => self.keras,
+        }
+    }
+
+    /// Whether it chooses its noise levels itself there.
+    pub fn chooses_levels(&self, dialect: Dialect) -> bool {
+        dialect.is_fixed() || self.own_sigmas.contains(&dialect)
+    }
 }
 
 /// A sampler, by its descriptor.

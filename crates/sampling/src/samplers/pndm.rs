@@ -8,7 +8,7 @@ use crate::dialect::Dialect;
 use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, predict};
+use crate::program::{Draft, Draw, Sheet, predict};
 use crate::run::Run;
 use crate::trained::Prediction;
 use calotype_field::Field;
@@ -17,12 +17,17 @@ use calotype_field::Field;
 pub static PNDM: Descriptor = Descriptor {
     names: &["pndm", "plms"],
     label: "PLMS",
+    eta: 0.0,
     own_sigmas: &[Dialect::K, Dialect::Comfy],
     class: Some(Class {
         predictions: PREDICTIONS.split_at(2).0,
         ..Class::new("PNDMScheduler", FIELDS, program)
     }),
-    k: Some(solve),
+    k: Some(|run, sheet| Ok(over(run, sheet, &super::ddim::grid(run, "pndm")?))),
+    compvis: Some(|run, sheet| {
+        run.draws_nothing("pndm")?;
+        Ok(over(run, sheet, &super::ddim::compvis_grid(run, "pndm")?))
+    }),
     ..Descriptor::NONE
 };
 
@@ -146,10 +151,11 @@ fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<
     Ok(drafts)
 }
 
-/// A1111's PLMS: over its own grid, from unit noise; the first step is taken with the mean of the outputs at both its ends
-/// (modules/sd_samplers_timesteps_impl.py, `plms`).
-fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
-    let grid = super::ddim::grid(run, "pndm")?;
+/// CompVis' PLMS (ldm/models/diffusion/plms.py), which A1111 has over a grid of its own (modules/sd_samplers_timesteps_impl.py,
+/// `plms`): from unit noise; the first step is taken with the mean of the outputs at both its ends. CompVis' draws noise at
+/// each evaluation and uses none of it.
+fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) {
+    let draws = (run.dialect == Dialect::CompVis).then_some(Draw::Fresh);
     sheet.start = Some(1.0);
     let go = |sample: Lin, noise: Lin, from: usize, to: usize| {
         let (a, a_to) = (run.alphas[from], run.alphas[to]);
@@ -162,7 +168,7 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
     let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
     for (i, pair) in grid.windows(2).rev().enumerate() {
         let (to, from) = (pair[0], pair[1]);
-        let mut step = Draft::new(from as f64);
+        let mut step = Draft { draw: draws, ..Draft::new(from as f64) };
         let e = noise_at(from);
         let mean = match i {
             0 => e,
@@ -176,11 +182,12 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
             step.rows[BEFORE] = Lin::X;
             step.ends_step = false;
             sheet.push(step);
-            step = Draft::new(to as f64);
-            step.rows[0] = go(Lin::register(BEFORE), (e1 + noise_at(to)) / 2.0, from, to);
+            // CompVis' grid begins with a timestep that is none of its own.
+            let end = if to > 0 { to } else { from };
+            step = Draft { draw: draws, ..Draft::new(end as f64) };
+            step.rows[0] = go(Lin::register(BEFORE), (e1 + noise_at(end)) / 2.0, from, to);
             step.rows[OUTPUTS] = e1;
         }
         sheet.push(step);
     }
-    Ok(())
 }
