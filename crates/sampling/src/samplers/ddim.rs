@@ -20,7 +20,7 @@ pub static DDIM: Descriptor = Descriptor {
     own_sigmas: &[Dialect::K],
     class: Some(Class::new("DDIMScheduler", FIELDS, program)),
     k: Some(|run, sheet| solve(run, sheet, false)),
-    compvis: Some(|run, sheet| Ok(over(run, sheet, &compvis_grid(run, "ddim")?, false))),
+    compvis: Some(|run, sheet| over(run, sheet, &compvis_grid(run, "ddim")?, false)),
     keras: Some(keras),
     ..Descriptor::NONE
 };
@@ -138,12 +138,11 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
     let grid = grid(run, if plus { "ddim_cfg++" } else { "ddim" })?;
     // CFG++ keeps to the picture with little guidance: users give it as they do to others.
     sheet.guidance = if plus { 1.0 / 12.5 } else { 1.0 };
-    over(run, sheet, &grid, plus);
-    Ok(())
+    over(run, sheet, &grid, plus)
 }
 
 /// Down a grid of timesteps, the lowest of which is not evaluated.
-fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) {
+fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) -> Result<()> {
     sheet.start = Some(1.0);
     for pair in grid.windows(2).rev() {
         let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
@@ -156,6 +155,7 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) {
         step.add(Draw::Fresh, deviation * run.knobs.s_noise);
         sheet.push(step);
     }
+    Ok(())
 }
 
 /// KerasCV's form, which draws no noise: its timesteps, rising, run from 0 to the last one, or, in older releases and the port

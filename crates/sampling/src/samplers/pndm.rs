@@ -23,10 +23,10 @@ pub static PNDM: Descriptor = Descriptor {
         predictions: PREDICTIONS.split_at(2).0,
         ..Class::new("PNDMScheduler", FIELDS, program)
     }),
-    k: Some(|run, sheet| Ok(over(run, sheet, &super::ddim::grid(run, "pndm")?))),
+    k: Some(|run, sheet| over(run, sheet, &super::ddim::grid(run, "pndm")?)),
     compvis: Some(|run, sheet| {
         run.draws_nothing("pndm")?;
-        Ok(over(run, sheet, &super::ddim::compvis_grid(run, "pndm")?))
+        over(run, sheet, &super::ddim::compvis_grid(run, "pndm")?)
     }),
     ..Descriptor::NONE
 };
@@ -154,7 +154,7 @@ fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<
 /// CompVis' PLMS (ldm/models/diffusion/plms.py), which A1111 has over a grid of its own (modules/sd_samplers_timesteps_impl.py,
 /// `plms`): from unit noise; the first step is taken with the mean of the outputs at both its ends. CompVis' draws noise at
 /// each evaluation and uses none of it.
-fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) {
+fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) -> Result<()> {
     let draws = (run.dialect == Dialect::CompVis).then_some(Draw::Fresh);
     sheet.start = Some(1.0);
     let go = |sample: Lin, noise: Lin, from: usize, to: usize| {
@@ -190,4 +190,5 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) {
         }
         sheet.push(step);
     }
+    Ok(())
 }
