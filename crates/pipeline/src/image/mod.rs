@@ -6,12 +6,15 @@ mod files;
 mod infotext;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
+#[cfg(not(target_arch = "wasm32"))]
+mod target;
 
 pub use infotext::Infotext;
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     files::*,
     pattern::{Pattern, folder_of},
+    target::Target,
 };
 
 use crate::error::{Error, Result};
