@@ -32,6 +32,7 @@ mod settings;
 mod settle;
 mod single;
 pub mod tokenizer;
+pub mod words;
 
 pub use calotype_field::Field;
 pub use calotype_models::Role;
