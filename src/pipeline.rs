@@ -1,6 +1,6 @@
 use crate::{
     Condition, Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture,
-    Precision, Progress, Request, Search,
+    Precision, Progress, Request, Search, Turn,
 };
 use calotype_graph::Executor;
 use calotype_pipeline::Denoising;
@@ -157,13 +157,19 @@ impl Pipeline {
         block_on(self.inner.encode_text(prompt))
     }
 
-    /// What a request tells the model: of the negative prompts where it is guided, and of the prompts.
+    /// What a request tells the model first: of the negative prompts where it is guided, and of the prompts.
     pub fn conditions(
         &mut self,
         request: &Request,
     ) -> Result<(Option<Vec<Condition>>, Vec<Condition>), Error> {
+        let Turn { negative, positive, .. } = self.turns(request)?.remove(0);
+        Ok((negative, positive))
+    }
+
+    /// What a request tells the model, turn by turn.
+    pub fn turns(&mut self, request: &Request) -> Result<Vec<Turn>, Error> {
         let order = self.settle(request)?;
-        block_on(self.inner.conditions(&order))
+        block_on(self.inner.turns(&order))
     }
 
     /// Noise to latents, `[B, C, H/f, W/f]` f32, from conditions (one, or one an image), the negative prompts' where the

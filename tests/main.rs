@@ -27,6 +27,9 @@ mod end_to_end;
 /// Words that were added to a model: text states as diffusers has them.
 mod words;
 
+/// Prompts by A1111's and ComfyUI's rules: text states, and when they change.
+mod prompts;
+
 /// The built-in model: its pictures are those of diffusers.
 mod builtin;
 

@@ -15,6 +15,7 @@ mod interrupt;
 mod latents;
 mod loras;
 mod outputs;
+mod recalled;
 mod recorded;
 mod report;
 mod single_files;

@@ -2,7 +2,7 @@
 //! and pictures of `tests/goldens/recorded.json`, which `recorded.py` took from the program of that time.
 
 use crate::support::{Folder, decode, goldens};
-use calotype::image::parameters;
+use calotype::image::{Infotext, parameters};
 use serde_json::Value as Json;
 use std::fs;
 
@@ -80,10 +80,18 @@ fn holds(before: &Json, now: &Json, place: &str) {
     }
 }
 
+/// Settings as they were told then: in another order, and nothing of whose random numbers they were.
+fn told(text: &str) -> Infotext {
+    let mut settings = Infotext::parse(text);
+    settings.pairs.retain(|(name, value)| (&**name, &**value) != ("RNG", "CPU"));
+    settings.pairs.sort();
+    settings
+}
+
 fn same_picture(png: &[u8], recorded: &Json) {
     let (width, height, pixels) = decode(png);
     assert_eq!(recorded["size"], serde_json::json!([width, height]));
-    assert_eq!(Json::from(parameters(png).unwrap()), recorded["settings"]);
+    assert_eq!(parameters(png).unwrap().as_deref().map(told), recorded["settings"].as_str().map(told));
     let fields = recorded["means"].as_array().unwrap();
     assert_eq!(fields.len(), width / 8 * (height / 8) * 3);
     for (i, mean) in fields.iter().enumerate() {

@@ -7,17 +7,22 @@ use crate::output::DASH;
 use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
 use crate::text::Lines;
-use crate::{device, interrupt, latents, memory};
+use crate::{device, interrupt, latents, memory, wanted};
 use anyhow::{Context, bail};
 use calotype::noise::Origin;
-use calotype::{BatchSeeds, Model, Order, Output, Pipeline, Precision, Request, builtin};
+use calotype::{BatchSeeds, Model, Order, Output, Pipeline, Precision, Recalled, Request, builtin};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Checks all that can be checked, then draws.
 pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
-    let prompts = prompts(args)?;
-    let mut request = request(args)?;
+    let recalled = wanted::recalled(args)?;
+    let prompts = prompts(args, recalled.as_ref())?;
+    let mut request = request(args, recalled.as_ref())?;
+    let mut args = args.clone();
+    args.picture.lora = wanted::loras(&args, request.prompt_style, &prompts, recalled.as_ref())?;
+    let args = &args;
+    request.prompts = vec![prompts[0].clone()];
     let runs = (prompts.len() as u64).saturating_mul(args.batch_count.into());
     let mut files = OutputFiles::new(args, runs, request.batch_size)?;
 
@@ -28,7 +33,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;
-    let mut order = device::settle(&request, &mut model)?;
+    let order = device::settle(&request, &mut model)?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
@@ -45,10 +50,10 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
 
     let mut lines = Lines::default();
-    let (mut done, origin) = (0, order.origin);
+    let mut done = 0;
     for prompt in &prompts {
-        order.prompts = vec![prompt.clone()];
-        order.origin = origin;
+        request.prompts = vec![prompt.clone()];
+        let mut order = pipeline.settle(&request)?;
         for _ in 0..args.batch_count {
             interrupt::check()?;
             done += 1;
@@ -94,8 +99,11 @@ pub fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -
 }
 
 /// The prompt, or those of the file.
-fn prompts(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
-    let Some(path) = &args.from_file else { return Ok(args.prompt.iter().cloned().collect()) };
+pub fn prompts(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Result<Vec<String>> {
+    let Some(path) = &args.from_file else {
+        let carried = recalled.and_then(|recalled| recalled.request.prompts.first());
+        return Ok(args.prompt.iter().chain(carried).take(1).cloned().collect());
+    };
     let name = path.display();
     let read = if path.as_os_str() == DASH {
         std::io::read_to_string(std::io::stdin())
@@ -113,13 +121,19 @@ fn prompts(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
 }
 
 /// The request without its prompt; what needs no model is checked.
-pub fn request(args: &GenerateArgs) -> anyhow::Result<Request> {
+pub fn request(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Result<Request> {
     let mut request = args.picture.request("");
     request.negative_prompts = vec![args.negative_prompt.clone()];
     request.batch_seeds = args.batch_seeds.policy();
     args.noise.apply(&mut request);
     args.sdxl.apply(&mut request);
-    request.seed = args.seed.and_then(|seed| seed.0).unwrap_or_else(random_seed);
+    args.words.apply(&mut request);
+    let mut seed = args.seed.and_then(|seed| seed.0);
+    if let Some(recalled) = recalled {
+        request = wanted::over(&recalled.request, &request)?;
+        seed = seed.or(recalled.seed.filter(|_| args.seed.is_none()));
+    }
+    request.seed = seed.unwrap_or_else(random_seed);
     if let Some(path) = &args.latents {
         if args.batch_count > 1 {
             let why =
@@ -178,7 +192,7 @@ pub fn report(
         grid: None,
         latents: None,
         prompt: order.prompts[0].clone(),
-        negative_prompt: args.negative_prompt.clone(),
+        negative_prompt: order.negative_prompts[0].clone(),
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
         sampler: order.sampler.to_string(),
         scheduler: order.schedule.unwrap_or_default().to_string(),

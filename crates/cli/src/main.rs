@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod report;
 mod text;
+mod wanted;
 
 use args::Command;
 use std::ffi::OsString;

@@ -44,6 +44,10 @@ fields! {
     Crop = "crop",
     /// What it is told of the picture's size.
     TargetSize = "target_size",
+    /// By whose rules prompts are read.
+    PromptStyle = "prompt_style",
+    /// Which of the text encoder's layers is taken.
+    ClipSkip = "clip_skip",
     /// Pixels.
     Width = "width",
     /// Pixels.

@@ -14,6 +14,17 @@ pub struct Condition {
     pub ids: Vec<f32>,
 }
 
+/// What a model is told up to an evaluation and with it: a condition for all images of a batch, or one for each.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Evaluations count from 0.
+    pub until: usize,
+    /// Those of the negative prompts, where the run is guided.
+    pub negative: Option<Vec<Condition>>,
+    /// Those of the prompts.
+    pub positive: Vec<Condition>,
+}
+
 /// What one text encoder makes of a prompt.
 #[derive(Clone)]
 pub(crate) struct TextOutput {
@@ -30,6 +41,12 @@ impl Condition {
             pooled: zeros(self.pooled.len()),
             ids: self.ids.clone(),
         }
+    }
+
+    /// The states again and again, up to a number of tokens: attention to them is the same.
+    pub(crate) fn repeated(&self, tokens: usize) -> Vec<f32> {
+        let own = self.states.shape().rows();
+        self.states.to_f32().repeat((tokens / own).max(1))
     }
 
     pub(crate) fn side_by_side(encoded: &[TextOutput]) -> Self {

@@ -11,11 +11,15 @@ use calotype_graph::ops::{self, StepRow};
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_sampling::{BASIS, Dialect, Draw, REGISTERS};
 use calotype_tensor::HostTensor;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use web_time::{Duration, Instant};
 
 // The kernel and the samplers count on the same vectors.
 const _: () = assert!(REGISTERS == ops::REGISTERS && BASIS == ops::BASIS);
+
+/// Ports and what is written into them.
+type Told = Vec<(&'static str, HostTensor)>;
 
 /// A run under way.
 pub struct Denoising<'a> {
@@ -29,6 +33,8 @@ pub struct Denoising<'a> {
     channels: usize,
     factor: usize,
     started: Instant,
+    /// What the model is told, each with the evaluation up to which it stands.
+    turns: VecDeque<(usize, Told)>,
     /// What previews are made with, where that is known.
     pub(crate) colours: Option<Rc<Colours>>,
 }
@@ -157,8 +163,23 @@ impl<'a> Denoising<'a> {
             channels: c,
             factor,
             started,
+            turns: VecDeque::new(),
             colours: None,
         })
+    }
+
+    /// Has the run listen to what it is told in turns; the first is there from now on, with all that follows from them alone.
+    pub(crate) fn listen(&mut self, turns: Vec<(usize, Told)>) -> Result<()> {
+        self.turns = turns.into();
+        self.hear()
+    }
+
+    fn hear(&self) -> Result<()> {
+        let (_, told) = self.turns.front().expect("there is something for every evaluation");
+        for (port, values) in told {
+            self.exec.write(&self.part.ports[*port], 0, values.bytes())?;
+        }
+        Ok(self.exec.run(self.part.program(Stage::Context), 0)?)
     }
 
     /// Takes one step; none is left where it returns none. The device may still be at work on it: only the step
@@ -170,6 +191,10 @@ impl<'a> Denoising<'a> {
         let mut submit = Duration::ZERO;
         loop {
             let start = Instant::now();
+            if self.turns.front().is_some_and(|(until, _)| *until < self.evaluation) && self.turns.len() > 1 {
+                self.turns.pop_front();
+                self.hear()?;
+            }
             self.exec.run(self.part.program(Stage::Step), self.evaluation)?;
             submit += start.elapsed();
             // One evaluation is encoded while the one before runs: the device never waits for the host.
@@ -218,7 +243,7 @@ fn row(step: &calotype_sampling::Step, next_scale: f32, order: &Order) -> StepRo
         rows: step.rows,
         clamp: step.clamp.as_ref().map_or([0.0; BASIS], |c| c.row),
         clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
-        guidance: (f64::from(order.cfg_scale) * order.program.guidance) as f32,
+        guidance: (f64::from(order.cfg_scale) * order.weight * order.program.guidance) as f32,
         rescale: order.cfg_rescale,
         input_scale: next_scale,
         timestep: step.timestep,

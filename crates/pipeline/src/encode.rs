@@ -1,17 +1,24 @@
-//! Prompts to conditions.
+//! Prompts to conditions, by their style's rules, in turns.
 
-use crate::condition::{Condition, TextOutput};
+use crate::chunks::{Framed, Spoken};
+use crate::condition::{Condition, TextOutput, Turn};
 use crate::error::{Error, Result};
 use crate::order::Order;
 use crate::parts::{Key, Part, Stage};
 use crate::pipeline::{Pipeline, not_finite};
+use crate::words::{PromptStyle, Weighing, emphasize, from_empty};
 use calotype_field::Field;
+use calotype_graph::Ports;
 use calotype_models::{Role, unet};
-use calotype_tensor::DType;
+use calotype_tensor::{DType, HostTensor};
+use std::collections::BTreeMap;
+
+/// A text's chunk of those that are met together: the text, how often it stands, what it is, and what comes of it.
+type Chunk<'a> = (&'a str, usize, &'a Framed, Vec<f32>);
 
 impl Pipeline {
-    /// A prompt as the model is told of it. What is longer than the text encoders take loses its end, which is logged as a
-    /// warning that quotes it.
+    /// A text as it stands, as the model is told of it. What is longer than the text encoders take loses its end, which is
+    /// logged as a warning that quotes it.
     pub async fn encode_text(&mut self, prompt: &str) -> Result<Condition> {
         self.encode_texts([prompt; 2]).await
     }
@@ -21,35 +28,41 @@ impl Pipeline {
         let mut encoded = Vec::new();
         let roles = self.model.config.index.texts;
         for role in roles {
-            let prompt = prompts[usize::from(*role == Role::Text2)];
+            let framed = self.model.whole(*role, prompts[usize::from(*role == Role::Text2)])?;
             let is_said = *role != roles[0] && prompts[0] == prompts[1];
-            encoded.push(self.encode(*role, prompt, is_said).await?);
+            encoded.push(self.encode(*role, 0, &framed, is_said).await?);
         }
         Ok(Condition::side_by_side(&encoded))
     }
 
-    /// What one text encoder makes of a prompt; what it cannot take is told, unless that is said already.
-    async fn encode(&mut self, role: Role, prompt: &str, is_said: bool) -> Result<TextOutput> {
-        let known = (role, prompt.to_owned());
+    /// What one text encoder makes of what it reads at once, so many layers at its end left out; what it cannot take is
+    /// told, unless that is said already.
+    async fn encode(
+        &mut self,
+        role: Role,
+        skipped: usize,
+        framed: &Framed,
+        is_said: bool,
+    ) -> Result<TextOutput> {
+        let known = (role, skipped, framed.ids.clone());
         if let Some(known) = self.states.borrow().get(&known) {
             return Ok(known.clone());
         }
-        let encoded = self.model.encode(role, prompt)?;
-        if let Some(dropped) = encoded.quote().filter(|_| !is_said) {
-            let most = self.model.tokenizers[&role].max_len();
+        if let Some(dropped) = framed.dropped.as_ref().filter(|_| !is_said) {
+            let most = framed.ids.len();
             log::warn!("the prompt is longer than {most} tokens; dropped: {dropped}");
         }
-        let key = Key { part: Part::Text(role), precision: self.precision };
+        let key = Key { part: Part::Text { role, skipped }, precision: self.precision };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
-        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&encoded.ids))?;
+        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&framed.ids))?;
         exec.run(part.program(Stage::text(role)), 0)?;
         let states = exec.read(&part.ports["states"]).await?.cast(DType::F32);
         let mut pooled = Vec::new();
         if let Some(port) = part.ports.get("pooled") {
             // The prompt ends at the first end token, whatever it is padded with.
             let end = self.model.tokenizers[&role].eos();
-            let end = encoded.ids.iter().position(|id| *id == end).unwrap_or(0);
+            let end = framed.ids.iter().position(|id| *id == end).unwrap_or(0);
             let width = port.shape.channels();
             pooled = exec.read(port).await?.to_f32()[end * width..][..width].to_vec();
         }
@@ -65,33 +78,127 @@ impl Pipeline {
         Ok(encoded)
     }
 
-    /// What an order tells the model: of the negative prompts where it is guided, and of the prompts.
-    pub async fn conditions(&mut self, order: &Order) -> Result<(Option<Vec<Condition>>, Vec<Condition>)> {
-        let positive = self.encode_all(&order.prompts, &order.prompts_2).await?;
-        let negative = match order.guided() {
-            false => None,
-            true if order.negative_is_zero => Some(vec![positive[0].zeros()]),
-            true => Some(self.encode_all(&order.negative_prompts, &order.negative_prompts_2).await?),
+    /// What an order tells the model, turn by turn.
+    pub async fn turns(&mut self, order: &Order) -> Result<Vec<Turn>> {
+        let (negative, positive) = order.spoken(self.model.config.index.texts)?;
+        let positive = self.in_turns(order, &positive).await?;
+        let negative = match (order.guided(), negative) {
+            (false, _) => None,
+            (true, Some(negative)) => Some(self.in_turns(order, &negative).await?),
+            (true, None) => {
+                let zeros = |(end, condition): &(usize, Condition)| (*end, condition.zeros());
+                Some(vec![positive[0].iter().map(zeros).collect()])
+            }
         };
-        Ok((negative, positive))
+        let ends = ends(positive.iter().chain(negative.iter().flatten()).flatten().map(|(end, _)| *end));
+        let at =
+            |all: &[Vec<(usize, Condition)>], end| all.iter().map(|turns| at(turns, end).clone()).collect();
+        let turn = |end| Turn {
+            until: end,
+            negative: negative.as_ref().map(|all| at(all, end)),
+            positive: at(&positive, end),
+        };
+        Ok(ends.into_iter().map(turn).collect())
     }
 
-    async fn encode_all(&mut self, first: &[String], second: &[String]) -> Result<Vec<Condition>> {
-        let mut all = Vec::new();
-        for i in 0..first.len().max(second.len()) {
-            let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned();
-            let one = of(first).unwrap_or_default();
-            let other = of(second).unwrap_or_else(|| one.clone());
-            all.push(self.encode_texts([&one, &other]).await?);
+    /// Each picture's conditions, each with the evaluation up to which it stands.
+    async fn in_turns(&mut self, order: &Order, all: &[Spoken]) -> Result<Vec<Vec<(usize, Condition)>>> {
+        let mut found = Vec::new();
+        for spoken in all {
+            let length = self.model.chunks(order, spoken)?;
+            let mut encoders = Vec::new();
+            for (role, part) in spoken {
+                let is_said = *role != spoken[0].0 && part.turns == spoken[0].1.turns;
+                encoders.push(self.texts(order, *role, &part.turns, (length, is_said)).await?);
+            }
+            let ends = ends(encoders.iter().flatten().map(|(end, _)| *end));
+            let condition = |end: usize| {
+                let each: Vec<TextOutput> = encoders.iter().map(|turns| at(turns, end).clone()).collect();
+                (end, Condition::side_by_side(&each))
+            };
+            found.push(ends.into_iter().map(condition).collect());
         }
-        Ok(all)
+        Ok(found)
     }
 
-    /// Conditions of all images of a batch, one after another, as a part of the denoiser takes them: states, and what joins
-    /// the time.
-    pub(crate) fn told(&self, order: &Order, halves: &[&[Condition]]) -> Result<(Vec<f32>, Vec<f32>)> {
+    /// What an encoder makes of the texts that a prompt is in turns, all of one length: shorter ones end in empty chunks.
+    async fn texts(
+        &mut self,
+        order: &Order,
+        role: Role,
+        turns: &[(usize, String)],
+        (length, is_said): (usize, bool),
+    ) -> Result<Vec<(usize, TextOutput)>> {
+        let (rules, skipped) = ((order.prompt_style, order.emphasis), order.skipped());
+        let mut texts: BTreeMap<&str, (usize, Vec<Framed>)> = BTreeMap::new();
+        for (_, text) in turns {
+            match texts.get_mut(&**text) {
+                Some((times, _)) => *times += 1,
+                None => _ = texts.insert(text, (1, self.model.framed(role, text, rules)?)),
+            }
+        }
+        let empty = self.model.whole(role, "")?;
+        let mut found: BTreeMap<&str, (Vec<f32>, Vec<f32>)> = BTreeMap::new();
+        for i in 0..length {
+            let mut chunks: Vec<Chunk<'_>> = Vec::new();
+            for (text, (times, framed)) in &texts {
+                let framed = framed.get(i).unwrap_or(&empty);
+                let TextOutput { states, pooled } = self.encode(role, skipped, framed, is_said).await?;
+                chunks.push((text, *times, framed, states.to_f32()));
+                // The first chunk speaks for all, and without weights.
+                found.entry(text).or_insert((Vec::new(), pooled));
+            }
+            self.weigh(order, (role, &empty), &mut chunks).await?;
+            for (text, _, _, states) in chunks {
+                found.get_mut(text).expect("it was just there").0.extend(states);
+            }
+        }
+        let tokens = length * empty.ids.len();
+        let output = |text: &str| {
+            let (states, pooled) = &found[text];
+            let states = HostTensor::from_f32([1, tokens, states.len() / tokens], states);
+            TextOutput { states, pooled: pooled.clone() }
+        };
+        Ok(turns.iter().map(|(end, text)| (*end, output(text))).collect())
+    }
+
+    /// Weights on the same chunk of all texts.
+    async fn weigh(
+        &mut self,
+        order: &Order,
+        (role, empty): (Role, &Framed),
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<()> {
+        match order.prompt_style {
+            PromptStyle::Plain => {}
+            PromptStyle::A1111 => {
+                let each = chunks.iter_mut().map(|(_, times, framed, states)| Weighing {
+                    states,
+                    weights: &framed.weights,
+                    times: *times,
+                });
+                emphasize(&mut each.collect::<Vec<_>>(), order.emphasis);
+            }
+            PromptStyle::Comfy => {
+                let empty = self.encode(role, order.skipped(), empty, true).await?.states.to_f32();
+                for (_, _, framed, states) in chunks {
+                    from_empty(states, &framed.weights, &empty);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A turn's conditions of all images of a batch, one after another, as the denoiser's ports take them: states, and what
+    /// joins the time.
+    pub(crate) fn told(
+        &self,
+        order: &Order,
+        turn: &Turn,
+        ports: &Ports,
+    ) -> Result<Vec<(&'static str, HostTensor)>> {
         let (mut states, mut added) = (Vec::new(), Vec::new());
-        for half in halves {
+        for half in turn.negative.iter().chain([&turn.positive]) {
             let (has, batch) = (half.len(), order.batch_size);
             if has != 1 && has != batch {
                 let why =
@@ -99,12 +206,39 @@ impl Pipeline {
                 return Err(Error::request(Field::Prompts, why));
             }
             for i in 0..batch {
-                let Condition { states: of_image, pooled, ids } = &half[if has == 1 { 0 } else { i }];
-                states.extend_from_slice(&of_image.to_f32());
-                let ids = if ids.is_empty() { &order.ids } else { ids };
-                added.extend(unet::added(&self.model.config.unet, pooled, ids));
+                let condition = &half[if has == 1 { 0 } else { i }];
+                states.extend(condition.repeated(order.tokens));
+                let ids = if condition.ids.is_empty() { &order.ids } else { &condition.ids };
+                added.extend(unet::added(&self.model.config.unet, &condition.pooled, ids));
             }
         }
-        Ok((states, added))
+        let mut told = Vec::new();
+        for (name, values) in [("states", states), ("added", added)] {
+            let Some(port) = ports.get(name) else { continue };
+            if values.len() != port.shape.numel() {
+                let (has, takes, shape) = (values.len(), port.shape.numel(), port.shape);
+                let images = order.batch_size;
+                let why = format!(
+                    "the text {name} hold {has} numbers, and {images} images of {shape} need {takes}"
+                );
+                return Err(Error::request(Field::Prompts, why));
+            }
+            told.push((name, HostTensor::from_f32(port.shape, &values).cast(port.dtype)));
+        }
+        Ok(told)
     }
+}
+
+/// Every evaluation up to which something stands, once.
+fn ends(all: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut ends: Vec<usize> = all.collect();
+    ends.sort_unstable();
+    ends.dedup();
+    ends
+}
+
+/// What stands at an evaluation.
+fn at<T>(turns: &[(usize, T)], evaluation: usize) -> &T {
+    let found = turns.iter().find(|(until, _)| *until >= evaluation).or(turns.last());
+    &found.expect("a prompt says something all the time").1
 }

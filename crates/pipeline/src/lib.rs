@@ -4,6 +4,7 @@
 //! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
+mod chunks;
 mod components;
 mod condition;
 mod contents;
@@ -24,6 +25,7 @@ mod order;
 pub mod parts;
 mod pipeline;
 pub mod preview;
+mod recall;
 mod report;
 mod request;
 mod room;
@@ -38,8 +40,9 @@ pub use calotype_field::Field;
 pub use calotype_models::Role;
 pub use calotype_sampling::{self as samplers, noise};
 pub use calotype_weights::Lora;
+pub use chunks::Framed;
 pub use components::{Component, Components};
-pub use condition::Condition;
+pub use condition::{Condition, Turn};
 pub use contents::Contents;
 pub use defaults::{Defaults, FewSteps, lora_name};
 pub use denoise::{Denoising, Progress};
@@ -50,6 +53,7 @@ pub use model::{Model, Tokenizers};
 pub use order::Order;
 pub use parts::{MemoryPlan, Stage, StagePlan, plan};
 pub use pipeline::{Output, Pipeline, Timings};
+pub use recall::Recalled;
 pub use report::{FileReport, UNetReport};
 pub use request::{GivenNoise, Request};
 pub use room::fits;

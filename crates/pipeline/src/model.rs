@@ -219,14 +219,25 @@ impl Model {
         self.config.texts.iter().map(|text| (text, &self.tokenizers[&text.role]))
     }
 
+    /// A text encoder, with what it reads prompts with.
+    pub(crate) fn text(&self, role: Role) -> Result<(&TextEncoder, &Tokenizer)> {
+        let none = || Error::Model(format!("{}: the model has no {role}", self.name));
+        self.texts().find(|(text, _)| text.role == role).ok_or_else(none)
+    }
+
     /// A prompt as ids that a text encoder has.
     pub fn encode(&self, role: Role, prompt: &str) -> Result<Encoded> {
-        let found = self.texts().find(|(text, _)| text.role == role);
-        let none = || Error::Model(format!("{}: the model has no {role}", self.name));
-        let (text, tokenizer) = found.ok_or_else(none)?;
-        let (encoded, rows) = (tokenizer.encode(prompt)?, text.clip.vocab_size);
-        match encoded.ids.iter().find(|&&id| id as usize >= rows) {
-            None => Ok(encoded),
+        let encoded = self.text(role)?.1.encode(prompt)?;
+        self.check_ids(role, &encoded.ids)?;
+        Ok(encoded)
+    }
+
+    /// Refuses ids that a text encoder does not have.
+    pub(crate) fn check_ids(&self, role: Role, ids: &[u32]) -> Result<()> {
+        let (text, tokenizer) = self.text(role)?;
+        let rows = text.clip.vocab_size;
+        match ids.iter().find(|&&id| id as usize >= rows) {
+            None => Ok(()),
             Some(&id) => Err(Error::Model(format!(
                 "{}: the tokenizer gives {:?} of the prompt the id {id}, and the text encoder has rows for {rows} \
                  (vocab_size in {}): take the {role} that was saved with this tokenizer, or \

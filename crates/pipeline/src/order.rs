@@ -1,4 +1,5 @@
 use crate::request::GivenNoise;
+use crate::words::{Emphasis, PromptStyle};
 use calotype_sampling::noise::Origin;
 use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule};
 
@@ -16,6 +17,14 @@ pub struct Order {
     pub negative_prompts_2: Vec<String>,
     /// Whether the model is told zeros in the place of a negative prompt.
     pub negative_is_zero: bool,
+    /// By whose rules prompts are read.
+    pub prompt_style: PromptStyle,
+    /// What A1111's rules do with weights.
+    pub emphasis: Emphasis,
+    /// Which of the text encoder's layers is taken, counted from the last.
+    pub clip_skip: Option<usize>,
+    /// What the prompt as a whole is multiplied with, beside `cfg_scale`: 1 unless it ends in another number, as A1111 reads it.
+    pub weight: f64,
     /// Places of the text that the UNet attends to.
     pub tokens: usize,
     /// Numbers that tell the model of the picture, where it takes some.
@@ -60,7 +69,13 @@ impl Order {
     /// Whether the model sees the unconditional batch too: at more than 1, and in dialects that say so below it as well.
     pub fn guided(&self) -> bool {
         let below = self.dialect.is_fixed() && self.cfg_scale != 1.0;
-        self.cfg_scale > 1.0 || below || self.sampler.descriptor().needs_unconditional
+        let apart = below || self.weight != 1.0;
+        self.cfg_scale > 1.0 || apart || self.sampler.descriptor().needs_unconditional
+    }
+
+    /// Layers at the text encoder's end that are left out.
+    pub(crate) fn skipped(&self) -> usize {
+        self.clip_skip.map_or(0, |layer| layer - 1)
     }
 
     /// The seed that gives each picture in a batch of its own. With one generator for the whole batch there is none

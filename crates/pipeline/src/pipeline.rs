@@ -1,14 +1,13 @@
-use crate::condition::{Condition, TextOutput};
+use crate::condition::{Condition, TextOutput, Turn};
 use crate::denoise::{Denoising, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
 use crate::order::Order;
-use crate::parts::{Canvas, Key, MemoryPlan, Part, Stage, plan, run};
+use crate::parts::{Canvas, Key, MemoryPlan, Part, plan, run};
 use crate::preview::Colours;
 use crate::room::fits;
 use crate::session::Session;
-use calotype_field::Field;
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_models::Role;
 use calotype_tensor::HostTensor;
@@ -28,8 +27,9 @@ pub struct Pipeline {
     pub(crate) precision: Precision,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
-    /// What text encoders made of the prompts met last, so that a series of pictures encodes each prompt once.
-    pub(crate) states: RefCell<HashMap<(Role, String), TextOutput>>,
+    /// What text encoders made of the ids met last, so many layers left out, so that a series of pictures encodes each prompt
+    /// once.
+    pub(crate) states: RefCell<HashMap<(Role, usize, Vec<u32>), TextOutput>>,
     /// What previews are made with.
     pub(crate) colours: Option<Rc<Colours>>,
     /// The parts that were found to fit last.
@@ -166,30 +166,24 @@ impl Pipeline {
         negative: Option<&[Condition]>,
         positive: &[Condition],
     ) -> Result<Denoising<'_>> {
+        let turn =
+            Turn { until: usize::MAX, negative: negative.map(<[_]>::to_vec), positive: positive.to_vec() };
+        self.denoise_in_turns(order, &[turn]).await
+    }
+
+    /// The same with states that change on the way.
+    pub(crate) async fn denoise_in_turns(&mut self, order: &Order, turns: &[Turn]) -> Result<Denoising<'_>> {
         self.take_form(order)?;
-        let halves: Vec<&[Condition]> = negative.into_iter().chain([positive]).collect();
-        let (states, added) = self.told(order, &halves)?;
-        let canvas = Canvas::of(order, negative.is_some());
+        let guided = turns.first().is_some_and(|turn| turn.negative.is_some());
+        let canvas = Canvas::of(order, guided);
         let key = self.key(Part::Denoiser(canvas));
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&*self.session.exec, self.session.get(key));
-        for (name, values) in [("states", states), ("added", added)] {
-            let Some(port) = part.ports.get(name) else { continue };
-            if values.len() != port.shape.numel() {
-                let (has, takes) = (values.len(), port.shape.numel());
-                let (shape, images) = (port.shape, canvas.batch);
-                let why = format!(
-                    "the text {name} hold {has} numbers, and {images} images of {shape} need {takes}"
-                );
-                return Err(Error::request(Field::Prompts, why));
-            }
-            let values = HostTensor::from_f32(port.shape, &values).cast(port.dtype);
-            exec.write(port, 0, values.bytes())?;
-        }
+        let turns = turns.iter().map(|turn| Ok((turn.until, self.told(order, turn, &part.ports)?)));
+        let turns = turns.collect::<Result<Vec<_>>>()?;
         let mut run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
         run.colours.clone_from(&self.colours);
-        // The conditions and the steps' times are there now, and all that follows from them alone.
-        exec.run(part.program(Stage::Context), 0)?;
+        run.listen(turns)?;
         Ok(run)
     }
 
@@ -206,14 +200,14 @@ impl Pipeline {
 
         // 1. Words to conditions.
         let start = Instant::now();
-        let (negative, positive) = self.conditions(order).await?;
+        let turns = self.turns(order).await?;
         timings.text = start.elapsed().saturating_sub(self.session.spent.total() - loading);
 
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
         self.session.prepare(&self.model, &self.parts(order)).await?;
-        let mut run = self.denoise(order, negative.as_deref(), &positive).await?;
+        let mut run = self.denoise_in_turns(order, &turns).await?;
         while let Some(progress) = run.step().await? {
             if each_step(&progress, &run).await?.is_break() {
                 return Err(Error::Stopped { step: progress.step, steps: progress.steps });
@@ -222,7 +216,7 @@ impl Pipeline {
         let latents = run.latents().await?;
         timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
         if not_finite(&latents.to_f32()).is_some() {
-            return Err(self.find_broken_step(order, negative.as_deref(), &positive).await?);
+            return Err(self.find_broken_step(order, &turns).await?);
         }
 
         // 3. Latents to pixels.
@@ -234,13 +228,8 @@ impl Pipeline {
     }
 
     /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
-    async fn find_broken_step(
-        &mut self,
-        order: &Order,
-        negative: Option<&[Condition]>,
-        positive: &[Condition],
-    ) -> Result<Error> {
-        let mut run = self.denoise(order, negative, positive).await?;
+    async fn find_broken_step(&mut self, order: &Order, turns: &[Turn]) -> Result<Error> {
+        let mut run = self.denoise_in_turns(order, turns).await?;
         let mut at = (order.steps, "produced values that are not finite".to_string());
         while let Some(progress) = run.step().await? {
             if let Some(what) = not_finite(&run.latents().await?.to_f32()) {

@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::words::{Emphasis, PromptStyle};
 use calotype_field::Field;
 use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
 use calotype_sampling::{Dialect, Sampler, SamplerChoice, Schedule};
@@ -17,6 +18,13 @@ pub struct Request {
     pub prompts_2: Vec<String>,
     /// What it keeps away from instead.
     pub negative_prompts_2: Vec<String>,
+    /// By whose rules prompts are read.
+    pub prompt_style: PromptStyle,
+    /// What A1111's rules do with weights.
+    pub emphasis: Emphasis,
+    /// Which of the text encoder's layers is taken, counted from the last as A1111 does: 2 is the one before. The model's own
+    /// where there is none.
+    pub clip_skip: Option<usize>,
     /// Width and height in pixels that SDXL is told its example had; the picture's where there are none.
     pub original_size: Option<[usize; 2]>,
     /// Pixels that SDXL is told were cut off at the left and at the top of it; none where nothing is said.
@@ -112,6 +120,9 @@ impl Request {
             original_size: None,
             crop: None,
             target_size: None,
+            prompt_style: PromptStyle::default(),
+            emphasis: Emphasis::default(),
+            clip_skip: None,
             width: None,
             height: None,
             steps: None,
@@ -173,6 +184,9 @@ impl Request {
         }
         if self.batch_size == 0 {
             return bad(Field::BatchSize, "0 makes no picture: use 1 or more".into());
+        }
+        if self.clip_skip == Some(0) {
+            return bad(Field::ClipSkip, "0 names no layer: 1 is the last one".into());
         }
         if self.steps == Some(0) {
             return bad(Field::Steps, "0 makes no picture: use 1 or more".into());

@@ -2,7 +2,8 @@
 
 use crate::image::Infotext;
 use crate::order::Order;
-use calotype_sampling::noise::{BatchSeeds, Rng};
+use crate::words::{Emphasis, PromptStyle, networks};
+use calotype_sampling::noise::BatchSeeds;
 use calotype_sampling::{Dialect, Sampler, Schedule};
 
 impl Order {
@@ -10,9 +11,7 @@ impl Order {
     pub fn settings(&self, i: usize) -> Infotext {
         let of = |texts: &[String]| texts.get(i).or(texts.first()).cloned().unwrap_or_default();
         let Self { width, height, choice, origin, .. } = self;
-        // A1111 adds LoRAs by a mention at the prompt's end.
-        let loras: String =
-            self.loras.iter().map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect();
+        let (loras, told) = self.loras(&of(&self.prompts));
         let mut settings = Infotext {
             prompt: of(&self.prompts) + &loras,
             negative_prompt: if self.guided() { of(&self.negative_prompts) } else { String::new() },
@@ -32,8 +31,30 @@ impl Order {
         settings.push("Size", format!("{width}x{height}"));
         self.push_told(&mut settings, i);
         settings.push("Model", &self.model);
+        // Noise from a file is nobody's seed's.
+        let seeded = self.noise.is_none();
+        if let Some(variation) = origin.variation_of(i).filter(|_| seeded) {
+            settings.push("Variation seed", variation.seed);
+            settings.push("Variation seed strength", variation.strength);
+        }
+        if let Some([width, height]) = self.seed_resize_from.filter(|_| seeded) {
+            settings.push("Seed resize from", format!("{width}x{height}"));
+        }
+        if let Some(layer) = self.clip_skip.filter(|layer| *layer > 1) {
+            settings.push("Clip skip", layer);
+        }
+        // A1111's own is the GPU's.
+        if seeded {
+            settings.push("RNG", ["CPU", "NV", "numpy"][origin.rng as usize]);
+        }
         if let Some(name) = &self.few_steps {
             settings.push("Few steps", name);
+        }
+        told.into_iter().for_each(|loras| settings.push("Loras", loras));
+        if self.prompt_style != PromptStyle::A1111 {
+            settings.push("Prompt style", self.prompt_style);
+        } else if self.emphasis != Emphasis::Original {
+            settings.push("Emphasis", self.emphasis.label());
         }
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);
@@ -58,21 +79,6 @@ impl Order {
         if self.dialect != Dialect::Diffusers {
             settings.push("Sampler dialect", self.dialect);
         }
-        // Noise from a file is nobody's seed's.
-        if self.noise.is_none() {
-            if let Some(variation) = origin.variation_of(i) {
-                settings.push("Variation seed", variation.seed);
-                settings.push("Variation seed strength", variation.strength);
-            }
-            if let Some([width, height]) = self.seed_resize_from {
-                settings.push("Seed resize from", format!("{width}x{height}"));
-            }
-            match origin.rng {
-                Rng::Cpu => {}
-                Rng::Cuda => settings.push("RNG", "NV"),
-                Rng::Numpy => settings.push("RNG", "numpy"),
-            }
-        }
         // One generator for all: only the whole batch gives the picture again.
         if origin.batch_seeds == BatchSeeds::One && self.batch_size > 1 {
             settings.push("Batch size", self.batch_size);
@@ -95,5 +101,18 @@ impl Order {
                 settings.push(name, format!("{x}{between}{y}"));
             }
         }
+    }
+
+    /// The LoRAs that the prompt does not ask for itself: as A1111 mentions them, at its end, or where its rules are not
+    /// the prompt's as a setting.
+    fn loras(&self, prompt: &str) -> (String, Option<String>) {
+        if self.prompt_style != PromptStyle::A1111 {
+            let each: Vec<String> =
+                self.loras.iter().map(|(name, scale)| format!("{name}:{scale}")).collect();
+            return (String::new(), (!each.is_empty()).then(|| each.join(", ")));
+        }
+        let (_, asked) = networks(prompt);
+        let new = self.loras.iter().filter(|(name, _)| !asked.iter().any(|network| network.name() == name));
+        (new.map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect(), None)
     }
 }

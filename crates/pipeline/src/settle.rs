@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::order::Order;
 use crate::request::Request;
 use calotype_field::Field;
+use calotype_models::config::{Activation, TextEncoder};
 use calotype_models::{Role, layout};
 use calotype_sampling::Chosen;
 use calotype_sampling::noise::Origin;
@@ -28,13 +29,17 @@ impl Request {
             variation: self.variation(),
             resized_from: self.seed_resize_from.map(|[width, height]| [height / factor, width / factor]),
         };
-        Ok(Order {
+        let mut order = Order {
             prompts: self.prompts.clone(),
             negative_prompts: self.negative_prompts.clone(),
             prompts_2: self.prompts_2.clone(),
             negative_prompts_2: self.negative_prompts_2.clone(),
             negative_is_zero: model.config.index.empty_is_zero && self.has_no_negative(),
-            tokens: model.config.tokens(),
+            prompt_style: self.prompt_style,
+            emphasis: self.emphasis,
+            clip_skip: self.layer(model)?,
+            weight: 1.0,
+            tokens: 0,
             ids: if model.config.unet.text_time.is_some() { self.ids([width, height]) } else { Vec::new() },
             width,
             height,
@@ -53,7 +58,29 @@ impl Request {
             choice,
             program,
             noise: self.noise.clone(),
-        })
+        };
+        order.weight = order.own_weight()?;
+        order.tokens = model.tokens(&order)?;
+        Ok(order)
+    }
+
+    /// Which of the text encoder's layers is taken. Stable Diffusion 2 and SDXL have their own, as in A1111.
+    fn layer(&self, model: &Model) -> Result<Option<usize>> {
+        // Of those whose states are not the last layer's that is settled.
+        let own = |text: &&TextEncoder| text.clip.hidden_act == Activation::QuickGelu && !text.penultimate;
+        let Some(text) = model.config.texts.iter().find(own).map(|text| &text.clip) else { return Ok(None) };
+        let asked = self.clip_skip;
+        match asked.filter(|layer| *layer > text.num_hidden_layers) {
+            None => Ok(asked),
+            Some(layer) => Err(Error::request(
+                Field::ClipSkip,
+                format!(
+                    "{} {layer} leaves no layer: the text encoder has {}",
+                    Field::ClipSkip,
+                    text.num_hidden_layers
+                ),
+            )),
+        }
     }
 
     /// What SDXL is told of a picture's sizes (Podell et al. 2023, arXiv:2307.01952; diffusers: `_get_add_time_ids`):

@@ -12,6 +12,7 @@ mod sampler;
 mod sdxl;
 mod told;
 mod values;
+mod words;
 
 pub use assembly::AssemblyArgs;
 pub use bench::BenchArgs;
@@ -24,7 +25,9 @@ pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
 pub use told::{generate, parse};
 pub use values::{LoraArg, Seed, sampler};
+pub use words::WordArgs;
 
+use calotype::words::{Emphasis, PromptStyle};
 use calotype::{BatchSeeds, Request, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -57,7 +60,7 @@ pub enum Command {
     Check(CheckArgs),
     /// List the GPUs that can be used, with the features and limits that matter
     Adapters(AdaptersArgs),
-    /// Say what a model holds
+    /// Say what a model holds, or what settings a picture carries
     Inspect(InspectArgs),
     /// Write a model as another file: a diffusers folder, one .safetensors, a .gguf
     Convert(Box<ConvertArgs>),
@@ -89,7 +92,7 @@ Examples:
 #[command(after_long_help = GENERATE_HELP)]
 pub struct GenerateArgs {
     /// What to draw
-    #[arg(required_unless_present = "from_file", conflicts_with = "from_file")]
+    #[arg(required_unless_present_any = ["from_file", "from_png"], conflicts_with = "from_file")]
     pub prompt: Option<String>,
 
     /// What to keep away from
@@ -100,6 +103,9 @@ pub struct GenerateArgs {
     /// from the same seed
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub words: WordArgs,
 
     #[command(flatten)]
     pub picture: PictureArgs,
@@ -252,12 +258,29 @@ pub struct AdaptersArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), owner/name on the
-    /// Hugging Face hub, or synthetic:sd15, synthetic:sd21, synthetic:sdxl [default: the built-in model]
+    /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), a picture (PNG, JPEG,
+    /// WebP) whose settings are told, owner/name on the Hugging Face hub, or synthetic:sd15, synthetic:sd21, synthetic:sdxl
+    /// [default: the built-in model]
     pub model: Option<String>,
 
     #[command(flatten)]
     pub hub: HubArgs,
+
+    /// Say how a prompt is read for the model: its parts, turns, chunks and tokens
+    #[arg(long, value_name = "TEXT", conflicts_with = "hashes")]
+    pub prompt: Option<String>,
+
+    /// By whose rules: a1111, comfy or plain [default: a1111]
+    #[arg(long, value_name = "NAME", value_parser = str::parse::<PromptStyle>, requires = "prompt")]
+    pub prompt_style: Option<PromptStyle>,
+
+    /// What a1111 does with weights: original, no_norm, ignore or none [default: original]
+    #[arg(long, value_name = "MODE", value_parser = str::parse::<Emphasis>, requires = "prompt")]
+    pub emphasis: Option<Emphasis>,
+
+    /// Evaluations, for prompts that change on the way
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "prompt")]
+    pub steps: usize,
 
     /// The hashes by which sites know a file: SHA-256, AutoV1, AutoV2, AutoV3. All of it is read for them
     #[arg(long)]

@@ -8,7 +8,7 @@ use crate::files::OutputFiles;
 use crate::progress::RunProgress;
 use crate::report::Seconds;
 use crate::text::Lines;
-use crate::{device, generate, interrupt, memory};
+use crate::{device, generate, interrupt, memory, wanted};
 use anyhow::Context;
 use axes::{Axis, Cell};
 use calotype::{OpenDevice, Order, Picture};
@@ -34,7 +34,13 @@ fn model_of(args: &GenerateArgs) -> String {
 /// Checks all cells, then draws them, those of a model one after another.
 pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
     let (axes, mut cells) = axes::cells(args, typed)?;
-    axes::share_seed(&mut cells, generate::random_seed());
+    for Cell { args, .. } in &mut cells {
+        wanted::gather_loras(args)?;
+    }
+    // A picture that is drawn again has its own.
+    if args.generate.words.from_png.is_none() {
+        axes::share_seed(&mut cells, generate::random_seed());
+    }
     let own = GenerateArgs { grid: true, ..args.generate.clone() };
     let batch = own.picture.batch_size.unwrap_or(1);
     let mut files = OutputFiles::new(&own, cells.len() as u64, batch)?;
@@ -105,8 +111,9 @@ fn settled(cells: &[Cell]) -> anyhow::Result<Vec<Group<'_>>> {
             }
         };
         let (_, group, model) = &mut groups[group];
-        let mut request = generate::request(args).with_context(of_cell)?;
-        request.prompts = args.prompt.iter().cloned().collect();
+        let recalled = wanted::recalled(args).with_context(of_cell)?;
+        let mut request = generate::request(args, recalled.as_ref()).with_context(of_cell)?;
+        request.prompts = generate::prompts(args, recalled.as_ref()).with_context(of_cell)?;
         generate::fit_noise(&mut request, model).with_context(of_cell)?;
         let order = request.settle(model).with_context(of_cell)?;
         group.orders.push((at, order));

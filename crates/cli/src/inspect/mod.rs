@@ -4,6 +4,8 @@ mod file;
 mod hashes;
 mod lora;
 mod model;
+mod picture;
+mod prompt;
 mod told;
 
 use crate::args::InspectArgs;
@@ -13,7 +15,13 @@ use calotype::Precision;
 
 /// Prints what a model or a file of weights holds.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
+    if let Some(name) = args.model.as_deref().filter(|name| picture::is_one(name)) {
+        return picture::print(name.as_ref(), args.json);
+    }
     let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
+    if let Some(prompt) = &args.prompt {
+        return prompt::print(&place.open(Precision::F32)?, prompt, args);
+    }
     match place.file() {
         Some(file) => file::print(file, args),
         None if args.hashes => Err(Usage("--hashes is for a file: name one of the model's".into()).into()),

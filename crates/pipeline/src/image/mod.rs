@@ -4,12 +4,16 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
 mod infotext;
+mod others;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
 #[cfg(not(target_arch = "wasm32"))]
 mod target;
+mod texts;
 
 pub use infotext::Infotext;
+pub use others::settings;
+pub use texts::{is_picture, texts};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     files::*,
@@ -113,19 +117,10 @@ impl Picture {
     }
 }
 
-/// The settings text of a PNG, where it has one.
-pub fn parameters(png: &[u8]) -> Result<Option<String>> {
-    let failed = |e: png::DecodingError| bad(format!("not readable: {e}"));
-    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().map_err(failed)?;
-    // Some writers put text after the pixels.
-    reader.finish().map_err(failed)?;
-    let info = reader.info();
-    if let Some(chunk) = info.uncompressed_latin1_text.iter().find(|c| c.keyword == KEYWORD) {
-        return Ok(Some(chunk.text.clone()));
+/// The settings text of a picture, where it has one.
+pub fn parameters(file: &[u8]) -> Result<Option<String>> {
+    if !is_picture(file) {
+        return Err(bad("not readable: it is neither a PNG nor a JPEG nor a WebP"));
     }
-    if let Some(chunk) = info.utf8_text.iter().find(|c| c.keyword == KEYWORD) {
-        return chunk.get_text().map(Some).map_err(failed);
-    }
-    let compressed = info.compressed_latin1_text.iter().find(|c| c.keyword == KEYWORD);
-    compressed.map(|chunk| chunk.get_text().map_err(failed)).transpose()
+    Ok(texts(file)?.into_iter().find(|(keyword, _)| keyword == KEYWORD).map(|(_, text)| text))
 }

@@ -58,7 +58,12 @@ impl Canvas {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A text encoder: a prompt's ids to its states.
-    Text(Role),
+    Text {
+        /// Which of the model's.
+        role: Role,
+        /// Layers at its end that are left out.
+        skipped: usize,
+    },
     /// The denoiser, guidance and the sampler's update.
     Denoiser(Canvas),
     /// Latents to a picture of this size.
@@ -144,7 +149,7 @@ impl Part {
     /// The component whose weights it takes: no component is taken by parts of two kinds.
     pub fn role(self) -> Role {
         match self {
-            Self::Text(encoder) => encoder,
+            Self::Text { role, .. } => role,
             Self::Denoiser(_) => Role::Denoiser,
             Self::Decoder { .. } => Role::Vae,
         }
@@ -156,9 +161,9 @@ impl Key {
     pub fn draw(self, model: &Model) -> Result<PartGraphs> {
         let config = &model.config;
         let mut graphs = match self.part {
-            Part::Text(role) => {
+            Part::Text { role, skipped } => {
                 let encoder = config.text(role).ok_or_else(|| no_such(model, role))?;
-                vec![(Stage::text(role), text::encoder(encoder)?)]
+                vec![(Stage::text(role), text::encoder(encoder, skipped)?)]
             }
             Part::Denoiser(canvas) => {
                 let (context, step) = denoiser::denoiser(config, canvas)?;
@@ -193,7 +198,8 @@ fn no_such(model: &Model, role: Role) -> Error {
 /// The parts that an order's run takes, as they follow each other.
 pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
     let canvas = Canvas::of(order, order.guided());
-    let texts = model.config.index.texts.iter().map(|role| Part::Text(*role));
+    let texts =
+        model.config.index.texts.iter().map(|role| Part::Text { role: *role, skipped: order.skipped() });
     let mut keys: Vec<Key> =
         texts.chain([Part::Denoiser(canvas)]).map(|part| Key { part, precision }).collect();
     let decoder = Part::Decoder { height: canvas.height, width: canvas.width };

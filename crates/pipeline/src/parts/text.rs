@@ -5,9 +5,12 @@ use calotype_graph::{Elem, Graph, Rate};
 use calotype_models::clip::{self, ClipOutputs};
 use calotype_models::config::TextEncoder;
 
-/// One prompt: input `ids`, `[1, T]` u32; outputs `states`, `[1, T, hidden]`, and of encoders that project prompts `pooled`,
-/// `[1, T, width]`, each place as if the prompt ended there.
-pub fn encoder(encoder: &TextEncoder) -> Result<Graph> {
+/// One prompt, read by all layers but those skipped at the end: input `ids`, `[1, T]` u32; outputs `states`, `[1, T, hidden]`,
+/// and of encoders that project prompts `pooled`, `[1, T, width]`, each place as if the prompt ended there.
+pub fn encoder(encoder: &TextEncoder, skipped: usize) -> Result<Graph> {
+    let mut encoder = encoder.clone();
+    encoder.clip.num_hidden_layers -= skipped;
+    let encoder = &encoder;
     let mut g = Graph::new(Stage::text(encoder.role).to_string());
     let ids = g.input("ids", [1, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
     let ClipOutputs { states, pooled } =

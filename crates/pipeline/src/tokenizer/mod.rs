@@ -158,23 +158,45 @@ impl Tokenizer {
         let prompt = &*self.with_all_vectors(prompt)?;
         let words = self.words.pieces(prompt).map_err(failed)?;
         let room = self.max_len - 2;
-        let [pad_left, cut_left] = self.left;
+        let [_, cut_left] = self.left;
         let over = words.len().saturating_sub(room);
         let kept = if cut_left { over..words.len() } else { 0..words.len() - over };
-        let mut ids = vec![self.bos];
-        ids.extend(words[kept].iter().map(|word| word.id));
-        ids.push(self.eos);
-        let len = ids.len();
-        ids.resize(self.max_len, self.pad);
-        if pad_left {
-            ids.rotate_left(len);
-        }
+        let kept: Vec<u32> = words[kept].iter().map(|word| word.id).collect();
+        let (len, ids) = (kept.len() + 2, self.framed(&kept).0);
         let dropped = (over > 0).then(|| match cut_left {
             true => prompt.get(..words[over].at.start),
             false => prompt.get(words[room].at.start..),
         });
         let dropped = dropped.map(|part| part.unwrap_or(prompt).trim().to_string());
         Ok(Encoded { ids, len, dropped })
+    }
+
+    /// The ids of a text's words alone, however many.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
+        let words = self.words.pieces(&self.with_all_vectors(text)?).map_err(failed)?;
+        Ok(words.iter().map(|word| word.id).collect())
+    }
+
+    /// Words' ids with start, end and padding; and the first one's place. At most `max_len - 2` of them.
+    pub fn framed(&self, words: &[u32]) -> (Vec<u32>, usize) {
+        let mut ids = vec![self.bos];
+        ids.extend_from_slice(words);
+        ids.push(self.eos);
+        let padding = self.max_len - ids.len();
+        ids.resize(self.max_len, self.pad);
+        match self.left[0] {
+            true => {
+                ids.rotate_right(padding);
+                (ids, padding + 1)
+            }
+            false => (ids, 1),
+        }
+    }
+
+    /// The id of a comma that is its own word.
+    pub fn comma(&self) -> Option<u32> {
+        self.words.id(",</w>")
     }
 
     /// The word that an id stands for.

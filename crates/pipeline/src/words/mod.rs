@@ -6,14 +6,18 @@ mod chunks;
 mod comfy;
 mod edits;
 mod networks;
+mod part;
 mod parts;
+mod weighing;
 
 pub use attention::attention;
 pub use chunks::{Added, Chunk, ChunkRules, Token, by_pieces, by_tokens};
 pub use comfy::weights as comfy_weights;
 pub use edits::{Timeline, timeline};
 pub use networks::{Network, networks};
+pub use part::PromptPart;
 pub use parts::parts;
+pub use weighing::{Weighing, emphasize, from_empty};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

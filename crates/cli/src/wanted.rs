@@ -1,0 +1,161 @@
+//! What a command is to draw: its words, the LoRAs that they ask for, and what a picture carries.
+
+use crate::args::{GenerateArgs, LoraArg, WordArgs};
+use crate::exit::Usage;
+use crate::text;
+use anyhow::Context;
+use calotype::words::{PromptStyle, networks};
+use calotype::{Recalled, Request, builtin, image, lora_name};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A picture's settings, where it carries some.
+pub fn settings(file: &Path) -> anyhow::Result<Option<(image::Infotext, Vec<String>)>> {
+    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    if !image::is_picture(&bytes) {
+        anyhow::bail!("{} is neither a PNG nor a JPEG nor a WebP", file.display());
+    }
+    let texts = image::texts(&bytes).with_context(|| file.display().to_string())?;
+    Ok(image::settings(&texts))
+}
+
+/// What `--from-png` asks for; what is not honoured of it is told.
+pub fn recalled(args: &GenerateArgs) -> anyhow::Result<Option<Recalled>> {
+    let Some(file) = &args.words.from_png else { return Ok(None) };
+    let name = file.display();
+    let Some((settings, left)) = settings(file).context("--from-png")? else {
+        return Err(Usage(format!("--from-png {name}: the picture carries no settings")).into());
+    };
+    let recalled = settings.recall(&left);
+    for line in &recalled.left {
+        text::note(&format!("{name}: not honoured: {line}"));
+    }
+    if recalled.seed.is_none() && args.seed.is_none() {
+        text::note(&format!("{name}: the settings hold no seed: a random one is taken"));
+    }
+    let own = recalled.model.as_deref().filter(|model| *model != builtin::NAME);
+    if let (Some(model), None) = (own, &args.picture.model) {
+        let why = format!(
+            "--from-png {name}: the picture was drawn with the model {model}: say with -m where that is"
+        );
+        return Err(Usage(why).into());
+    }
+    Ok(Some(recalled))
+}
+
+/// What was typed over what a picture carries: a field counts as typed where it is not what it is if nothing is said.
+pub fn over(base: &Request, typed: &Request) -> anyhow::Result<Request> {
+    let mut all = serde_json::to_value(base)?;
+    let (typed_fields, unsaid) = (serde_json::to_value(typed)?, serde_json::to_value(Request::default())?);
+    // Noise levels one by one, and what they stand in the place of, do not go together.
+    let levels = ["steps", "schedule", "sigmas", "timesteps"];
+    if levels[..2].iter().any(|name| typed_fields[*name] != unsaid[*name]) {
+        levels[2..].iter().for_each(|name| all[*name] = unsaid[*name].clone());
+    } else if levels[2..].iter().any(|name| typed_fields[*name] != unsaid[*name]) {
+        levels.iter().for_each(|name| all[*name] = unsaid[*name].clone());
+    }
+    let fields = typed_fields.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, value)| unsaid[*name] != **value) {
+        all[name] = value.clone();
+    }
+    Ok(Request { noise: typed.noise.clone(), ..serde_json::from_value(all)? })
+}
+
+/// The LoRAs of `--lora`, and those that prompts ask for.
+pub fn loras(
+    args: &GenerateArgs,
+    style: PromptStyle,
+    prompts: &[String],
+    recalled: Option<&Recalled>,
+) -> anyhow::Result<Vec<LoraArg>> {
+    let asked = |prompt: &String| match style {
+        PromptStyle::A1111 => asked(prompt),
+        _ => Ok(Vec::new()),
+    };
+    let mut wanted = prompts.first().map(asked).transpose()?.unwrap_or_default();
+    for prompt in prompts {
+        if asked(prompt)? != wanted {
+            let why = format!(
+                "the prompts ask for different LoRAs, and are drawn with one model: draw {prompt:?} by itself"
+            );
+            return Err(Usage(why).into());
+        }
+    }
+    if style != PromptStyle::A1111 {
+        wanted.extend(recalled.into_iter().flat_map(|recalled| recalled.loras.clone()));
+    }
+    let mut all = args.picture.lora.clone();
+    for (name, scale) in wanted {
+        if !args.picture.lora.iter().any(|given| lora_name(&given.file) == name) {
+            all.push(LoraArg { file: find(&args.words, &name)?, scale });
+        }
+    }
+    Ok(all)
+}
+
+/// Puts the LoRAs that a command's prompt asks for beside those of `--lora`.
+pub fn gather_loras(args: &mut GenerateArgs) -> anyhow::Result<()> {
+    let prompts: Vec<String> = args.prompt.iter().cloned().collect();
+    args.picture.lora = loras(args, args.words.prompt_style.unwrap_or_default(), &prompts, None)?;
+    Ok(())
+}
+
+/// The names and scales of what a prompt asks for.
+fn asked(prompt: &String) -> anyhow::Result<Vec<(String, f32)>> {
+    let mut found = Vec::new();
+    for network in networks(prompt).1 {
+        let name = network.name();
+        if !["lora", "lyco"].contains(&&*network.kind) {
+            log::warn!("<{}:{name}> is left out: prompts ask for LoRAs alone", network.kind);
+            continue;
+        }
+        match network.scales() {
+            Some([text, unet]) if text == unet => found.push((name.to_string(), text)),
+            Some([text, unet]) => {
+                let why = format!(
+                    "<lora:{name}:{text}:{unet}>: one scale is for the text encoder and the UNet: give one number"
+                );
+                return Err(Usage(why).into());
+            }
+            None => {
+                return Err(
+                    Usage(format!("<lora:{name}>: the scale is a number, as in <lora:{name}:0.8>")).into()
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A LoRA's file by its name.
+fn find(words: &WordArgs, name: &str) -> Result<PathBuf, Usage> {
+    let Some(folder) = &words.lora_dir else {
+        return Err(Usage(format!(
+            "the prompt asks for the LoRA {name}: say with --lora where its file is, or with --lora-dir in which folder \
+             (--prompt-style plain takes <lora:…> for text)"
+        )));
+    };
+    let (mut folders, mut seen) = (vec![folder.clone()], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder)
+            .map_err(|e| Usage(format!("--lora-dir {}: the folder cannot be read: {e}", folder.display())))?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                // A link may lead back.
+                if path.canonicalize().is_ok_and(|real| seen.insert(real)) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+                && path.file_stem().is_some_and(|stem| stem == name)
+            {
+                return Ok(path);
+            }
+        }
+    }
+    let folder = folder.display();
+    Err(Usage(format!(
+        "the prompt asks for the LoRA {name}, and --lora-dir {folder} has no {name}.safetensors"
+    )))
+}

@@ -1,0 +1,183 @@
+//! Texts as the text encoders read them.
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::order::Order;
+use crate::tokenizer::Tokenizer;
+use crate::words::{
+    ChunkRules, Emphasis, PromptPart, PromptStyle, Timeline, Token, Weighted, attention, by_pieces,
+    by_tokens, comfy_weights,
+};
+use calotype_field::Field;
+use calotype_models::Role;
+
+/// What a text encoder reads at once: ids, start and padding among them, each with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Framed {
+    /// As many as the encoder takes.
+    pub ids: Vec<u32>,
+    /// 1 where nothing is said.
+    pub weights: Vec<f32>,
+    /// Ids that are words.
+    pub words: usize,
+    /// The part of the text that did not fit, in quotation marks.
+    pub dropped: Option<String>,
+}
+
+/// What one picture is told by text: each encoder's prompt, in the model's order of encoders.
+pub(crate) type Spoken = Vec<(Role, PromptPart)>;
+
+/// The most chunks that are attended to.
+const MOST_CHUNKS: usize = 64;
+
+impl Order {
+    /// How turns of prompts are counted: A1111 counts evaluations, of which samplers of second order have two a step.
+    pub fn passing(&self) -> Timeline {
+        let second = self.steps > 1 && self.program.steps.len() + 1 >= 2 * self.steps;
+        Timeline::of(if second { 2 * self.steps } else { self.steps })
+    }
+
+    /// What the prompts say, one for all images or one for each; of the negative prompts only where they count.
+    pub(crate) fn spoken(&self, roles: &[Role]) -> Result<(Option<Vec<Spoken>>, Vec<Spoken>)> {
+        let positive = self.all(roles, [&self.prompts, &self.prompts_2], false)?;
+        let counts = self.guided() && !self.negative_is_zero;
+        let texts = [&self.negative_prompts, &self.negative_prompts_2];
+        let negative = counts.then(|| self.all(roles, texts, true)).transpose()?;
+        Ok((negative, positive))
+    }
+
+    fn all(&self, roles: &[Role], texts: [&Vec<String>; 2], is_negative: bool) -> Result<Vec<Spoken>> {
+        let of = |texts: &Vec<String>, i: usize| texts.get(i).or(texts.first()).cloned();
+        let one = |i: usize| {
+            let first = of(texts[0], i).unwrap_or_default();
+            let text = |role: &Role| match role {
+                Role::Text2 => of(texts[1], i).unwrap_or_else(|| first.clone()),
+                _ => first.clone(),
+            };
+            roles.iter().map(|role| Ok((*role, self.part(&text(role), is_negative)?))).collect()
+        };
+        (0..texts[0].len().max(texts[1].len())).map(one).collect()
+    }
+
+    /// What one prompt says.
+    pub(crate) fn part(&self, text: &str, is_negative: bool) -> Result<PromptPart> {
+        let parts = PromptPart::of(text, self.prompt_style, is_negative, self.passing());
+        <[PromptPart; 1]>::try_from(parts).map(|[part]| part).map_err(|several| {
+            Error::request(
+                Field::Prompts,
+                format!(
+                    "the prompt is {} in one (AND), which is not drawn yet: draw one of them, or take AND for text with {} \
+                     plain",
+                    several.len(),
+                    Field::PromptStyle
+                ),
+            )
+        })
+    }
+
+    /// What the prompts as a whole are multiplied with: one number for a batch.
+    pub(crate) fn own_weight(&self) -> Result<f64> {
+        let weights = self.prompts.iter().map(|text| Ok(self.part(text, false)?.weight));
+        let weights = weights.collect::<Result<Vec<f64>>>()?;
+        match weights.iter().all(|weight| *weight == weights[0]) {
+            true => Ok(weights[0]),
+            false => {
+                let why = "the prompts of a batch end in different weights: draw them one after another";
+                Err(Error::request(Field::Prompts, why.to_string()))
+            }
+        }
+    }
+}
+
+impl Model {
+    /// A text as a text encoder reads it: what its style makes of weights and length.
+    pub fn framed(
+        &self,
+        role: Role,
+        text: &str,
+        (style, emphasis): (PromptStyle, Emphasis),
+    ) -> Result<Vec<Framed>> {
+        let tokenizer = self.text(role)?.1;
+        let size = tokenizer.max_len() - 2;
+        let ids = |text: &str| tokenizer.ids(text);
+        let chunks = match style {
+            PromptStyle::Plain => return Ok(vec![self.whole(role, text)?]),
+            PromptStyle::Comfy => by_pieces(&comfy_weights(text), size, ids)?,
+            PromptStyle::A1111 => {
+                let pieces = match emphasis {
+                    Emphasis::None => vec![Weighted::new(text, 1.0)],
+                    _ => attention(text),
+                };
+                let chunks = by_tokens(&pieces, ChunkRules::new(size, tokenizer.comma()), &(), ids)?;
+                // Without marks it is as diffusers has it.
+                if let ([piece], [_]) = (&pieces[..], &chunks[..])
+                    && piece.weight == 1.0
+                {
+                    return Ok(vec![self.whole(role, &piece.text)?]);
+                }
+                chunks
+            }
+        };
+        chunks.iter().map(|chunk| self.frame(role, tokenizer, chunk)).collect()
+    }
+
+    /// A text as it stands, cut where it is too long.
+    pub(crate) fn whole(&self, role: Role, text: &str) -> Result<Framed> {
+        let encoded = self.encode(role, text)?;
+        let dropped = encoded.quote();
+        Ok(Framed {
+            weights: vec![1.0; encoded.ids.len()],
+            words: encoded.len - 2,
+            ids: encoded.ids,
+            dropped,
+        })
+    }
+
+    fn frame(&self, role: Role, tokenizer: &Tokenizer, chunk: &[Token]) -> Result<Framed> {
+        let words: Vec<u32> = chunk.iter().map(|token| token.id).collect();
+        let (ids, first) = tokenizer.framed(&words);
+        self.check_ids(role, &ids)?;
+        let mut weights = vec![1.0; ids.len()];
+        for (weight, token) in weights[first..].iter_mut().zip(chunk) {
+            *weight = token.weight;
+        }
+        Ok(Framed { ids, weights, words: words.len(), dropped: None })
+    }
+
+    /// How many chunks a picture is told: as many as the longest of its texts, in every turn and to every encoder.
+    pub(crate) fn chunks(&self, order: &Order, spoken: &Spoken) -> Result<usize> {
+        let mut most = 1;
+        for (role, part) in spoken {
+            for (_, text) in &part.turns {
+                most = most.max(self.framed(*role, text, (order.prompt_style, order.emphasis))?.len());
+            }
+        }
+        Ok(most)
+    }
+
+    /// How many tokens the UNet attends to: each image, and each half of guidance, to its own prompt, whose states stand
+    /// as often as all come to the same number.
+    pub(crate) fn tokens(&self, order: &Order) -> Result<usize> {
+        let (negative, positive) = order.spoken(self.config.index.texts)?;
+        let mut chunks = 1;
+        for spoken in positive.iter().chain(negative.iter().flatten()) {
+            chunks = common(chunks, self.chunks(order, spoken)?);
+        }
+        match chunks <= MOST_CHUNKS {
+            true => Ok(chunks * self.config.tokens()),
+            false => {
+                let why = "the prompts are too long, or of too different lengths, to be drawn together: shorten them";
+                Err(Error::request(Field::Prompts, why.to_string()))
+            }
+        }
+    }
+}
+
+/// The least common multiple.
+fn common(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}

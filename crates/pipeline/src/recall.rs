@@ -1,0 +1,162 @@
+//! A picture's settings as a request: what draws it again.
+
+use crate::image::Infotext;
+use crate::request::Request;
+use crate::words::{PromptStyle, networks};
+use calotype_sampling::noise::{BatchSeeds, Rng};
+use calotype_sampling::{Dialect, Sampler, Schedule};
+
+/// What a picture's settings ask for.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// What draws it again, with the model and the LoRAs that it was drawn with.
+    pub request: Request,
+    /// The seed, where they hold one.
+    pub seed: Option<u64>,
+    /// What the model is called.
+    pub model: Option<String>,
+    /// What LoRAs are called, each with its scale.
+    pub loras: Vec<(String, f32)>,
+    /// Settings that are not honoured, a line each.
+    pub left: Vec<String>,
+}
+
+/// Names that tell of the picture and change nothing: of files, of what made them.
+const TOLD: [&str; 8] =
+    ["Version", "Model hash", "Lora hashes", "TI hashes", "VAE hash", "Batch pos", "User", "SDCPP"];
+
+/// Settings, and the value at which they change nothing.
+const NEUTRAL: [(&str, &str); 6] = [
+    ("Clip skip", "1"),
+    ("ENSD", "0"),
+    ("Denoising strength", "1"),
+    ("Sampler RNG", "cuda"),
+    ("Eta", "0"),
+    ("Guidance", "3.500000"),
+];
+
+impl Infotext {
+    /// What these settings ask for; `left` of them could not be read at all.
+    pub fn recall(&self, left: &[String]) -> Recalled {
+        let ours = self.get("Version").is_some_and(|version| version.starts_with("Calotype"));
+        let mut recalled = Recalled {
+            request: Request {
+                // Pictures of ours tell where they are of a few-steps form.
+                few_steps: Some(false),
+                rng: if ours { Rng::Cpu } else { Rng::Cuda },
+                sampler_dialect: if ours { None } else { Some(Dialect::K) },
+                ..Request::new(&self.prompt)
+            },
+            seed: None,
+            model: None,
+            loras: Vec::new(),
+            left: left.iter().map(|text| format!("{text:?} is no setting")).collect(),
+        };
+        recalled.request.negative_prompts = vec![self.negative_prompt.clone()];
+        for (name, value) in &self.pairs {
+            if recalled.take(name, value).is_none() {
+                recalled.left.push(format!("{name}: {value}"));
+            }
+        }
+        let Recalled { request, loras, .. } = &mut recalled;
+        if request.prompt_style == PromptStyle::A1111 {
+            let (_, found) = networks(&self.prompt);
+            for network in found.iter().filter(|network| ["lora", "lyco"].contains(&&*network.kind)) {
+                let scale = network.scales().map_or(1.0, |[text, _]| text);
+                loras.push((network.name().to_string(), scale));
+            }
+        }
+        // Noise levels one by one say how many steps there are, and which schedule.
+        if request.listed().is_some() {
+            (request.steps, request.schedule) = (None, None);
+        }
+        recalled
+    }
+}
+
+impl Recalled {
+    /// Takes a setting; nothing where it is none of ours, or not readable.
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+        let request = &mut self.request;
+        let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
+        let list = || value.split(' ').map(|n| n.parse().ok()).collect::<Option<Vec<f64>>>();
+        match name {
+            "Steps" => request.steps = Some(value.parse().ok()?),
+            "Sampler" => self.sampler(value)?,
+            "Schedule type" if value == "Automatic" => {}
+            "Schedule type" => request.schedule = Some(value.parse().ok()?),
+            "CFG scale" => request.cfg_scale = Some(value.parse().ok().filter(|n: &f32| n.is_finite())?),
+            "Seed" => {
+                request.seed = value.parse().ok()?;
+                self.seed = Some(request.seed);
+            }
+            "Size" => {
+                let [width, height] = size(value)?;
+                (request.width, request.height) = (Some(width), Some(height));
+            }
+            "Prompt 2" => request.prompts_2 = vec![value.into()],
+            "Negative prompt 2" => request.negative_prompts_2 = vec![value.into()],
+            "Original size" => request.original_size = Some(size(value)?),
+            "Target size" => request.target_size = Some(size(value)?),
+            "Crop" => {
+                let (x, y) = value.split_once(',')?;
+                request.crop = Some([x.trim().parse().ok()?, y.trim().parse().ok()?]);
+            }
+            "Model" => self.model = Some(value.into()),
+            "Few steps" => request.few_steps = Some(true),
+            "CFG rescale" => request.cfg_rescale = value.parse().ok()?,
+            "Eta" | "Eta DDIM" => request.eta = Some(number()?),
+            "Sigma churn" => request.s_churn = Some(number()?),
+            "Sigma tmin" => request.s_tmin = Some(number()?),
+            "Sigma tmax" => request.s_tmax = Some(number()?),
+            "Sigma noise" => request.s_noise = Some(number()?),
+            "Sigmas" => request.sigmas = Some(list()?),
+            "Timesteps" => request.timesteps = Some(list()?),
+            "Sampler dialect" => request.sampler_dialect = Some(value.parse().ok()?),
+            "Prompt style" => request.prompt_style = value.parse().ok()?,
+            "Emphasis" => request.emphasis = value.parse().ok()?,
+            "Clip skip" => request.clip_skip = Some(value.parse().ok()?),
+            "Variation seed" => request.variation_seed = Some(value.parse().ok()?),
+            "Variation seed strength" => request.variation_strength = number()?,
+            "Seed resize from" => request.seed_resize_from = Some(size(value)?),
+            "RNG" if value == "GPU" => request.rng = Rng::Cuda,
+            "RNG" => request.rng = value.parse().ok()?,
+            // One generator for all: only the whole batch gives the picture again.
+            "Batch size" => {
+                request.batch_size = value.parse().ok()?;
+                request.batch_seeds = BatchSeeds::One;
+            }
+            "Loras" => {
+                for lora in value.split(", ") {
+                    let (name, scale) = lora.rsplit_once(':')?;
+                    self.loras.push((name.into(), scale.parse().ok()?));
+                }
+            }
+            _ if TOLD.contains(&name) || NEUTRAL.contains(&(name, value)) => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// A sampler by its name, which before A1111's 1.9 ended in its schedule's, and is `name schedule` for
+    /// stable-diffusion.cpp.
+    fn sampler(&mut self, name: &str) -> Option<()> {
+        let whole = name.parse::<Sampler>();
+        let apart = || {
+            let (sampler, schedule) = name.rsplit_once(' ')?;
+            Some((sampler.parse().ok()?, schedule.parse::<Schedule>().ok()?))
+        };
+        let (sampler, schedule) = match whole {
+            Ok(sampler) => (sampler, None),
+            Err(_) => apart().map(|(sampler, schedule)| (sampler, Some(schedule)))?,
+        };
+        self.request.sampler = Some(sampler);
+        self.request.schedule = schedule.or(self.request.schedule);
+        Some(())
+    }
+}
+
+fn size(text: &str) -> Option<[usize; 2]> {
+    let (width, height) = text.split_once('x')?;
+    Some([width.parse().ok()?, height.parse().ok()?])
+}
