@@ -140,6 +140,15 @@ fn a_prompts_own_weight_is_guidances() {
 }
 
 #[test]
+fn loras_that_are_not_there_are_refused() {
+    let model = Golden::open("sd1-tiny", "stages").model();
+    let message = request("a <lora:ink:0.8> cat", 2).settle(&model).expect_err("no LoRA").to_string();
+    assert!(message.contains("asks for the LoRA ink") && message.contains("lora"), "{message}");
+    let plain = Request { prompt_style: PromptStyle::Plain, ..request("a <lora:ink:0.8> cat", 2) };
+    assert!(plain.settle(&model).is_ok());
+}
+
+#[test]
 fn layers_that_are_not_there_are_refused() {
     let model = Golden::open("sd1-tiny", "stages").model();
     let message = |layer| {

@@ -59,6 +59,27 @@ impl Order {
         (0..texts[0].len().max(texts[1].len())).map(one).collect()
     }
 
+    /// Refuses prompts that ask for LoRAs which the model has not.
+    pub(crate) fn check_loras(&self) -> Result<()> {
+        let prompts = self.prompts.iter().filter(|_| self.prompt_style == PromptStyle::A1111);
+        for network in prompts.flat_map(|text| networks(text).1) {
+            let name = network.name();
+            let is_lora = ["lora", "lyco"].contains(&&*network.kind);
+            if is_lora && !self.loras.iter().any(|(known, _)| known == name) {
+                return Err(Error::request(
+                    Field::Prompts,
+                    format!(
+                        "the prompt asks for the LoRA {name}, which the model does not have: give it with {}, or take \
+                         <lora:…> for text with {} plain",
+                        Field::Loras,
+                        Field::PromptStyle
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What one prompt says.
     pub(crate) fn part(&self, text: &str, is_negative: bool) -> Result<PromptPart> {
         let parts = PromptPart::of(text, self.prompt_style, is_negative, self.passing());

@@ -59,6 +59,7 @@ impl Request {
             program,
             noise: self.noise.clone(),
         };
+        order.check_loras()?;
         order.weight = order.own_weight()?;
         order.tokens = model.tokens(&order)?;
         Ok(order)

@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, Result};
 use calotype_pipeline::samplers::Error;
+use calotype_pipeline::words::{Emphasis, PromptStyle};
 use calotype_pipeline::{GivenNoise, Model, Order, Request};
 use calotype_tensor::HostTensor;
 use serde::Deserialize;
@@ -33,6 +34,11 @@ struct Words {
     negative_prompt: Option<Texts>,
     prompt_2: Option<Texts>,
     negative_prompt_2: Option<Texts>,
+    /// `a1111`, `comfy` or `plain`.
+    prompt_style: Option<PromptStyle>,
+    /// A1111's name of it.
+    emphasis: Option<Emphasis>,
+    clip_skip: Option<usize>,
     /// Width and height.
     original_size: Option<[usize; 2]>,
     /// From the left and from the top.
@@ -89,6 +95,9 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     }
     request.prompts_2 = words.prompt_2.map(Vec::from).unwrap_or_default();
     request.negative_prompts_2 = words.negative_prompt_2.map(Vec::from).unwrap_or_default();
+    request.prompt_style = words.prompt_style.unwrap_or_default();
+    request.emphasis = words.emphasis.unwrap_or_default();
+    request.clip_skip = words.clip_skip;
     (request.original_size, request.crop) = (words.original_size, words.crop);
     request.target_size = words.target_size;
     request.width = words.width;

@@ -49,6 +49,9 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("sTmax", number("Sigma tmax"));
     put("variationSeed", settings.get("Variation seed").map(Value::from));
     put("variationStrength", number("Variation seed strength"));
+    put("promptStyle", settings.get("Prompt style").map(Value::from));
+    put("emphasis", settings.get("Emphasis").map(Value::from));
+    put("clipSkip", number("Clip skip"));
     put("model", settings.get("Model").map(Value::from));
     put("text", Some(text.into()));
     // Noise levels one by one say how many steps there are.
