@@ -2,8 +2,8 @@
 
 use calotype_sampling::Draw;
 use calotype_sampling::noise::{
-    BatchSeeds, Generator, Latents, Origin, Philox, RandomState, Rng, Variation, block, nchw_to_nhwc,
-    nhwc_to_nchw,
+    BatchSeeds, Generator, Latents, Origin, Philox, RandomState, Rng, TensorFlow, Variation, block,
+    nchw_to_nhwc, nhwc_to_nchw,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -174,4 +174,25 @@ fn comfyui_begins_again_for_the_noise_of_steps() {
     assert_ne!(first, next);
     let (first, next) = on_the_way(Rng::Cuda);
     assert_eq!(first, next);
+}
+
+/// What TensorFlow gave for these seeds, some of it written down with six digits.
+#[test]
+fn normals_equal_tensorflows() {
+    let stateless: [([u64; 2], &[f64]); 4] = [
+        ([1, 0], &[0.1266503, -0.49301657, 0.63119072, -0.78884655, 0.56830889, -1.55699372]),
+        ([123, 0], &[0.7832616, -0.93335032, 2.99416924, 0.709959]),
+        ([123, 123], &[-0.20564505, -0.16157703, 0.0922869, -0.34080961]),
+        ([0, 123], &[-0.08290145, -0.74016774, 0.430457, -1.50760746]),
+    ];
+    let stateless = stateless.map(|(seed, known)| (TensorFlow::stateless(seed), known));
+    let stateful = (TensorFlow::stateful(42), &[-0.28077507, -0.1377521, -0.67632961, 0.02458041][..]);
+    for (generator, known) in stateless.into_iter().chain([stateful]) {
+        let mut ours = vec![0.0; known.len()];
+        generator.randn(&mut ours);
+        assert!(
+            ours.iter().zip(known).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6),
+            "{ours:?} not {known:?}"
+        );
+    }
 }

@@ -4,6 +4,7 @@ mod brownian;
 mod latents;
 mod numpy;
 mod philox;
+mod tensorflow;
 mod torch;
 mod variation;
 
@@ -11,6 +12,7 @@ pub use brownian::{Path, SeedSequence};
 pub use latents::{Latents, Origin};
 pub use numpy::RandomState;
 pub use philox::{Philox, block};
+pub use tensorflow::TensorFlow;
 pub use torch::Generator;
 pub use variation::{Variation, slerp};
 
