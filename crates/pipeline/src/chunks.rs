@@ -6,7 +6,7 @@ use crate::order::Order;
 use crate::tokenizer::Tokenizer;
 use crate::words::{
     ChunkRules, Emphasis, PromptPart, PromptStyle, Timeline, Token, Weighted, attention, by_pieces,
-    by_tokens, comfy_weights,
+    by_tokens, comfy_weights, networks,
 };
 use calotype_field::Field;
 use calotype_models::Role;
