@@ -101,7 +101,7 @@ pub fn gather_loras(args: &mut GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// The names and scales of what a prompt asks for.
-fn asked(prompt: &String) -> anyhow::Result<Vec<(String, f32)>> {
+fn asked(prompt: &str) -> anyhow::Result<Vec<(String, f32)>> {
     let mut found = Vec::new();
     for network in networks(prompt).1 {
         let name = network.name();

@@ -17,6 +17,9 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Duration, Instant};
 
+/// A text encoder, how many of its last layers are passed over, and a chunk's ids.
+type Chunk = (Role, usize, Vec<u32>);
+
 /// A model on a device, ready to draw.
 ///
 /// The way of a prompt: [`encode_text`](Self::encode_text), [`denoise`](Self::denoise),
@@ -29,7 +32,7 @@ pub struct Pipeline {
     pub(crate) decoder: Precision,
     /// What text encoders made of the ids met last, so many layers left out, so that a series of pictures encodes each prompt
     /// once.
-    pub(crate) states: RefCell<HashMap<(Role, usize, Vec<u32>), TextOutput>>,
+    pub(crate) states: RefCell<HashMap<Chunk, TextOutput>>,
     /// What previews are made with.
     pub(crate) colours: Option<Rc<Colours>>,
     /// The parts that were found to fit last.

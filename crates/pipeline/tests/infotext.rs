@@ -22,7 +22,7 @@ proptest! {
         let text = Infotext {
             prompt: plain(&prompt),
             negative_prompt: plain(&negative),
-            pairs: values.into_iter().map(|(name, value)| (name, value)).collect(),
+            pairs: values,
         };
         let (read, left) = Infotext::parse_all(&text.to_string());
         prop_assert_eq!(&left, &Vec::<String>::new());
