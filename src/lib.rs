@@ -39,6 +39,7 @@ pub use calotype_models::config::ModelConfig;
 pub use calotype_models::detect::{Predicts, Said};
 pub use calotype_pipeline::noise::{BatchSeeds, Rng};
 pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
+pub use calotype_pipeline::words::{Emphasis, PromptStyle};
 pub use calotype_pipeline::{
     Component, Components, Condition, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field,
     FileReport, Framed, GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture,

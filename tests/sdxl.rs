@@ -4,7 +4,7 @@ use crate::end_to_end::{apart, read_png};
 use crate::golden::{bound, run};
 use crate::support::{Device, Golden, Report, nhwc};
 use calotype::samplers::SchedulerFile;
-use calotype::{Condition, GivenNoise, HostTensor, Precision, Request, Role};
+use calotype::{Condition, GivenNoise, HostTensor, Precision, PromptStyle, Request, Role};
 use calotype_graph::ops::StepRow;
 use calotype_models::unet;
 use calotype_testkit::error;
@@ -43,6 +43,7 @@ fn text_states_and_pooled_vectors_are_those_of_transformers() {
                 let first = text(&case["prompt"]);
                 let request = Request {
                     prompts_2: case["prompt_2"].as_str().map(String::from).into_iter().collect(),
+                    prompt_style: PromptStyle::Plain,
                     ..Request::new(first)
                 };
                 let Condition { states, pooled, .. } = pipeline.conditions(&request).unwrap().1.remove(0);

@@ -66,7 +66,7 @@ fn a_record_says_what_ran_on_what_and_how_long_it_took() {
     let [batch, step, text, decode] =
         ["batch", "step", "text", "decode"].map(|what| positive(run, &format!("/warm/{what}/min")));
     assert!(2.0 * step + text + decode <= 1.01 * positive(run, "/warm/batch/max"), "{run}");
-    assert!(batch < total);
+    assert!(batch > step);
     assert!(positive(run, "/peak_bytes") > 1e6);
     assert!(positive(run, "/plan/unet_flops") > 1e6);
 

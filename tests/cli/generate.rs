@@ -134,11 +134,11 @@ fn patterns_go_on_after_the_highest_number_and_nothing_is_replaced_unasked() {
 fn a_prompt_that_is_too_long_is_cut_with_a_warning_that_quotes_what_was_dropped() {
     let folder = Folder::new();
     let long = format!("{}the dropped lighthouse", "a cat on a mat ".repeat(20));
-    let said = folder.draw(&[&long]);
+    let said = folder.draw(&[&long, "--prompt-style", "plain"]);
     let warning = said.err.lines().find(|line| line.starts_with("warning:")).expect("a warning");
     assert!(warning.contains("the dropped lighthouse\""), "{warning}");
     // However long it is, the warning is a line.
-    let said = folder.draw(&[&"ein Kätzchen ".repeat(5000)]);
+    let said = folder.draw(&[&"ein Kätzchen ".repeat(5000), "--prompt-style", "plain"]);
     let warning = said.err.lines().find(|line| line.starts_with("warning:")).expect("a warning");
     assert!(warning.contains(" … ") && warning.chars().count() < 250, "{warning}");
 }

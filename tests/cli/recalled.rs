@@ -3,6 +3,11 @@
 use crate::support::{Folder, goldens, json_lines, settings, tiny};
 use std::fs;
 
+/// Runs `generate` with nothing but this.
+fn draw(folder: &Folder, args: &[&str]) {
+    folder.run(&[&["generate"], args].concat());
+}
+
 #[test]
 fn a_picture_is_drawn_again_from_its_settings() {
     let folder = Folder::new();
@@ -42,14 +47,14 @@ fn a_picture_is_drawn_again_from_its_settings() {
         let steps: &[&str] = if case.contains(&"--sigmas") { &[] } else { &["--steps", "4"] };
         let how = ["-m", &tiny, "--backend", "cpu", "--seed", "7", "-o", "a.png"];
         let args = [*case, &how, steps].concat();
-        folder.draw(&args);
+        draw(&folder, &args);
         let again =
             ["--from-png", "a.png", "-m", &tiny, "--backend", "cpu", "--lora-dir", loras, "-o", "b.png"];
-        folder.draw(&again);
+        draw(&folder, &again);
         let (a, b) = (folder.read("a.png"), folder.read("b.png"));
         assert!(a == b, "{case:?}: {:?}, {:?}", settings(&a), settings(&b));
         // What is typed goes before it.
-        folder.draw(&[&again[..8], &["--seed", "8", "-o", "c.png"]].concat());
+        draw(&folder, &[&again[..8], &["--seed", "8", "-o", "c.png"]].concat());
         let c = settings(&folder.read("c.png")).unwrap();
         assert_eq!((c.seed(), c.prompt), (Some(8), settings(&a).unwrap().prompt));
         ["a.png", "b.png", "c.png"]
@@ -87,7 +92,10 @@ fn a_picture_tells_its_settings() {
 fn what_cannot_be_drawn_again_is_told() {
     let folder = Folder::new();
     let tiny = tiny();
-    folder.draw(&["a cat", "-m", &tiny, "--backend", "cpu", "--no-metadata", "-o", "bare.png"]);
+    draw(
+        &folder,
+        &["a cat", "-m", &tiny, "--backend", "cpu", "--steps", "1", "--no-metadata", "-o", "bare.png"],
+    );
     folder.fails(
         2,
         &["generate", "--from-png", "bare.png", "-m", &tiny],
@@ -96,7 +104,7 @@ fn what_cannot_be_drawn_again_is_told() {
     folder.fails(1, &["generate", "--from-png", "absent.png", "-m", &tiny], &["--from-png", "absent.png"]);
     fs::write(folder.path().join("words.png"), "words").unwrap();
     folder.fails(1, &["generate", "--from-png", "words.png", "-m", &tiny], &["words.png", "neither a PNG"]);
-    folder.draw(&["a cat", "-m", &tiny, "--backend", "cpu", "-o", "a.png"]);
+    draw(&folder, &["a cat", "-m", &tiny, "--backend", "cpu", "--steps", "1", "-o", "a.png"]);
     folder.fails(2, &["generate", "--from-png", "a.png"], &["drawn with the model", "-m"]);
     let asked = |prompt: &'static str| vec!["generate", prompt, "--backend", "cpu", "-m", &tiny];
     folder.fails(2, &asked("a <lora:ink:1> cat"), &["LoRA ink", "--lora-dir"]);

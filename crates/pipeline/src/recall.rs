@@ -25,13 +25,12 @@ pub struct Recalled {
 const TOLD: [&str; 8] =
     ["Version", "Model hash", "Lora hashes", "TI hashes", "VAE hash", "Batch pos", "User", "SDCPP"];
 
-/// Settings, and the value at which they change nothing.
-const NEUTRAL: [(&str, &str); 6] = [
-    ("Clip skip", "1"),
+/// Settings, and the value at which they change nothing: stable-diffusion.cpp writes all of its own, with six decimals.
+const NEUTRAL: [(&str, &str); 5] = [
     ("ENSD", "0"),
     ("Denoising strength", "1"),
     ("Sampler RNG", "cuda"),
-    ("Eta", "0"),
+    ("Eta", "0.000000"),
     ("Guidance", "3.500000"),
 ];
 
@@ -81,6 +80,7 @@ impl Recalled {
         let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
         let list = || value.split(' ').map(|n| n.parse().ok()).collect::<Option<Vec<f64>>>();
         match name {
+            _ if TOLD.contains(&name) || NEUTRAL.contains(&(name, value)) => {}
             "Steps" => request.steps = Some(value.parse().ok()?),
             "Sampler" => self.sampler(value)?,
             "Schedule type" if value == "Automatic" => {}
@@ -132,7 +132,6 @@ impl Recalled {
                     self.loras.push((name.into(), scale.parse().ok()?));
                 }
             }
-            _ if TOLD.contains(&name) || NEUTRAL.contains(&(name, value)) => {}
             _ => return None,
         }
         Some(())

@@ -80,7 +80,7 @@ fn texts_are_read_as_they_mean_it() {
     let note = Infotext::parse(cases[12].0);
     assert_eq!(note.get("Note"), Some("x, \"y\"\nz"));
     let (_, left) = Infotext::parse_all(cases[10].0);
-    assert_eq!(left, [" Tiling, "]);
+    assert_eq!(left, ["Tiling"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_is_not_honoured_is_told() {
     assert_eq!((request.clip_skip, request.width, request.height), (Some(2), Some(64), Some(72)));
     assert_eq!(request.sampler_dialect, Some(Dialect::K));
     let (request, left) = recalled("a\nSteps: many, Sampler: Unheard, Seed: -1, junk, Size: 8");
-    assert_eq!(left, ["\" junk, \" is no setting", "Steps: many", "Sampler: Unheard", "Seed: -1", "Size: 8"]);
+    assert_eq!(left, ["\"junk\" is no setting", "Steps: many", "Sampler: Unheard", "Seed: -1", "Size: 8"]);
     assert_eq!((request.steps, request.sampler), (None, None));
 }
 

@@ -110,8 +110,8 @@ fn pairs(line: &str) -> (Vec<(String, Option<String>)>, Vec<String>) {
         rest = after;
     }
     left.push(skipped);
-    left.retain(|text| !text.trim_matches([' ', ',']).is_empty());
-    (found, left)
+    let left = left.iter().map(|text| text.trim_matches([' ', ',']).to_string());
+    (found, left.filter(|text| !text.is_empty()).collect())
 }
 
 /// One pair at the beginning of a text: its name, its value, and what follows.
