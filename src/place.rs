@@ -14,10 +14,12 @@ pub enum ModelPlace {
     /// A model of the hub, fetched.
     #[cfg(feature = "hub")]
     Hub {
-        /// `owner/name`.
+        /// `owner/name`, or `owner/name/file`.
         name: String,
-        /// Its files.
-        folder: PathBuf,
+        /// Its folder, or its file.
+        path: PathBuf,
+        /// The licence that its card names.
+        license: Option<String>,
     },
 }
 
@@ -112,10 +114,17 @@ impl ModelPlace {
         let mut fetch = || -> Result<Self, hub::Error> {
             let hub = hub::Hub::from_env()?.offline(search.offline);
             let variant = (!search.full_precision).then_some("fp16");
-            let folder = hub.model(name, search.revision.as_deref(), variant, told)?;
-            Ok(Self::Hub { name: name.into(), folder })
+            let revision = search.revision.as_deref();
+            let (path, folder) = match hub::file_of(name) {
+                Some((name, path)) => hub.file(name, path, revision, told)?,
+                None => {
+                    let folder = hub.model(name, revision, variant, told)?;
+                    (folder.clone(), folder)
+                }
+            };
+            Ok(Self::Hub { name: name.into(), path, license: hub::license(&folder) })
         };
-        match hub::is_name(name) {
+        match hub::is_name(name) || hub::file_of(name).is_some() {
             true => Some(fetch().map_err(|error| Error::Hub(error.into()))),
             false => hub::misspelt(name).map(|error| Err(Error::Hub(error.into()))),
         }
@@ -164,8 +173,8 @@ impl ModelPlace {
             Self::Here(place) if place.starts_with("synthetic:") => return whole(place),
             Self::Here(place) => ModelFiles::at_path(Path::new(place), variant)?,
             #[cfg(feature = "hub")]
-            Self::Hub { name, folder } => {
-                let mut files = ModelFiles::at_path(folder, variant)?;
+            Self::Hub { name, path, .. } => {
+                let mut files = ModelFiles::at_path(path, variant)?;
                 files.name.clone_from(name);
                 files
             }
@@ -178,7 +187,7 @@ impl ModelPlace {
                 }
                 Self::Here(place) => ModelFiles::part_at_path(Path::new(place), *role, variant)?,
                 #[cfg(feature = "hub")]
-                Self::Hub { folder, .. } => ModelFiles::part_at_path(folder, *role, variant)?,
+                Self::Hub { path, .. } => ModelFiles::part_at_path(path, *role, variant)?,
             };
             files.replace(*role, part)?;
         }
@@ -189,6 +198,17 @@ impl ModelPlace {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Here(place) => Some(Path::new(place)).filter(|path| path.is_file()),
+            #[cfg(feature = "hub")]
+            Self::Hub { path, .. } => Some(&**path).filter(|path| path.is_file()),
+            _ => None,
+        }
+    }
+
+    /// The licence that a hub model's card names.
+    pub fn license(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "hub")]
+            Self::Hub { license, .. } => license.as_deref(),
             _ => None,
         }
     }

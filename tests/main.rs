@@ -40,6 +40,9 @@ mod loras;
 mod sdxl;
 mod single_files;
 
+/// Keras' files: the tensors that diffusers has.
+mod keras;
+
 /// Device memory: a run takes no more than its plan says, and no step allocates.
 mod memory;
 

@@ -65,6 +65,8 @@ impl Server {
         {
             state.files.insert(name.into(), b"nothing to see here".to_vec());
         }
+        let card = "---\nlicense: creativeml-openrail-m\ntags:\n- text-to-image\n---\n# Tiny\n";
+        state.files.insert("README.md".into(), card.into());
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let port = localhost::spawn(move |request, reply| {

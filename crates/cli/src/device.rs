@@ -72,9 +72,14 @@ pub fn find(
     quiet: bool,
 ) -> Result<ModelPlace, calotype::Error> {
     let mut download = DownloadBar::new(quiet);
-    let place = ModelPlace::find(name, &hub.search(dtype), &mut |at| download.told(at));
-    download.finish();
-    place
+    let place = ModelPlace::find(name, &hub.search(dtype), &mut |at| download.told(at))?;
+    if download.finish()
+        && let Some(license) = place.license()
+        && !quiet
+    {
+        text::note(&format!("{}: its licence is {license}", name.unwrap_or_default()));
+    }
+    Ok(place)
 }
 
 /// What a picture's model is made of, found.

@@ -62,8 +62,8 @@ impl DownloadBar {
         }
     }
 
-    /// The download is over, or broke off.
-    pub fn finish(self) {
+    /// The download is over, or broke off. Says whether there was any.
+    pub fn finish(self) -> bool {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
@@ -72,5 +72,6 @@ impl DownloadBar {
             let rate = (self.fetched as f64 / seconds.max(1e-3)) as u64;
             text::note(&format!("fetched {} in {seconds:.1} s ({}/s)", bytes(self.fetched), bytes(rate)));
         }
+        self.fetched > 0
     }
 }

@@ -65,6 +65,18 @@ impl Repository {
         }
     }
 
+    /// The snapshot that has a file, or why there is none.
+    pub fn having(&self, path: &str, revision: &str) -> Result<PathBuf, String> {
+        let sha = self.commit(revision).ok_or_else(|| format!("its revision {revision} is not there"))?;
+        let snapshot = self.snapshot(&sha);
+        let file = snapshot.join(path);
+        match file.symlink_metadata() {
+            _ if file.is_file() => Ok(snapshot),
+            Ok(_) => Err("it is a link to a file that is gone".into()),
+            Err(_) => Err(format!("of its revision {revision} other files are there, or none")),
+        }
+    }
+
     /// The commit of a revision, where the cache knows it.
     fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {

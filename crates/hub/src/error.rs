@@ -72,6 +72,16 @@ pub enum Error {
         /// What is missing.
         file: String,
     },
+    /// The repository has no such file.
+    #[error("{name} has no file {file}; files of weights there: {}", if found.is_empty() { "none" } else { found })]
+    NoFile {
+        /// `owner/name`.
+        name: String,
+        /// The file that was asked for.
+        file: String,
+        /// Those that are there.
+        found: String,
+    },
     /// The repository's weights cannot be read.
     #[error(transparent)]
     Weights(#[from] calotype_weights::Error),

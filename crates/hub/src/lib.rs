@@ -7,6 +7,7 @@
 //! tests/goldens/hub.py asks it.
 
 mod cache;
+mod card;
 mod client;
 mod download;
 mod environment;
@@ -19,11 +20,13 @@ mod proxy;
 mod spelling;
 mod url;
 
+pub use card::license;
 pub use error::Error;
 pub use proxy::Proxy;
 pub use spelling::misspelt;
 
 use cache::Repository;
+use calotype_models::layout;
 use calotype_weights::names;
 use client::Client;
 use download::Download;
@@ -73,6 +76,13 @@ pub fn is_name(text: &str) -> bool {
     apart && text.split_once('/').is_some_and(|(owner, name)| good(owner) && good(name))
 }
 
+/// A file of weights in a model's repository, `owner/name/path/to/file.safetensors`: the model's name and the file's path.
+pub fn file_of(text: &str) -> Option<(&str, &str)> {
+    let (at, _) = text.match_indices('/').nth(1)?;
+    let (name, path) = (&text[..at], &text[at + 1..]);
+    (is_name(name) && layout::is_weights(path) && names::fault(path).is_none()).then_some((name, path))
+}
+
 impl Hub {
     /// As the environment says, with the variables of Hugging Face's own tools: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`,
     /// `HF_HOME` or `XDG_CACHE_HOME`; `HF_ENDPOINT`; `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, `HF_TOKEN_PATH` or the file
@@ -100,6 +110,52 @@ impl Hub {
     ) -> Result<PathBuf> {
         let model = self.find(name, revision.unwrap_or(MAIN), variant, told);
         model.map_err(|error| error.placed(self.environment.cache_by))
+    }
+
+    /// One file of a repository, and the folder that it lies in with the model's card; fetched unless it is in the cache.
+    pub fn file(
+        &self,
+        name: &str,
+        path: &str,
+        revision: Option<&str>,
+        told: &mut dyn FnMut(&DownloadProgress),
+    ) -> Result<(PathBuf, PathBuf)> {
+        let folder = self.find_file(name, path, revision.unwrap_or(MAIN), told);
+        let folder = folder.map_err(|error| error.placed(self.environment.cache_by))?;
+        Ok((folder.join(path), folder))
+    }
+
+    fn find_file(
+        &self,
+        name: &str,
+        path: &str,
+        revision: &str,
+        told: &mut dyn FnMut(&DownloadProgress),
+    ) -> Result<PathBuf> {
+        if let Some(why) = names::fault(revision) {
+            return Err(Error::BadRevision { revision: revision.into(), why });
+        }
+        let cached = self.repository(name);
+        let why = match cached.having(path, revision) {
+            Ok(folder) => return Ok(folder),
+            Err(why) => why,
+        };
+        if self.environment.offline {
+            let name = format!("{name}/{path}");
+            return Err(Error::Offline { name, cache: self.environment.cache.clone(), why });
+        }
+        let client = Client::new(&self.environment, name)?;
+        let listing = client.list(revision)?;
+        let has = |path: &str| listing.files.iter().any(|file| file == path);
+        if !has(path) {
+            let weights = listing.files.iter().filter(|file| layout::is_weights(file));
+            let found = weights.map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Error::NoFile { name: name.into(), file: path.into(), found });
+        }
+        let wanted = [path, layout::CARD].into_iter().filter(|path| has(path)).map(String::from).collect();
+        let snapshot = self.fetch(&client, &listing.sha, wanted, told)?;
+        cached.refer(revision, &listing.sha)?;
+        Ok(snapshot)
     }
 
     fn find(
@@ -173,6 +229,13 @@ mod tests {
     fn names_have_an_owner_and_a_name() {
         for name in ["stable-diffusion-v1-5/stable-diffusion-v1-5", "a/b", "A.b_c/d-1.5"] {
             assert!(is_name(name), "{name}");
+        }
+        assert_eq!(file_of("o/n/v1-5.safetensors"), Some(("o/n", "v1-5.safetensors")));
+        assert_eq!(file_of("o/n/vae/x.PT"), Some(("o/n", "vae/x.PT")));
+        for text in
+            ["o/n", "o/n/x.png", "./o/n.ckpt", "/o/n/x.ckpt", "o/n/../x.ckpt", "o/n.ckpt", "C:/n/x.ckpt"]
+        {
+            assert_eq!(file_of(text), None, "{text}");
         }
         for name in ["a", "a/b/c", "/a/b", "./b", "../b", "a/", "/b", "a b/c", "~/m", "C:/m", "a/..", ""] {
             assert!(!is_name(name), "{name}");

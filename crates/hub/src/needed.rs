@@ -1,6 +1,6 @@
 use crate::{Error, Result};
 use calotype_models::Role;
-use calotype_models::layout::{self, CONFIGURATION, DEFAULTS, OPTIONAL, words};
+use calotype_models::layout::{self, CARD, CONFIGURATION, DEFAULTS, OPTIONAL, words};
 use calotype_weights::{Lora, within};
 
 /// Of a repository's files those that a Stable Diffusion pipeline takes, without the safety checker, other formats and
@@ -18,6 +18,7 @@ pub fn select(name: &str, all: &[String], variant: Option<&str>) -> (Vec<String>
     let mut needed: Vec<String> = needed.into_iter().map(String::from).collect();
     let mut missing: Vec<_> = missing.into_iter().map(|path| none(path.into())).collect();
     needed.extend(OPTIONAL.iter().filter(|path| has(path)).map(|path| path.to_string()));
+    needed.extend(has(CARD).then(|| CARD.to_owned()));
     let [one, other] = Role::TEXT.map(|role| has(layout::config(role)));
     // A second text encoder is there or not; without any it is the first that is missing.
     let texts: &[Role] = match (one, other) {
@@ -105,7 +106,7 @@ mod tests {
     fn only_what_the_pipeline_takes_is_fetched() {
         let plain = files("o/n", &published(), None).unwrap();
         let halves = files("o/n", &published(), Some("fp16")).unwrap();
-        assert_eq!((plain.len(), halves.len()), (12, 12));
+        assert_eq!((plain.len(), halves.len()), (13, 13));
         assert!(plain.contains(&"unet/diffusion_pytorch_model.safetensors".into()));
         assert!(halves.contains(&"unet/diffusion_pytorch_model.fp16.safetensors".into()));
         assert!(
@@ -160,8 +161,8 @@ mod tests {
     fn loras_that_a_models_defaults_may_name_come_along() {
         let mut all = published();
         all.push("few_steps/pytorch_lora_weights.safetensors".into());
-        assert_eq!(files("o/n", &all, None).unwrap().len(), 12);
+        assert_eq!(files("o/n", &all, None).unwrap().len(), 13);
         all.push(DEFAULTS.into());
-        assert_eq!(files("o/n", &all, None).unwrap().len(), 14);
+        assert_eq!(files("o/n", &all, None).unwrap().len(), 15);
     }
 }

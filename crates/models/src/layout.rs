@@ -8,6 +8,8 @@ use std::path::Path;
 pub const INDEX: &str = "model_index.json";
 /// The model's own scheduler.
 pub const SCHEDULER: &str = "scheduler/scheduler_config.json";
+/// What a model's owner says of it, its licence among it, in the first lines of a page for people.
+pub const CARD: &str = "README.md";
 /// Calotype's own file beside them, which may name LoRAs.
 pub const DEFAULTS: &str = "calotype.json";
 
@@ -85,6 +87,13 @@ const NAMES: [(&str, &str); 4] = [
 ];
 const SAFETENSORS: &str = "safetensors";
 const PICKLE: &str = "bin";
+/// Whether a path ends as files of weights do.
+pub fn is_weights(path: &str) -> bool {
+    const ENDINGS: [&str; 7] = [SAFETENSORS, "ckpt", "pt", "pth", PICKLE, "gguf", "h5"];
+    let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&&*ending))
+}
+
 /// What a component's weights are called where a model is saved, in its folder.
 pub fn weights(role: Role) -> String {
     let (stem, ending) = NAMES[usize::from(role.folder().starts_with(Role::Text.folder()))];

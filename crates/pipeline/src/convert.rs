@@ -7,6 +7,7 @@ use crate::model::LORA;
 use crate::single::Hints;
 use crate::tokenizer::TokenizerFiles;
 use calotype_models::Role;
+use calotype_models::config::{ClipTextConfig, UNetConfig, VaeConfig};
 use calotype_models::detect::{self, Family, Predicts};
 use calotype_models::layout::{self, words};
 use calotype_tensor::{DType, Encoding, Made, Shape, TensorInfo, Tensors};
@@ -84,6 +85,9 @@ type Component = (&'static str, Rc<dyn Tensors>, Rc<dyn Tensors>);
 /// Names by which a file says something of its model.
 const MARKS: [&str; 3] = ["v_pred", "ztsnr", "edm_"];
 
+/// safetensors' metadata that says whose tensors they are.
+const FRAMEWORK: &str = "format";
+
 /// What a GGUF file says of its own container, which is written anew.
 const CONTAINER: [&str; 4] =
     ["general.alignment", "general.architecture", "general.quantization_version", "general.file_type"];
@@ -129,13 +133,14 @@ pub fn convert(
             for (name, plain, merged) in &components {
                 let role = Role::of_folder(name).expect("components are those of roles");
                 let path = folder.join(name).join(layout::weights(role));
-                let format = BTreeMap::from([("format".into(), "pt".into())]);
+                let format = BTreeMap::from([(FRAMEWORK.into(), "pt".into())]);
                 let tensors = planned(plain, layout, how, &mut written);
                 fill(&path, layout, merged, &tensors, &format, false, told)?;
             }
             Ok(())
         })?,
         _ => {
+            warn_lost(&files, &components, family);
             let metadata = metadata(&files, layout, how, family);
             let joined = |of: fn(&Component) -> &Rc<dyn Tensors>| {
                 let parts = components.iter().map(|part| (part.0, Rc::clone(of(part)), family.place(part.0)));
@@ -241,11 +246,36 @@ fn metadata(files: &ModelFiles, layout: ModelForm, how: &How, family: Family) ->
     }
     if layout == ModelForm::Gguf {
         said.insert("general.architecture".into(), family.architecture().into());
+        said.remove(FRAMEWORK);
     } else {
         // Without it transformers does not read a file.
-        said.insert("format".into(), "pt".into());
+        said.insert(FRAMEWORK.into(), "pt".into());
     }
     said
+}
+
+/// Warns where a folder says of its components what a single file cannot: opened again it would be taken for another.
+fn warn_lost(files: &ModelFiles, components: &[Component], family: Family) {
+    let Ok(config) = files.config() else { return };
+    for (name, plain, _) in components {
+        let Some(role) = Role::of_folder(name) else { continue };
+        let told = detect::config(role, plain, family, files.predicts()).map(|told| told.to_string());
+        let same = told.is_ok_and(|told| match role {
+            Role::Text | Role::Text2 => {
+                let own = config.texts.iter().find(|text| text.role == role);
+                own.zip(ClipTextConfig::parse("", &told).ok()).is_some_and(|(own, told)| own.clip == told)
+            }
+            Role::Denoiser => UNetConfig::parse("", &told).is_ok_and(|told| told == config.unet),
+            Role::Vae => VaeConfig::parse("", &told).is_ok_and(|told| told == config.vae),
+        });
+        if !same {
+            let file = layout::config(role);
+            log::warn!(
+                "{}: {file} says what a single file cannot: where it is opened, what its shapes tell is taken instead",
+                files.at()
+            );
+        }
+    }
 }
 
 /// Writes one file of tensors.

@@ -20,7 +20,7 @@ pub(crate) fn check(place: &Path) -> Result<()> {
     found.map_or(Ok(()), |what| Err(Error::Model(format!("{}: {what}", place.display()))))
 }
 
-const PLACES: &str = "a file of weights, a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub, \
+const PLACES: &str = "a file of weights, a model folder in the diffusers layout, owner/name of a model on the Hugging Face hub or owner/name/file, \
                       or synthetic:sd15";
 
 /// What a file of weights is, by its name.

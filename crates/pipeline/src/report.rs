@@ -42,6 +42,11 @@ pub struct UNetReport {
 impl FileReport {
     /// Looks at a file.
     pub async fn of(checkpoint: Checkpoint) -> Result<Self> {
+        #[cfg(not(target_arch = "wasm32"))]
+        let checkpoint = {
+            let place = checkpoint.describe("");
+            calotype_weights::schemes::keras::originals(checkpoint, &place)?
+        };
         let kind = FileKind::of(&checkpoint.names());
         let mut report = Self { kind, contents: Vec::new(), unet: None, averaged: 0, is_average: false };
         if kind != FileKind::Model {

@@ -7,6 +7,8 @@ use calotype_models::Role;
 use calotype_models::detect::{self, Assumed, Family, Predicts, Said};
 use calotype_models::layout;
 use calotype_tensor::Tensors;
+#[cfg(not(target_arch = "wasm32"))]
+use calotype_weights::schemes::keras;
 use calotype_weights::schemes::{FileKind, FileParts};
 use calotype_weights::{Checkpoint, warn_unused};
 use serde_json::{Map, Value};
@@ -33,6 +35,8 @@ impl ModelFiles {
     /// A file that holds a model, or a component of one.
     pub fn of_checkpoint(name: impl Into<String>, checkpoint: Checkpoint) -> Result<Self> {
         let place = checkpoint.describe("");
+        #[cfg(not(target_arch = "wasm32"))]
+        let checkpoint = keras::originals(checkpoint, &place)?;
         let kind = FileKind::of(&checkpoint.names());
         if kind != FileKind::Model {
             let field = match kind {
@@ -152,7 +156,7 @@ impl ModelFiles {
     }
 
     /// What a folder's own scheduler says that the model predicts.
-    fn predicts(&self) -> Predicts {
+    pub(crate) fn predicts(&self) -> Predicts {
         let text = self.text(layout::SCHEDULER).unwrap_or_default();
         let config = serde_json::from_str::<Value>(&text).unwrap_or_default();
         let named = |(_, one): &&(_, Predicts)| config["prediction_type"] == one.name();
@@ -235,9 +239,34 @@ fn field(role: Role) -> Field {
 #[cfg(not(target_arch = "wasm32"))]
 mod disk {
     use super::{Checkpoint, Error, ModelFiles, Result, Role, field, layout};
+    use calotype_weights::schemes::keras::originals;
     use calotype_weights::{DiskFolder, Folder};
     use pollster::block_on;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
+
+    /// Keras' files in a folder that is no model's in the diffusers layout.
+    fn keras(folder: &Path) -> Vec<PathBuf> {
+        if folder.join(layout::INDEX).exists() {
+            return Vec::new();
+        }
+        let entries = folder.read_dir().into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let is_keras =
+            |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("h5"));
+        let mut files: Vec<PathBuf> = entries.filter(is_keras).collect();
+        files.sort();
+        files
+    }
+
+    /// Files of a component each, as one.
+    fn joined(files: &[PathBuf]) -> Result<Checkpoint> {
+        let open = |path: &PathBuf| originals(Checkpoint::open(path)?, &path.display().to_string());
+        let (first, rest) = files.split_first().expect("there are some");
+        let mut all = open(first)?;
+        for file in rest {
+            all.join(open(file)?)?;
+        }
+        Ok(all)
+    }
 
     impl ModelFiles {
         /// Opens what lies at a path: a single file, or a folder in the diffusers layout.
@@ -247,6 +276,11 @@ mod disk {
                     .file_stem()
                     .map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
                 return Self::of_checkpoint(name, Checkpoint::open(path)?);
+            }
+            let keras = keras(path);
+            if !keras.is_empty() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                return Self::of_checkpoint(name, joined(&keras)?);
             }
             crate::folder::check(path)?;
             let name = path.canonicalize().ok();

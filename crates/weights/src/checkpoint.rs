@@ -126,6 +126,16 @@ impl Checkpoint {
         &self.metadata
     }
 
+    /// Its tensors as something else: those that are given another name, other axes; and those of no name are left out.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn relabelled(self, to: impl Fn(Entry) -> Option<Entry>) -> Self {
+        let tensors = self.tensors.into_values().filter_map(|Tensor { entry, file, .. }| {
+            let tensor = Tensor::new(to(entry)?, file);
+            Some((tensor.entry.name.clone(), tensor))
+        });
+        Self { tensors: tensors.collect(), ..self }
+    }
+
     /// Takes another's tensors in, which must be other tensors.
     pub fn join(&mut self, other: Self) -> Result<()> {
         if let Some(tensor) = other.tensors.keys().find(|name| self.tensors.contains_key(*name)) {

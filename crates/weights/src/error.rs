@@ -221,6 +221,17 @@ pub enum Error {
     /// The caller stopped it.
     #[error("stopped")]
     Stopped,
+    /// A file of Keras' does not hold a component of Stable Diffusion.
+    #[error(
+        "{place}: Keras' weights, but of no text encoder, UNet, decoder or encoder of Stable Diffusion as KerasCV saves \
+         them: {why}"
+    )]
+    NoKerasModel {
+        /// The file.
+        place: String,
+        /// What does not fit.
+        why: String,
+    },
     /// The file holds no LoRA at all.
     #[error(
         "{place}: no LoRA: none of its tensors has a name that a LoRA's have (….lora_A.weight, ….lora_down.weight)"

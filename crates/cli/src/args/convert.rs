@@ -18,7 +18,7 @@ whole number of blocks (3x3 convolutions) stay as they are, like vectors and emb
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub struct ConvertArgs {
-    /// A model: a file of weights, a folder in the diffusers layout, or owner/name on the Hugging Face hub
+    /// A model: a file of weights, a folder in the diffusers layout, or owner/name or owner/name/file on the Hugging Face hub
     #[arg(value_name = "IN")]
     pub model: String,
 

@@ -168,9 +168,9 @@ pub struct GenerateArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
-    /// A model: a file (.safetensors), or a folder in the diffusers layout; or owner/name on the Hugging Face hub, fetched
-    /// once; or synthetic:sd15, synthetic:sd21, synthetic:sdxl (the published architecture with random weights, for planning) [default:
-    /// the built-in model]
+    /// A model: a file (.safetensors, .ckpt, .gguf, .h5), or a folder in the diffusers layout; or owner/name or
+    /// owner/name/file on the Hugging Face hub, fetched once; or synthetic:sd15, synthetic:sd21, synthetic:sdxl (the published
+    /// architecture with random weights, for planning) [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
 

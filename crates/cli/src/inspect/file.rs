@@ -17,7 +17,7 @@ const LONGEST: usize = 100;
 const DEEPEST: usize = 3;
 
 /// Prints what a file holds.
-pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
+pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::Result<()> {
     let place = path.display().to_string();
     let mapped = Mapped::open(path)?;
     let header = pollster::block_on(list(&place, &mapped))?;
@@ -25,6 +25,7 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
     let hashes = if args.hashes { hashes::of(path, header.format)? } else { Vec::new() };
     if args.json {
         let mut object = object(&place, mapped.size(), &header, &hashes);
+        object["license"] = json!(license);
         object["lora"] = serde_json::to_value(&lora)?;
         // What its tensors are cannot always be told.
         object["is"] = told::report(path).map_or(serde_json::Value::Null, |report| told::object(&report));
@@ -38,7 +39,8 @@ pub fn print(path: &Path, args: &InspectArgs) -> anyhow::Result<()> {
     let facts: Vec<Vec<String>> = hashes.into_iter().map(|(name, hash)| vec![name.into(), hash]).collect();
     let told = told::report(path)
         .map_or_else(|error| vec![vec!["not told".into(), format!("{error:#}")]], |r| told::facts(&r));
-    let facts = [told, facts, said(&header.metadata)].concat();
+    let license = license.map(|license| vec!["licence".into(), plain(license)]).into_iter().collect();
+    let facts = [told, license, facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
 }
 

@@ -23,9 +23,9 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
         return prompt::print(&place.open(Precision::F32)?, prompt, args);
     }
     match place.file() {
-        Some(file) => file::print(file, args),
+        Some(file) => file::print(file, place.license(), args),
         None if args.hashes => Err(Usage("--hashes is for a file: name one of the model's".into()).into()),
-        None => model::print(&place.open(Precision::F32)?, args.json),
+        None => model::print(&place.open(Precision::F32)?, place.license(), args.json),
     }
 }
 

@@ -6,8 +6,8 @@ use calotype::{Contents, Model};
 use serde_json::json;
 
 /// Prints what a model holds.
-pub fn print(model: &Model, json: bool) -> anyhow::Result<()> {
-    if json { print_json(model) } else { print_text(model) }
+pub fn print(model: &Model, license: Option<&str>, json: bool) -> anyhow::Result<()> {
+    if json { print_json(model, license) } else { print_text(model, license) }
 }
 
 /// The classes of the components, the only ones that a model can be opened with.
@@ -36,7 +36,7 @@ fn sum(model: &Model, of: impl Fn(&Contents) -> u64) -> u64 {
     model.contents().map(of).sum()
 }
 
-fn print_json(model: &Model) -> anyhow::Result<()> {
+fn print_json(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
     let config = &model.config;
     let components = model.contents().map(|c| {
         json!({
@@ -51,6 +51,7 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
     text::json(&json!({
         "name": model.name,
         "class": config.index.class,
+        "license": license,
         "components": components.collect::<Vec<_>>(),
         "parameters": sum(model, |c| c.parameters),
         "bytes": sum(model, |c| c.bytes),
@@ -73,7 +74,7 @@ fn print_json(model: &Model) -> anyhow::Result<()> {
     }))
 }
 
-fn print_text(model: &Model) -> anyhow::Result<()> {
+fn print_text(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
     let config = &model.config;
     let head = ["component", "class", "parameters", "bytes", "tensors"];
     let mut rows = vec![head.map(String::from).to_vec()];
@@ -104,5 +105,7 @@ fn print_text(model: &Model) -> anyhow::Result<()> {
         ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
         ("vocabulary", format!("{} tokens, {} a prompt", config.texts[0].clip.vocab_size, config.tokens())),
     ];
-    text::result(&table(&facts.map(|(name, value)| vec![name.to_string(), value]), &[]))
+    let mut facts: Vec<_> = facts.map(|(name, value)| vec![name.to_string(), value]).into();
+    facts.extend(license.map(|license| vec!["licence".into(), license.into()]));
+    text::result(&table(&facts, &[]))
 }
