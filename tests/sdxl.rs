@@ -4,14 +4,19 @@ use crate::end_to_end::{apart, read_png};
 use crate::golden::{bound, run};
 use crate::support::{Device, Golden, Report, nhwc};
 use calotype::samplers::SchedulerFile;
-use calotype::{Condition, GivenNoise, HostTensor, Precision, PromptStyle, Request, Role};
+use calotype::{
+    Condition, DType, GivenNoise, HostTensor, Lora, Model, Precision, PromptStyle, Request, Role,
+};
 use calotype_graph::ops::StepRow;
-use calotype_models::unet;
+use calotype_models::{layout, unet};
 use calotype_testkit::error;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value as Json;
 use std::ops::ControlFlow;
 
 const MODEL: &str = "sdxl-tiny";
+/// What a UNet has that is told the guidance.
+const COND: &str = "time_embedding.cond_proj.weight";
 /// Differences of latents after some steps, of the largest magnitude; see `trajectories.rs`.
 const LATENTS: f64 = 1e-3;
 
@@ -30,6 +35,33 @@ fn numbers(value: &Json) -> Vec<f32> {
 /// How activations are stored that a device is tried with.
 fn precisions(device: &Device) -> &'static [Precision] {
     if device.name == "cpu" { &[Precision::F32] } else { &[Precision::F32, Precision::F16] }
+}
+
+/// The model with fields of its UNet changed, and with the tensor that a UNet which is told the guidance has besides.
+fn variant(golden: &Golden, stages: &Golden, change: &Json) -> Model {
+    if change.as_object().unwrap().is_empty() {
+        return golden.model();
+    }
+    let file = |path: &str| std::fs::read(golden.folder.join("model").join(path)).unwrap();
+    let mut config: Json = serde_json::from_slice(&file("unet/config.json")).unwrap();
+    change.as_object().unwrap().iter().for_each(|(field, value)| config[field] = value.clone());
+    let weights = file("unet/diffusion_pytorch_model.safetensors");
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    let cond = stages.tensor(&Json::from(COND)).cast(DType::F16);
+    let shape = cond.shape().dims().to_vec();
+    let told = TensorView::new(Dtype::F16, shape, cond.bytes()).unwrap();
+    let all = weights.tensors().into_iter().chain([(COND.to_owned(), told)]);
+    let all = safetensors::serialize(all, None).unwrap();
+    let small = layout::small().filter(|path| golden.folder.join("model").join(path).exists());
+    let mut files: Vec<(String, Vec<u8>)> = small.map(|path| (path.to_owned(), file(path))).collect();
+    files.retain(|(path, _)| path != "unet/config.json");
+    files.push(("unet/config.json".into(), config.to_string().into_bytes()));
+    files.push(("unet/diffusion_pytorch_model.safetensors".into(), all));
+    for path in ["text_encoder/model", "text_encoder_2/model", "vae/diffusion_pytorch_model"] {
+        let path = format!("{path}.safetensors");
+        files.push((path.clone(), file(&path)));
+    }
+    Model::in_memory("sdxl-tiny", files).unwrap()
 }
 
 #[test]
@@ -69,10 +101,10 @@ fn unet_predictions_are_those_of_diffusers() {
     /// The row that tells the case's time; the others tell another.
     const ROW: usize = 2;
     let (golden, mut report) = (Golden::open(MODEL, "stages"), Report::default());
-    let model = golden.model();
     for device in Device::all().into_iter().chain(Device::tiers()) {
         for precision in precisions(&device) {
             for case in golden.cases["unet"].as_array().unwrap() {
+                let model = variant(&golden, &golden, &case["variant"]);
                 let latents = nhwc(&golden.tensor(&case["sample"]));
                 let states = golden.tensor(&case["encoder_hidden_states"]);
                 let pooled = golden.tensor(&case["text_embeds"]);
@@ -93,12 +125,17 @@ fn unet_predictions_are_those_of_diffusers() {
                 let tokens = states.shape().dims()[1];
                 let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
                 let added = HostTensor::from_f32([batch, added.len() / batch], &added);
-                let inputs = [("latents", latents), ("table", table), ("states", states), ("added", added)];
+                let mut inputs =
+                    vec![("latents", latents), ("table", table), ("states", states), ("added", added)];
+                if let Some(width) = model.config.unet.time_cond_proj_dim {
+                    let told = unet::guidance(width, 8.5);
+                    inputs.push(("guidance", HostTensor::from_f32([1, width], &told)));
+                }
                 let source = model.components.weights(Role::Denoiser).unwrap();
                 let found = run(&*device.executor, graph, source, *precision, &inputs, ROW).unwrap();
                 let name = format!("{} {} {precision:?}", text(&case["name"]), device.name);
                 let expected = nhwc(&golden.tensor(&case["output"]));
-                report.case(&name, error(&found.cast(calotype::DType::F32), &expected), bound(*precision));
+                report.case(&name, error(&found.cast(DType::F32), &expected), bound(*precision));
             }
         }
     }
@@ -108,6 +145,7 @@ fn unet_predictions_are_those_of_diffusers() {
 #[test]
 fn trajectories_are_those_of_diffusers() {
     let (golden, mut report) = (Golden::open(MODEL, "trajectories"), Report::default());
+    let stages = Golden::open(MODEL, "stages");
     let condition = |name: &str| Condition {
         states: golden.tensor(&Json::from(format!("{name}.states"))),
         pooled: golden.tensor(&Json::from(format!("{name}.pooled"))).to_f32(),
@@ -125,11 +163,14 @@ fn trajectories_are_those_of_diffusers() {
                 cfg_scale: Some(case["guidance"].as_f64().unwrap() as f32),
                 cfg_rescale: case["guidance_rescale"].as_f64().unwrap() as f32,
                 batch_size: batch,
-                // What a sampler adds in its last step is added times nothing.
-                noise: Some(GivenNoise { added: vec![latents.clone(); 10], latents }),
+                // What a sampler adds in its last step, times nothing, diffusers need not draw.
+                noise: Some(GivenNoise {
+                    added: golden.list(&case["noise"]).into_iter().chain([latents.clone()]).collect(),
+                    latents,
+                }),
                 ..Request::new("")
             };
-            let mut model = golden.model();
+            let mut model = variant(&golden, &stages, &case["variant"]);
             let class = text(&case["scheduler_class"]);
             let file = SchedulerFile::at("case", class, &case["scheduler_config"].to_string()).unwrap();
             model.scheduler = file;
@@ -151,9 +192,14 @@ fn trajectories_are_those_of_diffusers() {
 fn pictures_are_those_of_diffusers() {
     let (golden, mut report) = (Golden::open(MODEL, "pictures"), Report::default());
     for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
-        let mut pipeline = device.pipeline(golden.model(), Precision::F32);
         for case in golden.cases.as_array().unwrap() {
             let name = format!("{} {}", text(&case["name"]), device.name);
+            let mut model = golden.model();
+            if let Some(scale) = case["lora"].as_f64() {
+                let lora = Lora::open(&golden.folder.join("lora.safetensors")).unwrap();
+                model.add_lora("lora", lora, scale as f32).unwrap();
+            }
+            let mut pipeline = device.pipeline(model, Precision::F32);
             let size = |field: &str| match &case[field] {
                 Json::Null => None,
                 two => Some([0, 1].map(|i| two[i].as_u64().unwrap() as usize)),

@@ -7,9 +7,11 @@ import torch
 import vocabulary
 from configs import BETAS, text_encoder, unet, vae
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from loras import pair
 from models import save, text_name
 from PIL import Image
 from prompts import NEGATIVE, OTHER, PROMPT
+from safetensors.torch import save_file
 from seeded import ROOT, Tensors, both, difference, normal, write_json
 from trajectories import recorded_noise
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -124,7 +126,36 @@ def text_case(pipeline, file: Tensors, name: str, prompt: str, prompt_2: str | N
     return case
 
 
-def unet_case(pipeline, file: Tensors, name: str, shape, timestep: int, texts: list, ids: list) -> dict:
+# UNets that are the same but for some fields, and take some of its tensors: their names, what is changed.
+VARIANTS = {
+    # Layer by layer, as in SSD-1B, without the middle's transformer.
+    "layers": {
+        "mid_block_type": "UNetMidBlock2D",
+        "transformer_layers_per_block": [1, [2], [1]],
+        "reverse_transformer_layers_per_block": [[3, 2], [1, 2], 1],
+    },
+    # Told the guidance, as latent consistency models are.
+    "lcm": {"time_cond_proj_dim": 10},
+}
+COND = "time_embedding.cond_proj.weight"
+
+
+def variant(name: str, net):
+    """A UNet of the model's own weights."""
+    other = UNet2DConditionModel.from_config({**UNET, **VARIANTS[name]})
+    own = other.state_dict()
+    state = {key: tensor for key, tensor in net.state_dict().items() if key in own}
+    if COND in own:
+        state[COND] = normal(f"{MODEL}.{COND}", own[COND].shape, 0.5).half().float()
+    other.load_state_dict(state)
+    return other.eval()
+
+
+def unet_case(pipeline, file: Tensors, name: str, shape, timestep: int, texts: list, ids: list, of=None) -> dict:
+    net = variant(of, pipeline.unet) if of else pipeline.unet
+    told = {}
+    if net.config.time_cond_proj_dim:
+        told["timestep_cond"] = pipeline.get_guidance_scale_embedding(torch.tensor([7.5]), 10)
     sample = normal(f"{MODEL}.unet.{name}", shape)
     with torch.no_grad():
         states, pooled = (torch.cat(each) for each in zip(*(encode(pipeline, text) for text in texts)))
@@ -132,15 +163,19 @@ def unet_case(pipeline, file: Tensors, name: str, shape, timestep: int, texts: l
 
     def compute(dtype, numbers=numbers, pooled=pooled):
         added = {"text_embeds": pooled.to(dtype), "time_ids": numbers.to(dtype)}
-        return pipeline.unet(sample.to(dtype), timestep, states.to(dtype), added_cond_kwargs=added)[0]
+        more = {key: value.to(dtype) for key, value in told.items()}
+        return net(sample.to(dtype), timestep, states.to(dtype), added_cond_kwargs=added, **more)[0]
 
-    single, double = both(pipeline.unet, compute)
+    single, double = both(net, compute)
     with torch.no_grad():
         moved = lambda **other: ((compute(torch.float32, **other) - single).norm() / single.norm()).item()
         each = [moved(numbers=numbers + 64 * torch.eye(6)[i]) for i in range(6)]
         print(f"  unet {name}: pooled x0.9 {moved(pooled=pooled * 0.9):.1%}, numbers {[f'{e:.1%}' for e in each]}")
+    if COND in net.state_dict():
+        file.keep(COND, net.state_dict()[COND])
     return {
         "name": name,
+        "variant": VARIANTS.get(of, {}),
         "sample": file.keep(f"unet.{name}.sample", sample),
         "timestep": float(timestep),
         "encoder_hidden_states": file.keep(f"unet.{name}.encoder_hidden_states", states),
@@ -164,6 +199,8 @@ def stages(pipeline):
     nets = [
         unet_case(pipeline, file, "square", (2, 4, 8, 8), 981, [NEGATIVE, PROMPT], both_sizes),
         unet_case(pipeline, file, "odd", (1, 4, 9, 25), 421, [OTHER], [[1024, 1024, 0, 512, 1536, 1]]),
+        unet_case(pipeline, file, "layers", (2, 4, 8, 8), 621, [OTHER, PROMPT], both_sizes, "layers"),
+        unet_case(pipeline, file, "lcm", (2, 4, 8, 8), 499, [OTHER, PROMPT], both_sizes, "lcm"),
     ]
     write_json(ROOT / MODEL / "stages.json", {"text": text, "unet": nets}, compact=True)
     file.write(ROOT / MODEL / "stages.safetensors")
@@ -201,11 +238,12 @@ TRAJECTORIES = [
         (1, 4, 8, 8),
         {"guidance_scale": 0.0},
     ),
+    ("lcm", "LCMScheduler", {"timestep_spacing": "leading"}, 4, (1, 4, 8, 8), {"guidance_scale": 8.5}),
 ]
 
 
 def trajectories(pipeline):
-    file, manifest, own = Tensors(), [], pipeline.scheduler
+    file, manifest, own, base = Tensors(), [], pipeline.scheduler, pipeline.unet
     with torch.no_grad():
         texts = {name: encode(pipeline, text) for name, text in (("prompt", PROMPT), ("other", OTHER), ("not", NEGATIVE))}
     for name, (states, pooled) in texts.items():
@@ -220,8 +258,8 @@ def trajectories(pipeline):
             pipeline.scheduler = getattr(diffusers, kind).from_config(own.config, **changes)
             joined = lambda names: [torch.cat(each).to(dtype) for each in zip(*(texts[name] for name in names))]
             (states, pooled), (negative, negative_pooled) = joined(words), joined(["not"] * len(words))
-            with recorded_noise(f"{MODEL}.{name}", []):
-                return pipeline(
+            with recorded_noise(f"{MODEL}.{name}", drawn := []):
+                final = pipeline(
                     prompt_embeds=states,
                     pooled_prompt_embeds=pooled,
                     negative_prompt_embeds=negative,
@@ -233,11 +271,15 @@ def trajectories(pipeline):
                     output_type="latent",
                     **arguments,
                 ).images
+            return final, drawn
 
-        single, double = both(modules(pipeline), compute)
+        pipeline.unet = variant(name, base) if name in VARIANTS else base
+        (single, noise), (double, _) = both(modules(pipeline), compute)
         manifest.append(
             {
                 "name": name,
+                "variant": VARIANTS.get(name, {}),
+                "noise": [file.keep(f"{name}.noise.{index}", tensor) for index, tensor in enumerate(noise)],
                 "scheduler_class": kind,
                 "scheduler_config": {k: v for k, v in pipeline.scheduler.config.items() if not k.startswith("_")},
                 "steps": steps,
@@ -250,7 +292,7 @@ def trajectories(pipeline):
             }
         )
         print(f"  {name}: std {single.std():.3g}, floor {manifest[-1]['floor']:.1e}", flush=True)
-    pipeline.scheduler = own
+    pipeline.scheduler, pipeline.unet = own, base
     write_json(ROOT / MODEL / "trajectories.json", manifest, compact=True)
     file.write(ROOT / MODEL / "trajectories.safetensors")
 
@@ -266,7 +308,27 @@ PICTURES = [
     ("original", 64, 64, {"original_size": (96, 128)}),
     ("crop", 64, 64, {"crops_coords_top_left": (8, 16)}),
     ("target", 64, 64, {"target_size": (104, 72)}),
+    ("lora", 64, 64, {"lora": True}),
 ]
+
+# The layers that the LoRA changes, in every component.
+LORA = {
+    "unet": ["attn1.to_q", "attn2.to_k", "ff.net.2", "add_embedding.linear_1", "conv1", "time_emb_proj"],
+    "text_encoder": ["self_attn.q_proj", "mlp.fc1"],
+    "text_encoder_2": ["self_attn.v_proj", "mlp.fc2"],
+}
+
+
+def lora(pipeline):
+    """A LoRA as diffusers saves it, of rank 3."""
+    tensors = {}
+    for name, endings in LORA.items():
+        for path, layer in getattr(pipeline, name).named_modules():
+            if path.endswith(tuple(endings)):
+                shape, whole = layer.weight.shape, text_name(path) if name != "unet" else path
+                down, up = pair(f"{MODEL}.{name}.{path}", shape, 3)
+                tensors |= {f"{name}.{whole}.lora_A.weight": down, f"{name}.{whole}.lora_B.weight": up}
+    save_file({key: tensor.half().contiguous() for key, tensor in tensors.items()}, ROOT / MODEL / "lora.safetensors")
 
 
 def pictures(pipeline):
@@ -275,6 +337,11 @@ def pictures(pipeline):
     first = None
     for name, width, height, changed in PICTURES:
         arguments = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": GUIDANCE, **changed}
+        if arguments.pop("lora", False):
+            lora(pipeline)
+            pipeline.load_lora_weights(ROOT / MODEL, weight_name="lora.safetensors")
+            pipeline.fuse_lora(components=list(LORA), lora_scale=0.8)
+            pipeline.unload_lora_weights()
         prompts = arguments["prompt"] if isinstance(arguments["prompt"], list) else [arguments["prompt"]]
         if len(prompts) > 1:
             arguments["negative_prompt"] = [NEGATIVE] * len(prompts)
@@ -300,6 +367,7 @@ def pictures(pipeline):
         manifest.append(
             {
                 "name": name,
+                "lora": 0.8 if "lora" in changed else None,
                 "prompts": prompts,
                 "prompts_2": listed(changed.get("prompt_2")),
                 "negative_prompts": [arguments["negative_prompt"] or ""] if len(prompts) == 1 else [NEGATIVE] * len(prompts),

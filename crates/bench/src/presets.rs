@@ -22,7 +22,7 @@ pub struct Preset {
 }
 
 /// All of them; those of [`FIXED`] first.
-pub static PRESETS: [Preset; 6] = [
+pub static PRESETS: [Preset; 7] = [
     Preset {
         name: "sd15-512",
         model: Some("synthetic:sd15"),
@@ -49,6 +49,15 @@ pub static PRESETS: [Preset; 6] = [
         steps: 20,
         sampler: Sampler::DDIM,
         about: "Stable Diffusion 2.1, one picture",
+    },
+    Preset {
+        name: "sdxl-1024",
+        model: Some("synthetic:sdxl"),
+        side: Some(1024),
+        batch_size: 1,
+        steps: 20,
+        sampler: Sampler::EULER,
+        about: "Stable Diffusion XL, one picture",
     },
     Preset {
         name: "keras-sd15",

@@ -3,7 +3,9 @@
 
 use crate::Result;
 use crate::attention::Transformer2d;
-use crate::blocks::{activate, add, concat, conv3x3, downsample, group_norm, linear, size, upsample};
+use crate::blocks::{
+    activate, add, concat, conv3x3, downsample, group_norm, linear, linear_unbiased, size, upsample,
+};
 use crate::config::{Activation, Block, TextTime, UNetConfig};
 use crate::resnet::{Resnet, Time};
 use calotype_graph::ops::{Row, StepRow, TimestepEmbedding};
@@ -16,7 +18,7 @@ const MAX_PERIOD: f64 = 10_000.0;
 ///
 /// Inputs `latents`, `[batch, height, width, in_channels]`; `table`, `[steps, StepRow::WORDS]` u32, of which the
 /// current row tells the time; `states`, `[batch, tokens, cross_attention_dim]`, what the prompt says; and where the UNet is
-/// told more, `added`, `[batch, TextTime::width]` (see [`added`]). Output `output`, `[batch, height, width, out_channels]`.
+/// told more, `added`, `[batch, TextTime::width]` (see [`added`]), and `guidance`, `[1, time_cond_proj_dim]`. Output `output`, `[batch, height, width, out_channels]`.
 pub fn unet(
     config: &UNetConfig,
     batch: usize,
@@ -33,6 +35,9 @@ pub fn unet(
         added: config
             .text_time
             .map(|TextTime { width, .. }| g.input("added", [batch, width], Elem::Float, Rate::Prompt)),
+        guidance: config
+            .time_cond_proj_dim
+            .map(|width| g.input("guidance", [1, width], Elem::Float, Rate::Prompt)),
     };
     let output = forward(&mut g, config, latents, table, told)?;
     g.output("output", output);
@@ -46,6 +51,17 @@ pub struct Conditioning {
     pub states: ValueId,
     /// What joins the time, `[B, TextTime::width]`.
     pub added: Option<ValueId>,
+    /// How far to follow the prompt, `[1, time_cond_proj_dim]` (see [`guidance`]).
+    pub guidance: Option<ValueId>,
+}
+
+/// How far to follow the prompt, as UNets are told that were distilled with guidance (Meng et al. 2023, arXiv:2210.03142;
+/// diffusers: `get_guidance_scale_embedding`, of the scale less 1, times 1000).
+pub fn guidance(width: usize, scale: f32) -> Vec<f32> {
+    let (half, number) = (width / 2, (scale - 1.0) * 1000.0);
+    let step = (MAX_PERIOD as f32).ln() / (half as f32 - 1.0).max(1.0);
+    let angles = || (0..half).map(|i| number * (i as f32 * -step).exp());
+    angles().map(f32::sin).chain(angles().map(f32::cos)).collect()
 }
 
 /// What joins the time for one image: the prompt's vector, and each number as sinusoids (diffusers: `get_aug_embed`).
@@ -70,13 +86,13 @@ pub fn forward(
     config: &UNetConfig,
     latents: ValueId,
     table: ValueId,
-    Conditioning { states, added }: Conditioning,
+    Conditioning { states, added, guidance }: Conditioning,
 ) -> Result<ValueId> {
     let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
 
     // 1. Time.
-    let time = time(g, config, table, added)?;
+    let time = time(g, config, table, [added, guidance])?;
     let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
     let unet = UNet { config, resnet, states };
 
@@ -104,8 +120,13 @@ pub fn forward(
 }
 
 /// The time with what joins it, and the activation with which every residual block begins to use them.
-fn time(g: &mut Graph, config: &UNetConfig, table: ValueId, added: Option<ValueId>) -> Result<Time> {
-    let steps = time_embedding(g, config, table)?;
+fn time(
+    g: &mut Graph,
+    config: &UNetConfig,
+    table: ValueId,
+    [added, guidance]: [Option<ValueId>; 2],
+) -> Result<Time> {
+    let steps = time_embedding(g, config, table, guidance)?;
     let Some(added) = added else {
         let embeddings = g.scope("time_embedding", |g| activate(g, steps, config.act_fn))?;
         return Ok(Time::Steps { embeddings, table });
@@ -118,11 +139,21 @@ fn time(g: &mut Graph, config: &UNetConfig, table: ValueId, added: Option<ValueI
 }
 
 /// `[steps, time_embed_dim]`: each step's time as sinusoids (Vaswani et al. 2017, arXiv:1706.03762) through two layers.
-fn time_embedding(g: &mut Graph, config: &UNetConfig, table: ValueId) -> Result<ValueId> {
+fn time_embedding(
+    g: &mut Graph,
+    config: &UNetConfig,
+    table: ValueId,
+    guidance: Option<ValueId>,
+) -> Result<ValueId> {
     let frequencies = frequencies(config.block_out_channels[0] / 2, config.freq_shift);
     let frequencies = g.constant("time_proj.frequencies", &frequencies);
     let sinusoids = TimestepEmbedding { table, frequencies, cosine_first: config.flip_sin_to_cos };
-    let x = g.push("time_proj", sinusoids)?;
+    let mut x = g.push("time_proj", sinusoids)?;
+    if let Some(guidance) = guidance {
+        let width = config.block_out_channels[0];
+        let told = g.scope("time_embedding", |g| linear_unbiased(g, "cond_proj", guidance, width))?;
+        x = add(g, x, told)?;
+    }
     two_layers(g, "time_embedding", x, config.time_embed_dim, config.act_fn)
 }
 
@@ -157,8 +188,9 @@ impl UNet<'_> {
         mut x: ValueId,
         skips: &mut Vec<ValueId>,
     ) -> Result<ValueId> {
-        for layer in 0..self.config.layers_per_block[level] {
-            x = self.layer(g, level, layer, self.config.down_blocks[level], x)?;
+        let block = self.config.down_blocks[level];
+        for (layer, depth) in self.config.transformers[level].down.iter().enumerate() {
+            x = self.layer(g, [level, layer], block.with(*depth), x)?;
             skips.push(x);
         }
         if level + 1 < self.config.levels() {
@@ -173,10 +205,10 @@ impl UNet<'_> {
         let level = self.config.levels() - 1;
         match self.config.mid_block {
             None => Ok(x),
-            Some(Block::Plain) => self.layer(g, level, 0, Block::Plain, x),
+            Some(Block::Plain) => self.layer(g, [level, 0], None, x),
             Some(Block::CrossAttention) => {
-                let x = self.layer(g, level, 0, Block::CrossAttention, x)?;
-                self.layer(g, level, 1, Block::Plain, x)
+                let x = self.layer(g, [level, 0], Some(self.config.mid_depth), x)?;
+                self.layer(g, [level, 1], None, x)
             }
         }
     }
@@ -192,10 +224,10 @@ impl UNet<'_> {
         skips: &mut Vec<ValueId>,
     ) -> Result<ValueId> {
         let block = self.config.up_blocks[self.config.levels() - 1 - level];
-        for layer in 0..=self.config.layers_per_block[level] {
+        for (layer, depth) in self.config.transformers[level].up.iter().enumerate() {
             let skip = skips.pop().expect("a level takes up what it and its downsampler left");
             x = g.scope(&format!("resnets.{layer}"), |g| concat(g, x, skip))?;
-            x = self.layer(g, level, layer, block, x)?;
+            x = self.layer(g, [level, layer], block.with(*depth), x)?;
         }
         match skips.last() {
             Some(&next) => upsample(g, "upsamplers.0.conv", x, size(g, next)),
@@ -203,22 +235,28 @@ impl UNet<'_> {
         }
     }
 
-    /// A residual block and, where the level has them, a transformer.
-    fn layer(&self, g: &mut Graph, level: usize, layer: usize, block: Block, x: ValueId) -> Result<ValueId> {
+    /// A residual block and, where there is one, a transformer of so many blocks.
+    fn layer(
+        &self,
+        g: &mut Graph,
+        [level, layer]: [usize; 2],
+        depth: Option<usize>,
+        x: ValueId,
+    ) -> Result<ValueId> {
         let out = self.config.block_out_channels[level];
         let x = g.scope(&format!("resnets.{layer}"), |g| self.resnet.block(g, x, out))?;
-        match block {
-            Block::Plain => Ok(x),
-            Block::CrossAttention => {
-                g.scope(&format!("attentions.{layer}"), |g| self.transformer(level).forward(g, x))
+        match depth {
+            None => Ok(x),
+            Some(depth) => {
+                g.scope(&format!("attentions.{layer}"), |g| self.transformer(level, depth).forward(g, x))
             }
         }
     }
 
-    fn transformer(&self, level: usize) -> Transformer2d {
+    fn transformer(&self, level: usize, layers: usize) -> Transformer2d {
         Transformer2d {
             heads: self.config.num_attention_heads[level],
-            layers: self.config.transformer_layers_per_block[level],
+            layers,
             groups: self.config.norm_num_groups,
             linear_projection: self.config.use_linear_projection,
             states: self.states,

@@ -39,6 +39,7 @@ fn parameters_are_as_many_as_in_the_published_models() {
         (Architecture::Sd15, [123_060_480, 859_520_964, 49_490_199]),
         (Architecture::Sd21, [340_387_840, 865_910_724, 49_490_199]),
         (Architecture::Sdxl, [694_659_840, 2_567_463_684, 49_490_199]),
+        (Architecture::Ssd1b, [694_659_840, 1_331_334_404, 49_490_199]),
     ] {
         assert_eq!(
             graphs(&architecture.config().unwrap()).each_ref().map(params),

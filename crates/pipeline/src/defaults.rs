@@ -72,10 +72,15 @@ impl Default for Defaults {
 }
 
 impl Defaults {
-    /// What is drawn with where no file says it: diffusers' guidance of SDXL, which is less than Stable Diffusion's.
+    /// What is drawn with where no file says it: diffusers' guidance of SDXL, which is less than Stable Diffusion's, and
+    /// its steps and guidance of models that are told the guidance (its LatentConsistencyModelPipeline).
     pub(crate) fn of(config: &ModelConfig) -> Self {
         let own = Self::default();
-        if config.index.penultimate { Self { cfg_scale: 5.0, ..own } } else { own }
+        match config.unet.time_cond_proj_dim {
+            Some(_) => Self { steps: 4, cfg_scale: 8.5, ..own },
+            None if config.index.penultimate => Self { cfg_scale: 5.0, ..own },
+            None => own,
+        }
     }
 
     /// Reads the file; `place` is its name in errors.

@@ -213,7 +213,10 @@ impl Pipeline {
             }
         }
         let mut told = Vec::new();
-        for (name, values) in [("states", states), ("added", added)] {
+        let guidance = order.embedded_guidance.map(|width| unet::guidance(width, order.cfg_scale));
+        for (name, values) in
+            [("states", states), ("added", added), ("guidance", guidance.unwrap_or_default())]
+        {
             let Some(port) = ports.get(name) else { continue };
             if values.len() != port.shape.numel() {
                 let (has, takes, shape) = (values.len(), port.shape.numel(), port.shape);

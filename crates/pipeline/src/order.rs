@@ -27,6 +27,8 @@ pub struct Order {
     pub weight: f64,
     /// Places of the text that the UNet attends to.
     pub tokens: usize,
+    /// Width of the sinusoids by which the UNet itself is told the guidance, where it is.
+    pub embedded_guidance: Option<usize>,
     /// Numbers that tell the model of the picture, where it takes some.
     pub ids: Vec<f32>,
     /// Pixels.
@@ -69,8 +71,9 @@ impl Order {
     /// Whether the model sees the unconditional batch too: at more than 1, and in dialects that say so below it as well.
     pub fn guided(&self) -> bool {
         let below = self.dialect.is_fixed() && self.cfg_scale != 1.0;
-        let apart = below || self.weight != 1.0;
-        self.cfg_scale > 1.0 || apart || self.sampler.descriptor().needs_unconditional
+        let by_scale = self.cfg_scale > 1.0 || below || self.weight != 1.0;
+        // Where the UNet is told the guidance it is not guided besides.
+        by_scale && self.embedded_guidance.is_none() || self.sampler.descriptor().needs_unconditional
     }
 
     /// Layers at the text encoder's end that are left out.

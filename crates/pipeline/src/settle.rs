@@ -40,6 +40,7 @@ impl Request {
             clip_skip: self.layer(model)?,
             weight: 1.0,
             tokens: 0,
+            embedded_guidance: model.config.unet.time_cond_proj_dim,
             ids: if model.config.unet.text_time.is_some() { self.ids([width, height]) } else { Vec::new() },
             width,
             height,

@@ -169,8 +169,8 @@ pub struct GenerateArgs {
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
     /// A model: a file (.safetensors, .ckpt, .gguf, .h5), or a folder in the diffusers layout; or owner/name or
-    /// owner/name/file on the Hugging Face hub, fetched once; or synthetic:sd15, synthetic:sd21, synthetic:sdxl (the published
-    /// architecture with random weights, for planning) [default: the built-in model]
+    /// owner/name/file on the Hugging Face hub, fetched once; or synthetic:NAME, sd15, sd21, sdxl, ssd-1b or sd-turbo (the
+    /// published architecture with random weights, for planning) [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
 
@@ -259,8 +259,8 @@ pub struct AdaptersArgs {
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), a picture (PNG, JPEG,
-    /// WebP) whose settings are told, owner/name on the Hugging Face hub, or synthetic:sd15, synthetic:sd21, synthetic:sdxl
-    /// [default: the built-in model]
+    /// WebP) whose settings are told, owner/name on the Hugging Face hub, or synthetic:NAME (sd15, sd21, sdxl,
+    /// ssd-1b, sd-turbo) [default: the built-in model]
     pub model: Option<String>,
 
     #[command(flatten)]

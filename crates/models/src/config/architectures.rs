@@ -13,6 +13,10 @@ pub enum Architecture {
     Sd21,
     /// Stable Diffusion XL, the base model: CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, predicts noise, 1024 pixels.
     Sdxl,
+    /// SSD-1B: the same with fewer transformers, distilled (Gupta et al. 2024, arXiv:2401.02677).
+    Ssd1b,
+    /// SD-Turbo: Stable Diffusion 2.1 at 512 pixels in one to four steps (Sauer et al. 2023, arXiv:2311.17042).
+    SdTurbo,
 }
 
 macro_rules! files {
@@ -32,10 +36,17 @@ const SDXL: &[(&str, &str)] = files!("sdxl":
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
     "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer_2/special_tokens_map.json",
     "tokenizer_2/tokenizer_config.json", "unet/config.json", "vae/config.json");
+const SSD1B: &[(&str, &str)] = files!("ssd-1b":
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
+    "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/tokenizer_config.json", "unet/config.json", "vae/config.json");
+const SD_TURBO: &[(&str, &str)] = files!("sd-turbo":
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
+    "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "unet/config.json", "vae/config.json");
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sd15, Self::Sd21, Self::Sdxl];
+    pub const ALL: [Self; 5] = [Self::Sd15, Self::Sd21, Self::Sdxl, Self::Ssd1b, Self::SdTurbo];
 
     /// The name after `synthetic:`.
     pub const fn name(self) -> &'static str {
@@ -43,6 +54,8 @@ impl Architecture {
             Self::Sd15 => "sd15",
             Self::Sd21 => "sd21",
             Self::Sdxl => "sdxl",
+            Self::Ssd1b => "ssd-1b",
+            Self::SdTurbo => "sd-turbo",
         }
     }
 
@@ -57,6 +70,8 @@ impl Architecture {
             Self::Sd15 => SD15,
             Self::Sd21 => SD21,
             Self::Sdxl => SDXL,
+            Self::Ssd1b => SSD1B,
+            Self::SdTurbo => SD_TURBO,
         }
     }
 

@@ -57,6 +57,14 @@ impl Fields {
         Ok(count)
     }
 
+    /// A value that is a width: an even number above zero, half of which are sines.
+    pub fn width(&self, field: &str, value: Value) -> Result<usize> {
+        let width = self.of(field, value)?;
+        self.check(width > 0 && width % 2 == 0, field, width, "must be an even number above zero")?;
+        self.check_most(field, &[width])?;
+        Ok(width)
+    }
+
     /// A list of numbers above zero.
     pub fn counts(&mut self, field: &str, default: &[usize]) -> Result<Vec<usize>> {
         let counts = self.get(field, default.to_vec())?;
@@ -82,6 +90,39 @@ impl Fields {
         self.check(each.len() == levels && each.iter().all(|n| *n >= least), field, &each, why)?;
         self.check_most(field, &each)?;
         Ok(each)
+    }
+
+    /// A number for each of a level's layers, of which there are `more` than `layers`: one for all levels, one for each level
+    /// or one for each of its layers.
+    pub fn layer_by_layer(
+        &self,
+        field: &str,
+        value: &Value,
+        layers: &[usize],
+        more: usize,
+    ) -> Result<Vec<Vec<usize>>> {
+        let why = || {
+            let counts: Vec<usize> = layers.iter().map(|layers| layers + more).collect();
+            format!(
+                "must be one number, one for each block, or one for each of the blocks' layers ({counts:?})"
+            )
+        };
+        let levels = match value {
+            Value::Array(levels) => levels.clone(),
+            one => vec![one.clone(); layers.len()],
+        };
+        self.check(levels.len() == layers.len(), field, value, why())?;
+        let mut all = Vec::new();
+        for (level, layers) in levels.iter().zip(layers) {
+            let depths = match self.of(field, level.clone())? {
+                PerLevel::All(number) => vec![number; layers + more],
+                PerLevel::Each(numbers) => numbers,
+            };
+            self.check(depths.len() == layers + more, field, value, why())?;
+            self.check_most(field, &depths)?;
+            all.push(depths);
+        }
+        Ok(all)
     }
 
     /// No network is so large: a typing error must not become a graph of a million layers, or sizes that overflow.

@@ -19,7 +19,7 @@ pub use architectures::Architecture;
 pub use clip::{ClipTextConfig, TextEncoder};
 pub use index::ModelIndex;
 pub(crate) use index::text_class;
-pub use unet::{Block, TextTime, UNetConfig};
+pub use unet::{Block, Depths, TextTime, UNetConfig};
 pub use vae::VaeConfig;
 
 use crate::{Error, Result, Role, layout};

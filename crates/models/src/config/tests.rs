@@ -55,7 +55,7 @@ fn absent_unet_fields_have_the_defaults_of_diffusers() {
     );
     assert_eq!((&config.layers_per_block[..], &config.num_attention_heads[..]), (&[2; 4][..], &[8; 4][..]));
     assert_eq!(config.cross_attention_dim, [1280; 4]);
-    assert_eq!(config.transformer_layers_per_block, [1; 4]);
+    assert_eq!(config.transformers, vec![Depths { down: vec![1; 2], up: vec![1; 3] }; 4]);
     assert_eq!((config.norm_num_groups, config.norm_eps, config.act_fn), (32, 1e-5, Activation::Silu));
     assert_eq!((config.flip_sin_to_cos, config.freq_shift, config.time_embed_dim), (true, 0.0, 1280));
     assert!(!config.use_linear_projection && config.mid_block == Some(Block::CrossAttention));
@@ -66,8 +66,8 @@ fn all_that_diffusers_writes_is_understood() {
     let config = unet(as_written_today()).unwrap();
     assert_eq!((config.sample_size, config.levels(), config.time_embed_dim), (Some([16, 24]), 3, 256));
     assert_eq!(
-        (&config.layers_per_block[..], &config.transformer_layers_per_block[..]),
-        (&[1, 2, 1][..], &[1, 2, 1][..])
+        (&config.layers_per_block[..], &config.transformers[1], config.mid_depth),
+        (&[1, 2, 1][..], &Depths { down: vec![2; 2], up: vec![2; 3] }, 1)
     );
     assert_eq!((0..3).map(|level| config.head_dim(level)).collect::<Vec<_>>(), [32, 32, 32]);
     assert!((0..3).all(|level| config.attends(level)));
@@ -110,7 +110,7 @@ fn every_unet_field_is_refused_at_a_value_that_is_not_implemented() {
         ("resnet_time_scale_shift", json!("scale_shift")),
         ("reverse_transformer_layers_per_block", json!([[1]])),
         ("sample_size", json!("big")),
-        ("time_cond_proj_dim", json!(256)),
+        ("time_cond_proj_dim", json!(255)),
         ("time_embedding_act_fn", json!("silu")),
         ("time_embedding_type", json!("fourier")),
         ("timestep_post_act", json!("silu")),
@@ -262,6 +262,22 @@ fn what_sdxl_tells_its_unet_fits_it() {
     };
     let error = changed(Architecture::Sd15, "unet/config.json", told).unwrap_err().to_string();
     assert!(error.contains("no text encoder that would tell it"), "{error}");
+}
+
+#[test]
+fn transformers_may_differ_layer_by_layer() {
+    let mut json = as_written_today();
+    json["transformer_layers_per_block"] = json!([1, [2, 3], 4]);
+    let error = unet(&json).unwrap_err().to_string();
+    assert!(error.contains("needs reverse_transformer_layers_per_block"), "{error}");
+    json["reverse_transformer_layers_per_block"] = json!([5, [6, 7, 8], [9, 10]]);
+    let config = unet(&json).unwrap();
+    let all: Vec<_> = config.transformers.iter().map(|level| (&level.down[..], &level.up[..])).collect();
+    assert_eq!(all, [(&[1][..], &[9, 10][..]), (&[2, 3], &[6, 7, 8]), (&[4], &[5, 5])]);
+    assert_eq!(config.mid_depth, 4);
+    json["reverse_transformer_layers_per_block"] = json!([5, [6, 7], 9]);
+    let error = unet(&json).unwrap_err().to_string();
+    assert!(error.contains("reverse_transformer") && error.contains("[2, 3, 2]"), "{error}");
 }
 
 fn open(folder: &std::path::Path) -> Result<ModelConfig> {

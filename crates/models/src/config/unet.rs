@@ -13,6 +13,13 @@ pub enum Block {
     CrossAttention,
 }
 
+impl Block {
+    /// The transformer's blocks, where there is one.
+    pub(crate) fn with(self, depth: usize) -> Option<usize> {
+        (self == Self::CrossAttention).then_some(depth)
+    }
+}
+
 /// `unet/config.json`: the network that predicts noise or velocity (diffusers: `UNet2DConditionModel`).
 ///
 /// What diffusers takes as one number or a list is a list here, one entry for each level, outermost first.
@@ -38,8 +45,10 @@ pub struct UNetConfig {
     pub num_attention_heads: Vec<usize>,
     /// Width of the text states that each level attends to. The middle block has the last level's.
     pub cross_attention_dim: Vec<usize>,
-    /// Transformer blocks in each of a level's transformers. The middle block has the last level's.
-    pub transformer_layers_per_block: Vec<usize>,
+    /// Transformer blocks in each of a level's transformers.
+    pub transformers: Vec<Depths>,
+    /// In the middle block's.
+    pub mid_depth: usize,
     /// Whether transformers go in and out through linear layers rather than 1×1 convolutions.
     pub use_linear_projection: bool,
     /// Groups of every group norm; they divide every level's channels.
@@ -54,8 +63,19 @@ pub struct UNetConfig {
     pub freq_shift: f32,
     /// Width of the time embedding after its two layers.
     pub time_embed_dim: usize,
+    /// Width of the sinusoids by which the UNet is told how far to follow the prompt, where it is (`time_cond_proj_dim`).
+    pub time_cond_proj_dim: Option<usize>,
     /// What is added to the time embedding, where something is (`addition_embed_type`).
     pub text_time: Option<TextTime>,
+}
+
+/// How many blocks each of a level's transformers has, layer by layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depths {
+    /// On the way down.
+    pub down: Vec<usize>,
+    /// On the way up.
+    pub up: Vec<usize>,
 }
 
 /// What joins the time embedding in SDXL: the prompt's vector, and sinusoids of numbers that tell of the picture
@@ -107,7 +127,7 @@ const INERT: [&str; 16] = [
 ];
 
 /// Fields that are understood at the value that Stable Diffusion's UNets have, and no other.
-fn neutral() -> [(&'static str, Value); 15] {
+fn neutral() -> [(&'static str, Value); 13] {
     [
         ("class_embed_type", json!(null)),
         ("conv_in_kernel", json!(3)),
@@ -119,8 +139,6 @@ fn neutral() -> [(&'static str, Value); 15] {
         ("num_attention_heads", json!(null)),
         ("num_class_embeds", json!(null)),
         ("resnet_time_scale_shift", json!("default")),
-        ("reverse_transformer_layers_per_block", json!(null)),
-        ("time_cond_proj_dim", json!(null)),
         ("time_embedding_act_fn", json!(null)),
         ("time_embedding_type", json!("positional")),
         ("timestep_post_act", json!(null)),
@@ -151,6 +169,8 @@ impl UNetConfig {
         for field in OFF {
             f.off(field)?;
         }
+        let layers = f.per_level("layers_per_block", 2, levels, 1)?;
+        let (transformers, mid_depth) = depths(&mut f, &layers)?;
         let text_time = text_time(&mut f)?;
         let middle: Option<Value> = f.get("mid_block_type", Some(json!(MIDDLE[0].0)))?;
         let time_embed_dim = match f.get("time_embedding_dim", Value::Null)? {
@@ -166,11 +186,12 @@ impl UNetConfig {
             down_blocks: f.words("down_block_types", &[DOWN[0].0, DOWN[0].0, DOWN[0].0, DOWN[1].0], &DOWN)?,
             mid_block: middle.map(|word| f.look_up("mid_block_type", &word, &MIDDLE)).transpose()?,
             up_blocks: f.words("up_block_types", &[UP[1].0, UP[0].0, UP[0].0, UP[0].0], &UP)?,
-            layers_per_block: f.per_level("layers_per_block", 2, levels, 1)?,
+            layers_per_block: layers,
             // Under its historic name: the field has always held the number of heads, not their width.
             num_attention_heads: f.per_level("attention_head_dim", 8, levels, 1)?,
             cross_attention_dim: f.per_level("cross_attention_dim", 1280, levels, 1)?,
-            transformer_layers_per_block: f.per_level("transformer_layers_per_block", 1, levels, 0)?,
+            transformers,
+            mid_depth,
             use_linear_projection: f.flag("use_linear_projection", false),
             norm_num_groups: f.count("norm_num_groups", 32)?,
             norm_eps: f.epsilon("norm_eps", 1e-5)?,
@@ -178,6 +199,10 @@ impl UNetConfig {
             flip_sin_to_cos: f.flag("flip_sin_to_cos", true),
             freq_shift: f.get("freq_shift", 0.0)?,
             time_embed_dim,
+            time_cond_proj_dim: match f.get("time_cond_proj_dim", Value::Null)? {
+                Value::Null => None,
+                given => Some(f.width("time_cond_proj_dim", given)?),
+            },
             text_time,
             block_out_channels,
         };
@@ -208,10 +233,10 @@ impl UNetConfig {
         f.check(text, "down_block_types", format!("{:?}", self.down_blocks), "no block attends to the text")?;
         f.check(self.freq_shift < frequencies, "freq_shift", self.freq_shift, "leaves no frequencies")?;
 
-        let transformers = &self.transformer_layers_per_block;
-        let layers = self.layers_per_block.iter().zip(transformers).map(|(a, b)| a * b).sum::<usize>();
-        let why = "are more than 1024 layers in all: no UNet is so deep";
-        f.check(layers <= 1024, "transformer_layers_per_block", transformers, why)?;
+        let all = self.transformers.iter().flat_map(|level| level.down.iter().chain(&level.up));
+        let layers: usize = all.sum();
+        let why = "layers are more than 2048 in all: no UNet is so deep";
+        f.check(layers <= 2048, "transformer_layers_per_block", layers, why)?;
 
         let heads = &self.num_attention_heads;
         let divided = (0..levels).filter(|&i| self.attends(i)).all(|i| channels[i].is_multiple_of(heads[i]));
@@ -260,6 +285,27 @@ impl UNetConfig {
     }
 }
 
+/// Blocks of transformers: of all, of each level, or layer by layer; on the way up in the order of its blocks, innermost first,
+/// where `reverse_transformer_layers_per_block` says it.
+fn depths(f: &mut Fields, layers: &[usize]) -> Result<(Vec<Depths>, usize)> {
+    const FIELD: &str = "transformer_layers_per_block";
+    const REVERSE: &str = "reverse_transformer_layers_per_block";
+    let given = f.get(FIELD, json!(1))?;
+    let reverse: Value = f.get(REVERSE, Value::Null)?;
+    let down = f.layer_by_layer(FIELD, &given, layers, 0)?;
+    let nested = given.as_array().is_some_and(|levels| levels.iter().any(Value::is_array));
+    // diffusers asks for it too.
+    f.check(!nested || !reverse.is_null(), FIELD, &given, format!("layer by layer needs {REVERSE}"))?;
+    let back: Vec<usize> = layers.iter().rev().copied().collect();
+    let mut up = match reverse {
+        Value::Null => layers.iter().zip(&down).map(|(n, depths)| vec![depths[0]; n + 1]).rev().collect(),
+        reverse => f.layer_by_layer(REVERSE, &reverse, &back, 1)?,
+    };
+    up.reverse();
+    let mid = down.last().and_then(|depths| depths.first()).copied().unwrap_or(1);
+    Ok((down.into_iter().zip(up).map(|(down, up)| Depths { down, up }).collect(), mid))
+}
+
 /// What is added to the time embedding; where nothing is, its widths say nothing.
 fn text_time(f: &mut Fields) -> Result<Option<TextTime>> {
     let kind: Value = f.get("addition_embed_type", Value::Null)?;
@@ -269,9 +315,8 @@ fn text_time(f: &mut Fields) -> Result<Option<TextTime>> {
         return Ok(None);
     }
     f.look_up("addition_embed_type", &kind, &[("text_time", ())])?;
-    let text_time = TextTime { ids: f.count(ids, 0)?, width: f.count(width, 0)? };
-    f.check(text_time.ids.is_multiple_of(2), ids, text_time.ids, "must be even: sines and cosines")?;
-    Ok(Some(text_time))
+    let numbers = f.get(ids, Value::Null)?;
+    Ok(Some(TextTime { ids: f.width(ids, numbers)?, width: f.count(width, 0)? }))
 }
 
 /// Height and width. Before 0.9 diffusers wrote 32 into files whose models were trained at 64, and its pipelines take any

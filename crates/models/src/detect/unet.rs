@@ -52,13 +52,10 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family, prediction: Predicts) 
     let depths: Vec<usize> = (0..count)
         .map(|i| depth_of(&levels[i]).unwrap_or(if is_last(i) { middle } else { deepest }))
         .collect();
-    for (level, depth) in levels.iter().zip(&depths) {
-        if level.down.iter().chain(&level.up).any(|other| other != depth) {
-            let (down, up) = (&level.down, &level.up);
-            let why = format!("a level's transformers have unequal depths ({down:?} down, {up:?} up)");
-            return Err(shapes.wrong(format!("{why}, as distilled models have them: these are not read")));
-        }
-    }
+    // Distilled models have unequal ones in a level.
+    let is_equal = |(level, depth): (&Level, &usize)| level.down.iter().chain(&level.up).all(|n| n == depth);
+    let equal = levels.iter().zip(&depths).all(is_equal);
+    let each = |own: &[usize], depth: &usize| if own.is_empty() { json!(depth) } else { json!(own) };
     let channels: Vec<usize> = levels.iter().map(|level| level.channels).collect();
     let time = shapes.axis("time_embedding.linear_1.weight", 0)?;
     let mut config = json!({
@@ -86,7 +83,13 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family, prediction: Predicts) 
     if last.down.is_empty() && middle > 0 && middle != depths[count - 1] {
         return Err(shapes.wrong("the middle's transformer is of another depth than the last level's".into()));
     }
-    // What is not drawn is said all the same: the reading of configurations refuses it by name.
+    if !equal {
+        let down = levels.iter().zip(&depths).map(|(level, depth)| each(&level.down, depth));
+        let up = levels.iter().zip(&depths).rev().map(|(level, depth)| each(&level.up, depth));
+        config["transformer_layers_per_block"] = json!(down.collect::<Vec<_>>());
+        config["reverse_transformer_layers_per_block"] = json!(up.collect::<Vec<_>>());
+    }
+    // What is not drawn with (classes) is said all the same: the reading of configurations refuses it by name.
     if let Some(shape) = shapes.find("time_embedding.cond_proj.weight") {
         config["time_cond_proj_dim"] = json!(shape.get(1));
     }

@@ -10,7 +10,7 @@ use calotype_models::unet::{self, Conditioning};
 /// The denoiser in two: what follows from the prompt and the table of steps alone, and a step.
 ///
 /// Inputs, for S the latents that the model sees (a batch, or the two halves of guidance): `latents`, `[S, h, w, C]`;
-/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, where the UNet is told more than the
+/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where the UNet is told more than the
 /// text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of
 /// which is the sample; `noise`, `[noises, B·h·w·C]` f32. A step leaves the next one's `latents` and `registers` there.
 pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
@@ -26,10 +26,14 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
     let states = g.input("states", [seen, tokens, config.states_width()], Elem::Float, Rate::Prompt);
     let added =
         config.unet.text_time.map(|told| g.input("added", [seen, told.width], Elem::Float, Rate::Prompt));
+    let guidance = config
+        .unet
+        .time_cond_proj_dim
+        .map(|width| g.input("guidance", [1, width], Elem::Float, Rate::Prompt));
     let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let output = g.within(Role::Denoiser.folder(), |g| {
-        unet::forward(g, &config.unet, latents, table, Conditioning { states, added })
+        unet::forward(g, &config.unet, latents, table, Conditioning { states, added, guidance })
     })?;
     g.push("sampler", SamplerStep { output, registers, input: latents, noise, table, guided, rescale })?;
     Ok(split(fuse(g)))
