@@ -66,19 +66,7 @@ fn a_picture_is_drawn_again_from_its_settings() {
 #[test]
 fn a_picture_tells_its_settings() {
     let folder = Folder::new();
-    folder.draw(&[
-        "a cat, red",
-        "-n",
-        "dog",
-        "-m",
-        &tiny(),
-        "--backend",
-        "cpu",
-        "--seed",
-        "3",
-        "-o",
-        "a.png",
-    ]);
+    folder.draw(&["a cat, red", "-n", "dog", "-m", &tiny(), "--seed", "3", "-o", "a.png"]);
     let said = json_lines(&folder.run(&["inspect", "a.png", "--json"])).remove(0);
     assert_eq!(said["prompt"], "a cat, red");
     assert_eq!(said["settings"]["Seed"], "3");

@@ -55,7 +55,7 @@ fn texts_are_read_as_they_mean_it() {
             3,
         ),
         ("Negative prompt: dark\nSteps: 1, Seed: 2, Size: 8x8", "", "dark", 3),
-        ("  a cat  \r\n\r\nNegative prompt:dark\r\nSteps: 1, Seed: 2, CFG scale: 3", "a cat", "dark", 3),
+        ("  a cat  \r\n\r\nNegative prompt:dark\r\nSteps: 1, Seed: 2, CFG scale: 3", "a cat\n", "dark", 3),
         ("a\n\nb\nSteps: 1, Seed: 2, CFG scale: 3", "a\n\nb", "", 3),
         ("猫, café \"so\"\nSteps: 1, Seed: 2, CFG scale: 3", "猫, café \"so\"", "", 3),
         ("a\nSteps: 1, Seed: 2, Tiling, CFG scale: 3", "a", "", 3),
