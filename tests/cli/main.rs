@@ -9,6 +9,7 @@ mod convert;
 mod generate;
 mod grid;
 mod hub;
+mod hub_files;
 mod hub_server;
 #[cfg(unix)]
 mod interrupt;

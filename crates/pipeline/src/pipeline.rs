@@ -162,7 +162,7 @@ impl Pipeline {
     }
 
     /// Begins a run: the steps are taken by [`Denoising::step`]. Conditions are one for all images or one for each, those of
-    /// the negative prompts too where the request is guided ([`conditions`](Self::conditions)).
+    /// the negative prompts too where the request is guided ([`turns`](Self::turns)).
     pub async fn denoise(
         &mut self,
         order: &Order,

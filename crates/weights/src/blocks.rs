@@ -182,7 +182,7 @@ pub fn encode(encoding: Encoding, numbers: &[f32]) -> Vec<u8> {
     numbers.par_chunks(RUN * elements).flat_map_iter(run).collect()
 }
 
-/// What [`encode`] makes: the kinds that need no search.
+/// What `encode` makes: the kinds that need no search.
 #[cfg(not(target_arch = "wasm32"))]
 pub const MADE: [Encoding; 5] =
     [Encoding::Q8_0, Encoding::Q5_1, Encoding::Q5_0, Encoding::Q4_1, Encoding::Q4_0];

@@ -296,6 +296,8 @@ fn depths(f: &mut Fields, layers: &[usize]) -> Result<(Vec<Depths>, usize)> {
     let nested = given.as_array().is_some_and(|levels| levels.iter().any(Value::is_array));
     // diffusers asks for it too.
     f.check(!nested || !reverse.is_null(), FIELD, &given, format!("layer by layer needs {REVERSE}"))?;
+    let listed = reverse.is_null() || reverse.is_array();
+    f.check(listed, REVERSE, &reverse, "a list is wanted, of each level's blocks")?;
     let back: Vec<usize> = layers.iter().rev().copied().collect();
     let mut up = match reverse {
         Value::Null => layers.iter().zip(&down).map(|(n, depths)| vec![depths[0]; n + 1]).rev().collect(),

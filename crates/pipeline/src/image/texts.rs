@@ -1,6 +1,6 @@
 //! The texts that picture files carry, by keyword: PNG's text chunks, and of JPEG and WebP what stands in EXIF.
 
-use super::{KEYWORD, bad};
+use super::bad;
 use crate::error::Result;
 use std::io::Cursor;
 
@@ -44,7 +44,7 @@ fn png(file: &[u8]) -> Result<Vec<(String, String)>> {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod exif {
-    use super::KEYWORD;
+    use super::super::KEYWORD;
     use exif::{Field, Tag, Value};
     use std::io::Cursor;
 
