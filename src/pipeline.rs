@@ -82,6 +82,11 @@ impl Pipeline {
         self.inner.on_tuning(told);
     }
 
+    /// Has values of pictures cut to 8 bits, as the first programs did, not rounded.
+    pub fn truncate(&mut self) {
+        self.inner.truncate();
+    }
+
     /// The request as this model draws it.
     pub fn settle(&self, request: &Request) -> Result<Order, Error> {
         request.settle(self.model())

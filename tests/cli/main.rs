@@ -5,6 +5,7 @@ mod bad_model;
 mod batches;
 mod bench;
 mod command_line;
+mod compat;
 mod convert;
 mod generate;
 mod grid;

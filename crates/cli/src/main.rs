@@ -4,6 +4,7 @@ mod adapters;
 mod args;
 mod bench;
 mod check;
+mod compat;
 mod convert;
 mod device;
 mod download;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Adapters(args) => adapters::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Compat(args) => compat::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

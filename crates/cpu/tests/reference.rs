@@ -237,7 +237,10 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
             one.repeat(op.copies)
         }
         Op::ToRgba8(op) => {
-            let byte = |v: f64| ((v * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+            let byte = |v: f64| {
+                let v = (v * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+                (if op.truncate { v.floor() } else { v.round_ties_even() }) as u8
+            };
             let pixel = |x: &[f64]| u32::from_le_bytes([byte(x[0]), byte(x[1]), byte(x[2]), 255]);
             get(op.x).chunks(4).map(|x| f64::from(pixel(x))).collect()
         }

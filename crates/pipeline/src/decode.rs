@@ -38,7 +38,7 @@ impl Pipeline {
                 format!("latents have {c} channels, and the model's VAE takes {channels}"),
             ));
         }
-        let part = Part::Decoder { height: h * factor, width: w * factor };
+        let part = Part::Decoder { height: h * factor, width: w * factor, truncate: self.truncate };
         let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
         let mut pictures = Vec::new();
         for image in values.chunks_exact(c * h * w) {

@@ -30,6 +30,8 @@ pub struct Pipeline {
     pub(crate) precision: Precision,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
+    /// Whether values of pictures are cut to 8 bits, not rounded.
+    pub(crate) truncate: bool,
     /// What text encoders made of the ids met last, so many layers left out, so that a series of pictures encodes each prompt
     /// once.
     pub(crate) states: RefCell<HashMap<Chunk, TextOutput>>,
@@ -73,6 +75,7 @@ impl Pipeline {
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
         Self {
             decoder: model.decoder_precision(precision),
+            truncate: false,
             model,
             session: Session::new(exec),
             precision,
@@ -86,6 +89,11 @@ impl Pipeline {
     /// seconds, and of the first start, since what was found is remembered.
     pub fn on_tuning(&mut self, told: impl Fn(usize) + 'static) {
         self.session.on_tuning = Some(Rc::new(told));
+    }
+
+    /// Has values of pictures cut to 8 bits, as the first programs did, not rounded.
+    pub fn truncate(&mut self) {
+        self.truncate = true;
     }
 
     /// Lets pictures of other sizes than the last stay prepared, those drawn last, as far as they hold no more than these
@@ -143,8 +151,11 @@ impl Pipeline {
     /// The parts that an order's run takes.
     pub(crate) fn parts(&self, order: &Order) -> Vec<Key> {
         let mut parts = run(&self.model, order, self.precision);
-        let decoders = parts.iter_mut().filter(|key| matches!(key.part, Part::Decoder { .. }));
-        decoders.for_each(|key| key.precision = self.decoder);
+        for key in &mut parts {
+            if let Part::Decoder { truncate, .. } = &mut key.part {
+                (*truncate, key.precision) = (self.truncate, self.decoder);
+            }
+        }
         parts
     }
 

@@ -3,6 +3,7 @@
 mod assembly;
 mod bench;
 mod check;
+mod compat;
 mod convert;
 mod device;
 mod elsewhere;
@@ -17,6 +18,7 @@ mod words;
 pub use assembly::AssemblyArgs;
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use compat::{Autocast, CompatArgs, KerasArgs, Program, Release, Txt2imgArgs};
 pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
@@ -64,6 +66,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a model as another file: a diffusers folder, one .safetensors, a .gguf
     Convert(Box<ConvertArgs>),
+    /// The first programs, by their own names for things: CompVis' txt2img.py, KerasCV's text_to_image
+    Compat(Box<CompatArgs>),
 }
 
 const GENERATE_HELP: &str = "\

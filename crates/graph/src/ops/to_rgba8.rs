@@ -10,6 +10,8 @@ use calotype_tensor::Shape;
 pub struct ToRgba8 {
     /// `[B, H, W, 4]`: red, green, blue and an unused channel.
     pub x: ValueId,
+    /// Whether what is between two bytes becomes the lower; else the nearer, half-way the even one.
+    pub truncate: bool,
 }
 
 impl Operation for ToRgba8 {
@@ -39,6 +41,7 @@ impl Lower for ToRgba8 {
                 count: count as u32,
                 x_base: (first as u32).wrapping_add(x.base(4)),
                 y_base: (first as u32).wrapping_add(y.base(1)),
+                truncate: self.truncate.into(),
             };
             let groups = cx.flat(count);
             cx.dispatch(variant, &[], params, vec![x.binding, y.binding], groups);

@@ -10,6 +10,7 @@ mod pattern;
 #[cfg(not(target_arch = "wasm32"))]
 mod target;
 mod texts;
+mod watermark;
 
 pub use infotext::Infotext;
 pub use others::settings;

@@ -7,8 +7,8 @@ use calotype_models::{Role, vae};
 use calotype_tensor::Shape;
 
 /// One picture: inputs `latents`, `[1, h, w, C]` f32 as the sampler leaves them, and `found`, which takes the range of the
-/// decoder's output; output `pixels`, `[1, height, width]` RGBA8.
-pub fn decoder(config: &VaeConfig, height: usize, width: usize) -> Result<Graph> {
+/// decoder's output; output `pixels`, `[1, height, width]` RGBA8, rounded or cut off.
+pub fn decoder(config: &VaeConfig, height: usize, width: usize, truncate: bool) -> Result<Graph> {
     let [h, w] = [height, width].map(|side| side / config.factor());
     let channels = config.latent_channels;
     let mut g = Graph::new("vae");
@@ -20,7 +20,7 @@ pub fn decoder(config: &VaeConfig, height: usize, width: usize) -> Result<Graph>
     let x = g.push("scaled", FromLatents { latents, shape, from: 0, copies: 1, scale, shift })?;
     let image = g.within(Role::Vae.folder(), |g| vae::decode(g, config, x))?;
     g.push("range", Range { x: image, found, slot: 0 })?;
-    let pixels = g.push("pixels", ToRgba8 { x: image })?;
+    let pixels = g.push("pixels", ToRgba8 { x: image, truncate })?;
     g.output("pixels", pixels);
     Ok(fuse(g))
 }

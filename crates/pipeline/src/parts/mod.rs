@@ -72,6 +72,8 @@ pub enum Part {
         height: usize,
         /// Pixels.
         width: usize,
+        /// Whether values are cut to 8 bits, not rounded.
+        truncate: bool,
     },
 }
 
@@ -169,8 +171,8 @@ impl Key {
                 let (context, step) = denoiser::denoiser(config, canvas)?;
                 vec![(Stage::Context, context), (Stage::Step, step)]
             }
-            Part::Decoder { height, width } => {
-                vec![(Stage::Decoder, decoder::decoder(&config.vae, height, width)?)]
+            Part::Decoder { height, width, truncate } => {
+                vec![(Stage::Decoder, decoder::decoder(&config.vae, height, width, truncate)?)]
             }
         };
         let mut ports = BTreeMap::new();
@@ -202,7 +204,7 @@ pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
         model.config.index.texts.iter().map(|role| Part::Text { role: *role, skipped: order.skipped() });
     let mut keys: Vec<Key> =
         texts.chain([Part::Denoiser(canvas)]).map(|part| Key { part, precision }).collect();
-    let decoder = Part::Decoder { height: canvas.height, width: canvas.width };
+    let decoder = Part::Decoder { height: canvas.height, width: canvas.width, truncate: false };
     keys.push(Key { part: decoder, precision: model.decoder_precision(precision) });
     keys
 }

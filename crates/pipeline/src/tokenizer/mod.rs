@@ -152,6 +152,11 @@ impl Tokenizer {
         self.pad
     }
 
+    /// Has it pad with the end token.
+    pub fn pad_with_end(&mut self) {
+        self.pad = self.eos;
+    }
+
     /// The prompt as ids: start, at most `max_len - 2` words' ids, end, padding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded> {
         let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());

@@ -125,6 +125,12 @@ impl Latents {
         noise
     }
 
+    /// Has one generator that serves all images go on for so many of them.
+    pub fn go_on_for(&mut self, images: usize) {
+        debug_assert!(self.origin.batch_seeds == BatchSeeds::One, "an image's own generator begins with it");
+        self.batch = images;
+    }
+
     /// The generators' next noise, shaped so.
     pub fn fresh(&mut self) -> Vec<f32> {
         let draw = self.images() * self.shape.iter().product::<usize>();
