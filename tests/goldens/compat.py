@@ -1,6 +1,6 @@
 """Pictures of CompVis' txt2img.py and KerasCV's text_to_image with sd1-tiny, for tests/cli/compat.rs, and the invisible watermark.
 
-    pip install --no-deps invisible-watermark==0.2.0 PyWavelets==1.9.0 opencv-python-headless==5.0.0.93
+    pip install --no-deps -r tests/goldens/requirements-compat.txt
     python tests/goldens/compat.py      # writes compat/*.png beside itself
 
 The loops are seeds.py's with the whole pipeline around them: one generator (PyTorch's CPU one) for all noises of all batches,
