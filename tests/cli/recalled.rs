@@ -104,3 +104,20 @@ fn what_cannot_be_drawn_again_is_told() {
     folder.fails(2, &[asked("a cat"), vec!["--clip-skip", "0"]].concat(), &["--clip-skip 0"]);
     folder.fails(2, &[asked("a cat"), vec!["--prompt-style", "no"]].concat(), &["a1111, plain, comfy"]);
 }
+
+#[test]
+fn a_prompt_is_told_as_it_is_read() {
+    let folder = Folder::new();
+    let prompt = "a (red:1.5) house BREAK [moon:sea:5] <lora:ink:1>";
+    let said = folder.run(&["inspect", &tiny(), "--prompt", prompt, "--steps", "8"]).out;
+    for line in ["asks for lora ink", "up to evaluation 5 (of 0 to 7)", "chunk 2: ", "(red:1.5)"] {
+        assert!(said.contains(line), "no {line:?} in {said}");
+    }
+    let json = json_lines(&folder.run(&["inspect", &tiny(), "--prompt", prompt, "--json"])).remove(0);
+    let turns = json["parts"][0]["turns"].as_array().unwrap();
+    assert_eq!((turns.len(), turns[0]["until"].as_u64(), turns[1]["until"].as_u64()), (2, Some(5), Some(20)));
+    assert_eq!(turns[0]["chunks"].as_array().unwrap().len(), 2);
+    assert_eq!(turns[0]["chunks"][0][1]["weight"], 1.5);
+    let comfy = ["inspect", &tiny(), "--prompt", "((a:1.2):1.5)", "--prompt-style", "comfy", "--json"];
+    assert_eq!(json_lines(&folder.run(&comfy))[0]["parts"][0]["turns"][0]["chunks"][0][0]["weight"], 1.2_f32);
+}

@@ -25,7 +25,11 @@ pub fn print(model: &Model, prompt: &str, args: &InspectArgs) -> anyhow::Result<
         for (until, words) in &part.turns {
             let chunks = model.framed(Role::Text, words, (style, emphasis))?;
             if part.turns.len() > 1 {
-                lines.push(format!("up to evaluation {until} of 0 to {}: {:?}", args.steps, words));
+                lines.push(format!(
+                    "up to evaluation {until} (of 0 to {}): {:?}",
+                    args.steps.saturating_sub(1),
+                    words
+                ));
             }
             for (n, chunk) in chunks.iter().enumerate() {
                 let room = chunk.ids.len() - 2;
