@@ -89,7 +89,8 @@ fn groups(args: &Txt2imgArgs) -> anyhow::Result<Vec<Vec<String>>> {
 /// The request of the largest batch; what needs no model is checked.
 fn request(args: &Txt2imgArgs) -> anyhow::Result<Request> {
     let marked = Picture::takes_watermark(args.width, args.height) || args.no_watermark;
-    if !marked && !(args.skip_grid && args.skip_save) {
+    let writes = !(args.skip_grid && args.skip_save);
+    if writes && !marked {
         let why = format!(
             "--W {} and --H {} are too small for the invisible watermark, which takes 256x256 pixels: give --no-watermark",
             args.width, args.height
