@@ -27,7 +27,7 @@ fn a_file_of_a_model_is_fetched_once_and_taken_from_the_cache() {
         assert!(said.out.contains("creativeml-openrail-m") && !said.err.contains("licence"), "{}", said.err);
     }
     // As a component too.
-    at.folder.run(&["plan", "-m", &tiny(), "--vae", &name]);
+    at.folder.run(&["convert", &tiny(), "again.safetensors", "--vae", &name]);
     assert!(at.server.asked().is_empty());
     let other = "owner/tiny/other.safetensors";
     at.folder.fails(

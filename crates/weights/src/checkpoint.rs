@@ -126,14 +126,15 @@ impl Checkpoint {
         &self.metadata
     }
 
-    /// Its tensors as something else: those that are given another name, other axes; and those of no name are left out.
+    /// Its tensors as something else: those that are given another name, other axes; and those of no name are left out. What
+    /// the file says is of its own names, and is left out too.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn relabelled(self, to: impl Fn(Entry) -> Option<Entry>) -> Self {
         let tensors = self.tensors.into_values().filter_map(|Tensor { entry, file, .. }| {
             let tensor = Tensor::new(to(entry)?, file);
             Some((tensor.entry.name.clone(), tensor))
         });
-        Self { tensors: tensors.collect(), ..self }
+        Self { tensors: tensors.collect(), metadata: BTreeMap::new(), ..self }
     }
 
     /// Takes another's tensors in, which must be other tensors.
