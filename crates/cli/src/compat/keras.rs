@@ -90,7 +90,9 @@ fn read_as_keras(args: &KerasArgs, model: &mut Model) -> anyhow::Result<()> {
     let texts = [("the prompt", Some(&args.prompt)), ("--negative-prompt", args.negative_prompt.as_ref())];
     for (what, text) in texts {
         for tokenizer in model.tokenizers.values() {
-            let (len, most) = (tokenizer.encode(text.map_or("", |text| text))?.len, tokenizer.max_len());
+            // With start and end.
+            let words = tokenizer.ids(text.map_or("", |text| text))?.len();
+            let (len, most) = (words + 2, tokenizer.max_len());
             if len > most {
                 return Err(
                     Usage(format!("{what} has {len} tokens, and KerasCV takes {most}: shorten it")).into()
