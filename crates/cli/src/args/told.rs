@@ -254,7 +254,12 @@ impl Line {
 
     fn no_command(&self, word: &str, near: &str) -> String {
         let names: Vec<&str> = self.cli.get_subcommands().map(Command::get_name).collect();
-        let near = if near.is_empty() { elsewhere::command(word).unwrap_or_default() } else { near };
+        let near = match near {
+            // Several words are a prompt, however near they come to a command.
+            _ if word.contains(char::is_whitespace) => "",
+            "" => elsewhere::command(word).unwrap_or_default(),
+            near => near,
+        };
         match near {
             "" => format!(
                 "{} is no command of calotype ({}); to draw it: calotype generate {}",
