@@ -362,7 +362,10 @@ mod tests {
             let mut shapes: Vec<&[usize]> = sound.iter().map(Vec::as_slice).collect();
             shapes[at] = &[1, 2, 3];
             assert!(named(&shapes).is_err_and(|fault| fault <= at), "{at}");
-            assert!(named(&shapes[..at]).is_err_and(|fault| fault <= at), "{at}");
+            // What ends in a norm and a convolution may be all of a smaller decoder.
+            let ranks: Vec<usize> = shapes[..at].iter().map(|shape| shape.len()).collect();
+            let whole = ranks.ends_with(&[1, 1, 4, 1]);
+            assert!(whole || named(&shapes[..at]).is_err_and(|fault| fault <= at), "{at}");
         }
         // Shapes of any kind, in any order.
         let kinds: [&[usize]; 6] = [&[3], &[3, 3], &[1, 1, 3, 3], &[3, 3, 3, 3], &[], &[0]];
