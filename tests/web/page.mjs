@@ -286,6 +286,6 @@ export async function page_takes_dropped_settings(given) {
   const form = await page.$eval("#form", (f) => Object.fromEntries(new FormData(f)));
   assert.deepEqual(form, {
     prompt: "a fox in snow", negativePrompt: "rain", steps: "3", cfgScale: "4", width: "72", height: "64", seed: "77",
-    sampler: "dpm++2m", scheduler: "karras", samplerDialect: "", rng: "",
+    sampler: "dpm++2m", scheduler: "karras", samplerDialect: "", rng: "cpu",
   });
 }
