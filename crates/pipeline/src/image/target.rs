@@ -109,7 +109,7 @@ pub(super) fn kept_open(path: &Path) -> bool {
     use std::os::windows::fs::OpenOptionsExt;
     const DELETE: u32 = 0x0001_0000;
     const ERROR_SHARING_VIOLATION: i32 = 32;
-    let opened = OpenOptions::new().access_mode(DELETE).open(path);
+    let opened = fs::OpenOptions::new().access_mode(DELETE).open(path);
     opened.is_err_and(|e| e.raw_os_error() == Some(ERROR_SHARING_VIOLATION))
 }
 
