@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for f in 0..FM
         // This thread's part of a row's scores; its neighbours have the others.
 #for c in 0..QUADS
-        var s_$f_$c = s_at(s_row_$f * S_ROW + part + $cu * PARTS);
+        var s_$f_$c = staged(s_row_$f * S_ROW + part + $cu * PARTS);
 #endfor
         if (masked) {
 #for c in 0..QUADS
@@ -153,7 +153,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             workgroupBarrier();
 #for f in 0..FM
             for (var c = part; c < SIDE4; c += PARTS) {
-                put_s(s_row_$f * S_ROW + c, s_at(s_row_$f * S_ROW + c) * shrink_$f);
+                put_s(s_row_$f * S_ROW + c, staged(s_row_$f * S_ROW + c) * shrink_$f);
             }
 #endfor
             workgroupBarrier();
@@ -201,7 +201,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for f in 0..FM
     for (var c = part; c < SIDE4; c += PARTS) {
         if (row_$f < params.queries && $du * SIDE4 + c <= last) {
-            y[y_row_$f + $du * SIDE4 + c] = to_a(s_at(s_row_$f * S_ROW + c) / total_$f);
+            y[y_row_$f + $du * SIDE4 + c] = to_a(staged(s_row_$f * S_ROW + c) / total_$f);
         }
     }
 #endfor

@@ -1,5 +1,6 @@
 use crate::hub;
 use crate::{Error, Field, Hints, Model, ModelFiles, Precision, Role, builtin};
+use calotype_pipeline::component_field;
 use std::path::Path;
 #[cfg(feature = "hub")]
 use std::path::PathBuf;
@@ -36,12 +37,7 @@ impl Assembly {
     /// The first field by which it is more than the model itself.
     fn field(&self) -> Option<Field> {
         let Hints { config, prediction, zero_snr } = self.hints;
-        let part = self.parts.first().map(|(role, _)| match role {
-            Role::Denoiser => Field::Unet,
-            Role::Text => Field::TextEncoder,
-            Role::Text2 => Field::TextEncoder2,
-            Role::Vae => Field::Vae,
-        });
+        let part = self.parts.first().map(|(role, _)| component_field(*role));
         let said = config.map(|_| Field::Config).or(prediction.map(|_| Field::PredictionType));
         part.or(said).or(zero_snr.then_some(Field::ZeroSnr))
     }

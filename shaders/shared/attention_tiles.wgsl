@@ -55,16 +55,6 @@ fn put_p(at: u32, value: vec4<f32>) {
     p_tile[4u * at + $iu] = f16(value[$i]);
 #endfor
 }
-
-fn put_s(at: u32, value: vec4<f32>) {
-#for i in 0..4
-    s_tile[4u * at + $iu] = value[$i];
-#endfor
-}
-
-fn s_at(at: u32) -> vec4<f32> {
-    return vec4<f32>(s_tile[4u * at], s_tile[4u * at + 1u], s_tile[4u * at + 2u], s_tile[4u * at + 3u]);
-}
 #else
 const UNIT: u32 = 1u;
 var<workgroup> tile: array<vec4<f16>, BK * T_ROW>;
@@ -73,6 +63,5 @@ var<workgroup> s_tile: array<vec4<f32>, BM * S_ROW>;
 
 fn put(at: u32, value: vec4<f16>) { tile[at] = value; }
 fn put_p(at: u32, value: vec4<f32>) { p_tile[at] = vec4<f16>(value); }
-fn put_s(at: u32, value: vec4<f32>) { s_tile[at] = value; }
-fn s_at(at: u32) -> vec4<f32> { return s_tile[at]; }
 #endif
+#import results

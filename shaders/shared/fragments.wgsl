@@ -17,16 +17,6 @@ fn put_w(at: u32, v: WV) {
     w_tile[4u * at + $iu] = v[$i];
 #endfor
 }
-
-fn put_s(at: u32, v: vec4<f32>) {
-#for i in 0..4
-    s_tile[4u * at + $iu] = v[$i];
-#endfor
-}
-
-fn staged(at: u32) -> vec4<f32> {
-    return vec4<f32>(s_tile[4u * at], s_tile[4u * at + 1u], s_tile[4u * at + 2u], s_tile[4u * at + 3u]);
-}
 #else
 const UNIT: u32 = 1u;
 var<workgroup> x_tile: array<vec4<f16>, 2u * X_HALF>;
@@ -35,9 +25,8 @@ var<workgroup> s_tile: array<vec4<f32>, WM * WN * SIDE * SIDE4>;
 
 fn put_x(at: u32, v: SV) { x_tile[at] = v; }
 fn put_w(at: u32, v: WV) { w_tile[at] = v; }
-fn put_s(at: u32, v: vec4<f32>) { s_tile[at] = v; }
-fn staged(at: u32) -> vec4<f32> { return s_tile[at]; }
 #endif
+#import results
 
 // What an op's hooks share before there are results, a pair of numbers for each of BM rows.
 const_assert BM <= WM * WN * SIDE * SIDE4;

@@ -1,6 +1,6 @@
 //! Several pictures: batches, counts, prompt files, grids.
 
-use crate::support::{Folder, decode, json_lines, settings};
+use crate::support::{Folder, decode, json_lines, settings, tiny};
 
 #[test]
 fn a_batch_has_the_pictures_that_its_seeds_draw_alone() {
@@ -84,4 +84,15 @@ fn a_grid_holds_all_pictures() {
     assert_eq!(corner, &last[..72 * 3]);
     folder.draw(&["a cat", "--grid"]);
     assert!(folder.names().contains(&"out_grid_00000.png".to_string()), "{:?}", folder.names());
+}
+
+#[test]
+fn what_is_wrong_with_any_prompt_is_told_before_the_first_is_drawn() {
+    let folder = Folder::new();
+    folder.write("prompts.txt", "a cat\na dog AND a bird\n");
+    folder.fails(
+        2,
+        &["generate", "--backend", "cpu", "-m", &tiny(), "--from-file", "prompts.txt"],
+        &["--from-file prompts.txt: \"a dog AND a bird\"", "AND"],
+    );
 }

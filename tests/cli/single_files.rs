@@ -60,3 +60,19 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
     let said = folder.run(&["inspect", "ink.safetensors"]);
     assert!(said.out.contains("what it is") && said.out.contains("a LoRA"), "{}", said.out);
 }
+
+#[test]
+fn a_component_from_elsewhere_is_blamed_by_its_own_name() {
+    let folder = Folder::new();
+    let own = std::path::Path::new(&tiny()).join("vae");
+    let text = std::fs::read_to_string(own.join("config.json")).unwrap();
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    folder.write("other/config.json", text.replace("\"silu\"", "\"silly\""));
+    let weights = "diffusion_pytorch_model.safetensors";
+    folder.write(&format!("other/{weights}"), std::fs::read(own.join(weights)).unwrap());
+    folder.fails(
+        1,
+        &["generate", "a cat", "--backend", "cpu", "-m", &tiny(), "--vae", "other"],
+        &["error: other/config.json: act_fn", "silly"],
+    );
+}

@@ -33,17 +33,18 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let guess = args.device.likely_precision();
     let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;
-    let order = device::settle(&request, &mut model)?;
+    let longest = longest(args, &mut request, &prompts, &model)?;
+    model.take_form(longest.few_steps.is_some())?;
     let opened = args.device.device()?.open()?;
     let precision = args.device.precision(&opened);
     if precision != guess {
         model = open(precision)?;
-        device::settle(&request, &mut model)?;
+        model.take_form(longest.few_steps.is_some())?;
     }
     let mut pipeline = device::pipeline(&opened, model, precision);
-    let plan = pipeline.check(&order)?;
+    let plan = pipeline.check(&longest)?;
     if args.grid {
-        memory::check_grid(runs, &order, calotype::host_room().as_ref())?;
+        memory::check_grid(runs, &longest, calotype::host_room().as_ref())?;
     }
     if precision == Precision::F16 && opened.adapter.is_none() {
         log::warn!("--dtype f16 saves nothing on the CPU, which computes and stores in f32");
@@ -79,6 +80,28 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         }
     }
     Ok(lines.end()?)
+}
+
+/// The order of the prompt that takes most memory. What is wrong with any of them is told before the first is drawn.
+fn longest(
+    args: &GenerateArgs,
+    request: &mut Request,
+    prompts: &[String],
+    model: &Model,
+) -> anyhow::Result<Order> {
+    let mut longest: Option<Order> = None;
+    for prompt in prompts {
+        request.prompts = vec![prompt.clone()];
+        let order = request.settle(model);
+        let order = match &args.from_file {
+            Some(file) => order.with_context(|| format!("--from-file {}: {prompt:?}", file.display()))?,
+            None => order?,
+        };
+        if longest.as_ref().is_none_or(|longest| longest.tokens < order.tokens) {
+            longest = Some(order);
+        }
+    }
+    longest.context("there is no prompt")
 }
 
 /// One run, unless Ctrl-C ends it.

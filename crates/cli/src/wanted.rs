@@ -73,7 +73,7 @@ pub fn loras(
         _ => Ok(Vec::new()),
     };
     let mut wanted = prompts.first().map(asked).transpose()?.unwrap_or_default();
-    for prompt in prompts {
+    for prompt in prompts.iter().skip(1) {
         if asked(prompt)? != wanted {
             let why = format!(
                 "the prompts ask for different LoRAs, and are drawn with one model: draw {prompt:?} by itself"
@@ -127,6 +127,9 @@ fn asked(prompt: &str) -> anyhow::Result<Vec<(String, f32)>> {
     Ok(found)
 }
 
+/// What files of LoRAs end in (A1111: `networks.list_available_networks`).
+const ENDINGS: [&str; 3] = ["safetensors", "pt", "ckpt"];
+
 /// A LoRA's file by its name.
 fn find(words: &WordArgs, name: &str) -> Result<PathBuf, Usage> {
     let Some(folder) = &words.lora_dir else {
@@ -147,15 +150,18 @@ fn find(words: &WordArgs, name: &str) -> Result<PathBuf, Usage> {
                 if path.canonicalize().is_ok_and(|real| seen.insert(real)) {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+            } else if path
+                .extension()
+                .is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
                 && path.file_stem().is_some_and(|stem| stem == name)
             {
                 return Ok(path);
             }
         }
     }
-    let folder = folder.display();
+    let (folder, [first, others @ ..]) = (folder.display(), ENDINGS);
     Err(Usage(format!(
-        "the prompt asks for the LoRA {name}, and --lora-dir {folder} has no {name}.safetensors"
+        "the prompt asks for the LoRA {name}, and --lora-dir {folder} has no {name}.{first} (nor .{})",
+        others.join(", nor .")
     )))
 }

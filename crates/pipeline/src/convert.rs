@@ -218,7 +218,7 @@ fn encoding(
 fn marks(files: &ModelFiles, how: &How) -> (&'static str, Rc<dyn Tensors>, FilePlace) {
     let mut names: Vec<String> =
         files.marks.iter().filter(|name| MARKS.iter().any(|mark| name.starts_with(mark))).cloned().collect();
-    let zero_snr = how.hints.zero_snr || scheduler(files)["rescale_betas_zero_snr"] == true;
+    let zero_snr = how.hints.zero_snr || files.scheduler_fields()["rescale_betas_zero_snr"] == true;
     if zero_snr && !names.iter().any(|name| name == MARKS[1]) {
         names.push(MARKS[1].into());
     }
@@ -228,20 +228,12 @@ fn marks(files: &ModelFiles, how: &How) -> (&'static str, Rc<dyn Tensors>, FileP
     ("", Rc::new(source), FilePlace { prefix: "", open_clip: false })
 }
 
-/// A folder's own scheduler.
-fn scheduler(files: &ModelFiles) -> Value {
-    serde_json::from_str(&files.text(layout::SCHEDULER).unwrap_or_default()).unwrap_or_default()
-}
-
 /// What a single file says of itself: what it said, and what a folder says elsewhere.
 fn metadata(files: &ModelFiles, layout: ModelForm, how: &How, family: Family) -> BTreeMap<String, String> {
     let mut said = files.said.clone();
     said.retain(|key, _| !CONTAINER.contains(&key.as_str()));
-    let own = scheduler(files);
-    let named = |(_, one): &&(_, Predicts)| own["prediction_type"] == one.name();
-    let of_folder = Predicts::ALL.iter().find(named).map(|(_, one)| *one);
     let config = how.hints.config.map(|said| said.prediction);
-    if let Some(prediction) = how.hints.prediction.or(config).or(of_folder) {
+    if let Some(prediction) = how.hints.prediction.or(config).or(files.predicts()) {
         said.insert(detect::SPEC.into(), prediction.spec().into());
     }
     if layout == ModelForm::Gguf {
@@ -259,7 +251,8 @@ fn warn_lost(files: &ModelFiles, components: &[Component], family: Family) {
     let Ok(config) = files.config() else { return };
     for (name, plain, _) in components {
         let Some(role) = Role::of_folder(name) else { continue };
-        let told = detect::config(role, plain, family, files.predicts()).map(|told| told.to_string());
+        let told = detect::config(role, plain, family, files.predicts().unwrap_or(Predicts::Epsilon))
+            .map(|told| told.to_string());
         let same = told.is_ok_and(|told| match role {
             Role::Text | Role::Text2 => {
                 let own = config.texts.iter().find(|text| text.role == role);

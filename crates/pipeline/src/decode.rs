@@ -92,8 +92,8 @@ impl Pipeline {
         Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
 
-    /// Has runs show what they are at ([`Denoising::preview`](crate::Denoising::preview)). Where the colours of the latents' channels are not known,
-    /// they are learned from the model's own decoder, which takes one decoding of the order's size.
+    /// Has runs show what they are at ([`Denoising::preview`](crate::Denoising::preview)). Where the colours of the latents'
+    /// channels are not known, they are learned from the model's own decoder, which takes one decoding of the order's size.
     pub async fn prepare_previews(&mut self, order: &Order) -> Result<()> {
         if self.colours.is_none() {
             let (channels, factor) = (self.model.config.vae.latent_channels, self.model.config.vae.factor());

@@ -31,6 +31,8 @@ pub struct ModelFiles {
     /// The folder, as messages call it.
     place: String,
     small: Rc<BTreeMap<&'static str, Vec<u8>>>,
+    /// Small files that are another's, as messages call them.
+    others: BTreeMap<&'static str, String>,
     /// What makes the few-steps form, where the model has one.
     few_steps: Option<Rc<Lora>>,
 }
@@ -65,11 +67,14 @@ impl ModelFiles {
     }
 
     pub(crate) fn config(&self) -> Result<ModelConfig> {
-        Ok(ModelConfig::read(&self.place, |path| {
-            let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
-            let bytes = self.small.get(path).ok_or_else(missing)?;
-            String::from_utf8(bytes.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        })?)
+        Ok(ModelConfig::read_as(
+            |path| self.place(path),
+            |path| {
+                let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+                let bytes = self.small.get(path).ok_or_else(missing)?;
+                String::from_utf8(bytes.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            },
+        )?)
     }
 
     /// The scheduler, as a Stable Diffusion pipeline loads it.
@@ -102,6 +107,7 @@ impl ModelFiles {
             family: None,
             place,
             small: Rc::default(),
+            others: BTreeMap::new(),
             few_steps: None,
         }
     }
@@ -154,8 +160,14 @@ impl ModelFiles {
         self.few_steps.clone()
     }
 
-    fn place(&self, path: &str) -> String {
-        format!("{}/{path}", self.place)
+    /// What messages call a small file.
+    pub(crate) fn place(&self, path: &str) -> String {
+        self.others.get(path).cloned().unwrap_or_else(|| format!("{}/{path}", self.place))
+    }
+
+    /// Has messages call a small file what it is called elsewhere.
+    pub(crate) fn call(&mut self, path: &'static str, name: String) {
+        self.others.insert(path, name);
     }
 }
 

@@ -57,4 +57,4 @@ pub use recall::Recalled;
 pub use report::{FileReport, UNetReport};
 pub use request::{GivenNoise, Request};
 pub use room::fits;
-pub use single::Hints;
+pub use single::{Hints, component_field};

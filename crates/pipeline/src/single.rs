@@ -69,9 +69,11 @@ impl ModelFiles {
         self.found.remove(&role);
         self.weights.remove(&role);
         if let Some(part) = other.found.remove(&role) {
+            self.call(config, other.at().to_owned());
             self.found.insert(role, part);
         } else if let Some(weights) = other.weights.remove(&role) {
             self.weights.insert(role, weights);
+            self.call(config, other.place(config));
             self.keep(config, other.text(config).unwrap_or_default().into_bytes());
         } else {
             return Err(Error::Model(format!("{}: there is no {} in it", other.at(), words(role))));
@@ -101,7 +103,7 @@ impl ModelFiles {
         let (prediction, assumed) = match said {
             Some(said) => (said, None),
             // A folder says it in its scheduler.
-            None if in_folder => (self.predicts(), None),
+            None if in_folder => (self.predicts().unwrap_or(Predicts::Epsilon), None),
             None => detect::prediction(&*unet, family, &self.marks).await?,
         };
         let zero_snr = hints.zero_snr || self.marks.iter().any(|name| name == ZERO_SNR);
@@ -141,7 +143,7 @@ impl ModelFiles {
             roles.iter().map(|role| format!("{before} {}", words(*role))).collect::<Vec<_>>().join(" and ")
         };
         let there = if there.is_empty() { "nothing of a model".into() } else { list(&there, "the") };
-        let fields: Vec<String> = missing.iter().map(|role| field(*role).to_string()).collect();
+        let fields: Vec<String> = missing.iter().map(|role| component_field(*role).to_string()).collect();
         let them = match &fields[..] {
             [] => return Ok(()),
             [_] => "it",
@@ -155,12 +157,16 @@ impl ModelFiles {
         Err(Error::Model(format!("{}: {why}", self.at())))
     }
 
-    /// What a folder's own scheduler says that the model predicts.
-    pub(crate) fn predicts(&self) -> Predicts {
-        let text = self.text(layout::SCHEDULER).unwrap_or_default();
-        let config = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    /// What a folder's own scheduler says that the model predicts, where it does.
+    pub(crate) fn predicts(&self) -> Option<Predicts> {
+        let config = self.scheduler_fields();
         let named = |(_, one): &&(_, Predicts)| config["prediction_type"] == one.name();
-        Predicts::ALL.iter().find(named).map_or(Predicts::Epsilon, |(_, one)| *one)
+        Predicts::ALL.iter().find(named).map(|(_, one)| *one)
+    }
+
+    /// What a folder's own scheduler says; nothing where it is not there, or no JSON, which is told where it is read.
+    pub(crate) fn scheduler_fields(&self) -> Value {
+        serde_json::from_str(&self.text(layout::SCHEDULER).unwrap_or_default()).unwrap_or_default()
     }
 
     /// Puts what is said in the place of what a folder's own scheduler says.
@@ -226,8 +232,8 @@ fn words(role: Role) -> &'static str {
     }
 }
 
-/// What brings a component.
-fn field(role: Role) -> Field {
+/// The field by which a component is given apart.
+pub fn component_field(role: Role) -> Field {
     match role {
         Role::Text => Field::TextEncoder,
         Role::Text2 => Field::TextEncoder2,
@@ -238,7 +244,7 @@ fn field(role: Role) -> Field {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod disk {
-    use super::{Checkpoint, Error, ModelFiles, Result, Role, field, layout};
+    use super::{Checkpoint, Error, ModelFiles, Result, Role, component_field, layout};
     use calotype_weights::schemes::keras::originals;
     use calotype_weights::{DiskFolder, Folder};
     use pollster::block_on;
@@ -293,7 +299,8 @@ mod disk {
             const CONFIG: &str = "config.json";
             if !path.exists() {
                 let takes = "takes a file of weights, a folder of one component, or a whole model";
-                let why = format!("{}: no such file or folder; {} {takes}", path.display(), field(role));
+                let why =
+                    format!("{}: no such file or folder; {} {takes}", path.display(), component_field(role));
                 return Err(Error::Model(why));
             }
             if !path.join(CONFIG).is_file() || path.join(layout::INDEX).exists() {
@@ -308,6 +315,7 @@ mod disk {
             let weights = block_on(Checkpoint::within(&folder, &chosen.name))?.ok_or_else(gone)?;
             files.weights.insert(role, std::rc::Rc::new(weights));
             files.keep(layout::config(role), block_on(folder.read(CONFIG))?.unwrap_or_default());
+            files.call(layout::config(role), folder.place(CONFIG));
             Ok(files)
         }
     }

@@ -144,14 +144,10 @@ fn drawn(noise: &mut Latents, fixed: Option<&[f32]>, order: &Order, [c, h, w]: [
         Some(fixed) => tensor(&fixed[..batch * c * h * w]),
         None => tensor(&noise.fresh()),
     };
-    let mut added = Vec::new();
-    for draw in &order.program.draws {
-        let values = noise.fresh();
-        if draw.used {
-            added.push(tensor(&values));
-        }
-    }
-    GivenNoise { latents, added }
+    // Given noise is counted by draws; where none is used it is drawn for what comes after alone.
+    let draws = &order.program.draws;
+    let added = draws.iter().map(|_| tensor(&noise.fresh())).collect();
+    GivenNoise { latents, added: if draws.iter().any(|draw| draw.used) { added } else { Vec::new() } }
 }
 
 /// The files of a run. Names begin where the script's would, and no file is replaced.
@@ -205,26 +201,23 @@ impl<'a> Files<'a> {
             return Ok(None);
         }
         let columns = if self.args.n_rows > 0 { self.args.n_rows } else { self.args.n_samples };
-        let png = self.png(&sheet(&self.kept, columns)?)?;
+        let png = self.png(&sheet(&self.kept, columns))?;
         Ok(Some(write_next(&self.grid.0, self.grid.1, &png)?.1))
     }
 }
 
 /// Pictures of one size in rows, with black between and around (torchvision's `make_grid`); one alone is left as it is.
-fn sheet(pictures: &[Picture], columns: usize) -> anyhow::Result<Picture> {
+fn sheet(pictures: &[Picture], columns: usize) -> Picture {
     if let [one] = pictures {
-        return Ok(one.clone());
+        return one.clone();
     }
     let columns = columns.min(pictures.len());
     let [w, h] = [pictures[0].width, pictures[0].height];
     let [width, height] =
         [columns * (w + PADDING) + PADDING, pictures.len().div_ceil(columns) * (h + PADDING) + PADDING];
-    let mut pixels = vec![0; width * height * 3];
+    let mut sheet = Picture::plain(width, height, 0);
     for (i, picture) in pictures.iter().enumerate() {
-        let [left, top] = [i % columns * (w + PADDING) + PADDING, i / columns * (h + PADDING) + PADDING];
-        for (y, line) in picture.rgb().chunks_exact(w * 3).enumerate() {
-            pixels[((top + y) * width + left) * 3..][..line.len()].copy_from_slice(line);
-        }
+        sheet.put(picture, [i % columns * (w + PADDING) + PADDING, i / columns * (h + PADDING) + PADDING]);
     }
-    Ok(Picture::new(width, height, 3, pixels)?)
+    sheet
 }

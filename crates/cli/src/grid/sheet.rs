@@ -61,7 +61,7 @@ impl Labels {
     pub fn draw(&self, pictures: &[Picture]) -> Picture {
         let Layout { cell: [w, h], beside, above, title } = self.layout(pictures);
         let [width, height] = self.size(pictures);
-        let mut sheet = Picture { width, height, channels: 3, pixels: vec![255; 3 * width * height] };
+        let mut sheet = Picture::plain(width, height, 255);
         let mut pictures = pictures.iter();
         let mut top = GAP;
         for part in &self.parts {
@@ -74,7 +74,7 @@ impl Labels {
             for row in &self.rows {
                 write(&mut sheet, row, [GAP, top], beside.saturating_sub(GAP));
                 for (at, picture) in (0..self.columns.len()).zip(&mut pictures) {
-                    put(&mut sheet, picture, [GAP + beside + at * (w + GAP), top]);
+                    sheet.put(picture, [GAP + beside + at * (w + GAP), top]);
                 }
                 top += h + GAP;
             }
@@ -130,12 +130,6 @@ fn write(sheet: &mut Picture, text: &str, [left, top]: [usize; 2], width: usize)
     }
 }
 
-fn put(sheet: &mut Picture, picture: &Picture, [left, top]: [usize; 2]) {
-    for (y, line) in picture.rgb().chunks_exact(3 * picture.width).enumerate() {
-        sheet.pixels[3 * ((top + y) * sheet.width + left)..][..line.len()].copy_from_slice(line);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,10 +137,6 @@ mod tests {
     fn labels(columns: &[&str], rows: &[&str], parts: &[&str]) -> Labels {
         let own = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
         Labels { columns: own(columns), rows: own(rows), parts: own(parts) }
-    }
-
-    fn plain(width: usize, height: usize, value: u8) -> Picture {
-        Picture { width, height, channels: 3, pixels: vec![value; 3 * width * height] }
     }
 
     #[test]
@@ -161,7 +151,7 @@ mod tests {
     #[test]
     fn each_picture_has_its_place_and_words_have_theirs() {
         let labels = labels(&["a", "b"], &["row"], &["one", "two"]);
-        let pictures: Vec<Picture> = (0..4).map(|at| plain(16, 12, 10 * at)).collect();
+        let pictures: Vec<Picture> = (0..4).map(|at| Picture::plain(16, 12, 10 * at)).collect();
         let sheet = labels.draw(&pictures);
         assert_eq!([sheet.width, sheet.height], labels.size(&pictures));
         assert_eq!(sheet.pixels.len(), 3 * sheet.width * sheet.height);

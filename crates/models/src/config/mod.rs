@@ -45,10 +45,19 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads a folder's files through `read`, which gets a path relative to the folder and returns the file's text.
     /// `place` is the folder's name in errors.
-    pub fn read(place: &str, mut read: impl FnMut(&str) -> std::io::Result<String>) -> Result<Self> {
+    pub fn read(place: &str, read: impl FnMut(&str) -> std::io::Result<String>) -> Result<Self> {
         let place = place.trim_end_matches('/');
+        let named = |path: &str| if place.is_empty() { path.to_owned() } else { format!("{place}/{path}") };
+        Self::read_as(named, read)
+    }
+
+    /// The same of files that need not lie in one folder: `named` gives what errors call each.
+    pub fn read_as(
+        named: impl Fn(&str) -> String,
+        mut read: impl FnMut(&str) -> std::io::Result<String>,
+    ) -> Result<Self> {
         let mut open = |path: &str| {
-            let file = if place.is_empty() { path.to_owned() } else { format!("{place}/{path}") };
+            let file = named(path);
             match read(path) {
                 Ok(text) => Ok((file, text)),
                 Err(error) => Err(Error::unread(file, error)),

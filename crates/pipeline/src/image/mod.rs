@@ -105,16 +105,23 @@ impl Picture {
         }
         let square = || (pictures.len() as f64).sqrt().ceil() as usize;
         let columns = columns.unwrap_or_else(square).clamp(1, pictures.len());
-        let rows = pictures.len().div_ceil(columns);
-        let mut pixels = vec![0; rows * h * columns * w * 3];
+        let mut grid = Picture::plain(columns * w, pictures.len().div_ceil(columns) * h, 0);
         for (i, picture) in pictures.iter().enumerate() {
-            let (row, column) = (i / columns, i % columns);
-            for (y, line) in picture.rgb().chunks_exact(w * 3).enumerate() {
-                let start = (((row * h) + y) * columns + column) * w * 3;
-                pixels[start..start + line.len()].copy_from_slice(line);
-            }
+            grid.put(picture, [i % columns * w, i / columns * h]);
         }
-        Picture::new(columns * w, rows * h, 3, pixels)
+        Ok(grid)
+    }
+
+    /// A picture of three channels that has one value everywhere: black at 0, white at 255.
+    pub fn plain(width: usize, height: usize, value: u8) -> Picture {
+        Picture { width, height, channels: 3, pixels: vec![value; 3 * width * height] }
+    }
+
+    /// Puts a picture over a part of this one, which has three channels and holds it, its top left corner at `[x, y]`.
+    pub fn put(&mut self, picture: &Picture, [left, top]: [usize; 2]) {
+        for (y, line) in picture.rgb().chunks_exact(3 * picture.width).enumerate() {
+            self.pixels[3 * ((top + y) * self.width + left)..][..line.len()].copy_from_slice(line);
+        }
     }
 }
 

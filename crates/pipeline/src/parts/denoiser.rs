@@ -10,9 +10,9 @@ use calotype_models::unet::{self, Conditioning};
 /// The denoiser in two: what follows from the prompt and the table of steps alone, and a step.
 ///
 /// Inputs, for S the latents that the model sees (a batch, or the two halves of guidance): `latents`, `[S, h, w, C]`;
-/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where the UNet is told more than the
-/// text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of
-/// which is the sample; `noise`, `[noises, B·h·w·C]` f32. A step leaves the next one's `latents` and `registers` there.
+/// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where
+/// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample; `noise`,
+/// `[noises, B·h·w·C]` f32. A step leaves the next one's `latents` and `registers` there.
 pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
     let Canvas { batch, height, width, guided, rescale, rows, noises, tokens } = canvas;
     let factor = config.vae.factor();
