@@ -172,6 +172,8 @@ async fn run(
     outputs: &[&str],
     runs: usize,
 ) -> Result<Vec<Vec<HostTensor>>, Error> {
+    // Weights are packed for it as they are loaded.
+    gpu.device.caps = caps.clone();
     let mut graph = experiment(gpu.report().kind == "cpu", outputs)?;
     graph.checkpoint = u64::MAX;
     let source = weights(&graph);
