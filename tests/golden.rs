@@ -74,7 +74,7 @@ fn check(
         let opened = golden.model();
         let split = Choice { only_cut: Some(usize::MAX), ..Choice::default() };
         let split = Device::gpu("gpu, k split", split);
-        for device in Device::all().into_iter().chain(split).chain(Device::tiers()) {
+        for device in Device::all().into_iter().chain(split).chain(Device::tiers(&Choice::default())) {
             let precisions = match device.name {
                 // The CPU computes in f32 whatever is stored.
                 "cpu" | "gpu, k split" => &[Precision::F32][..],

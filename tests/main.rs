@@ -31,6 +31,7 @@ mod words;
 mod prompts;
 
 /// The built-in model: its pictures are those of diffusers.
+mod bounds;
 mod builtin;
 
 /// Pictures with LoRAs, as diffusers draws them.

@@ -1,6 +1,6 @@
 //! Every op case of the testkit: each GPU, in each precision, against the CPU.
 
-use crate::support::{Device, Report, plain};
+use crate::support::{Device, Report, plain, watched};
 use calotype::{Choice, DType, HostTensor, Precision};
 use calotype_cpu::CpuExecutor;
 use calotype_graph::plan::plan;
@@ -11,9 +11,12 @@ const BOTH: &[Precision] = &[Precision::F32, Precision::F16];
 
 /// A GPU and the precisions to test on it, so that together they run every kernel: the GPU as it is; as a browser
 /// sees it, with default limits, checked shaders and halves packed in pairs; and where that first one is software,
-/// with the kernels that true GPUs run.
+/// with the kernels that true GPUs run. Those that are not a browser's watch their indices: drivers keep no kernel of ours
+/// inside of what is bound to it.
 fn gpus() -> Vec<(Device, &'static [Precision])> {
-    let mut gpus: Vec<(Device, &[Precision])> = Device::gpus().into_iter().map(|gpu| (gpu, BOTH)).collect();
+    let all = [("gpu", watched(Choice::default())), ("plain gpu", plain())];
+    let open = |(name, choice)| Some((Device::gpu(name, choice)?, BOTH));
+    let mut gpus: Vec<(Device, &[Precision])> = all.into_iter().filter_map(open).collect();
     if gpus.first().is_some_and(|(gpu, _)| gpu.executor.caps().software) {
         gpus.extend(Device::gpu("as gpu", as_gpu()).map(|gpu| (gpu, &BOTH[1..])));
     }
@@ -21,18 +24,22 @@ fn gpus() -> Vec<(Device, &'static [Precision])> {
 }
 
 fn as_gpu() -> Choice {
-    Choice { as_gpu: true, ..Choice::default() }
+    watched(Choice { as_gpu: true, ..Choice::default() })
 }
 
 /// The same with k split wherever it can be.
 fn splitting() -> Vec<(Device, &'static [Precision])> {
-    [("gpu", Choice::default(), BOTH), ("plain gpu", plain(), BOTH), ("as gpu", as_gpu(), &BOTH[1..])]
-        .into_iter()
-        .filter_map(|(name, choice, precisions)| {
-            let choice = Choice { only_cut: Some(usize::MAX), ..choice };
-            Some((Device::gpu(name, choice)?, precisions))
-        })
-        .collect()
+    [
+        ("gpu", watched(Choice::default()), BOTH),
+        ("plain gpu", plain(), BOTH),
+        ("as gpu", as_gpu(), &BOTH[1..]),
+    ]
+    .into_iter()
+    .filter_map(|(name, choice, precisions)| {
+        let choice = Choice { only_cut: Some(usize::MAX), ..choice };
+        Some((Device::gpu(name, choice)?, precisions))
+    })
+    .collect()
 }
 
 fn check<'a>(gpus: &[(Device, &[Precision])], cases: impl Iterator<Item = &'a Case>) {

@@ -5,7 +5,7 @@ use crate::golden::{bound, run};
 use crate::support::{Device, Golden, Report, nhwc};
 use calotype::samplers::SchedulerFile;
 use calotype::{
-    Condition, DType, GivenNoise, HostTensor, Lora, Model, Precision, PromptStyle, Request, Role,
+    Choice, Condition, DType, GivenNoise, HostTensor, Lora, Model, Precision, PromptStyle, Request, Role,
 };
 use calotype_graph::ops::StepRow;
 use calotype_models::{layout, unet};
@@ -102,7 +102,7 @@ fn unet_predictions_are_those_of_diffusers() {
     /// The row that tells the case's time; the others tell another.
     const ROW: usize = 2;
     let (golden, mut report) = (Golden::open(MODEL, "stages"), Report::default());
-    for device in Device::all().into_iter().chain(Device::tiers()) {
+    for device in Device::all().into_iter().chain(Device::tiers(&Choice::default())) {
         for precision in precisions(&device) {
             for case in golden.cases["unet"].as_array().unwrap() {
                 let model = variant(&golden, &golden, &case["variant"]);

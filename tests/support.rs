@@ -16,6 +16,11 @@ pub fn plain() -> Choice {
     Choice { plain: true, ..Choice::default() }
 }
 
+/// The same device, on which kernels look at each of their indices: one that leaves what is bound fails the next reading.
+pub fn watched(choice: Choice) -> Choice {
+    Choice { checked: true, ..choice }
+}
+
 /// A GPU; software counts. Where there is none the test is skipped, which is said once on stderr (past the test
 /// harness, which hides what passing tests print), or fails if CALOTYPE_TEST_GPU=1 promised one.
 pub fn gpu(choice: &Choice) -> Option<GpuExecutor> {
@@ -58,11 +63,11 @@ impl Device {
 
     /// The best GPU with each of its tiers of kernels forced in turn, those above f16: what else is tested is auto's
     /// choice. Says so where it lacks one.
-    pub fn tiers() -> Vec<Self> {
-        let Some(all) = gpu(&Choice::default()) else { return Vec::new() };
+    pub fn tiers(choice: &Choice) -> Vec<Self> {
+        let Some(all) = gpu(choice) else { return Vec::new() };
         let mut devices = Vec::new();
         for (name, tier) in [("f16", Tier::F16), ("subgroups", Tier::Subgroups), ("coop", Tier::Coop)] {
-            let choice = Choice { tier: Some(tier), tuning: Tuning::Off, ..Choice::default() };
+            let choice = Choice { tier: Some(tier), tuning: Tuning::Off, ..choice.clone() };
             match pollster::block_on(GpuExecutor::new(&choice)) {
                 Ok(executor) => devices.push(Self { name, executor: Rc::new(executor) }),
                 Err(calotype_gpu::Error::NoSuchTier { reason, .. }) => {

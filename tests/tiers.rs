@@ -1,7 +1,8 @@
-//! Each tier of kernels by force: the ops it computes in its own way against the CPU, and the same product over and over.
+//! Each tier of kernels by force: the ops it computes in its own way against the CPU, its kernels watching their indices, and
+//! the same product over and over.
 //! What every tier shares is in `ops.rs`.
 
-use crate::support::{Device, Report};
+use crate::support::{Device, Report, watched};
 use calotype::{Choice, DType, Executor, HostTensor, Precision, Tier};
 use calotype_cpu::CpuExecutor;
 use calotype_testkit::check::in_its_own_way;
@@ -29,11 +30,11 @@ fn worst(found: &[HostTensor], expected: &[HostTensor]) -> f64 {
 fn split() -> Option<Device> {
     tier("coop")?;
     let choice = Choice { tier: Some(Tier::Coop), only_cut: Some(usize::MAX), ..Choice::default() };
-    Device::gpu("coop, split", choice)
+    Device::gpu("coop, split", watched(choice))
 }
 
 fn tier(name: &str) -> Option<Device> {
-    Device::tiers().into_iter().find(|d| d.name == name)
+    Device::tiers(&watched(Choice::default())).into_iter().find(|d| d.name == name)
 }
 
 fn check(device: Option<Device>) {

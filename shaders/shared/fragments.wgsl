@@ -6,15 +6,15 @@ var<workgroup> x_tile: array<f16, 8u * X_HALF>; // [2, BM, ROW] vec4s
 var<workgroup> w_tile: array<f16, 8u * W_HALF>; // [2, BN, ROW]
 var<workgroup> s_tile: array<f32, 4u * WM * WN * SIDE * SIDE4>; // [subgroup, SIDE, SIDE4]
 
-fn put_x(at: u32, v: SV) {
+fn put_x(at: u32, value: SV) {
 #for i in 0..4
-    x_tile[4u * at + $iu] = v[$i];
+    x_tile[4u * at + $iu] = value[$i];
 #endfor
 }
 
-fn put_w(at: u32, v: WV) {
+fn put_w(at: u32, value: WV) {
 #for i in 0..4
-    w_tile[4u * at + $iu] = v[$i];
+    w_tile[4u * at + $iu] = value[$i];
 #endfor
 }
 #else
@@ -23,8 +23,8 @@ var<workgroup> x_tile: array<vec4<f16>, 2u * X_HALF>;
 var<workgroup> w_tile: array<vec4<f16>, 2u * W_HALF>;
 var<workgroup> s_tile: array<vec4<f32>, WM * WN * SIDE * SIDE4>;
 
-fn put_x(at: u32, v: SV) { x_tile[at] = v; }
-fn put_w(at: u32, v: WV) { w_tile[at] = v; }
+fn put_x(at: u32, value: SV) { x_tile[at] = value; }
+fn put_w(at: u32, value: WV) { w_tile[at] = value; }
 #endif
 #import results
 

@@ -54,9 +54,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
 #for g in 0..8
 #for i in 0..4
             {
-                let x = tile[$qu * BM + 4u * $gu + $iu];
+                let four = tile[$qu * BM + 4u * $gu + $iu];
 #for c in 0..4
-                acc_$g_$i = fma(vec4<f32>(x[$c]), w_$q_$c, acc_$g_$i);
+                acc_$g_$i = fma(vec4<f32>(four[$c]), w_$q_$c, acc_$g_$i);
 #endfor
             }
 #endfor

@@ -85,7 +85,8 @@ pub struct Choice {
     pub only_cut: Option<usize>,
     /// On a software adapter, run the kernels that GPUs get all the same. How tests reach them without one.
     pub as_gpu: bool,
-    /// Keep wgpu's bounds checks in the shaders. They are proven in-bounds, and the checks cost up to 3x.
+    /// Keep wgpu's bounds checks in the shaders, and a driver's, and watch kernels' indices: a reading fails after a kernel
+    /// left what is bound to it. Takes several times as long.
     pub checked: bool,
 }
 

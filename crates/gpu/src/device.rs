@@ -17,7 +17,10 @@ pub(crate) struct Device {
     pub queue: wgpu::Queue,
     pub report: AdapterReport,
     pub caps: Caps,
+    /// Whether wgpu keeps accesses inside of what is bound.
     pub checked: bool,
+    /// Whether kernels count those that it had to keep inside, too.
+    pub watched: bool,
     pub offer: Offer,
     /// Where what is learned of it is kept, if anywhere.
     pub folder: Option<PathBuf>,
@@ -80,16 +83,21 @@ impl Device {
                 adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
         }
         let limits = limits(&adapter, choice);
-        let (raw, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("calotype"),
-                required_features: features,
-                required_limits: limits.clone(),
-                experimental_features: offer.experimental(),
-                ..Default::default()
-            })
-            .await
-            .map_err(|e| crate::Error::Device { adapter: report.name.clone(), reason: e.to_string() })?;
+        let checked = choice.checked || choice.plain;
+        let wanted = wgpu::DeviceDescriptor {
+            label: Some("calotype"),
+            required_features: features,
+            required_limits: limits.clone(),
+            experimental_features: offer.experimental(),
+            ..Default::default()
+        };
+        let (raw, queue) = match if checked { None } else { unchecked(&adapter, &wanted) } {
+            Some(opened) => opened,
+            None => adapter
+                .request_device(&wanted)
+                .await
+                .map_err(|e| crate::Error::Device { adapter: report.name.clone(), reason: e.to_string() })?,
+        };
         let failure = Arc::new(Mutex::new(Failure::default()));
         let slot = failure.clone();
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
@@ -126,7 +134,8 @@ impl Device {
             queue,
             report,
             caps,
-            checked: choice.checked || choice.plain,
+            checked,
+            watched: choice.checked && !choice.plain,
             offer,
             folder: choice.cache_dir.clone().or_else(folder),
             ledger: Rc::default(),
@@ -163,6 +172,25 @@ impl Device {
     pub fn memory(&self) -> MemoryUse {
         let l = &self.ledger;
         MemoryUse { bytes: l.bytes.get(), peak: l.peak.get(), allocations: l.allocations.get() }
+    }
+
+    /// What a buffer holds.
+    pub async fn fetch(&self, from: &wgpu::Buffer) -> Result<Vec<u8>, Error> {
+        let size = from.size();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("readback", size, usage)?;
+        let mut encoder = self.raw.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(from, 0, &staging.raw, 0, size);
+        self.queue.submit([encoder.finish()]);
+        let signal = Signal::new();
+        let done = signal.clone();
+        staging.raw.slice(..).map_async(wgpu::MapMode::Read, move |r| done.send(r));
+        self.wait().await?;
+        let unread = |e: String| Error::Device(format!("the GPU's memory could not be read: {e}"));
+        signal.await.map_err(|e| unread(e.to_string()))?;
+        let bytes = staging.raw.slice(..).get_mapped_range().map_err(|e| unread(e.to_string()))?.to_vec();
+        staging.raw.unmap();
+        Ok(bytes)
     }
 
     /// Forgets what was tried so far: memory that was held, and what was reported.
@@ -250,6 +278,15 @@ impl Device {
     }
 }
 
+/// A device that kernels are trusted on, where its API knows the difference.
+#[cfg(not(target_arch = "wasm32"))]
+use crate::vulkan::open as unchecked;
+
+#[cfg(target_arch = "wasm32")]
+fn unchecked(_: &wgpu::Adapter, _: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
+    None
+}
+
 /// What is asked of an adapter.
 fn limits(adapter: &wgpu::Adapter, choice: &Choice) -> wgpu::Limits {
     let mut limits = wgpu::Limits::default();
@@ -258,6 +295,10 @@ fn limits(adapter: &wgpu::Adapter, choice: &Choice) -> wgpu::Limits {
         limits.max_buffer_size = adapter.limits().max_buffer_size;
         limits.max_compute_workgroup_storage_size = adapter.limits().max_compute_workgroup_storage_size;
         limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
+        if choice.checked {
+            // One more than any kernel has of its own.
+            limits.max_storage_buffers_per_shader_stage += 1;
+        }
     }
     limits
 }

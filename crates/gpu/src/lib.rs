@@ -26,6 +26,9 @@ mod store;
 mod tiers;
 #[cfg(not(target_arch = "wasm32"))]
 mod tuning;
+#[cfg(not(target_arch = "wasm32"))]
+mod vulkan;
+mod watch;
 mod weights;
 
 pub use adapter::{AdapterReport, Backend, Choice, TierReport, Tuning, adapters, preferred};

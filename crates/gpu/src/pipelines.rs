@@ -1,5 +1,6 @@
 use crate::cache::DiskCache;
 use crate::device::Device;
+use crate::watch::Watch;
 use calotype_graph::lower::Dispatch;
 use calotype_shaders::{Access, Variant};
 use std::cell::RefCell;
@@ -10,6 +11,8 @@ use std::rc::Rc;
 pub(crate) struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    /// What it counts into, where it is watched.
+    pub watch: Option<wgpu::BindGroup>,
 }
 
 type Key = (*const Variant, Vec<(&'static str, u64)>);
@@ -19,13 +22,15 @@ type Key = (*const Variant, Vec<(&'static str, u64)>);
 pub(crate) struct Pipelines {
     kernels: RefCell<HashMap<Key, Rc<Kernel>>>,
     cache: Option<DiskCache>,
+    pub watch: Option<Watch>,
     modules: RefCell<HashMap<*const Variant, Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)>>>,
 }
 
 impl Pipelines {
     /// Those of a device.
     pub fn new(device: &Device) -> Self {
-        Self { cache: DiskCache::open(device), ..Self::default() }
+        let watch = device.watched.then(|| Watch::new(device));
+        Self { cache: DiskCache::open(device), watch, ..Self::default() }
     }
 
     /// Keeps what was compiled for the next start.
@@ -46,9 +51,13 @@ impl Pipelines {
         let module = self.module(device, variant);
         let (module, layout) = &*module;
         let label = variant.label();
+        let watch = self.watch.as_ref();
+        let layouts: Vec<_> = [layout].into_iter().chain(watch.map(|w| &w.layout)).map(Some).collect();
+        let watched = watch.map(|w| ("WATCHED", w.number(variant) as f64));
+        let constants: Vec<_> = dispatch.overrides.iter().copied().chain(watched).collect();
         let pipeline_layout = device.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
-            bind_group_layouts: &[Some(layout)],
+            bind_group_layouts: &layouts,
             immediate_size: 0,
         });
         let pipeline = device.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -57,13 +66,14 @@ impl Pipelines {
             module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &dispatch.overrides,
+                constants: &constants,
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: device.checked,
             },
             cache: self.cache.as_ref().map(DiskCache::raw),
         });
-        let kernel = Rc::new(Kernel { pipeline, layout: layout.clone() });
+        let kernel =
+            Rc::new(Kernel { pipeline, layout: layout.clone(), watch: watch.map(|w| w.binding.clone()) });
         self.kernels.borrow_mut().insert(key, kernel.clone());
         kernel
     }
@@ -78,15 +88,16 @@ impl Pipelines {
             return known.clone();
         }
         let label = variant.label();
+        let source = if self.watch.is_some() { variant.watched() } else { variant.source() };
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(variant.source().into()),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
         };
         let module = if device.checked {
             device.raw.create_shader_module(descriptor)
         } else {
             // SAFETY: each kernel tests its indices against its parameters, which lowering derives from the shapes
-            // of what it binds; the op tests run every kernel with the checks on as well.
+            // of what it binds; the op tests watch every one (`watch.rs`).
             unsafe {
                 device.raw.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             }

@@ -53,6 +53,9 @@ impl Launch {
         pass.set_pipeline(&self.kernel.pipeline);
         let offsets = [self.params, row];
         pass.set_bind_group(0, binding, &offsets[..if self.table { 2 } else { 1 }]);
+        if let Some(watch) = &self.kernel.watch {
+            pass.set_bind_group(1, watch, &[]);
+        }
         pass.dispatch_workgroups(self.groups[0], self.groups[1], self.groups[2]);
     }
 

@@ -5,7 +5,6 @@ use crate::arenas::Arenas;
 use crate::device::{Buffer, Device};
 use crate::pipelines::Pipelines;
 use crate::program::GpuProgram;
-use crate::signal::Signal;
 use crate::weights::WeightStore;
 use calotype_graph::{Caps, Error, Graph, Port, ProgramSpec, Recording, lower, plan};
 use calotype_tensor::{DType, HostTensor, Shape, Tensors};
@@ -64,24 +63,11 @@ impl Runner {
 
     pub async fn read(&self, port: &Port) -> Result<HostTensor, Error> {
         self.device.check()?;
-        let from = buffer(port)?;
-        let size = from.raw.size();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.device.buffer("readback", size, usage)?;
-        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&from.raw, 0, &staging.raw, 0, size);
-        self.device.queue.submit([encoder.finish()]);
-        let signal = Signal::new();
-        let done = signal.clone();
-        staging.raw.slice(..).map_async(wgpu::MapMode::Read, move |r| done.send(r));
-        self.device.wait().await?;
-        signal.await.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
-        let bytes = {
-            let view = staging.raw.slice(..).get_mapped_range();
-            let view = view.map_err(|e| Error::Device(format!("the GPU's memory could not be read: {e}")))?;
-            view[..port.shape.numel() * port.dtype.size()].to_vec()
-        };
-        staging.raw.unmap();
+        let mut bytes = self.device.fetch(&buffer(port)?.raw).await?;
+        bytes.truncate(port.shape.numel() * port.dtype.size());
+        if let Some(watch) = &self.pipelines.watch {
+            watch.check(&self.device).await?;
+        }
         Ok(HostTensor::from_bytes(port.shape, port.dtype, bytes))
     }
 

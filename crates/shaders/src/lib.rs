@@ -4,6 +4,7 @@
 
 mod preprocess;
 mod step;
+mod watch;
 
 /// How a shader uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,14 @@ impl Variant {
         let template = find(TEMPLATES, self.stem).expect("the build script embedded it");
         preprocess::expand(template, self.defines, &|name| find(SHARED, name))
             .expect("the build script expanded it")
+    }
+
+    /// The same, counting the indices that lie beyond what is bound: in word `WATCHED` (an override) of the buffer that is
+    /// bound to group 1.
+    pub fn watched(&self) -> String {
+        let bound: Vec<&str> =
+            self.bindings.iter().filter(|b| b.access != Access::Uniform).map(|b| b.name).collect();
+        watch::watched(&self.source(), &bound)
     }
 
     /// A name for labels and profiles, such as `matmul[A_F16 W_F16]`.
