@@ -3,11 +3,11 @@
 // is read as if nearest-neighbour resized to [virtual_height, virtual_width] first.
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
-#variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_N16, A_F32 W_H16, A_F16 W_F16, A_F16 W_N16, A_H16 W_H16} {-, SPLIT}
-#variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, SPLIT}
+#variants {stored} {-, SPLIT}
+#variants {stored_in_panels} {ROWS} {-, SPLIT}
 #variants {A_F32, A_F16, A_H16} {JOIN}
-#variants {A_F16 W_N16} {COOP} {split_tiles} {SPLIT}
-#variants {A_F16 W_N16} {COOP} {tiles}
+#variants {stored_by_columns} {COOP} {split_tiles} {SPLIT}
+#variants {stored_by_columns} {COOP} {tiles}
 #import storage
 #import activations
 
@@ -45,7 +45,7 @@ override WHOLE: bool = false; // a tap's channels are whole slices of k
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
 #else
 @group(0) @binding($next) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
-@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4], or [N, KH, KW, C/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4], or [N, KH, KW, C/4], or blocks (weights)
 #endif
 #ifdef SPLIT
 @group(0) @binding($next) var<storage, read_write> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]

@@ -4,20 +4,11 @@
 //   NORM     x is normalised row by row (layer norm) as it is read, by such moments
 //   SPLIT    sums slices of k instead, for
 //   JOIN     which adds them up and does what is left to do
-#set whole
-A_F32 W_F32
-A_F32 W_F16
-A_F32 W_N16
-A_F32 W_H16
-A_F16 W_F16
-A_F16 W_N16
-A_H16 W_H16
-#endset
-#variants {whole} {-, MOMENTS, NORM, SPLIT}
-#variants {A_F32 W_F32, A_F32 W_H16, A_H16 W_H16} {ROWS} {-, MOMENTS, NORM, SPLIT}
+#variants {stored} {-, MOMENTS, NORM, SPLIT}
+#variants {stored_in_panels} {ROWS} {-, MOMENTS, NORM, SPLIT}
 #variants {A_F32, A_F16, A_H16} {JOIN} {-, MOMENTS}
-#variants {A_F16 W_N16} {COOP} {split_tiles} {SPLIT}
-#variants {A_F16 W_N16} {COOP} {tiles} {-, MOMENTS, NORM}
+#variants {stored_by_columns} {COOP} {split_tiles} {SPLIT}
+#variants {stored_by_columns} {COOP} {tiles} {-, MOMENTS, NORM}
 #import storage
 #import activations
 
@@ -46,7 +37,7 @@ override WHOLE: bool = false; // each operand's share of k is whole slices
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, M, N/4]
 #else
 @group(0) @binding($next) var<storage, read> x: array<AV>;           // [M, K/4]
-@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4], or [N, K/4]
+@group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4], or [N, K/4], or blocks (weights)
 #ifdef NORM
 @group(0) @binding($next) var<storage, read> gamma: array<vec4<f32>>;   // [K/4]
 @group(0) @binding($next) var<storage, read> beta: array<vec4<f32>>;    // [K/4]

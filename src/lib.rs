@@ -23,7 +23,7 @@ mod place;
 
 #[cfg(feature = "gpu")]
 pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters, preferred};
-pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Room, Span};
+pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Quant, Room, Span};
 #[cfg(feature = "hub")]
 pub use calotype_hub as hub;
 #[cfg(not(feature = "hub"))]

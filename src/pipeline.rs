@@ -1,6 +1,6 @@
 use crate::{
     Condition, Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture,
-    Precision, Progress, Request, Search, Turn,
+    Precision, Progress, Quant, Request, Search, Turn,
 };
 use calotype_graph::Executor;
 use calotype_pipeline::Denoising;
@@ -16,6 +16,8 @@ pub struct Options {
     pub device: Device,
     /// How activations are stored; f16 where the device computes with it, if nothing is said.
     pub precision: Option<Precision>,
+    /// Which weight matrices the device holds in blocks.
+    pub quant: Quant,
 }
 
 /// A run under way, as its steps see it.
@@ -52,7 +54,8 @@ impl Pipeline {
         let precision = options.precision.unwrap_or(device.default_precision());
         let search =
             Search { full_precision: options.precision == Some(Precision::F32), ..Search::default() };
-        let model = ModelPlace::find(Some(place), &search, &mut |_| ())?.open(precision)?;
+        let mut model = ModelPlace::find(Some(place), &search, &mut |_| ())?.open(precision)?;
+        model.quant = options.quant;
         Ok(Self::new(&device, model, precision))
     }
 

@@ -171,7 +171,7 @@ const BELOW_GRAPHS: &[&[&str]] = &[
     &["graph"],
     &["splits"],
     &["plan"],
-    &["lower", "passes", "pack", "executor"],
+    &["lower", "passes", "pack", "quant", "executor"],
 ];
 
 /// What looks upwards all the same: what is known of a device names the function by which plain code tells its scratch, op by

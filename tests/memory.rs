@@ -1,7 +1,7 @@
 //! The plan is kept: what a run allocates on the device never exceeds what was foretold, and no step allocates.
 
 use crate::support::{Golden, gpu, plain};
-use calotype::{Caps, Choice, Model, OpenDevice, Pipeline, Precision, Request, Sampler, plan};
+use calotype::{Caps, Choice, Model, OpenDevice, Pipeline, Precision, Quant, Request, Sampler, plan};
 use calotype_cpu::CpuExecutor;
 use calotype_graph::Executor;
 use std::ops::ControlFlow;
@@ -181,6 +181,37 @@ fn no_step_allocates() {
     assert!(second <= first && second <= 3, "{first}, then {second} allocations");
 }
 
+/// Weights in blocks take on the device what was planned.
+#[test]
+fn blocks_take_what_was_planned() {
+    for choice in [Choice::default(), plain()] {
+        let mut taken = Vec::new();
+        for quant in [Quant::Off, Quant::Q8_0, Quant::Q4_0] {
+            let Some(gpu) = gpu(&choice) else { return };
+            let opened = OpenDevice { executor: Rc::new(gpu), adapter: None };
+            let mut model = Golden::open("sd2-tiny", "pictures").model();
+            model.quant = quant;
+            let mut pipeline = Pipeline::new(&opened, model, Precision::F16);
+            let planned = pipeline.plan(&request(64, 64, 1)).unwrap();
+            pipeline.text_to_image(&request(64, 64, 1)).unwrap();
+            let used = pipeline.executor().memory().peak;
+            println!(
+                "{used} of {} planned, {} of them weights, {quant:?}",
+                planned.peak_bytes, planned.weight_bytes
+            );
+            assert!(used <= planned.peak_bytes, "{used} > {}: {quant:?}", planned.peak_bytes);
+            taken.push((used, planned.peak_bytes, planned.weight_bytes));
+        }
+        for pair in taken.windows(2) {
+            let [(used, planned, weights), (used_less, planned_less, weights_less)] = [pair[0], pair[1]];
+            assert!(weights_less < weights, "{taken:?}");
+            // But for how weights are aligned to one another.
+            let off = (used - used_less).abs_diff(planned - planned_less);
+            assert!(off <= 16 << 10, "{taken:?}");
+        }
+    }
+}
+
 /// Caps of a usual GPU: large buffers, f16.
 fn usual() -> Caps {
     Caps { f16: true, max_buffer: 2 << 30, max_binding: 2 << 30, ..Caps::default() }
@@ -206,6 +237,16 @@ fn stable_diffusion_fits() {
     // The published f16 files of the three parts in use: 2.0 GB (the VAE's encoder is not among them).
     let weights = of(&usual(), Precision::F16).weight_bytes;
     assert!((1_950 * MIB..2_000 * MIB).contains(&weights), "{} MiB of weights", weights / MIB);
+    let of_quant = |quant| {
+        let mut model = Model::open("synthetic:sd15", None).unwrap();
+        model.quant = quant;
+        let order = request.settle(&model).unwrap();
+        plan(&model, &order, Precision::F16, &usual()).unwrap().weight_bytes
+    };
+    let [bytes, nibbles] = [Quant::Q8_0, Quant::Q4_0].map(of_quant);
+    println!("{} MiB of weights in q8_0, {} in q4_0", bytes / MIB, nibbles / MIB);
+    assert!(bytes * 100 <= weights * 62, "{} MiB of {} in q8_0", bytes / MIB, weights / MIB);
+    assert!(nibbles * 100 <= weights * 38, "{} MiB of {} in q4_0", nibbles / MIB, weights / MIB);
     // Activations of f32 are twice as large, and nothing else is; the model's weights are f16 all the same.
     let wide = of(&usual(), Precision::F32);
     assert!(wide.activation_bytes > of(&usual(), Precision::F16).activation_bytes);

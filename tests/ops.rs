@@ -102,7 +102,7 @@ fn gpus_agree_with_the_cpu_3() {
 /// Products and convolutions deep enough for two slices, a few of each kind of what follows their sums.
 #[test]
 fn gpus_agree_with_the_cpu_where_k_is_split() {
-    const SOME: [&str; 12] = [
+    const SOME: [&str; 16] = [
         "matmul.deep",
         "matmul.deep_plain",
         "matmul.ff_320",
@@ -115,6 +115,10 @@ fn gpus_agree_with_the_cpu_where_k_is_split() {
         "fused.gate_unet",
         "fused.row_norm_unet",
         "fused.skip_unet",
+        "matmul.q8_0_deep_plain",
+        "matmul.q4_0_deep_plain",
+        "conv2d.q8_0_deep",
+        "conv2d.q4_0_deep",
     ];
     let (all, gpus) = (cases(), splitting());
     let found = all.iter().filter(|case| SOME.contains(&case.name.as_str()));

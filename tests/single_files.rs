@@ -4,7 +4,9 @@
 use crate::end_to_end::{apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::convert::{How, convert};
-use calotype::{Assembly, GivenNoise, Hints, Model, ModelPlace, Precision, Predicts, Request, Role};
+use calotype::{
+    Assembly, Encoding, GivenNoise, Hints, Model, ModelPlace, Precision, Predicts, Quant, Request, Role,
+};
 use calotype_testkit::error;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::Value as Json;
@@ -55,10 +57,10 @@ fn hints(case: &Json) -> Hints {
     Hints { prediction: Some(prediction), ..Hints::default() }
 }
 
-fn draw(device: &Device, model: Model, golden: &Golden, case: &Json, report: &mut Report, what: &str) {
+fn request(golden: &Golden, case: &Json) -> Request {
     let text = |field: &str| case[field].as_str().unwrap().to_string();
     let number = |field: &str| case[field].as_f64().unwrap();
-    let request = Request {
+    Request {
         negative_prompts: vec![text("negative_prompt")],
         width: Some(number("width") as usize),
         height: Some(number("height") as usize),
@@ -66,8 +68,12 @@ fn draw(device: &Device, model: Model, golden: &Golden, case: &Json, report: &mu
         cfg_scale: Some(number("guidance") as f32),
         noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
         ..Request::new(text("prompt"))
-    };
-    let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
+    }
+}
+
+fn draw(device: &Device, model: Model, golden: &Golden, case: &Json, report: &mut Report, what: &str) {
+    let text = |field: &str| case[field].as_str().unwrap().to_string();
+    let output = device.pipeline(model, Precision::F32).text_to_image(&request(golden, case)).unwrap();
     let name = format!("{} {what} {}", text("name"), device.name);
     report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
     let off =
@@ -107,6 +113,42 @@ fn what_a_model_is_converted_to_draws_the_same_picture() {
             // What was said is kept.
             let model = here(&to).open_with(Precision::F32, &Assembly::default()).unwrap();
             draw(&device, model, &golden, case, &mut report, name);
+        }
+    }
+    report.finish();
+}
+
+/// The blocks of a file stay blocks on a device, and draw what the numbers that they hold draw.
+#[test]
+fn blocks_that_stay_draw_what_their_numbers_draw() {
+    let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
+    for case in golden.cases.as_array().unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write(&path, &tensors(&golden, case));
+        for quant in [Encoding::Q8_0, Encoding::Q5_0, Encoding::Q4_0] {
+            let with = Assembly { parts: Vec::new(), hints: hints(case) };
+            let files = here(&path).files(None, &with).unwrap();
+            let to = folder.path().join(format!("{quant}.gguf"));
+            let how = How { hints: with.hints, quant: Some(quant), ..How::default() };
+            convert(files, &to, &how, false, &mut |_| true).unwrap();
+            for device in Device::all() {
+                let request = request(&golden, case);
+                let [kept, decoded] = [Quant::Kept, Quant::Off].map(|quant| {
+                    let mut model = here(&to).open_with(Precision::F32, &Assembly::default()).unwrap();
+                    model.quant = quant;
+                    let mut pipeline = device.pipeline(model, Precision::F32);
+                    let bytes = pipeline.plan(&request).unwrap().weight_bytes;
+                    (bytes, pipeline.text_to_image(&request).unwrap())
+                });
+                let name = format!("{} {quant} {}", case["name"], device.name);
+                report.case(&name, error(&kept.1.latents, &decoded.1.latents), LATENTS);
+                let off = apart(&kept.1.pictures[0].rgb(), &decoded.1.pictures[0].rgb());
+                report.check(off <= 1, || format!("{name}: differs by {off} of 255"));
+                // The CPU computes with the numbers.
+                let less = device.executor.caps().host.is_some() || kept.0 < decoded.0;
+                report.check(less, || format!("{name}: {} bytes of {}", kept.0, decoded.0));
+            }
         }
     }
     report.finish();

@@ -3,7 +3,7 @@
 //! What every tier shares is in `ops.rs`.
 
 use crate::support::{Device, Report, watched};
-use calotype::{Choice, DType, Executor, HostTensor, Precision, Tier};
+use calotype::{Choice, DType, Executor, HostTensor, Precision, Quant, Tier};
 use calotype_cpu::CpuExecutor;
 use calotype_testkit::check::in_its_own_way;
 use calotype_testkit::{Case, cases, error, run_case};
@@ -65,15 +65,20 @@ fn cooperative_matrices_agree_with_the_cpu_where_k_is_split() {
     check(split());
 }
 
-/// Where there are matrices, halves lie column by column: kernels without matrices read them so too.
+/// Whether weights are in halves or in blocks, whatever the precision.
+fn stored_small(case: &Case) -> bool {
+    case.weights == DType::F16 || case.quant != Quant::Off
+}
+
+/// Where there are matrices, halves and blocks lie column by column: kernels without matrices read them so too.
 #[test]
 fn f32_activations_read_weights_that_lie_for_matrices() {
     let Some(Device { executor, .. }) = tier("coop") else { return };
     let (cpu, mut report) = (CpuExecutor::new(), Report::default());
     let all = cases();
     let stored: Vec<&Case> =
-        all.iter().filter(|case| case.weights == DType::F16 && !case.name.contains("odd")).collect();
-    assert!(stored.len() > 1);
+        all.iter().filter(|case| stored_small(case) && !case.name.contains("odd")).collect();
+    assert!(stored.len() > 10);
     for case in stored {
         let [expected, found] =
             [&cpu as &dyn Executor, &*executor].map(|on| run_case(on, case, Precision::F32));

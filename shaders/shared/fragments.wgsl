@@ -12,7 +12,7 @@ fn put_x(at: u32, value: SV) {
 #endfor
 }
 
-fn put_w(at: u32, value: WV) {
+fn put_w(at: u32, value: vec4<f16>) {
 #for i in 0..4
     w_tile[4u * at + $iu] = value[$i];
 #endfor
@@ -24,7 +24,7 @@ var<workgroup> w_tile: array<vec4<f16>, 2u * W_HALF>;
 var<workgroup> s_tile: array<vec4<f32>, WM * WN * SIDE * SIDE4>;
 
 fn put_x(at: u32, value: SV) { x_tile[at] = value; }
-fn put_w(at: u32, value: WV) { w_tile[at] = value; }
+fn put_w(at: u32, value: vec4<f16>) { w_tile[at] = value; }
 #endif
 #import results
 

@@ -44,6 +44,7 @@ const ROW: u32 = BK / 4u + 2u;
 const X_HALF: u32 = BM * ROW;
 const W_HALF: u32 = BN * ROW;
 
+#import weights
 #import fragments
 
 @compute @workgroup_size(THREADS)
@@ -83,13 +84,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     // The first slice is put down before the loop, and each next one after the products of the one before.
     x_tap(k_first + k_0);
+#for i in 0..WL
+    let w_$i = w_eight(w_row_$i, k_first + k_0, beyond_0);
+#endfor
 #for q in 0..2
     x_along($qu, k_first + k_$q, beyond_$q);
 #for i in 0..2
     let x_$i_$q = x_at($iu, k_first + k_$q, beyond_$q);
-#endfor
-#for i in 0..WL
-    let w_$i_$q = w_at(w_row_$i, k_first + k_$q, beyond_$q);
 #endfor
     if (!WHOLE) {
         x_advance();
@@ -100,7 +101,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     put_x(to + STEP * $iu * ROW + $qu, kept($iu, $qu, x_$i_$q));
 #endfor
 #for i in 0..WL
-    put_w(to + STEP * $iu * ROW + $qu, w_$i_$q);
+    put_w(to + STEP * $iu * ROW + $qu, w_half(w_$i, $qu));
 #endfor
 #endfor
     var half = 0u;
@@ -111,13 +112,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let step = select(0u, BK, !WHOLE | (k0 + BK < k_last));
         let next = k0 + step;
         x_skip(select(BK - 8u, step, WHOLE));
+#for i in 0..WL
+        let w_$i = w_eight(w_row_$i, next + k_0, beyond_0);
+#endfor
 #for q in 0..2
         x_along($qu, next + k_$q, beyond_$q);
 #for i in 0..2
         let x_$i_$q = x_at($iu, next + k_$q, beyond_$q);
-#endfor
-#for i in 0..WL
-        let w_$i_$q = w_at(w_row_$i, next + k_$q, beyond_$q);
 #endfor
         if (!WHOLE) {
             x_advance();
@@ -145,7 +146,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         put_x(half * X_HALF + to + STEP * $iu * ROW + $qu, kept($iu, $qu, x_$i_$q));
 #endfor
 #for i in 0..WL
-        put_w(half * W_HALF + to + STEP * $iu * ROW + $qu, w_$i_$q);
+        put_w(half * W_HALF + to + STEP * $iu * ROW + $qu, w_half(w_$i, $qu));
 #endfor
 #endfor
         // Tested here, since there is a slice always: so NVK's compiler leaves the sums in their registers.
@@ -175,9 +176,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endfor
 #endfor
-}
-
-// The quad of the right operand's column that begins at `row`, `beyond` from the one k is in; one that exists.
-fn w_at(row: u32, k: u32, beyond: u32) -> WV {
-    return weight[paired(row + select(min(k, params.k - 4u), k, WHOLE) / 4u) + beyond];
 }

@@ -8,6 +8,7 @@
 //   kept(slot, quad, brought)  what they are, once they have come
 //   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
 // A workgroup sums the slice of k that `gemm_slice` gives it.
+#import weights
 const THREADS: u32 = 64u;
 const BM: u32 = 64u;
 const BN: u32 = 64u;
@@ -51,11 +52,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         x_along(0u, k0 + kq, 0u);
 #for i in 0..4
         let x_$i = x_at($iu, k0 + kq, 0u);
-#ifdef W_N16
-        let w_$i = weight[min(4u * n0 + row + 16u * $iu, params.n - 1u) * (params.k / 4u)
-            + min(k0 + kq, params.k - 4u) / 4u];
+#ifdef W_N16 W_N8 W_N4
+        let w_$i = w_quad(min(4u * n0 + row + 16u * $iu, params.n - 1u), k0 + kq);
 #else
-        let w_$i = weight[min(k0 + wk + 4u * $iu, params.k - 1u) * (params.n / 4u) + column];
+        let w_$i = w_quad(column, k0 + wk + 4u * $iu);
 #endif
 #endfor
 #for i in 0..4
@@ -72,8 +72,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             x_tile[at + BM4][lane] = x.y;
             x_tile[at + 2u * BM4][lane] = x.z;
             x_tile[at + 3u * BM4][lane] = x.w;
-#ifdef W_N16
-            let w = from_w(w_$i);
+#ifdef W_N16 W_N8 W_N4
+            let w = w_numbers(w_$i);
             let to = kq * BN4 + r / 4u % 2u * 8u + r / 8u;
             w_tile[to][lane] = w.x;
             w_tile[to + BN4][lane] = w.y;
@@ -81,8 +81,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             w_tile[to + 3u * BN4][lane] = w.w;
 #endif
         }
-#ifndef W_N16
-        w_tile[(wk + 4u * $iu) * BN4 + wt] = from_w(w_$i);
+#ifndef W_N16 W_N8 W_N4
+        w_tile[(wk + 4u * $iu) * BN4 + wt] = w_numbers(w_$i);
 #endif
 #endfor
         workgroupBarrier();

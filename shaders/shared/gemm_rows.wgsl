@@ -7,7 +7,7 @@ const THREADS: u32 = 64u;
 const BM: u32 = 32u;
 const BN4: u32 = 64u;
 const BK: u32 = 8u;
-const PANEL: u32 = 8u; // vec4s: the weight lies as [N/PANEL, K, PANEL] where PANEL divides its width, else as [K, N]
+const PANEL: u32 = 8u; // vec4s: the weight lies as [N/PANEL, K, PANEL] where PANEL divides its width, else as [K, N]; so do scales
 
 var<workgroup> tile: array<vec4<f32>, 256>; // [BK/4, BM] of the left operand; at the end [4, BN4] of the result
 
@@ -23,7 +23,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     let column = min(n0 + local, width - 1u);
     let panels = width % PANEL == 0u;
     let w_step = select(width, PANEL, panels);
+#ifdef W_Q8 W_Q4
+    let w_first = select(column, column / PANEL * PANEL * (params.k / QUADS) + column % PANEL, panels);
+    let s_first = select(column, column / PANEL * PANEL * (params.k / 32u) + column % PANEL, panels);
+    let scales = params.n * (params.k / 32u) * BITS;
+#else
     let w_first = select(column, column / PANEL * PANEL * params.k + column % PANEL, panels);
+#endif
     let row = local % BM;
     let quad = local / BM;
     x_begin(m0, local);
@@ -46,11 +52,29 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
         x_advance();
         workgroupBarrier();
         if (n0 + local < width) {
+#ifdef W_Q8 W_Q4
+            // A block's ks all have their scale; of all columns those of a turn are in one block.
+            let at = scales + 2u * (s_first + k0 / 32u * w_step);
+            let scale = vec4<f32>(unpack2x16float(weight[at]), unpack2x16float(weight[at + 1u]));
+#endif
 #for q in 0..2
+#ifdef W_Q8
+#for c in 0..4
+            let w_$q_$c = quants(weight[w_first + (k0 + 4u * $qu + $cu) * w_step], 0u) * scale;
+#endfor
+#elifdef W_Q4
+            let low_$q = weight[w_first + (k0 / 2u + 2u * $qu) * w_step];
+            let high_$q = weight[w_first + (k0 / 2u + 2u * $qu + 1u) * w_step];
+            let w_$q_0 = quants(low_$q, 0u) * scale;
+            let w_$q_1 = quants(low_$q, 1u) * scale;
+            let w_$q_2 = quants(high_$q, 0u) * scale;
+            let w_$q_3 = quants(high_$q, 1u) * scale;
+#else
 #for c in 0..4
             // Past the last k the left operand is zero, and the weight any that exists.
             let w_$q_$c = from_w(weight[w_first + min(k0 + 4u * $qu + $cu, params.k - 1u) * w_step]);
 #endfor
+#endif
 #for g in 0..8
 #for i in 0..4
             {

@@ -2,6 +2,8 @@
 // AV and WV hold V consecutive channels, FV the same V channels as f32.
 //   A_, W_  F32; F16, which needs shader-f16; H16, the same bytes as F16 read as pairs packed in u32, on any device
 //   W_N16   as W_F16, but matrices lie column by column ([N, K]) where the device has matrices to multiply them with
+//   W_Q8, W_Q4, W_N8, W_N4   matrices in blocks of bytes or nibbles, row by row or column by column (`weights`): WV is a word
+//           of QUADS times four
 //   VEC4    four channels at a time; VEC1 for channel counts that are no multiple of four
 #set vectors
 A_F32 VEC4
@@ -60,6 +62,23 @@ fn from_w(v: WV) -> FV { return vec4<f32>(v); }
 #ifdef W_H16
 alias WV = vec2<u32>;
 fn from_w(v: WV) -> FV { return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)); }
+#endif
+
+#ifdef W_Q8 W_N8
+alias WV = u32;
+const BITS: u32 = 8u;
+const QUADS: u32 = 1u;
+fn quants(v: WV, quad: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<i32>(vec4<u32>(v) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}
+#endif
+#ifdef W_Q4 W_N4
+alias WV = u32;
+const BITS: u32 = 4u;
+const QUADS: u32 = 2u;
+fn quants(v: WV, quad: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<u32>(v >> (16u * quad)) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u)) - 8.0;
+}
 #endif
 
 // The sum of a vector's lanes.

@@ -116,6 +116,7 @@ fn open(args: &BenchArgs, preset: Option<&Preset>, request: &Request) -> anyhow:
     if precision != guess {
         model = place.open(precision)?;
     }
+    model.quant = args.device.quant.unwrap_or_default();
     Ok(Bench::new(device::pipeline(&opened, model, precision), opened))
 }
 

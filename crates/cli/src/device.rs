@@ -102,8 +102,14 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
 }
 
 /// Opens a model and adds the LoRAs.
-pub fn model(found: &FoundModel, precision: Precision, loras: &[LoraArg]) -> anyhow::Result<Model> {
+pub fn model(
+    found: &FoundModel,
+    flags: &DeviceArgs,
+    precision: Precision,
+    loras: &[LoraArg],
+) -> anyhow::Result<Model> {
     let mut model = found.place.open_with(precision, &found.with)?;
+    model.quant = flags.quant.unwrap_or_default();
     for lora in loras {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);

@@ -29,7 +29,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
     let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     interrupt::install()?;
-    let open = |precision| device::model(&found, precision, &args.picture.lora);
+    let open = |precision| device::model(&found, &args.device, precision, &args.picture.lora);
     let guess = args.device.likely_precision();
     let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;

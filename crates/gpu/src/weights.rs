@@ -53,7 +53,7 @@ impl WeightStore {
         let shapes: HashMap<WeightId, Shape> = missing.iter().copied().collect();
         let mut upload = |id: WeightId, mut packed: Vec<u8>| {
             if device.caps.software {
-                packed = panels(graph.weights()[id.index()].layout, shapes[&id], packed);
+                packed = in_panels(&graph.weights()[id.index()], shapes[&id], packed);
             }
             let bytes = packed.len() as u64;
             if buffer.is_none() || offset + bytes > sizes[slab] {
@@ -83,11 +83,11 @@ impl WeightStore {
 
 /// Where shaders run in software, matrices lie as panels of 32 columns, each from its first row to its last: so
 /// `gemm_rows` reads them from start to end. Widths that 32 does not divide stay as they are, and so does what kernels
-/// without vectors read.
-fn panels(layout: Layout, shape: Shape, packed: Vec<u8>) -> Vec<u8> {
+/// without vectors read. Of blocks the quants are such a matrix, and the scales another.
+fn in_panels(weight: &Weight, shape: Shape, packed: Vec<u8>) -> Vec<u8> {
     const PANEL: usize = 32;
     let columns = shape.channels();
-    let inner = match layout {
+    let inner = match weight.layout {
         Layout::Matrix => shape.rows(),
         Layout::Conv { channels, .. } => channels,
         _ => return packed,
@@ -95,12 +95,24 @@ fn panels(layout: Layout, shape: Shape, packed: Vec<u8>) -> Vec<u8> {
     if !inner.is_multiple_of(4) || !columns.is_multiple_of(PANEL) {
         return packed;
     }
-    let row = packed.len() / shape.rows();
-    let part = row / (columns / PANEL);
-    let mut arranged = Vec::with_capacity(packed.len());
+    let parts = columns / PANEL;
+    match weight.stored.block() {
+        [1, size] => panels(&packed, columns * size, parts),
+        // A word, four columns wide, has as many rows' quants as fit into it.
+        [block, size] => {
+            let (quants, scales) = packed.split_at(shape.numel() / block * (size - 2));
+            [panels(quants, columns, parts), panels(scales, 2 * columns, parts)].concat()
+        }
+    }
+}
+
+/// Rows of so many bytes, a part of each at a time.
+fn panels(rows: &[u8], row: usize, parts: usize) -> Vec<u8> {
+    let part = row / parts;
+    let mut arranged = Vec::with_capacity(rows.len());
     for panel in (0..row).step_by(part) {
-        for from in (panel..packed.len()).step_by(row) {
-            arranged.extend_from_slice(&packed[from..from + part]);
+        for from in (panel..rows.len()).step_by(row) {
+            arranged.extend_from_slice(&rows[from..from + part]);
         }
     }
     arranged

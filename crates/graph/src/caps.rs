@@ -1,7 +1,7 @@
 use crate::cuts::product::Tuned;
 use crate::cuts::tiles::Matrices;
 use crate::host::Host;
-use calotype_tensor::{DType, Shape};
+use calotype_tensor::{DType, Encoding, Shape};
 use std::sync::Arc;
 
 /// What lowering must know of a device.
@@ -64,6 +64,11 @@ impl Caps {
     /// Bytes that elements take there.
     pub fn bytes(&self, shape: Shape, dtype: DType) -> u64 {
         shape.bytes(if self.host.is_some() { DType::F32 } else { dtype })
+    }
+
+    /// Bytes that a weight takes there.
+    pub fn weight_bytes(&self, shape: Shape, stored: Encoding) -> u64 {
+        if self.host.is_some() { shape.bytes(DType::F32) } else { stored.bytes(shape.numel()) }
     }
 
     /// What kernels that sum over a workgroup are defined by, besides their storage.

@@ -2,7 +2,7 @@ use crate::error::Error;
 use crate::ops::{Op, Shapes};
 use crate::precision::Precision;
 use crate::value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};
-use calotype_tensor::{DType, HostTensor, Shape, Tensors};
+use calotype_tensor::{DType, Encoding, HostTensor, Shape, Tensors};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -133,7 +133,7 @@ impl Graph {
     ) -> ValueId {
         let names = names.iter().map(|n| self.weight_name(n)).collect();
         let tensors = vec![Tensor { names, shape: shape.into() }];
-        let weight = Weight { tensors, layout, gated: false, constant: None, dtype: DType::F32 };
+        let weight = Weight { tensors, layout, gated: false, constant: None, stored: Encoding::F32 };
         self.add_weight(weight, seen.into())
     }
 
@@ -143,7 +143,7 @@ impl Graph {
         let (shape, layout) = (tensor.shape(), Layout::Vector);
         let tensors = vec![Tensor { names: vec![self.weight_name(name)], shape }];
         let constant = Some(tensor);
-        self.add_weight(Weight { tensors, layout, gated: false, constant, dtype: DType::F32 }, shape)
+        self.add_weight(Weight { tensors, layout, gated: false, constant, stored: Encoding::F32 }, shape)
     }
 
     /// A weight as it stands, seen by the ops as `seen`; the same one twice is one value.
@@ -240,11 +240,11 @@ impl Graph {
             for tensor in &mut weight.tensors {
                 halves &= tensor.resolve(source)? == DType::F16;
             }
-            weight.dtype = match (weight.layout, precision) {
-                (Layout::Vector, _) => DType::F32,
-                (_, Precision::F16) => DType::F16,
-                _ if halves && !odd.contains(&i) => DType::F16,
-                _ => DType::F32,
+            weight.stored = match (weight.layout, precision) {
+                (Layout::Vector, _) => Encoding::F32,
+                (_, Precision::F16) => Encoding::F16,
+                _ if halves && !odd.contains(&i) => Encoding::F16,
+                _ => Encoding::F32,
             };
         }
         Ok(())
@@ -258,7 +258,7 @@ impl Graph {
         let owner = if name.contains('/') { "" } else { &self.name };
         let prefix = Self::weight_prefix(self.checkpoint, owner);
         let gated = if w.gated { " gated" } else { "" };
-        format!("{prefix}{name}:{:?}{gated}:{}", w.layout, w.dtype)
+        format!("{prefix}{name}:{:?}{gated}:{}", w.layout, w.stored)
     }
 
     /// What the keys of a checkpoint's weights begin with; of one component's, where it is named.
@@ -269,7 +269,7 @@ impl Graph {
     /// Bytes a weight takes on a device, and the value by which the ops see it.
     pub fn weight_values(&self) -> impl Iterator<Item = (WeightId, Shape, u64)> {
         self.values.iter().filter_map(|v| match v.source {
-            Source::Weight(id) => Some((id, v.shape, v.shape.bytes(self.weights[id.index()].dtype))),
+            Source::Weight(id) => Some((id, v.shape, self.weights[id.index()].stored.bytes(v.shape.numel()))),
             _ => None,
         })
     }

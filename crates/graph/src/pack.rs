@@ -1,6 +1,8 @@
+mod blocks;
+
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
-use calotype_tensor::{DType, Shape, Tensors};
+use calotype_tensor::{DType, Encoding, Shape, Tensors};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
@@ -10,7 +12,7 @@ use std::borrow::Cow;
 const AT_ONCE: u64 = 64 << 20;
 
 /// Fetches and lays out a graph's weights, those of `wanted`, in order, on all processors, a few at a time; `each` is
-/// given every one's bytes. `as_f32` widens what the graph would keep as f16, and `by_columns` says which matrices lie
+/// given every one's bytes. `as_f32` widens what the graph would keep as f16 or in blocks, and `by_columns` says which matrices lie
 /// column by column ([`crate::lower::by_columns`]).
 pub async fn pack_each(
     graph: &Graph,
@@ -35,25 +37,24 @@ pub async fn pack_each(
             let own = &graph.weights()[id.index()];
             let mut weight = own.clone();
             if as_f32 {
-                weight.dtype = DType::F32;
+                weight.stored = Encoding::F32;
             }
             let mut parts = Vec::new();
             for tensor in &own.tensors {
-                let name = &tensor.names[0];
-                let (dtype, bytes) = match &own.constant {
-                    Some(constant) => (constant.dtype(), Cow::Borrowed(constant.bytes())),
-                    None => {
-                        let dtype = source.get(name)?.dtype;
-                        (dtype, source.read_all(name).await?)
-                    }
-                };
-                parts.push(Part { dtype, bytes, file: source.describe(name) });
+                parts.push(Part::fetch(own, &tensor.names[0], source).await?);
             }
             let order = if by_columns(own, seen) { Order::Columns } else { Order::Rows };
             jobs.push((id, weight, (seen, order), parts));
         }
-        let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> =
-            jobs.into_par_iter().map(|(id, weight, to, parts)| (id, pack(&weight, to, &parts))).collect();
+        let done = |(id, weight, to, parts): (WeightId, Weight, _, Vec<Part<'_>>)| {
+            let kind = graph.weights()[id.index()].stored;
+            let packed = match kind.block()[0] {
+                1 => pack(&weight, to, &parts),
+                _ => blocks::pack(&weight, kind, to, &parts),
+            };
+            (id, packed)
+        };
+        let packed: Vec<(WeightId, Result<Vec<u8>, Error>)> = jobs.into_par_iter().map(done).collect();
         for (id, bytes) in packed {
             each(id, bytes?)?;
             let own = &graph.weights()[id.index()];
@@ -79,22 +80,42 @@ pub(crate) enum Order {
 
 /// One of a weight's tensors as a checkpoint holds it.
 pub(crate) struct Part<'a> {
-    /// The elements' type.
+    /// The elements' type, where they are not in blocks.
     pub dtype: DType,
-    /// The elements, little-endian.
+    /// In which blocks they are, where a device takes those as they are.
+    pub blocks: Option<Encoding>,
+    /// The elements, little-endian, or their blocks.
     pub bytes: Cow<'a, [u8]>,
     /// The file they are in, for messages.
     pub file: String,
 }
 
-/// Lays a weight's tensors out as `weight` asks: the parts become the bytes of `weight.dtype` for a value of shape
+impl<'a> Part<'a> {
+    async fn fetch(weight: &'a Weight, name: &'a str, source: &'a dyn Tensors) -> Result<Self, Error> {
+        let file = source.describe(name);
+        if let Some(constant) = &weight.constant {
+            let (dtype, bytes) = (constant.dtype(), Cow::Borrowed(constant.bytes()));
+            return Ok(Self { dtype, blocks: None, bytes, file });
+        }
+        let info = source.get(name)?;
+        let dtype = info.dtype;
+        if blocks::lossless(weight, info.encoding)
+            && let Some(read) = source.as_stored(name)
+        {
+            return Ok(Self { dtype, blocks: Some(info.encoding), bytes: read.await?, file });
+        }
+        Ok(Self { dtype, blocks: None, bytes: source.read_all(name).await?, file })
+    }
+}
+
+/// Lays a weight's tensors out as `weight` asks: the parts become the bytes of `weight.stored` for a value of shape
 /// `seen` in this order. Values that are not finite, or too large for f16, are errors that name the tensor.
 pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
-    if weight.dtype == DType::F16 && parts.iter().all(|p| p.dtype == DType::F16) {
+    if weight.stored == Encoding::F16 && parts.iter().all(|p| p.dtype == DType::F16) {
         // Halves stay as they are: only their order changes.
         let halves = |(tensor, part): (&Tensor, &Part<'_>)| {
             let halves: Vec<u16> = bytemuck::pod_collect_to_vec(&part.bytes);
-            finite(tensor, part, halves.iter().filter(|h| *h & 0x7c00 == 0x7c00).count())?;
+            checked(tensor, part, halves.iter().filter(|h| *h & 0x7c00 == 0x7c00).count())?;
             Ok(halves)
         };
         let parts = weight.tensors.iter().zip(parts).map(halves).collect::<Result<Vec<_>, Error>>()?;
@@ -102,20 +123,16 @@ pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> R
     }
     let floats = |(tensor, part): (&Tensor, &Part<'_>)| {
         let values = part.dtype.to_f32(&part.bytes);
-        finite(tensor, part, values.iter().filter(|v| !v.is_finite()).count())?;
-        if weight.dtype == DType::F16 {
-            let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
-            if f16::from_f32(most).is_infinite() {
-                let (name, file) = (bare(&tensor.names[0]).to_string(), part.file.clone());
-                return Err(Error::WeightOverflow { name, file, value: most });
-            }
+        checked(tensor, part, values.iter().filter(|v| !v.is_finite()).count())?;
+        if weight.stored == Encoding::F16 {
+            fits(tensor, part, &values)?;
         }
         Ok(values)
     };
     let parts = weight.tensors.iter().zip(parts).map(floats).collect::<Result<Vec<_>, Error>>()?;
     let values = arrange(weight, to, parts);
-    Ok(match weight.dtype {
-        DType::F16 => {
+    Ok(match weight.stored {
+        Encoding::F16 => {
             let mut halves = vec![f16::ZERO; values.len()];
             halves.convert_from_f32_slice(&values);
             bytemuck::cast_slice(&halves).to_vec()
@@ -124,7 +141,8 @@ pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> R
     })
 }
 
-fn finite(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
+/// Fails where `bad` numbers are not finite.
+fn checked(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
     match bad {
         0 => Ok(()),
         count => {
@@ -134,11 +152,25 @@ fn finite(tensor: &Tensor, part: &Part<'_>, bad: usize) -> Result<(), Error> {
     }
 }
 
+/// Fails where f16 does not hold the largest of these numbers.
+fn fits(tensor: &Tensor, part: &Part<'_>, values: &[f32]) -> Result<(), Error> {
+    let most = values.iter().copied().fold(0.0f32, |m, v| if v.abs() > m.abs() { v } else { m });
+    if !f16::from_f32(most).is_infinite() {
+        return Ok(());
+    }
+    let (name, file) = (bare(&tensor.names[0]).to_string(), part.file.clone());
+    Err(Error::WeightOverflow { name, file, value: most })
+}
+
+/// Where an output goes: a gated weight's first half to the first four of every eight columns, its second half to the others.
+fn gate(weight: &Weight, seen: Shape) -> impl Fn(usize) -> usize {
+    let (half, gated) = (seen.channels() / 2, weight.gated);
+    move |o: usize| if gated { o % half / 4 * 8 + o / half * 4 + o % 4 } else { o }
+}
+
 fn arrange<T: Copy + Default>(weight: &Weight, (seen, order): (Shape, Order), parts: Vec<Vec<T>>) -> Vec<T> {
     let mut to = vec![T::default(); seen.numel()];
-    // A gated weight's first half goes to the first four of every eight columns, its second half to the others.
-    let half = seen.channels() / 2;
-    let gate = |o: usize| o % half / 4 * 8 + o / half * 4 + o % 4;
+    let gate = gate(weight, seen);
     let mut first = 0;
     for (tensor, values) in weight.tensors.iter().zip(parts) {
         let from = tensor.shape.dims();
@@ -150,11 +182,7 @@ fn arrange<T: Copy + Default>(weight: &Weight, (seen, order): (Shape, Order), pa
             Layout::Matrix => {
                 let [k, n]: [usize; 2] = seen.dims().try_into().expect("a matrix has two axes");
                 let shape = [from[0], from[1], 1];
-                if weight.gated {
-                    lay(order, &values, shape, &mut to, [n, k], |o| gate(first + o));
-                } else {
-                    lay(order, &values, shape, &mut to, [n, k], |o| first + o);
-                }
+                lay(order, &values, shape, &mut to, [n, k], |o| gate(first + o));
             }
             Layout::Conv { kernel: [kh, kw], channels } => {
                 let padded = [seen.dims()[1], channels];
@@ -225,11 +253,15 @@ mod tests {
 
     fn weight(layout: Layout, shape: &[usize], dtype: DType) -> Weight {
         let tensors = vec![Tensor { names: vec!["w".into()], shape: Shape::new(shape) }];
-        Weight { tensors, layout, gated: false, constant: None, dtype }
+        Weight { tensors, layout, gated: false, constant: None, stored: dtype.into() }
     }
 
     fn pack(weight: &Weight, seen: Shape, dtype: DType, bytes: &[u8], file: &str) -> Result<Vec<u8>, Error> {
-        super::pack(weight, (seen, Order::Rows), &[Part { dtype, bytes: bytes.into(), file: file.into() }])
+        super::pack(
+            weight,
+            (seen, Order::Rows),
+            &[Part { dtype, blocks: None, bytes: bytes.into(), file: file.into() }],
+        )
     }
 
     #[test]
@@ -249,8 +281,14 @@ mod tests {
     #[test]
     fn column_by_column_a_matrix_lies_transposed() {
         let values: Vec<f32> = (0..3 * 2 * 4).map(|i| i as f32).collect();
-        let part =
-            || [Part { dtype: DType::F32, bytes: bytemuck::cast_slice(&values).into(), file: String::new() }];
+        let part = || {
+            [Part {
+                dtype: DType::F32,
+                blocks: None,
+                bytes: bytemuck::cast_slice(&values).into(),
+                file: String::new(),
+            }]
+        };
         let conv = weight(Layout::Conv { kernel: [2, 2], channels: 4 }, &[3, 2, 2, 2], DType::F32);
         let (k, n) = (16, 4);
         let packed = |w: &Weight, order| -> Vec<f32> {
@@ -292,7 +330,7 @@ mod tests {
         let (k, n) = (4, widths.iter().sum::<usize>());
         let tensor = |n: &usize| Tensor { names: vec!["w".into()], shape: Shape::new(&[*n, k]) };
         let tensors: Vec<Tensor> = widths.iter().map(tensor).collect();
-        let w = Weight { tensors, layout: Layout::Matrix, gated, constant: None, dtype: DType::F32 };
+        let w = Weight { tensors, layout: Layout::Matrix, gated, constant: None, stored: Encoding::F32 };
         let mut first = 0;
         let parts: Vec<Part> = widths
             .iter()
@@ -301,7 +339,7 @@ mod tests {
                 first += width;
                 let values: Vec<f32> = own.flat_map(|c| (0..k).map(move |r| (100 * c + r) as f32)).collect();
                 let bytes = bytemuck::cast_slice(&values).to_vec().into();
-                Part { dtype: DType::F32, bytes, file: String::new() }
+                Part { dtype: DType::F32, blocks: None, bytes, file: String::new() }
             })
             .collect();
         bytemuck::pod_collect_to_vec(&super::pack(&w, (Shape::new(&[k, n]), Order::Rows), &parts).unwrap())

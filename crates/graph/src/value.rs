@@ -1,4 +1,4 @@
-use calotype_tensor::{DType, HostTensor, Shape};
+use calotype_tensor::{Encoding, HostTensor, Shape};
 
 /// A value of a graph: an input, a weight or a node's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,9 +118,9 @@ pub struct Weight {
     pub gated: bool,
     /// The values themselves where no checkpoint holds them, such as a sinusoid's frequencies.
     pub constant: Option<HostTensor>,
-    /// How it is stored on the device: the graph says f32 for vectors, the checkpoint and the precision decide
-    /// the rest (see [`crate::Graph::resolve`]).
-    pub dtype: DType,
+    /// How it is stored on the device, as f32, as f16 or in blocks of q8_0 or q4_0: the graph says f32 for vectors, the
+    /// checkpoint and the precision decide the rest (see [`crate::Graph::resolve`], [`crate::Graph::quantize`]).
+    pub stored: Encoding,
 }
 
 impl Weight {

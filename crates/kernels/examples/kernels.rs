@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use calotype_gpu::{Backend, prospects};
+use calotype_graph::Quant;
 use calotype_kernels::{Driver, Pick, Survey, bytes, measure, notes, picks, rewrite, spirv, without_strides};
 use calotype_pipeline::Model;
 use calotype_shaders::VARIANTS;
@@ -11,8 +12,8 @@ const HELP: &str = "\
 What a Vulkan driver's compiler makes of the kernels (docs/kernels.md).
 
 kernels measure NAME [OPTION...]  compiles what guided pictures of Stable Diffusion 1.5 (512x512) and of the built-in model
-                                  take in f16 on the first Vulkan adapter, and prints a record as JSON; fails where a
-                                  kernel does not compile
+                                  take in f16, the former with weights in blocks too, on the first Vulkan adapter, and
+                                  prints a record as JSON; fails where a kernel does not compile
   --model MODEL                   of this folder only, at its own size, or of synthetic:sd15
   --only TEXT                     only kernels whose name contains it
   --trusted                       with the driver's bounds checks off
@@ -77,12 +78,17 @@ fn compile(name: String, mut args: impl Iterator<Item = String>) -> Result<()> {
     let found = pollster::block_on(prospects(Backend::Vulkan));
     let (report, caps) = found.first().context("there is no Vulkan adapter")?;
     let mut picked = Vec::new();
-    for model in models {
-        let side = (model == "synthetic:sd15").then_some(512);
-        for pick in picks(&Model::open(&model, None)?, side, caps)? {
-            match picked.iter_mut().find(|p: &&mut Pick| p.name() == pick.name()) {
-                Some(known) => known.launches += pick.launches,
-                None => picked.push(pick),
+    for name in models {
+        let large = name == "synthetic:sd15";
+        let mut model = Model::open(&name, None)?;
+        let quants: &[Quant] = if large { &[Quant::Off, Quant::Q8_0, Quant::Q4_0] } else { &[Quant::Off] };
+        for quant in quants {
+            model.quant = *quant;
+            for pick in picks(&model, large.then_some(512), caps)? {
+                match picked.iter_mut().find(|p: &&mut Pick| p.name() == pick.name()) {
+                    Some(known) => known.launches += pick.launches,
+                    None => picked.push(pick),
+                }
             }
         }
     }

@@ -100,6 +100,11 @@ impl Tensors for Components {
         }
     }
 
+    fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+        let (component, bare) = self.of(name).ok()?;
+        component.weights.as_stored(bare)
+    }
+
     fn describe(&self, name: &str) -> String {
         self.of(name)
             .map_or_else(|_| "the model".into(), |(component, bare)| component.weights.describe(bare))

@@ -6,7 +6,7 @@ use crate::files::{ModelFiles, scheduler};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
-use calotype_graph::{Graph, Precision};
+use calotype_graph::{Graph, Precision, Quant};
 use calotype_models::config::{Architecture, ModelConfig, TextEncoder};
 use calotype_models::layout::{self, words};
 use calotype_models::{Role, clip, declare, unet, vae};
@@ -37,6 +37,8 @@ pub struct Model {
     pub defaults: Defaults,
     /// LoRAs that were added, by name, with their scale, in order.
     pub loras: Vec<(String, f32)>,
+    /// Which of its matrices a device holds in blocks. To be settled before a pipeline is made of it.
+    pub quant: Quant,
     /// Whether its weights are those of its few-steps form.
     few_steps: bool,
     /// What was added to its components.
@@ -150,6 +152,7 @@ impl Model {
             components,
             defaults,
             loras: Vec::new(),
+            quant: Quant::default(),
             few_steps: false,
             added: Vec::new(),
             few_steps_lora,

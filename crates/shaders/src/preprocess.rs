@@ -2,7 +2,7 @@
 //! and the library, which expands a variant when a pipeline is made.
 //!
 //! * `#import name` pastes `shaders/shared/name.wgsl` once.
-//! * `#ifdef X`, `#ifndef X`, `#elifdef X`, `#else`, `#endif` choose lines by define.
+//! * `#ifdef X`, `#ifndef X`, `#elifdef X`, `#else`, `#endif` choose lines by define; of several names any will do.
 //! * `#for i in 0..N` … `#endfor` repeats lines with `$i` replaced; bounds are numbers, defines or constants. Registers
 //!   stay registers this way: naga emits loops that drivers do not always unroll.
 //! * `#variants {…} {…}` says which variants a shader has, a choice of defines from each group; `#set name` … `#endset`
@@ -117,7 +117,7 @@ impl State<'_, '_> {
     /// Whether the lines below a conditional, `#elifdef` or `#else` are taken where none above them were.
     fn is_taken(&self, line: &str) -> bool {
         let (word, define) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        let defined = self.defines.contains_key(define.trim());
+        let defined = define.split_whitespace().any(|define| self.defines.contains_key(define));
         match word {
             "#ifdef" | "#elifdef" => defined,
             "#ifndef" => !defined,

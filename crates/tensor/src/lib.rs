@@ -4,6 +4,7 @@
 //! Layout is row-major with the last axis fastest. Pictures and feature maps are NHWC, so that
 //! `[batch · height · width, channels]` feeds convolutions, linear layers and attention alike.
 
+pub mod blocks;
 mod dtype;
 mod encoding;
 mod error;

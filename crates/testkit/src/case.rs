@@ -1,6 +1,6 @@
 use crate::Fill;
 use calotype_graph::ops::{Op, Operation};
-use calotype_graph::{Elem, Graph, Layout, Precision, Rate, ValueId};
+use calotype_graph::{Elem, Graph, Layout, Precision, Quant, Rate, ValueId};
 use calotype_tensor::{DType, Shape};
 use std::collections::BTreeMap;
 
@@ -44,6 +44,9 @@ pub struct Case {
     pub fills: BTreeMap<String, Fill>,
     /// How weight matrices and tables are stored in the checkpoint.
     pub weights: DType,
+    /// Which matrices are in blocks on the device. The CPU computes with the blocks' numbers as f32, which is what other
+    /// devices are held to: in f32 they multiply the same numbers, in f16 they may round them to 11 bits first.
+    pub quant: Quant,
     /// The row of the step table.
     pub row: usize,
     /// How far from the reference is near enough.
@@ -61,6 +64,7 @@ impl Case {
             graph: Graph::new(name),
             fills: BTreeMap::new(),
             weights: DType::F32,
+            quant: Quant::Off,
             row: 0,
             tolerance,
         };

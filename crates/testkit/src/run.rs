@@ -18,6 +18,7 @@ pub fn run_case(
     });
     let source = Made::new(&case.name, tensors, |name, _| tensor_of(case, name));
     graph.resolve(&source, precision)?;
+    graph.quantize(&source, case.quant, &|_| true)?;
     let mut ports = Ports::new();
     let dtype = |v: ValueId| match graph.value(v).elem {
         Elem::Float => precision.dtype(),

@@ -79,6 +79,10 @@ impl<S: Tensors> Tensors for Aliased<S> {
         }
     }
 
+    fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
+        self.source.as_stored(&self.get(name).ok()?.name)
+    }
+
     fn describe(&self, name: &str) -> String {
         self.source.describe(self.get(name).map_or(name, |info| &info.name))
     }

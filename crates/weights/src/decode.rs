@@ -1,7 +1,6 @@
 //! Numbers as files store them, made what they are lent as.
 
-use crate::blocks;
-use calotype_tensor::Encoding;
+use calotype_tensor::{Encoding, blocks};
 use half::f16;
 use std::borrow::Cow;
 

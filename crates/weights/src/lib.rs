@@ -7,7 +7,6 @@
 //! exporters wrote under another, [`schemes`] sorts a file of several components, and [`Merged`] adds a [`Lora`] to the tensors it names.
 
 mod alias;
-mod blocks;
 mod bytes;
 mod checkpoint;
 mod decode;
@@ -25,9 +24,8 @@ mod synthetic;
 mod unused;
 
 pub use alias::{Aliased, LEGACY_ATTENTION};
-#[cfg(not(target_arch = "wasm32"))]
-pub use blocks::MADE as BLOCKS;
 pub use bytes::Bytes;
+pub use calotype_tensor::blocks::MADE as BLOCKS;
 pub use calotype_tensor::{Encoding, TensorInfo, Tensors};
 pub use checkpoint::Checkpoint;
 pub use error::Error;

@@ -1,7 +1,7 @@
 use crate::patches::fit::Laid;
 use crate::patches::{Lora, decode};
 use crate::{Error, Result};
-use calotype_tensor::{DType, Read, TensorInfo, Tensors};
+use calotype_tensor::{DType, Encoding, Read, TensorInfo, Tensors};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl<S: Tensors> Merged<S> {
             for laid in lora.fit(component, &checkpoint)?.laid {
                 let info = checkpoint.get(&laid.tensor)?;
                 let entry = changed.entry(laid.tensor.clone()).or_insert_with(|| Changed {
-                    info: TensorInfo { dtype: DType::F32, encoding: DType::F32.into(), ..info.clone() },
+                    info: TensorInfo { dtype: DType::F32, encoding: stored_as(info), ..info.clone() },
                     by: Vec::new(),
                 });
                 entry.by.push(Change { lora: Rc::clone(lora), laid, scale: *scale });
@@ -58,6 +58,11 @@ impl<S: Tensors> Merged<S> {
         }
         Ok(weight)
     }
+}
+
+/// What a tensor may be stored as again, when it was changed: blocks stay blocks, though others.
+fn stored_as(info: &TensorInfo) -> Encoding {
+    if info.encoding.block()[0] > 1 { info.encoding } else { Encoding::F32 }
 }
 
 impl<S: Tensors> Tensors for Merged<S> {

@@ -1,6 +1,6 @@
 //! The flags that say what to run on.
 
-use calotype::{Precision, Tier};
+use calotype::{Precision, Quant, Tier};
 use clap::{Args, ValueEnum};
 
 /// What to run on.
@@ -10,6 +10,11 @@ pub struct DeviceArgs {
     /// How numbers are stored [default: f16 where the device computes with it, else f32]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Dtype>,
+
+    /// Weight matrices in blocks on the device: q8_0 (a little over half of f16's memory), q4_0 (a little over a quarter) or
+    /// none. Sums stay as exact as they are; the weights are rounded once [default: as a .gguf has them, else none]
+    #[arg(long, value_name = "TYPE", value_parser = quant)]
+    pub quant: Option<Quant>,
 
     /// What drives the device; auto takes a GPU, or the CPU where there is none
     #[arg(long, value_name = "API", default_value = "auto")]
@@ -28,6 +33,15 @@ pub struct DeviceArgs {
     /// found. Pictures are then the same to the bit from the first run on
     #[arg(long)]
     pub no_autotune: bool,
+}
+
+fn quant(text: &str) -> Result<Quant, String> {
+    match text {
+        "none" => Ok(Quant::Off),
+        "q8_0" => Ok(Quant::Q8_0),
+        "q4_0" => Ok(Quant::Q4_0),
+        _ => Err("devices hold q8_0 and q4_0, and what a file has in other blocks as q8_0: use one of them, or none".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -61,7 +61,7 @@ fn stages(args: &CheckArgs) -> anyhow::Result<Option<Stages>> {
         return Ok(None);
     }
     let place = device::find(args.model.as_deref(), &args.hub, args.device.dtype, args.json)?;
-    Ok(Some(Stages::new(place)))
+    Ok(Some(Stages::new(place, args.device.quant.unwrap_or_default())))
 }
 
 /// Each tier's device, or why there is none: all that the adapter has, or the one that was asked for.

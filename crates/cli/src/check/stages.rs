@@ -1,7 +1,8 @@
 //! A model's stages and a picture, on a device and on the CPU.
 
 use calotype::{
-    Condition, Device, HostTensor, ModelPlace, OpenDevice, Picture, Pipeline, Precision, Request,
+    Condition, Device, HostTensor, Model, ModelPlace, OpenDevice, Picture, Pipeline, Precision, Quant,
+    Request,
 };
 use calotype_testkit::check::Compared;
 use calotype_testkit::error;
@@ -24,21 +25,28 @@ struct Expected {
 /// A model, to be compared on several devices.
 pub struct Stages {
     place: ModelPlace,
+    quant: Quant,
     expected: Option<Expected>,
 }
 
 impl Stages {
-    pub fn new(place: ModelPlace) -> Self {
-        Self { place, expected: None }
+    pub fn new(place: ModelPlace, quant: Quant) -> Self {
+        Self { place, quant, expected: None }
+    }
+
+    fn open(&self, precision: Precision) -> Result<Model, calotype::Error> {
+        let mut model = self.place.open(precision)?;
+        model.quant = self.quant;
+        Ok(model)
     }
 
     /// Each stage, given what the CPU put into it, and then a whole picture from the prompt on.
     pub fn hold(&mut self, opened: &OpenDevice, precision: Precision) -> anyhow::Result<Vec<Compared>> {
         if self.expected.is_none() {
-            self.expected = Some(expect(&self.place)?);
+            self.expected = Some(expect(self.open(Precision::F32)?)?);
         }
         let expected = self.expected.as_ref().expect("just made");
-        let mut pipeline = Pipeline::new(opened, self.place.open(precision)?, precision);
+        let mut pipeline = Pipeline::new(opened, self.open(precision)?, precision);
         let [stage, whole] = match precision {
             // Stages are held to this against diffusers' goldens too, and trajectories of latents.
             Precision::F32 => [1e-4, 1e-3],
@@ -71,9 +79,8 @@ impl Stages {
     }
 }
 
-fn expect(place: &ModelPlace) -> anyhow::Result<Expected> {
-    let (cpu, precision) = (Device::Cpu.open()?, Precision::F32);
-    let mut pipeline = Pipeline::new(&cpu, place.open(precision)?, precision);
+fn expect(model: Model) -> anyhow::Result<Expected> {
+    let mut pipeline = Pipeline::new(&Device::Cpu.open()?, model, Precision::F32);
     let states = pipeline.encode_text(PROMPT)?;
     let step = denoise(&mut pipeline, 1, std::slice::from_ref(&states))?;
     let decoded = pipeline.decode_latents(&step)?;

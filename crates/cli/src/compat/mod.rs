@@ -26,6 +26,7 @@ fn open(
     interrupt::install()?;
     let open = |precision| -> anyhow::Result<Model> {
         let mut model = place.open(precision)?;
+        model.quant = flags.quant.unwrap_or_default();
         prepare(&mut model)?;
         device::settle(request, &mut model)?;
         Ok(model)

@@ -64,7 +64,7 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
         }
         let Some((_, opened)) = &opened else { continue };
         let precision = group.args.device.precision(opened);
-        let model = device::model(&group.found, precision, &group.args.picture.lora)?;
+        let model = device::model(&group.found, &group.args.device, precision, &group.args.picture.lora)?;
         let mut pipeline = device::pipeline(opened, model, precision);
         for (at, order) in group.orders {
             interrupt::check()?;
@@ -105,7 +105,8 @@ fn settled(cells: &[Cell]) -> anyhow::Result<Vec<Group<'_>>> {
                 let found =
                     device::find_for(&args.picture, args.device.dtype, args.json).with_context(of_cell)?;
                 let precision = args.device.likely_precision();
-                let model = device::model(&found, precision, &args.picture.lora).with_context(of_cell)?;
+                let model = device::model(&found, &args.device, precision, &args.picture.lora)
+                    .with_context(of_cell)?;
                 groups.push((key, Group { args, found, orders: Vec::new() }, model));
                 groups.len() - 1
             }

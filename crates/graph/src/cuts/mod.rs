@@ -14,7 +14,8 @@ use tiles::{Tile, tiles};
 /// one, and no two have the same name. Those that leave k whole come first; the others have two slices, or as many as
 /// the device has workgroups to spare (three at least), or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
-    let tiles = tiles(caps.matrices, product.storage == ["A_F16", "W_N16"], caps.software);
+    let halves = matches!(product.storage, ["A_F16", "W_N16" | "W_N8" | "W_N4"]);
+    let tiles = tiles(caps.matrices, halves, caps.software);
     let fits = |defines: &[&str]| {
         Variant::find(product.stem, defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
     };

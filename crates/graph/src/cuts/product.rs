@@ -36,9 +36,9 @@ pub type Tuned = HashMap<Product, Cut>;
 impl Product {
     /// What [`Display`](fmt::Display) wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        const WORDS: [&str; 11] = [
-            "matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_N16", "W_H16", "MOMENTS",
-            "NORM",
+        const WORDS: [&str; 15] = [
+            "matmul", "conv2d", "A_F32", "A_F16", "A_H16", "W_F32", "W_F16", "W_N16", "W_H16", "W_Q8",
+            "W_Q4", "W_N8", "W_N4", "MOMENTS", "NORM",
         ];
         let words: Vec<&str> = text.split(' ').collect();
         let (sizes, named) = words.split_last()?;

@@ -123,7 +123,7 @@ const COOP: [&[Tile]; 4] = [
     ],
 ];
 
-/// The tiles of a device with such matrices, or one that runs shaders in software, for products whose operands are halves,
+/// The tiles of a device with such matrices, or one that runs shaders in software, for products whose operands are halves (or become such as they are read),
 /// or for others: largest first.
 pub(super) fn tiles(matrices: Option<Matrices>, halves: bool, software: bool) -> &'static [Tile] {
     let of = |matrices| Matrices::ALL.iter().position(|m| *m == matrices).map_or(&[][..], |at| COOP[at]);
@@ -171,8 +171,9 @@ mod tests {
                 };
                 assert_eq!(tile.rows, value("WM") * value("FM") * value("SIDE"), "{tile:?}");
                 assert_eq!(tile.columns, value("WN") * value("FN") * value("SIDE"), "{tile:?}");
-                for stem in ["matmul", "conv2d"] {
-                    let defines = [&["A_F16", "W_N16"], tile.defines].concat();
+                let stored = ["W_N16", "W_N8", "W_N4"];
+                for (stem, stored) in ["matmul", "conv2d"].iter().flat_map(|s| stored.map(|w| (*s, w))) {
+                    let defines = [&["A_F16", stored], tile.defines].concat();
                     let variant = Variant::find(stem, &defines).expect(stem);
                     let threads = value("WM") * value("WN") * value("LANES");
                     assert_eq!(variant.workgroup_size, [threads as u32, 1, 1], "{tile:?}");

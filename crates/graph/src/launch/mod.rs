@@ -13,7 +13,7 @@ use crate::recording::{Binding, Dispatch, Operand};
 use crate::value::{Elem, Layout, Source, Value, ValueId, Weight};
 use calotype_field::Field;
 use calotype_shaders::{Step, Variant};
-use calotype_tensor::{DType, Shape};
+use calotype_tensor::{Encoding, Shape};
 pub(crate) use gemm::{Half, launch, with_whole};
 pub(crate) use pointwise::Part;
 use std::ops::{Deref, Range};
@@ -73,14 +73,18 @@ impl<'a> Stored<'a> {
 
     /// How a weight is stored, as the shaders' define.
     pub fn w(&self, value: ValueId) -> &'static str {
-        let dtype = match self.value(value).source {
-            Source::Weight(id) => self.weights[id.index()].dtype,
-            _ => self.precision.dtype(),
+        let stored = match self.value(value).source {
+            Source::Weight(id) => self.weights[id.index()].stored,
+            _ => self.precision.dtype().into(),
         };
-        match (dtype, self.caps.f16) {
-            (DType::F16, true) if self.by_columns(value) => "W_N16",
-            (DType::F16, true) => "W_F16",
-            (DType::F16, false) => "W_H16",
+        match (stored, self.by_columns(value), self.caps.f16) {
+            (Encoding::Q8_0, true, _) => "W_N8",
+            (Encoding::Q8_0, false, _) => "W_Q8",
+            (Encoding::Q4_0, true, _) => "W_N4",
+            (Encoding::Q4_0, false, _) => "W_Q4",
+            (Encoding::F16, true, true) => "W_N16",
+            (Encoding::F16, false, true) => "W_F16",
+            (Encoding::F16, _, false) => "W_H16",
             _ => "W_F32",
         }
     }
@@ -96,8 +100,9 @@ impl<'a> Stored<'a> {
         bytes_of(self.value(value), self.weights, self.precision)
     }
 
+    /// Bytes of a value's element, where it is in no blocks: those are bound as a whole.
     fn element(&self, value: ValueId) -> u64 {
-        element(self.value(value), self.weights, self.precision)
+        encoding(self.value(value), self.weights, self.precision).block()[1] as u64
     }
 
     /// Where a value's channels lie: in which computed value, from which channel on.
@@ -112,8 +117,8 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Whether a matrix, as ops see it in `seen`, lies column by column on a device: in halves where there are matrices to
-/// multiply it with, which are read along k. Not where channels are no multiples of four: those kernels have no vectors.
+/// Whether a matrix, as ops see it in `seen`, lies column by column on a device: in halves or blocks where there are
+/// matrices to multiply it with, which are read along k. Not where channels are no multiples of four: those kernels have no vectors.
 pub fn by_columns(weight: &Weight, seen: Shape, caps: &Caps) -> bool {
     let along = match weight.layout {
         Layout::Matrix => seen.rows(),
@@ -124,23 +129,23 @@ pub fn by_columns(weight: &Weight, seen: Shape, caps: &Caps) -> bool {
     caps.f16
         && !caps.software
         && caps.matrices.is_some()
-        && weight.dtype == DType::F16
+        && weight.stored != Encoding::F32
         && vector(&[along, seen.channels()]) == 4
 }
 
-/// Bytes of a value's element.
-fn element(value: &Value, weights: &[Weight], precision: Precision) -> u64 {
-    let size = match (value.elem, &value.source) {
-        (_, Source::Weight(id)) => weights[id.index()].dtype.size(),
-        (Elem::Float, _) => precision.dtype().size(),
-        (Elem::F32 | Elem::U32, _) => 4,
-    };
-    size as u64
+/// How a value's elements are stored.
+fn encoding(value: &Value, weights: &[Weight], precision: Precision) -> Encoding {
+    match (value.elem, &value.source) {
+        (_, Source::Weight(id)) => weights[id.index()].stored,
+        (Elem::Float, _) => precision.dtype().into(),
+        (Elem::F32 | Elem::U32, _) => Encoding::F32,
+    }
 }
 
 /// Bytes a value takes in storage.
 pub(crate) fn bytes_of(value: &Value, weights: &[Weight], precision: Precision) -> u64 {
-    (value.shape.numel() as u64).saturating_mul(element(value, weights, precision))
+    let [elements, bytes] = encoding(value, weights, precision).block();
+    ((value.shape.numel() / elements) as u64).saturating_mul(bytes as u64)
 }
 
 /// What the ops' lowerings share.

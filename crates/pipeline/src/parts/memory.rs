@@ -49,7 +49,7 @@ pub(crate) fn memory(parts: &[PartGraphs], caps: &Caps) -> Result<MemoryPlan> {
             let own: u64 = graph
                 .weight_values()
                 .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
-                .map(|(id, shape, _)| caps.bytes(shape, graph.weights()[id.index()].dtype))
+                .map(|(id, shape, _)| caps.weight_bytes(shape, graph.weights()[id.index()].stored))
                 .inspect(|bytes| largest_weight = largest_weight.max(*bytes))
                 .map(aligned)
                 .sum();

@@ -178,6 +178,10 @@ impl Key {
         let mut ports = BTreeMap::new();
         for (_, graph) in &mut graphs {
             graph.resolve(&model.components, self.precision)?;
+            // A decoder is a twentieth of a model, and what its numbers lose is seen as it is.
+            if self.part.role() != Role::Vae {
+                graph.quantize(&model.components, model.quant, &may_be_blocks)?;
+            }
             let outputs = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v));
             for (name, value) in graph.inputs().chain(outputs) {
                 let value = graph.value(value);
@@ -191,6 +195,21 @@ impl Key {
         }
         Ok(PartGraphs { key: self, graphs, ports })
     }
+}
+
+/// In names: matrices that take little room and matter much, what is known of time, sizes and classes and what goes in and
+/// comes out. stable-diffusion.cpp leaves most of them as they are (`tensor_should_be_converted`).
+const WHOLE: [&str; 6] = [
+    "time_embedding.",
+    "add_embedding.",
+    "class_embedding.",
+    "text_projection",
+    "unet/conv_in.",
+    "unet/conv_out.",
+];
+
+fn may_be_blocks(name: &str) -> bool {
+    !WHOLE.iter().any(|part| name.contains(part))
 }
 
 fn no_such(model: &Model, role: Role) -> Error {

@@ -1,5 +1,5 @@
 use crate::{Case, Tolerance};
-use calotype_graph::Activation;
+use calotype_graph::{Activation, Quant};
 use calotype_graph::ops::{Conv2d, Operation, Padding};
 use calotype_tensor::DType;
 
@@ -76,6 +76,19 @@ pub(super) fn cases() -> Vec<Case> {
     let mut stored = conv([1, 5, 5, 6], 7).case("f16_weights_odd");
     stored.weights = DType::F16;
     all.push(stored);
+    let base = Conv { image_bias: Some(2), activation: Activation::Silu, residual: true, ..conv([2, 7, 9, 64], 68) };
+    for (kind, quant) in [("q8_0", Quant::Q8_0), ("q4_0", Quant::Q4_0)] {
+        for (name, conv) in [
+            ("past_a_tile", base),
+            ("panels", conv([1, 9, 9, 32], 288)),
+            ("pointwise", base.pointwise()),
+            ("deep", Conv { x: [2, 3, 5, 96], out: 44, ..base }),
+            ("upsample", Conv { upsample: Some([14, 18]), residual: false, ..base }),
+            ("unet_down", Conv { stride: 2, ..conv([1, 16, 16, 320], 320) }),
+        ] {
+            all.push(Case { quant, ..conv.case(&format!("{kind}_{name}")) });
+        }
+    }
     all
 }
 

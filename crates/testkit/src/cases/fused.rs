@@ -2,7 +2,7 @@ use crate::{Builder, Case, Fill, Tolerance};
 use calotype_graph::ops::{
     Add, Attention, Concat, Conv2d, Geglu, GroupNorm, LayerNorm, Matmul, Padding, Row, StepRow,
 };
-use calotype_graph::{Activation, Elem, ValueId, passes};
+use calotype_graph::{Activation, Elem, Quant, ValueId, passes};
 
 /// Ops as models emit them: after the passes they are what kernels do beyond what a lone op asks of them.
 fn case(name: &str, tolerance: Tolerance, build: impl FnOnce(&mut Builder) -> ValueId) -> Case {
@@ -143,7 +143,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// Parts of models as they are built, before any pass.
 pub fn unfused_cases() -> Vec<Case> {
     let gelu = Activation::Gelu;
-    vec![
+    let mut all = vec![
         attention("self", [2, 64, 0], [8, 40], false),
         attention("self_biased_causal", [1, 77, 0], [4, 64], true),
         attention("cross", [2, 33, 77], [8, 20], false),
@@ -169,5 +169,13 @@ pub fn unfused_cases() -> Vec<Case> {
         row_norm("far_from_zero", [33, 32, 128, 64], 6.0),
         times("three", [4, 2, 32], &[12, 320, 8]),
         times("odd", [2, 1, 12], &[8, 7, 8, 12]),
-    ]
+    ];
+    // Matrices side by side, gated, of two operands, with moments and norms: those in blocks too.
+    for (kind, quant) in [("q8_0", Quant::Q8_0), ("q4_0", Quant::Q4_0)] {
+        all.push(Case { quant, ..transformer(&format!("{kind}_unet"), [2, 64, 8, 40]) });
+        all.push(Case { quant, ..gate(&format!("{kind}_past_a_tile"), [65, 64, 68], gelu, true, true) });
+        all.push(Case { quant, ..skip(&format!("{kind}_unet"), [2, 8, 320, 640], 32, 64) });
+        all.push(Case { quant, ..row_norm(&format!("{kind}_past_a_tile"), [65, 64, 96, 36], 0.5) });
+    }
+    all
 }

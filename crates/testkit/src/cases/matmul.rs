@@ -1,5 +1,5 @@
 use crate::{Case, Tolerance};
-use calotype_graph::Activation;
+use calotype_graph::{Activation, Quant};
 use calotype_graph::ops::Matmul;
 use calotype_tensor::DType;
 
@@ -76,6 +76,17 @@ pub(super) fn cases() -> Vec<Case> {
         let mut stored = case(name, size, residual);
         stored.weights = DType::F16;
         all.push(stored);
+    }
+    for (kind, quant) in [("q8_0", Quant::Q8_0), ("q4_0", Quant::Q4_0)] {
+        for (name, size, fused) in [
+            ("past_a_tile", [65, 64, 68], residual),
+            ("panels", [33, 96, 288], residual),
+            ("one_row", [1, 32, 64], bias),
+            ("deep_plain", [70, 1184, 264], plain),
+            ("unet_320", [64, 320, 320], with(Activation::Silu)),
+        ] {
+            all.push(Case { quant, ..case(&format!("{kind}_{name}"), size, fused) });
+        }
     }
     all
 }

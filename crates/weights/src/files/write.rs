@@ -2,8 +2,8 @@
 
 use super::entry::Extent;
 use super::{Format, others::gguf, safetensors};
-use crate::{Error, Result, blocks};
-use calotype_tensor::{Encoding, TensorInfo, Tensors};
+use crate::{Error, Result};
+use calotype_tensor::{Encoding, TensorInfo, Tensors, blocks};
 use half::{bf16, f16};
 use pollster::block_on;
 use rayon::prelude::*;

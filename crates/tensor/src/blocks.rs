@@ -1,7 +1,7 @@
 //! ggml's blocks of quantised numbers: some elements of a row, with the scales that they share. Layouts and arithmetic:
 //! ggml's `src/ggml-common.h` and `src/ggml-quants.c` (`dequantize_row_…`, `quantize_row_…_ref`).
 
-use calotype_tensor::Encoding;
+use crate::Encoding;
 use half::f16;
 use rayon::prelude::*;
 
@@ -43,7 +43,7 @@ fn half(block: &[u8], at: usize) -> f32 {
 }
 
 /// Sixteen bytes: the low halves of all, then the high halves.
-fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+pub fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> 4))
 }
 
@@ -58,19 +58,19 @@ fn q4_1(block: &[u8], out: &mut Vec<f32>) {
 }
 
 /// Thirty-two numbers of five bits: the fifth bits stand in front.
-fn fives(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+fn fives(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let high = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    nibbles(&bytes[4..]).enumerate().map(move |(i, q)| f32::from(q | ((high >> i & 1) as u8) << 4))
+    nibbles(&bytes[4..]).enumerate().map(move |(i, q)| q | ((high >> i & 1) as u8) << 4)
 }
 
 fn q5_0(block: &[u8], out: &mut Vec<f32>) {
     let d = half(block, 0);
-    out.extend(fives(&block[2..]).map(|q| d * (q - 16.0)));
+    out.extend(fives(&block[2..]).map(|q| d * (f32::from(q) - 16.0)));
 }
 
 fn q5_1(block: &[u8], out: &mut Vec<f32>) {
     let (d, m) = (half(block, 0), half(block, 2));
-    out.extend(fives(&block[4..]).map(|q| d * q + m));
+    out.extend(fives(&block[4..]).map(|q| d * f32::from(q) + m));
 }
 
 fn q8_0(block: &[u8], out: &mut Vec<f32>) {
@@ -161,9 +161,23 @@ fn q6_k(block: &[u8], out: &mut Vec<f32>) {
     runs(out, 16, |run| (d * f32::from(block[192 + run] as i8), 0.0), quant);
 }
 
+/// Blocks of q4_0 or q5_0 as blocks of q8_0, which hold the same numbers: the same scales, and integers that fit.
+pub fn widen(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+    let [elements, size] = encoding.block();
+    let mut out = Vec::with_capacity(bytes.len() / size * (2 + elements));
+    for block in bytes.chunks_exact(size) {
+        out.extend(&block[..2]);
+        match encoding {
+            Encoding::Q4_0 => out.extend(nibbles(&block[2..]).map(|q| q.wrapping_sub(8))),
+            Encoding::Q5_0 => out.extend(fives(&block[2..]).map(|q| q.wrapping_sub(16))),
+            _ => unreachable!("{encoding} has other numbers than q8_0"),
+        }
+    }
+    out
+}
+
 /// Whole blocks of finite numbers, as ggml makes them where nothing says which numbers matter most. The encoding must be one
 /// of [`MADE`].
-#[cfg(not(target_arch = "wasm32"))]
 pub fn encode(encoding: Encoding, numbers: &[f32]) -> Vec<u8> {
     let block: fn(&[f32], &mut Vec<u8>) = match encoding {
         Encoding::Q4_0 => |numbers, out| symmetric::<8>(numbers, out),
@@ -183,17 +197,14 @@ pub fn encode(encoding: Encoding, numbers: &[f32]) -> Vec<u8> {
 }
 
 /// What `encode` makes: the kinds that need no search.
-#[cfg(not(target_arch = "wasm32"))]
 pub const MADE: [Encoding; 5] =
     [Encoding::Q8_0, Encoding::Q5_1, Encoding::Q5_0, Encoding::Q4_1, Encoding::Q4_0];
 
-#[cfg(not(target_arch = "wasm32"))]
 fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
 /// Fifth bits, if there are any, and nibbles: the low halves of bytes first.
-#[cfg(not(target_arch = "wasm32"))]
 fn pack(quants: &[u8], fives: bool, out: &mut Vec<u8>) {
     if fives {
         let high = quants.iter().enumerate().fold(0u32, |high, (i, q)| high | u32::from(q >> 4) << i);
@@ -204,7 +215,6 @@ fn pack(quants: &[u8], fives: bool, out: &mut Vec<u8>) {
 }
 
 /// Numbers on both sides of nought: the one that is farthest from it is `-HALF` steps.
-#[cfg(not(target_arch = "wasm32"))]
 fn symmetric<const HALF: u8>(numbers: &[f32], out: &mut Vec<u8>) {
     let farthest = |far: f32, v: f32| if v.abs() > far.abs() { v } else { far };
     let d = numbers.iter().copied().reduce(farthest).unwrap_or(0.0) / -f32::from(HALF);
@@ -215,7 +225,6 @@ fn symmetric<const HALF: u8>(numbers: &[f32], out: &mut Vec<u8>) {
 }
 
 /// Numbers between the least and the largest, in `STEPS` steps.
-#[cfg(not(target_arch = "wasm32"))]
 fn between<const STEPS: u8>(numbers: &[f32], out: &mut Vec<u8>) {
     let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
     let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -227,7 +236,6 @@ fn between<const STEPS: u8>(numbers: &[f32], out: &mut Vec<u8>) {
 }
 
 /// A byte each.
-#[cfg(not(target_arch = "wasm32"))]
 fn bytes(numbers: &[f32], out: &mut Vec<u8>) {
     let d = numbers.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0;
     let id = inverse(d);
