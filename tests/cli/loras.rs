@@ -55,6 +55,9 @@ fn loras_that_cannot_be_used_are_named() {
     refused(&tiny(), vae.to_str().unwrap(), &["vae", "no LoRA"]);
     let other = goldens().join("sd2-tiny/model");
     refused(other.to_str().unwrap(), &lora("peft.safetensors"), &["peft.safetensors", "LoRA tensor"]);
+    // A drive is none of the files, even where one is called so.
+    fs::copy(lora("peft.safetensors"), folder.path().join("C")).unwrap();
+    refused(&tiny(), r"C:\none\ink", &[r"--lora: C:\none\ink", "no such file"]);
     let args = ["generate", "a cat", "--lora", "x:nan"];
     folder.fails(2, &args, &["--lora", "style.safetensors:0.8"]);
     let args = ["generate", "a cat", "--lora", "ink.safetensors:strong"];
