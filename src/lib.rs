@@ -43,8 +43,8 @@ pub use calotype_pipeline::words::{Emphasis, PromptStyle};
 pub use calotype_pipeline::{
     Component, Components, Condition, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field,
     FileReport, Framed, GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture,
-    Progress, Recalled, Remedy, Request, Shortage, Stage, StagePlan, Timings, Turn, UNetReport, bytes,
-    convert, fits, image, lora_name, measure, noise, plan, samplers, tokenizer, words,
+    Progress, Recalled, Refining, Remedy, Request, Shortage, Stage, StagePlan, Timings, Turn, UNetReport,
+    bytes, convert, fits, image, lora_name, measure, noise, plan, samplers, tokenizer, words,
 };
 pub use calotype_tensor::{DType, Encoding, HostTensor, Shape};
 pub use calotype_weights::BLOCKS;

@@ -18,6 +18,8 @@ pub struct Options {
     pub precision: Option<Precision>,
     /// Which weight matrices the device holds in blocks.
     pub quant: Quant,
+    /// What goes on with the pictures that the model has begun: SDXL's refiner, named as models are.
+    pub refiner: Option<String>,
 }
 
 /// A run under way, as its steps see it.
@@ -54,8 +56,12 @@ impl Pipeline {
         let precision = options.precision.unwrap_or(device.default_precision());
         let search =
             Search { full_precision: options.precision == Some(Precision::F32), ..Search::default() };
-        let mut model = ModelPlace::find(Some(place), &search, &mut |_| ())?.open(precision)?;
+        let open = |place: &str| ModelPlace::find(Some(place), &search, &mut |_| ())?.open(precision);
+        let mut model = open(place)?;
         model.quant = options.quant;
+        if let Some(refiner) = &options.refiner {
+            model.refine_with(open(refiner)?)?;
+        }
         Ok(Self::new(&device, model, precision))
     }
 

@@ -37,8 +37,11 @@ mod builtin;
 /// Pictures with LoRAs, as diffusers draws them.
 mod loras;
 
-/// Models in single files: their pictures are those of diffusers.
+/// Stable Diffusion XL, and its refiner.
+mod refiner;
 mod sdxl;
+
+/// Models in single files: their pictures are those of diffusers.
 mod single_files;
 
 /// Keras' files: the tensors that diffusers has.

@@ -19,22 +19,22 @@ const MODEL: &str = "sdxl-tiny";
 /// What a UNet has that is told the guidance.
 const COND: &str = "time_embedding.cond_proj.weight";
 /// Differences of latents after some steps, of the largest magnitude; see `trajectories.rs`.
-const LATENTS: f64 = 1e-3;
+pub const LATENTS: f64 = 1e-3;
 
-fn text(value: &Json) -> &str {
+pub fn text(value: &Json) -> &str {
     value.as_str().unwrap()
 }
 
-fn strings(value: &Json) -> Vec<String> {
+pub fn strings(value: &Json) -> Vec<String> {
     value.as_array().unwrap().iter().map(|one| text(one).to_owned()).collect()
 }
 
-fn numbers(value: &Json) -> Vec<f32> {
+pub fn numbers(value: &Json) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|one| one.as_f64().unwrap() as f32).collect()
 }
 
 /// How activations are stored that a device is tried with.
-fn precisions(device: &Device) -> &'static [Precision] {
+pub fn precisions(device: &Device) -> &'static [Precision] {
     if device.name == "cpu" { &[Precision::F32] } else { &[Precision::F32, Precision::F16] }
 }
 
@@ -97,50 +97,59 @@ fn text_states_and_pooled_vectors_are_those_of_transformers() {
     report.finish();
 }
 
-#[test]
-fn unet_predictions_are_those_of_diffusers() {
+/// What a UNet predicts of a case, and what it should.
+pub fn net(
+    golden: &Golden,
+    model: &Model,
+    device: &Device,
+    precision: Precision,
+    case: &Json,
+) -> (Result<HostTensor, calotype_graph::Error>, HostTensor) {
     /// The row that tells the case's time; the others tell another.
     const ROW: usize = 2;
+    let latents = nhwc(&golden.tensor(&case["sample"]));
+    let states = golden.tensor(&case["encoder_hidden_states"]);
+    let pooled = golden.tensor(&case["text_embeds"]);
+    let vectors = pooled.to_f32();
+    let vectors = vectors.chunks_exact(pooled.shape().channels());
+    let ids: Vec<Vec<f32>> = case["time_ids"].as_array().unwrap().iter().map(numbers).collect();
+    let added: Vec<f32> =
+        vectors.zip(&ids).flat_map(|(v, ids)| unet::added(&model.config.unet, v, ids)).collect();
+    let mut table = Vec::new();
+    for row in 0..=ROW + 1 {
+        let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
+        table.extend(StepRow { timestep, row: row as u32, ..bytemuck::Zeroable::zeroed() }.words());
+    }
+    let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
+    let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
+    let tokens = states.shape().dims()[1];
+    let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
+    let added = HostTensor::from_f32([batch, added.len() / batch], &added);
+    let mut inputs = vec![("latents", latents), ("table", table), ("states", states), ("added", added)];
+    if let Some(width) = model.config.unet.time_cond_proj_dim {
+        let told = unet::guidance(width, 8.5);
+        inputs.push(("guidance", HostTensor::from_f32([1, width], &told)));
+    }
+    let source = model.components.weights(Role::Denoiser).unwrap();
+    let found = run(&*device.executor, graph, source, precision, &inputs, ROW);
+    (found.map(|found| found.cast(DType::F32)), nhwc(&golden.tensor(&case["output"])))
+}
+
+#[test]
+fn unet_predictions_are_those_of_diffusers() {
     let (golden, mut report) = (Golden::open(MODEL, "stages"), Report::default());
     for device in Device::all().into_iter().chain(Device::tiers(&Choice::default())) {
         for precision in precisions(&device) {
             for case in golden.cases["unet"].as_array().unwrap() {
                 let model = variant(&golden, &golden, &case["variant"]);
-                let latents = nhwc(&golden.tensor(&case["sample"]));
-                let states = golden.tensor(&case["encoder_hidden_states"]);
-                let pooled = golden.tensor(&case["text_embeds"]);
-                let vectors = pooled.to_f32();
-                let vectors = vectors.chunks_exact(pooled.shape().channels());
-                let ids: Vec<Vec<f32>> = case["time_ids"].as_array().unwrap().iter().map(numbers).collect();
-                let added: Vec<f32> =
-                    vectors.zip(&ids).flat_map(|(v, ids)| unet::added(&model.config.unet, v, ids)).collect();
-                let mut table = Vec::new();
-                for row in 0..=ROW + 1 {
-                    let timestep = if row == ROW { case["timestep"].as_f64().unwrap() as f32 } else { 7.0 };
-                    table.extend(
-                        StepRow { timestep, row: row as u32, ..bytemuck::Zeroable::zeroed() }.words(),
-                    );
-                }
-                let table = HostTensor::from_u32([ROW + 2, StepRow::WORDS], &table);
-                let &[batch, height, width, _] = latents.shape().dims() else { unreachable!() };
-                let tokens = states.shape().dims()[1];
-                let graph = unet::unet(&model.config.unet, batch, height, width, tokens, ROW + 2).unwrap();
-                let added = HostTensor::from_f32([batch, added.len() / batch], &added);
-                let mut inputs =
-                    vec![("latents", latents), ("table", table), ("states", states), ("added", added)];
-                if let Some(width) = model.config.unet.time_cond_proj_dim {
-                    let told = unet::guidance(width, 8.5);
-                    inputs.push(("guidance", HostTensor::from_f32([1, width], &told)));
-                }
-                let source = model.components.weights(Role::Denoiser).unwrap();
                 let name = format!("{} {} {precision:?}", text(&case["name"]), device.name);
-                let found = match run(&*device.executor, graph, source, *precision, &inputs, ROW) {
+                let (found, expected) = net(&golden, &model, &device, *precision, case);
+                let found = match found {
                     // Packed halves take channels by fours, and what LCM is told of guidance here has others.
                     Err(e) if name.starts_with("lcm") && e.to_string().contains(REFUSAL) => continue,
                     found => found.unwrap(),
                 };
-                let expected = nhwc(&golden.tensor(&case["output"]));
-                report.case(&name, error(&found.cast(DType::F32), &expected), bound(*precision));
+                report.case(&name, error(&found, &expected), bound(*precision));
             }
         }
     }

@@ -109,7 +109,8 @@ def make():
 
 
 def modules(pipeline) -> list:
-    return [pipeline.text_encoder, pipeline.text_encoder_2, pipeline.unet, pipeline.vae]
+    parts = [pipeline.text_encoder, pipeline.text_encoder_2, pipeline.unet, pipeline.vae]
+    return [part for part in parts if part is not None]
 
 
 def encode(pipeline, prompt: str, prompt_2: str | None = None) -> tuple:
@@ -169,7 +170,8 @@ def unet_case(pipeline, file: Tensors, name: str, shape, timestep: int, texts: l
     single, double = both(net, compute)
     with torch.no_grad():
         moved = lambda **other: ((compute(torch.float32, **other) - single).norm() / single.norm()).item()
-        each = [moved(numbers=numbers + 64 * torch.eye(6)[i]) for i in range(6)]
+        count = numbers.shape[1]
+        each = [moved(numbers=numbers + 64 * torch.eye(count)[i]) for i in range(count)]
         print(f"  unet {name}: pooled x0.9 {moved(pooled=pooled * 0.9):.1%}, numbers {[f'{e:.1%}' for e in each]}")
     if COND in net.state_dict():
         file.keep(COND, net.state_dict()[COND])

@@ -86,6 +86,7 @@ pub fn find(
 pub struct FoundModel {
     place: ModelPlace,
     with: Assembly,
+    refiner: Option<ModelPlace>,
 }
 
 /// Finds what `-m` names for a picture, once what goes with it is there: a model is not fetched for nothing.
@@ -97,8 +98,10 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
     let hub = HubArgs { revision: None, ..picture.hub.clone() };
     let part = |(role, name)| Ok((role, find(Some(name), &hub, dtype, quiet)?));
     let parts = picture.assembly.parts().map(part).collect::<Result<Vec<_>, calotype::Error>>()?;
+    let refiner = picture.refiner.as_deref().map(|name| find(Some(name), &hub, dtype, quiet)).transpose();
+    let refiner = refiner.context(REFINER)?;
     let place = find(picture.model.as_deref(), &picture.hub, dtype, quiet)?;
-    Ok(FoundModel { place, with: Assembly { parts, hints: picture.assembly.hints() } })
+    Ok(FoundModel { place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
 }
 
 /// Opens a model and adds the LoRAs.
@@ -110,6 +113,9 @@ pub fn model(
 ) -> anyhow::Result<Model> {
     let mut model = found.place.open_with(precision, &found.with)?;
     model.quant = flags.quant.unwrap_or_default();
+    if let Some(refiner) = &found.refiner {
+        model.refine_with(refiner.open(precision).context(REFINER)?)?;
+    }
     for lora in loras {
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
@@ -119,6 +125,7 @@ pub fn model(
 }
 
 const LORA: &str = "--lora";
+const REFINER: &str = "--refiner";
 
 /// Settles a request, and has the model in the form that it takes.
 pub fn settle(request: &Request, model: &mut Model) -> Result<Order, calotype::Error> {

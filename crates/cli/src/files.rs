@@ -39,6 +39,7 @@ impl OutputFiles {
         inputs.extend(args.words.from_png.iter().map(|path| ("--from-png", path.as_path())));
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
         inputs.extend(args.picture.assembly.inputs());
+        inputs.extend(args.picture.refiner.iter().map(|name| ("--refiner", Path::new(name))));
         apart(&outputs, &inputs)?;
         Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
     }

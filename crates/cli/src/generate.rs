@@ -217,6 +217,7 @@ pub fn report(
         prompt: order.prompts[0].clone(),
         negative_prompt: order.negative_prompts[0].clone(),
         model: args.picture.model.clone().unwrap_or_else(|| builtin::NAME.into()),
+        refiner: args.picture.refiner.clone(),
         sampler: order.sampler.to_string(),
         scheduler: order.schedule.unwrap_or_default().to_string(),
         few_steps: order.few_steps.clone(),

@@ -86,6 +86,7 @@ fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::
         "adapter_memory": target.room.as_ref().map(|room| room.bytes),
         "target": target.name,
         "model": order.model,
+        "refiner": order.refiner.as_ref().map(|refining| &refining.order.model),
         "width": order.width,
         "height": order.height,
         "batch_size": order.batch_size,
@@ -115,7 +116,7 @@ fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -
         vec![["stage", "weights", "activations", "dispatches", "GFLOP"].map(String::from).to_vec()];
     for stage in &plan.stages {
         rows.push(vec![
-            stage.stage.to_string(),
+            format!("{}{}", if stage.refines { "refiner's " } else { "" }, stage.stage),
             bytes(stage.weight_bytes),
             bytes(stage.activation_bytes),
             stage.dispatches.to_string(),

@@ -27,6 +27,8 @@ pub struct Report {
     pub negative_prompt: String,
     /// As `-m` names it.
     pub model: String,
+    /// As `--refiner` names it.
+    pub refiner: Option<String>,
     /// By its flag's name.
     pub sampler: String,
     /// The noise schedule, by its flag's name.

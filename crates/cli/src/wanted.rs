@@ -40,6 +40,12 @@ pub fn recalled(args: &GenerateArgs) -> anyhow::Result<Option<Recalled>> {
         );
         return Err(Usage(why).into());
     }
+    if let (Some(refiner), None) = (&recalled.refiner, &args.picture.refiner) {
+        let why = format!(
+            "--from-png {name}: the picture was refined by the model {refiner}: say with --refiner where that is"
+        );
+        return Err(Usage(why).into());
+    }
     Ok(Some(recalled))
 }
 

@@ -110,6 +110,14 @@ fields! {
     PredictionType = "prediction",
     /// Whether the model was trained down to pure noise.
     ZeroSnr = "zsnr",
+    /// What goes on with what the model has begun.
+    Refiner = "refiner",
+    /// From which share of the noise's way on.
+    RefinerSwitch = "refiner_switch",
+    /// How much a refiner is told that the picture is liked.
+    AestheticScore = "aesthetic_score",
+    /// The same of what to keep away from.
+    NegativeAestheticScore = "negative_aesthetic_score",
     /// LoRAs.
     Loras = "lora",
     /// Which state of a model of the hub.

@@ -33,7 +33,8 @@ const MOST_CHUNKS: usize = 64;
 impl Order {
     /// How turns of prompts are counted: A1111 counts evaluations, of which samplers of second order have two a step.
     pub fn passing(&self) -> Timeline {
-        let second = self.steps > 1 && self.program.steps.len() + 1 >= 2 * self.steps;
+        let evaluations = self.program.before + self.program.steps.len() + self.program.rest;
+        let second = self.steps > 1 && evaluations + 1 >= 2 * self.steps;
         Timeline::of(if second { 2 * self.steps } else { self.steps })
     }
 

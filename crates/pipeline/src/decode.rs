@@ -72,7 +72,7 @@ impl Pipeline {
 
     /// One image's latents, `[h, w, C]`, to its pixels.
     async fn decode(&mut self, image: &[f32], part: Part) -> Result<Decoded> {
-        let key = Key { part, precision: self.decoder };
+        let key = Key { part, precision: self.decoder, refines: false };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
         exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(image))?;

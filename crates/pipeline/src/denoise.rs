@@ -1,6 +1,5 @@
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::Model;
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
@@ -8,6 +7,7 @@ use crate::session::Ready;
 use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
+use calotype_models::config::VaeConfig;
 use calotype_sampling::noise::{Latents, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_sampling::{BASIS, Dialect, Draw, REGISTERS};
 use calotype_tensor::HostTensor;
@@ -52,6 +52,14 @@ pub struct Progress {
     pub submit: Duration,
 }
 
+/// What a run goes on with.
+pub(crate) struct Begun {
+    /// `[B, C, h, w]` f32, as a run leaves them.
+    pub latents: HostTensor,
+    /// Steps that were taken for them.
+    pub steps: usize,
+}
+
 impl<'a> Denoising<'a> {
     /// Uploads all that the run needs: noise, the step table, the first input. Nothing is uploaded, allocated or
     /// compiled after this.
@@ -59,11 +67,11 @@ impl<'a> Denoising<'a> {
         exec: &'a dyn Executor,
         (part, canvas): (&'a Ready, Canvas),
         order: &Order,
-        model: &Model,
+        (vae, begun): (&VaeConfig, Option<&Begun>),
     ) -> Result<Self> {
         let (size, sampler) = (canvas, &order.program);
-        let factor = model.config.vae.factor();
-        let [c, h, w] = [model.config.vae.latent_channels, size.height / factor, size.width / factor];
+        let factor = vae.factor();
+        let [c, h, w] = [vae.latent_channels, size.height / factor, size.width / factor];
         let numel = size.batch * c * h * w;
 
         // 1. The starting sample: unit noise times the sampler's first sigma.
@@ -84,14 +92,17 @@ impl<'a> Denoising<'a> {
         let given = order.noise.as_ref();
         let start = given.map_or_else(|| Ok(drawn.first()), |given| fits(&given.latents, "latents"))?;
         let mut sample = ours(start);
-        sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma);
+        match begun {
+            None => sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma),
+            Some(begun) => sample = ours(begun.latents.to_f32()),
+        }
         if order.dialect == Dialect::Comfy {
             drawn = drawn.restarted();
         }
 
         // 2. What the sampler adds on the way, and some at the start.
         let mut slot = 0;
-        let first = |i: usize| i == 0 && sampler.first_noise != 0.0;
+        let first = |i: usize| i == sampler.drawn && sampler.first_noise != 0.0;
         // What is drawn and not used moves a generator on for what comes after, if anything does; a path stays where it is.
         let needed = sampler.draws.iter().enumerate().rposition(|(i, noise)| noise.used || first(i));
         for (i, noise) in sampler.draws.iter().enumerate().take(needed.map_or(0, |last| last + 1)) {
@@ -150,7 +161,9 @@ impl<'a> Denoising<'a> {
         let first = HostTensor::from_f32(input.shape, &first).cast(input.dtype);
         exec.write(input, 0, first.bytes())?;
 
-        let total = sampler.count();
+        let taken = begun.map_or(0, |begun| begun.steps);
+        let rest = order.refiner.as_ref().map_or(0, |refining| refining.order.program.count());
+        let total = taken + sampler.count() + rest;
         let (steps, started) = (sampler.steps.clone(), Instant::now());
         Ok(Self {
             exec,
@@ -158,7 +171,7 @@ impl<'a> Denoising<'a> {
             canvas,
             steps,
             evaluation: 0,
-            step: 0,
+            step: taken,
             total,
             channels: c,
             factor,

@@ -30,21 +30,21 @@ impl Pipeline {
         for role in roles {
             let framed = self.model.whole(*role, prompts[usize::from(*role == Role::Text2)])?;
             let is_said = *role != roles[0] && prompts[0] == prompts[1];
-            encoded.push(self.encode(*role, 0, &framed, is_said).await?);
+            encoded.push(self.encode((*role, false), 0, &framed, is_said).await?);
         }
         Ok(Condition::side_by_side(&encoded))
     }
 
-    /// What one text encoder makes of what it reads at once, so many layers at its end left out; what it cannot take is
+    /// What one text encoder, the model's or its refiner's, makes of what it reads at once, so many layers at its end left out; what it cannot take is
     /// told, unless that is said already.
     async fn encode(
         &mut self,
-        role: Role,
+        (role, refines): (Role, bool),
         skipped: usize,
         framed: &Framed,
         is_said: bool,
     ) -> Result<TextOutput> {
-        let known = (role, skipped, framed.ids.clone());
+        let known = ((role, refines), skipped, framed.ids.clone());
         if let Some(known) = self.states.borrow().get(&known) {
             return Ok(known.clone());
         }
@@ -52,7 +52,7 @@ impl Pipeline {
             let most = framed.ids.len();
             log::warn!("the prompt is longer than {most} tokens; dropped: {dropped}");
         }
-        let key = Key { part: Part::Text { role, skipped }, precision: self.precision };
+        let key = Key { part: Part::Text { role, skipped }, precision: self.precision, refines };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
         exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&framed.ids))?;
@@ -61,7 +61,7 @@ impl Pipeline {
         let mut pooled = Vec::new();
         if let Some(port) = part.ports.get("pooled") {
             // The prompt ends at the first end token, whatever it is padded with.
-            let end = self.model.tokenizers[&role].eos();
+            let end = self.model.of_two(refines).tokenizers[&role].eos();
             let end = framed.ids.iter().position(|id| *id == end).unwrap_or(0);
             let width = port.shape.channels();
             pooled = exec.read(port).await?.to_f32()[end * width..][..width].to_vec();
@@ -80,7 +80,7 @@ impl Pipeline {
 
     /// What an order tells the model, turn by turn.
     pub async fn turns(&mut self, order: &Order) -> Result<Vec<Turn>> {
-        let (negative, positive) = order.spoken(self.model.config.index.texts)?;
+        let (negative, positive) = order.spoken(self.model.of_two(order.refines).config.index.texts)?;
         let positive = self.in_turns(order, &positive).await?;
         let negative = match (order.guided(), negative) {
             (false, _) => None,
@@ -98,14 +98,17 @@ impl Pipeline {
             negative: negative.as_ref().map(|all| at(all, end)),
             positive: at(&positive, end),
         };
-        Ok(ends.into_iter().map(turn).collect())
+        // Evaluations that another model has taken are no turns of this one's.
+        let before = order.program.before;
+        let own = ends.into_iter().map(turn).filter(|turn| turn.until >= before);
+        Ok(own.map(|turn| Turn { until: turn.until - before, ..turn }).collect())
     }
 
     /// Each picture's conditions, each with the evaluation up to which it stands.
     async fn in_turns(&mut self, order: &Order, all: &[Spoken]) -> Result<Vec<Vec<(usize, Condition)>>> {
         let mut found = Vec::new();
         for spoken in all {
-            let length = self.model.chunks(order, spoken)?;
+            let length = self.model.of_two(order.refines).chunks(order, spoken)?;
             let mut encoders = Vec::new();
             for (role, part) in spoken {
                 let is_said = *role != spoken[0].0 && part.turns == spoken[0].1.turns;
@@ -130,20 +133,22 @@ impl Pipeline {
         (length, is_said): (usize, bool),
     ) -> Result<Vec<(usize, TextOutput)>> {
         let (rules, skipped) = ((order.prompt_style, order.emphasis), order.skipped());
+        let model = self.model.of_two(order.refines);
         let mut texts: BTreeMap<&str, (usize, Vec<Framed>)> = BTreeMap::new();
         for (_, text) in turns {
             match texts.get_mut(&**text) {
                 Some((times, _)) => *times += 1,
-                None => _ = texts.insert(text, (1, self.model.framed(role, text, rules)?)),
+                None => _ = texts.insert(text, (1, model.framed(role, text, rules)?)),
             }
         }
-        let empty = self.model.whole(role, "")?;
+        let empty = model.whole(role, "")?;
         let mut found: BTreeMap<&str, (Vec<f32>, Vec<f32>)> = BTreeMap::new();
         for i in 0..length {
             let mut chunks: Vec<Chunk<'_>> = Vec::new();
             for (text, (times, framed)) in &texts {
                 let framed = framed.get(i).unwrap_or(&empty);
-                let TextOutput { states, pooled } = self.encode(role, skipped, framed, is_said).await?;
+                let TextOutput { states, pooled } =
+                    self.encode((role, order.refines), skipped, framed, is_said).await?;
                 chunks.push((text, *times, framed, states.to_f32()));
                 // The first chunk speaks for all, and without weights.
                 found.entry(text).or_insert((Vec::new(), pooled));
@@ -180,7 +185,8 @@ impl Pipeline {
                 emphasize(&mut each.collect::<Vec<_>>(), order.emphasis);
             }
             PromptStyle::Comfy => {
-                let empty = self.encode(role, order.skipped(), empty, true).await?.states.to_f32();
+                let empty =
+                    self.encode((role, order.refines), order.skipped(), empty, true).await?.states.to_f32();
                 for (_, _, framed, states) in chunks {
                     from_empty(states, &framed.weights, &empty);
                 }
@@ -198,7 +204,9 @@ impl Pipeline {
         ports: &Ports,
     ) -> Result<Vec<(&'static str, HostTensor)>> {
         let (mut states, mut added) = (Vec::new(), Vec::new());
-        for half in turn.negative.iter().chain([&turn.positive]) {
+        let negative = turn.negative.iter().map(|half| (half, &order.negative_ids));
+        let config = &self.model.of_two(order.refines).config;
+        for (half, own) in negative.chain([(&turn.positive, &order.ids)]) {
             let (has, batch) = (half.len(), order.batch_size);
             if has != 1 && has != batch {
                 let why =
@@ -208,8 +216,8 @@ impl Pipeline {
             for i in 0..batch {
                 let condition = &half[if has == 1 { 0 } else { i }];
                 states.extend(condition.repeated(order.tokens));
-                let ids = if condition.ids.is_empty() { &order.ids } else { &condition.ids };
-                added.extend(unet::added(&self.model.config.unet, &condition.pooled, ids));
+                let ids = if condition.ids.is_empty() { own } else { &condition.ids };
+                added.extend(unet::added(&config.unet, &condition.pooled, ids));
             }
         }
         let mut told = Vec::new();

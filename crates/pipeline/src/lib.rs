@@ -50,7 +50,7 @@ pub use error::{Cure, Error, Kind, Remedy, Result, Shortage, bytes};
 pub use files::ModelFiles;
 pub use image::Picture;
 pub use model::{Model, Tokenizers};
-pub use order::Order;
+pub use order::{Order, Refining};
 pub use parts::{MemoryPlan, Stage, StagePlan, plan};
 pub use pipeline::{Output, Pipeline, Timings};
 pub use recall::Recalled;

@@ -6,6 +6,7 @@ use crate::files::{ModelFiles, scheduler};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
+use calotype_field::Field;
 use calotype_graph::{Graph, Precision, Quant};
 use calotype_models::config::{Architecture, ModelConfig, TextEncoder};
 use calotype_models::layout::{self, words};
@@ -35,6 +36,8 @@ pub struct Model {
     pub components: Components,
     /// What the model's own `calotype.json` says of steps and guidance.
     pub defaults: Defaults,
+    /// What goes on with the pictures that it has begun.
+    pub refiner: Option<Box<Model>>,
     /// LoRAs that were added, by name, with their scale, in order.
     pub loras: Vec<(String, f32)>,
     /// Which of its matrices a device holds in blocks. To be settled before a pipeline is made of it.
@@ -151,6 +154,7 @@ impl Model {
             tokenizers,
             components,
             defaults,
+            refiner: None,
             loras: Vec::new(),
             quant: Quant::default(),
             few_steps: false,
@@ -170,6 +174,40 @@ impl Model {
     /// How the VAE decoder's activations are stored: as all are, unless the model says that f16 does not hold them.
     pub fn decoder_precision(&self, precision: Precision) -> Precision {
         if self.config.index.penultimate && self.config.vae.force_upcast { Precision::F32 } else { precision }
+    }
+
+    /// Has another model go on with the pictures that this one has begun: SDXL's refiner, or any other of its family.
+    pub fn refine_with(&mut self, refiner: Model) -> Result<()> {
+        let bad = |why: String| {
+            let field = Field::Refiner;
+            Err(Error::request(field, format!("{field} {}: {why}, or leave it out", refiner.name)))
+        };
+        if !self.config.index.penultimate {
+            return bad(format!(
+                "{} is no Stable Diffusion XL, which alone has refiners: give one",
+                self.name
+            ));
+        }
+        if !refiner.config.index.penultimate {
+            return bad("no Stable Diffusion XL, nor its refiner: give one".into());
+        }
+        let of = |model: &Self| {
+            let vae = &model.config.vae;
+            (vae.latent_channels, vae.factor(), vae.scaling_factor)
+        };
+        if of(self) != of(&refiner) {
+            return bad(format!("its latents are not {}'s: give one of the same", self.name));
+        }
+        self.refiner = Some(Box::new(refiner));
+        Ok(())
+    }
+
+    /// The model itself, or its refiner.
+    pub(crate) fn of_two(&self, refines: bool) -> &Self {
+        match &self.refiner {
+            Some(refiner) if refines => refiner,
+            _ => self,
+        }
     }
 
     /// Lays a LoRA, times `scale`, over the text encoders and the UNet, and over the LoRAs that were added before. `name` is

@@ -31,6 +31,8 @@ pub struct Order {
     pub embedded_guidance: Option<usize>,
     /// Numbers that tell the model of the picture, where it takes some.
     pub ids: Vec<f32>,
+    /// The same with the negative prompts.
+    pub negative_ids: Vec<f32>,
     /// Pixels.
     pub width: usize,
     /// Pixels.
@@ -65,6 +67,19 @@ pub struct Order {
     pub program: Program,
     /// Noise to use in place of the seed's.
     pub noise: Option<GivenNoise>,
+    /// What the model's refiner does with what this order leaves.
+    pub refiner: Option<Box<Refining>>,
+    /// Whether it is the refiner's own.
+    pub refines: bool,
+}
+
+/// The second part of an order, which a refiner draws.
+#[derive(Clone, Debug)]
+pub struct Refining {
+    /// From which share of the training timesteps on, counted from the noise.
+    pub switch: f64,
+    /// What it draws.
+    pub order: Order,
 }
 
 impl Order {

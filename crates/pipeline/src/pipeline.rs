@@ -1,5 +1,5 @@
 use crate::condition::{Condition, TextOutput, Turn};
-use crate::denoise::{Denoising, Progress};
+use crate::denoise::{Begun, Denoising, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
@@ -17,8 +17,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use web_time::{Duration, Instant};
 
-/// A text encoder, how many of its last layers are passed over, and a chunk's ids.
-type Chunk = (Role, usize, Vec<u32>);
+/// A text encoder, and whether it is the refiner's; how many of its last layers are passed over, and a chunk's ids.
+type Chunk = ((Role, bool), usize, Vec<u32>);
 
 /// A model on a device, ready to draw.
 ///
@@ -168,11 +168,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn key(&self, part: Part) -> Key {
-        Key { part, precision: self.precision }
-    }
-
-    /// Begins a run: the steps are taken by [`Denoising::step`]. Conditions are one for all images or one for each, those of
+    /// Begins a run: the steps are taken by [`Denoising::step`], those of a refiner not among them. Conditions are one for all images or one for each, those of
     /// the negative prompts too where the request is guided ([`turns`](Self::turns)).
     pub async fn denoise(
         &mut self,
@@ -182,20 +178,28 @@ impl Pipeline {
     ) -> Result<Denoising<'_>> {
         let turn =
             Turn { until: usize::MAX, negative: negative.map(<[_]>::to_vec), positive: positive.to_vec() };
-        self.denoise_in_turns(order, &[turn]).await
+        self.denoise_in_turns(order, &[turn], None).await
     }
 
-    /// The same with states that change on the way.
-    pub(crate) async fn denoise_in_turns(&mut self, order: &Order, turns: &[Turn]) -> Result<Denoising<'_>> {
-        self.take_form(order)?;
+    /// The same with states that change on the way, and from what another model has begun.
+    async fn denoise_in_turns(
+        &mut self,
+        order: &Order,
+        turns: &[Turn],
+        begun: Option<&Begun>,
+    ) -> Result<Denoising<'_>> {
+        if !order.refines {
+            self.take_form(order)?;
+        }
         let guided = turns.first().is_some_and(|turn| turn.negative.is_some());
         let canvas = Canvas::of(order, guided);
-        let key = self.key(Part::Denoiser(canvas));
+        let refines = order.refines;
+        let key = Key { part: Part::Denoiser(canvas), precision: self.precision, refines };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&*self.session.exec, self.session.get(key));
         let turns = turns.iter().map(|turn| Ok((turn.until, self.told(order, turn, &part.ports)?)));
         let turns = turns.collect::<Result<Vec<_>>>()?;
-        let mut run = Denoising::begin(exec, (part, canvas), order, &self.model)?;
+        let mut run = Denoising::begin(exec, (part, canvas), order, (&self.model.config.vae, begun))?;
         run.colours.clone_from(&self.colours);
         run.listen(turns)?;
         Ok(run)
@@ -215,23 +219,22 @@ impl Pipeline {
         // 1. Words to conditions.
         let start = Instant::now();
         let turns = self.turns(order).await?;
+        let refining = match &order.refiner {
+            Some(refining) => Some((&refining.order, self.turns(&refining.order).await?)),
+            None => None,
+        };
         timings.text = start.elapsed().saturating_sub(self.session.spent.total() - loading);
 
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
         self.session.prepare(&self.model, &self.parts(order)).await?;
-        let mut run = self.denoise_in_turns(order, &turns).await?;
-        while let Some(progress) = run.step().await? {
-            if each_step(&progress, &run).await?.is_break() {
-                return Err(Error::Stopped { step: progress.step, steps: progress.steps });
-            }
+        let mut drawn = self.draw(order, (&turns, None), &mut each_step).await?;
+        if let Some((order, turns)) = refining {
+            drawn = self.draw(order, (&turns, Some(&drawn)), &mut each_step).await?;
         }
-        let latents = run.latents().await?;
+        let latents = drawn.latents;
         timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
-        if not_finite(&latents.to_f32()).is_some() {
-            return Err(self.find_broken_step(order, &turns).await?);
-        }
 
         // 3. Latents to pixels.
         let start = Instant::now();
@@ -241,9 +244,35 @@ impl Pipeline {
         Ok(Output { pictures, seeds: order.seeds(), latents, timings, memory: self.session.exec.memory() })
     }
 
+    /// All steps of one model.
+    async fn draw(
+        &mut self,
+        order: &Order,
+        (turns, begun): (&[Turn], Option<&Begun>),
+        each_step: &mut impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<Begun> {
+        let mut run = self.denoise_in_turns(order, turns, begun).await?;
+        let mut steps = 0;
+        while let Some(progress) = run.step().await? {
+            steps = progress.step;
+            if each_step(&progress, &run).await?.is_break() {
+                return Err(Error::Stopped { step: progress.step, steps: progress.steps });
+            }
+        }
+        let latents = run.latents().await?;
+        match not_finite(&latents.to_f32()) {
+            None => Ok(Begun { latents, steps }),
+            Some(_) => Err(self.find_broken_step(order, (turns, begun)).await?),
+        }
+    }
+
     /// Runs again, looking at the latents after every step, to say where the numbers first went bad.
-    async fn find_broken_step(&mut self, order: &Order, turns: &[Turn]) -> Result<Error> {
-        let mut run = self.denoise_in_turns(order, turns).await?;
+    async fn find_broken_step(
+        &mut self,
+        order: &Order,
+        (turns, begun): (&[Turn], Option<&Begun>),
+    ) -> Result<Error> {
+        let mut run = self.denoise_in_turns(order, turns, begun).await?;
         let mut at = (order.steps, "produced values that are not finite".to_string());
         while let Some(progress) = run.step().await? {
             if let Some(what) = not_finite(&run.latents().await?.to_f32()) {
@@ -251,7 +280,8 @@ impl Pipeline {
                 break;
             }
         }
-        Ok(self.broken(format!("the UNet, at step {} of {},", at.0, order.steps), at.1, self.precision))
+        let whose = if order.refines { "the refiner's" } else { "the" };
+        Ok(self.broken(format!("{whose} UNet, at step {} of {},", at.0, order.steps), at.1, self.precision))
     }
 
     pub(crate) fn broken(&self, stage: String, what: String, precision: Precision) -> Error {

@@ -15,6 +15,8 @@ pub struct Recalled {
     pub seed: Option<u64>,
     /// What the model is called.
     pub model: Option<String>,
+    /// What its refiner is called.
+    pub refiner: Option<String>,
     /// What LoRAs are called, each with its scale.
     pub loras: Vec<(String, f32)>,
     /// Settings that are not honoured, a line each.
@@ -48,6 +50,7 @@ impl Infotext {
             },
             seed: None,
             model: None,
+            refiner: None,
             loras: Vec::new(),
             left: left.iter().map(|text| format!("{text:?} is no setting")).collect(),
         };
@@ -102,6 +105,11 @@ impl Recalled {
                 let (x, y) = value.split_once(',')?;
                 request.crop = Some([x.trim().parse().ok()?, y.trim().parse().ok()?]);
             }
+            // A1111 adds a hash.
+            "Refiner" => self.refiner = Some(value.split(" [").next()?.into()),
+            "Refiner switch at" => request.refiner_switch = Some(number()?),
+            "Aesthetic score" => request.aesthetic_score = Some(number()? as f32),
+            "Negative aesthetic score" => request.negative_aesthetic_score = Some(number()? as f32),
             "Model" => self.model = Some(value.into()),
             "Few steps" => request.few_steps = Some(true),
             "CFG rescale" => request.cfg_rescale = value.parse().ok()?,

@@ -80,6 +80,13 @@ pub struct Request {
     pub variation_strength: f64,
     /// The width and height in pixels that the seed is drawn at, to be laid into the middle of the picture's.
     pub seed_resize_from: Option<[usize; 2]>,
+    /// From which share of the training timesteps on, counted from the noise, the model's refiner draws; 0.8 where there is
+    /// none.
+    pub refiner_switch: Option<f64>,
+    /// How much a refiner is told that the picture is liked, 1 to 10; 6 where there is none.
+    pub aesthetic_score: Option<f32>,
+    /// The same of what to keep away from; 2.5 where there is none.
+    pub negative_aesthetic_score: Option<f32>,
     /// Noise to use in place of the seed's.
     #[serde(skip)]
     pub noise: Option<GivenNoise>,
@@ -146,6 +153,9 @@ impl Request {
             variation_seed: None,
             variation_strength: 0.0,
             seed_resize_from: None,
+            refiner_switch: None,
+            aesthetic_score: None,
+            negative_aesthetic_score: None,
             noise: None,
         }
     }
@@ -226,6 +236,18 @@ impl Request {
         for (field, number) in numbers {
             if let Some(number) = number.filter(|number| !(0.0..f64::INFINITY).contains(number)) {
                 return bad(field, format!("{number} is no number of zero or more"));
+            }
+        }
+        if let Some(share) = self.refiner_switch.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+            return bad(Field::RefinerSwitch, format!("{share} is not between 0 and 1"));
+        }
+        let scores = [
+            (Field::AestheticScore, self.aesthetic_score),
+            (Field::NegativeAestheticScore, self.negative_aesthetic_score),
+        ];
+        for (field, score) in scores {
+            if let Some(score) = score.filter(|score| !score.is_finite()) {
+                return bad(field, format!("{score} is no score: use a number, 1 to 10"));
             }
         }
         if self.sigmas.is_some() && self.timesteps.is_some() {

@@ -17,8 +17,8 @@ const TUNED: [Stage; 3] = [Stage::Step, Stage::Decoder, Stage::Context];
 /// What of one model is on a device.
 pub(crate) struct Session {
     pub exec: Rc<dyn Executor>,
-    /// Tells this model's weights from another's on the same device.
-    checkpoint: u64,
+    /// Tells this model's weights, and its refiner's, from another's on the same device.
+    checkpoints: [u64; 2],
     /// Parts that are ready, the one used last at the end.
     parts: Vec<(Key, Ready)>,
     /// Bytes that parts may hold whose place another size has taken.
@@ -75,7 +75,7 @@ impl Session {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         Self {
             exec,
-            checkpoint: OPENED.fetch_add(1, Ordering::Relaxed),
+            checkpoints: [(); 2].map(|()| OPENED.fetch_add(1, Ordering::Relaxed)),
             parts: Vec::new(),
             keep: 0,
             spent: LoadTimes::default(),
@@ -83,10 +83,10 @@ impl Session {
         }
     }
 
-    /// Forgets the weights of components, which are others now, and the parts that hold them.
+    /// Forgets the weights of the model's components, which are others now, and the parts that hold them.
     pub fn forget(&mut self, roles: &[Role]) {
-        self.parts.retain(|(key, _)| !roles.contains(&key.part.role()));
-        roles.iter().for_each(|role| self.exec.unload(self.checkpoint, role.folder()));
+        self.parts.retain(|(key, _)| key.refines || !roles.contains(&key.part.role()));
+        roles.iter().for_each(|role| self.exec.unload(self.checkpoints[0], role.folder()));
     }
 
     /// A part that was prepared.
@@ -106,8 +106,9 @@ impl Session {
         }
         let start = Instant::now();
         let mut drawn = missing.iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
-        for (_, graph) in drawn.iter_mut().flat_map(|part| &mut part.graphs) {
-            graph.checkpoint = self.checkpoint;
+        for part in &mut drawn {
+            let checkpoint = self.checkpoints[usize::from(part.key.refines)];
+            part.graphs.iter_mut().for_each(|(_, graph)| graph.checkpoint = checkpoint);
         }
         let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
         self.make_room(keys, self.keep);
@@ -131,10 +132,11 @@ impl Session {
 
     /// Drops parts of the same kinds as `keys` that are none of them, but for those used last that hold `keep` bytes.
     fn make_room(&mut self, keys: &[Key], mut keep: u64) {
-        let kinds: Vec<Role> = keys.iter().map(|key| key.part.role()).collect();
+        let kind = |key: &Key| (key.refines, key.part.role());
+        let kinds: Vec<(bool, Role)> = keys.iter().map(kind).collect();
         let parts = std::mem::take(&mut self.parts);
         for (key, part) in parts.into_iter().rev() {
-            let replaced = !keys.contains(&key) && kinds.contains(&key.part.role());
+            let replaced = !keys.contains(&key) && kinds.contains(&kind(&key));
             if !replaced || part.bytes <= keep {
                 keep -= if replaced { part.bytes } else { 0 };
                 self.parts.insert(0, (key, part));
@@ -151,7 +153,8 @@ impl Session {
             };
             ports.push(part.ports.iter().map(port).collect::<Result<_>>()?);
             for (_, graph) in &part.graphs {
-                self.exec.load(graph, &model.components, &mut |_| ()).await?;
+                let components = &model.of_two(part.key.refines).components;
+                self.exec.load(graph, components, &mut |_| ()).await?;
             }
         }
         times.weights += start.elapsed() + before - times.total();
@@ -189,6 +192,6 @@ impl Drop for Session {
     /// Gives back what the model held on the device: an executor outlives the models it ran.
     fn drop(&mut self) {
         self.parts.clear();
-        self.exec.unload(self.checkpoint, "");
+        self.checkpoints.iter().for_each(|checkpoint| self.exec.unload(*checkpoint, ""));
     }
 }

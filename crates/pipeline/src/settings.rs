@@ -1,7 +1,7 @@
 //! What a picture's file says about how it was made.
 
 use crate::image::Infotext;
-use crate::order::Order;
+use crate::order::{Order, Refining};
 use crate::words::{Emphasis, PromptStyle, networks};
 use calotype_sampling::noise::BatchSeeds;
 use calotype_sampling::{Dialect, Sampler, Schedule};
@@ -31,6 +31,23 @@ impl Order {
         settings.push("Size", format!("{width}x{height}"));
         self.push_told(&mut settings, i);
         settings.push("Model", &self.model);
+        if let Some(Refining { switch, order }) = self.refiner.as_deref() {
+            settings.push("Refiner", &order.model);
+            settings.push("Refiner switch at", switch);
+            // What is not said is not told.
+            let scores = [
+                ("Aesthetic score", &order.ids, 6.0),
+                ("Negative aesthetic score", &order.negative_ids, 2.5),
+            ];
+            for (name, ids, own) in scores {
+                if let [.., score] = ids[..]
+                    && order.negative_ids.len() == 5
+                    && score != own
+                {
+                    settings.push(name, score);
+                }
+            }
+        }
         // Noise from a file is nobody's seed's.
         let seeded = self.noise.is_none();
         if let Some(variation) = origin.variation_of(i).filter(|_| seeded) {

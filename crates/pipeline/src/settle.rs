@@ -2,24 +2,68 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::order::Order;
+use crate::order::{Order, Refining};
 use crate::request::Request;
 use calotype_field::Field;
 use calotype_models::config::{Activation, TextEncoder};
 use calotype_models::{Role, layout};
-use calotype_sampling::Chosen;
 use calotype_sampling::noise::Origin;
+use calotype_sampling::{Chosen, Stretch};
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
     pub fn settle(&self, model: &Model) -> Result<Order> {
         self.check()?;
-        let [height, width] = self.size(model)?;
+        if model.config.index.refines {
+            let (place, refiner) = (Field::Place, Field::Refiner);
+            let why = "is a refiner, which goes on with a picture that another model has begun";
+            let cure = format!("give that one as {place}, and this as {refiner}");
+            return Err(Error::request(place, format!("{place}: {} {why}: {cure}", model.name)));
+        }
+        self.size(model)?;
         self.check_told(model)?;
+        let Some(refiner) = &model.refiner else { return self.settle_part(model, Stretch::Whole) };
+        let switch = self.refiner_switch.unwrap_or(0.8);
+        let mut order = self.settle_part(model, Stretch::Until(switch))?;
+        let second = self.refining(refiner, &order).settle_part(refiner, Stretch::From(switch))?;
+        order.refiner = Some(Box::new(Refining { switch, order: second }));
+        Ok(order)
+    }
+
+    /// What a refiner is asked for where the model itself draws by an order: the same, but that one encoder alone reads the
+    /// prompt (diffusers: `encode_prompt`), and that its own sampler and schedule have no say.
+    fn refining(&self, refiner: &Model, order: &Order) -> Self {
+        let one = refiner.config.texts.len() < 2;
+        let second = |texts: &Vec<String>| if one { Vec::new() } else { texts.clone() };
+        let is_same = refiner.scheduler.own().is_ok_and(|own| {
+            own.sampler == order.sampler && order.schedule.is_none_or(|of| of == own.config.schedule)
+        });
+        let (sampler, schedule) = match is_same || self.listed().is_some() {
+            true => (self.sampler, self.schedule),
+            false => (Some(order.sampler), order.schedule),
+        };
+        Self {
+            prompts_2: second(&self.prompts_2),
+            negative_prompts_2: second(&self.negative_prompts_2),
+            width: Some(order.width),
+            height: Some(order.height),
+            steps: self.listed().is_none().then_some(order.steps),
+            cfg_scale: Some(order.cfg_scale),
+            sampler,
+            schedule,
+            ..self.clone()
+        }
+    }
+
+    /// One model's part of the order.
+    fn settle_part(&self, model: &Model, stretch: Stretch) -> Result<Order> {
+        let [height, width] = self.size(model)?;
         let form = model.defaults.form(self);
-        let Chosen { sampler, schedule, dialect, program } = self.sampler(model)?;
-        let factor = model.config.vae.factor();
         let choice = self.choice();
+        let chosen = choice.settle_stretch(&model.scheduler, form.steps, stretch)?;
+        let Chosen { sampler, schedule, dialect, program } = chosen;
+        let [ids, negative_ids] = self.ids(model, [width, height]);
+        let factor = model.config.vae.factor();
         // Noise levels one by one say how many steps there are.
         let steps = if choice.listed().is_some() { program.count() } else { form.steps };
         let origin = Origin {
@@ -41,7 +85,8 @@ impl Request {
             weight: 1.0,
             tokens: 0,
             embedded_guidance: model.config.unet.time_cond_proj_dim,
-            ids: if model.config.unet.text_time.is_some() { self.ids([width, height]) } else { Vec::new() },
+            ids,
+            negative_ids,
             width,
             height,
             batch_size: self.batch_size,
@@ -59,6 +104,8 @@ impl Request {
             choice,
             program,
             noise: self.noise.clone(),
+            refiner: None,
+            refines: matches!(stretch, Stretch::From(_)),
         };
         order.check_loras()?;
         order.weight = order.own_weight()?;
@@ -85,15 +132,27 @@ impl Request {
         }
     }
 
-    /// What SDXL is told of a picture's sizes (Podell et al. 2023, arXiv:2307.01952; diffusers: `_get_add_time_ids`):
-    /// heights before widths.
-    fn ids(&self, size: [usize; 2]) -> Vec<f32> {
-        let each = [
-            self.original_size.unwrap_or(size),
-            self.crop.unwrap_or([0; 2]),
-            self.target_size.unwrap_or(size),
+    /// What SDXL is told of a picture's sizes, with the prompts and with the negative ones (Podell et al. 2023,
+    /// arXiv:2307.01952; diffusers: `_get_add_time_ids`): heights before widths. Refiners are told scores in the place of the
+    /// last two.
+    fn ids(&self, model: &Model, size: [usize; 2]) -> [Vec<f32>; 2] {
+        if model.config.unet.text_time.is_none() {
+            return [Vec::new(), Vec::new()];
+        }
+        let numbers = |pairs: &[[usize; 2]]| -> Vec<f32> {
+            pairs.iter().flat_map(|[x, y]| [*y as f32, *x as f32]).collect()
+        };
+        let (original, crop) = (self.original_size.unwrap_or(size), self.crop.unwrap_or([0; 2]));
+        if !model.config.index.refines {
+            let told = numbers(&[original, crop, self.target_size.unwrap_or(size)]);
+            return [told.clone(), told];
+        }
+        // With negative prompts a refiner is told of no crop.
+        let scores = [
+            (crop, self.aesthetic_score.unwrap_or(6.0)),
+            ([0; 2], self.negative_aesthetic_score.unwrap_or(2.5)),
         ];
-        each.iter().flat_map(|[x, y]| [*y as f32, *x as f32]).collect()
+        scores.map(|(crop, score)| [&numbers(&[original, crop])[..], &[score]].concat())
     }
 
     /// Whether nothing is to be kept away from, by A1111's rule.
@@ -113,6 +172,21 @@ impl Request {
                 return bad(field, "has one text encoder");
             }
             _ => {}
+        }
+        let scores = [
+            (Field::AestheticScore, self.aesthetic_score.is_some()),
+            (Field::NegativeAestheticScore, self.negative_aesthetic_score.is_some()),
+        ];
+        match scores.into_iter().find(|(_, is_said)| *is_said) {
+            Some((field, _))
+                if !model.refiner.as_ref().is_some_and(|refiner| refiner.config.index.refines) =>
+            {
+                return bad(field, "has no refiner that is told scores");
+            }
+            _ => {}
+        }
+        if self.refiner_switch.is_some() && model.refiner.is_none() {
+            return bad(Field::RefinerSwitch, "has no refiner");
         }
         match self.sizes().into_iter().find(|(_, size)| size.is_some()) {
             Some((field, _)) if model.config.unet.text_time.is_none() => {

@@ -1,6 +1,7 @@
 //! From what is wished for to a program, by whoever's rules.
 
 use crate::dialect::Dialect;
+use crate::diffusers::Asked;
 use crate::error::{Error, Result};
 use crate::levels::{falling, levels};
 use crate::program::{Program, Sheet};
@@ -33,6 +34,20 @@ pub struct SamplerChoice {
     pub sigmas: Option<Vec<f64>>,
     /// The timesteps one by one, falling, in their place.
     pub timesteps: Option<Vec<f64>>,
+}
+
+/// Which of a run's steps are taken. At a share of the training timesteps, counted from the noise, a second model goes on
+/// with what the first has made, and remembers nothing of its steps. A step is the model's in whose part it begins
+/// (diffusers: `denoising_end` and `denoising_start`, which cut Heun's steps, begin
+/// PNDM anew one timestep too late, and give LMS weights for a history that it has not).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stretch {
+    /// All of them.
+    Whole,
+    /// Those of the first model.
+    Until(f64),
+    /// Those of the second.
+    From(f64),
 }
 
 /// A run as it is drawn.
@@ -111,25 +126,39 @@ impl SamplerChoice {
     ///
     /// Errors where the sampler, in this dialect, has not what is asked for.
     pub fn settle(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
+        self.settle_stretch(file, steps, Stretch::Whole)
+    }
+
+    /// The same for a part of the steps.
+    pub fn settle_stretch(&self, file: &SchedulerFile, steps: usize, stretch: Stretch) -> Result<Chosen> {
         match self.dialect() {
-            Dialect::Diffusers => self.by_class(file, steps),
-            dialect => self.over_sigmas(file, steps, dialect),
+            Dialect::Diffusers => self.by_class(file, steps, stretch),
+            dialect => self.over_sigmas(file, steps, dialect, stretch),
         }
     }
 
-    fn by_class(&self, file: &SchedulerFile, steps: usize) -> Result<Chosen> {
+    fn by_class(&self, file: &SchedulerFile, steps: usize, stretch: Stretch) -> Result<Chosen> {
         self.check_numbers(Dialect::Diffusers)?;
         let scheduler = match (self.sampler, self.schedule) {
             (None, None) => file.own()?,
             (sampler, schedule) => file.with_sampler(sampler, schedule)?,
         };
-        let program = scheduler.program(steps, self.eta.unwrap_or(0.0)).map_err(|error| file.named(error))?;
         let sampler = scheduler.sampler;
+        let eta = self.eta.unwrap_or(0.0);
+        let sheet = |begin| scheduler.sheet(Asked { steps, begin, eta });
+        let train = scheduler.config.trained.num_train_timesteps;
+        let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;
         let schedule = sampler.has_schedules().then_some(scheduler.config.schedule);
         Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program })
     }
 
-    fn over_sigmas(&self, file: &SchedulerFile, steps: usize, dialect: Dialect) -> Result<Chosen> {
+    fn over_sigmas(
+        &self,
+        file: &SchedulerFile,
+        steps: usize,
+        dialect: Dialect,
+        stretch: Stretch,
+    ) -> Result<Chosen> {
         if dialect.is_fixed() {
             self.check_numbers(dialect)?;
         }
@@ -161,10 +190,26 @@ impl SamplerChoice {
             let discards = descriptor.discards_penultimate.contains(&dialect);
             run.sigmas = self.levels(&run, schedule, steps, discards)?;
         }
-        let mut sheet = Sheet::default();
-        method(&run, &mut sheet)?;
-        sheet.start = sheet.start.or(Some(run.start()));
-        let mut program = Program::assemble(sampler.name(), sheet)?;
+        let sheet = |begin: usize| {
+            let mut run = run.clone();
+            // A sampler that chooses its levels itself cannot be given the later ones alone.
+            let taken = if own || dialect.is_fixed() { 0 } else { begin };
+            run.sigmas.drain(..taken);
+            let mut sheet = Sheet::default();
+            method(&run, &mut sheet)?;
+            sheet.start = sheet.start.or(Some(run.start()));
+            let [_, rest] = if taken < begin { sheet.cut(begin) } else { [Sheet::default(), sheet] };
+            match taken < begin && rest.remembers() {
+                false => Ok(rest),
+                true => Err(Error::Sampler(format!(
+                    "sampler {sampler} goes on from its own steps alone in dialect {dialect}: with a refiner give another \
+                     {}",
+                    Field::Sampler
+                ))),
+            }
+        };
+        let train = scheduler.config.trained.num_train_timesteps;
+        let mut program = stretched(sampler, (stretch, train), sheet)?;
         let noisy = || run.sigmas.iter().copied().filter(|sigma| *sigma > 0.0);
         let most = noisy().fold(0.0, f64::max);
         program.span = [noisy().fold(most, f64::min), most];
@@ -210,5 +255,31 @@ impl SamplerChoice {
             sigmas.remove(sigmas.len() - 2);
         }
         Ok(sigmas)
+    }
+}
+
+/// The program of a part of a run, which `sheet` writes down from any of its steps on.
+fn stretched(
+    sampler: Sampler,
+    (stretch, train): (Stretch, usize),
+    sheet: impl Fn(usize) -> Result<Sheet>,
+) -> Result<Program> {
+    let whole = sheet(0)?;
+    let assemble = |sheet| Program::assemble(sampler.name(), sheet);
+    let (Stretch::Until(share) | Stretch::From(share)) = stretch else { return assemble(whole) };
+    let train = train as f64;
+    let first = whole.steps_from((train - share * train).round_ties_even());
+    let [before, after] = whole.cut(first);
+    if before.drafts.is_empty() || after.drafts.is_empty() {
+        let which = if after.drafts.is_empty() { "second" } else { "first" };
+        return Err(Error::Sampler(format!(
+            "{} leaves the {which} model none of the steps: give another, or more {}",
+            Field::RefinerSwitch,
+            Field::Steps
+        )));
+    }
+    match stretch {
+        Stretch::From(_) => Ok(assemble(sheet(first)?)?.after(&assemble(before)?)),
+        _ => Ok(Program { rest: after.drafts.len(), ..assemble(before)? }),
     }
 }

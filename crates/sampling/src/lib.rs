@@ -23,7 +23,7 @@ mod schedule;
 mod scheduler;
 mod trained;
 
-pub use choice::{Chosen, SamplerChoice};
+pub use choice::{Chosen, SamplerChoice, Stretch};
 pub use dialect::Dialect;
 pub use diffusers::{Algorithm, Class, FinalSigma, SchedulerConfig, SolverType, Spacing};
 pub use error::{Error, Result};

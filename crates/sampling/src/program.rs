@@ -38,12 +38,18 @@ pub struct Step {
 pub struct Program {
     /// The starting sample is unit noise times this.
     pub init_noise_sigma: f32,
-    /// What multiplies the first draw, which is then added to the starting sample.
+    /// What multiplies the first draw of this run's own, which is then added to the starting sample.
     pub first_noise: f32,
     /// Evaluations of the model, in order.
     pub steps: Vec<Step>,
     /// Noises that are drawn beyond the starting one, in order.
     pub draws: Vec<Drawn>,
+    /// How many of them the run drew that this one goes on from.
+    pub drawn: usize,
+    /// Evaluations of the run that this one goes on from.
+    pub before: usize,
+    /// Evaluations of a run that goes on from this one.
+    pub rest: usize,
     /// How many of them steps use.
     pub noises: usize,
     /// The smallest and the largest sigma of the run, between which Brownian paths run.
@@ -155,6 +161,33 @@ impl Sheet {
         Sheet { start: Some(start), drafts, ..Sheet::default() }
     }
 
+    /// How many steps begin at a timestep of at least `cutoff`, before one begins below it.
+    pub(crate) fn steps_from(&self, cutoff: f64) -> usize {
+        let begins = |i: &usize| *i == 0 || self.drafts[i - 1].ends_step;
+        let firsts = (0..self.drafts.len()).filter(begins);
+        firsts.take_while(|i| self.drafts[*i].timestep >= cutoff).count()
+    }
+
+    /// The run in two: its first steps, and what comes after them, the first of whose steps may ask for what came before.
+    pub(crate) fn cut(mut self, steps: usize) -> [Sheet; 2] {
+        let mut ended = 0;
+        let before = |draft: &&Draft| {
+            let before = ended < steps;
+            ended += usize::from(draft.ends_step);
+            before
+        };
+        let after = self.drafts.split_off(self.drafts.iter().take_while(before).count());
+        let after = Sheet { drafts: after, first_noise: None, ..self.clone() };
+        [self, after]
+    }
+
+    /// Whether the first step asks for what came before it.
+    pub(crate) fn remembers(&self) -> bool {
+        let Some(first) = self.drafts.first() else { return false };
+        let read = first.rows.iter().chain(first.clamp.as_ref().map(|(row, _)| row));
+        read.into_iter().any(|row| row.row()[1..REGISTERS].iter().any(|c| *c != 0.0))
+    }
+
     /// The next evaluation.
     pub fn push(&mut self, step: Draft) {
         self.drafts.push(step);
@@ -216,7 +249,25 @@ impl Program {
         }
         let init_noise_sigma = start.unwrap_or(1.0) as f32;
         let first_noise = first_noise.unwrap_or(0.0) as f32;
-        Ok(Program { init_noise_sigma, first_noise, steps, draws, noises, span: [0.0; 2], guidance })
+        Ok(Program {
+            init_noise_sigma,
+            first_noise,
+            steps,
+            draws,
+            drawn: 0,
+            before: 0,
+            rest: 0,
+            noises,
+            span: [0.0; 2],
+            guidance,
+        })
+    }
+
+    /// The same run where it goes on from another, which has drawn noise before it.
+    pub(crate) fn after(self, first: &Program) -> Program {
+        let theirs = first.draws.iter().map(|drawn| Drawn { used: false, ..*drawn });
+        let draws: Vec<Drawn> = theirs.chain(self.draws).collect();
+        Program { drawn: first.draws.len(), before: first.steps.len(), draws, ..self }
     }
 
     /// How many registers the program touches, `1..=REGISTERS`: what the loop must allocate.

@@ -1,9 +1,9 @@
 //! A model's own scheduler: the class that its folder names, whether or not it is implemented here, and the fields of
 //! its `scheduler_config.json`, from which any sampler may be set up.
 
-use crate::diffusers::{Class, SCHEDULE_FLAGS, SchedulerConfig, quote_infinities};
+use crate::diffusers::{Asked, Class, SCHEDULE_FLAGS, SchedulerConfig, quote_infinities};
 use crate::error::{Error, Result};
-use crate::program::Program;
+use crate::program::{Program, Sheet};
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
 use calotype_field::Field;
@@ -23,8 +23,11 @@ impl Scheduler {
     ///
     /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
     pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
-        let sheet = (self.sampler.class()?.program)(&self.config, steps, eta)?;
-        Program::assemble(self.sampler.name(), sheet)
+        Program::assemble(self.sampler.name(), self.sheet(Asked { steps, begin: 0, eta })?)
+    }
+
+    pub(crate) fn sheet(&self, asked: Asked) -> Result<Sheet> {
+        (self.sampler.class()?.program)(&self.config, asked)
     }
 }
 

@@ -83,6 +83,7 @@ Examples:
   grid          the grid, in the last line of a --grid run, else null
   latents       the file of --save-latents, else null
   prompt, negative_prompt, model, sampler, scheduler, steps, cfg_scale, width, height
+  refiner       what drew the last steps, as --refiner names it, else null
   few_steps     the LoRA of the model's few-steps form, where it drew in that, else null
   loras         the LoRAs that were added: [name, scale] each
   seed          the run's seed
@@ -173,7 +174,7 @@ pub struct GenerateArgs {
 #[command(next_help_heading = "Picture")]
 pub struct PictureArgs {
     /// A model: a file (.safetensors, .ckpt, .gguf, .h5), or a folder in the diffusers layout; or owner/name or
-    /// owner/name/file on the Hugging Face hub, fetched once; or synthetic:NAME, sd15, sd21, sdxl, ssd-1b or sd-turbo (the
+    /// owner/name/file on the Hugging Face hub, fetched once; or synthetic:NAME, sd15, sd21, sdxl, sdxl-refiner, ssd-1b or sd-turbo (the
     /// published architecture with random weights, for planning) [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -188,6 +189,10 @@ pub struct PictureArgs {
     /// what those before it have made
     #[arg(long, value_name = "FILE[:SCALE]", value_parser = lora)]
     pub lora: Vec<LoraArg>,
+
+    /// A model that draws the last steps, SDXL's refiner: a file, a folder, owner/name, or synthetic:sdxl-refiner
+    #[arg(long, value_name = "MODEL")]
+    pub refiner: Option<String>,
 
     /// Draw with the model itself where it has a few-steps form. Many --steps, --cfg-scale above 1 and a negative prompt
     /// do so too
@@ -238,8 +243,8 @@ pub struct HubArgs {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "--json prints one object: peak_bytes, weight_bytes, activation_bytes, state_bytes, \
-    stages (name, weight_bytes, activation_bytes, dispatches, flops), fits (true, false, or null where the memory is \
-    not known), adapter, adapter_memory, model, width, height, batch_size, steps, sampler, guided, dtype."
+    stages (name, refiner, weight_bytes, activation_bytes, dispatches, flops), fits (true, false, or null where the memory is \
+    not known), adapter, adapter_memory, model, refiner, width, height, batch_size, steps, sampler, guided, dtype."
 )]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -264,7 +269,7 @@ pub struct AdaptersArgs {
 pub struct InspectArgs {
     /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), a picture (PNG, JPEG,
     /// WebP) whose settings are told, owner/name on the Hugging Face hub, or synthetic:NAME (sd15, sd21, sdxl,
-    /// ssd-1b, sd-turbo) [default: the built-in model]
+    /// sdxl-refiner, ssd-1b, sd-turbo) [default: the built-in model]
     pub model: Option<String>,
 
     #[command(flatten)]

@@ -1,4 +1,4 @@
-use super::values::{place, size};
+use super::values::{number, place, size};
 use calotype::Request;
 use clap::Args;
 
@@ -25,6 +25,18 @@ pub struct SdxlArgs {
     /// The size in pixels that it is told the picture has [default: the picture's]
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub target_size: Option<[usize; 2]>,
+
+    /// From which share of the training timesteps on, counted from the noise, --refiner draws [default: 0.8]
+    #[arg(long, value_name = "F", value_parser = number::<f64>)]
+    pub refiner_switch: Option<f64>,
+
+    /// How much the refiner is told that the picture is liked, 1 to 10 [default: 6]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub aesthetic_score: Option<f32>,
+
+    /// How much it is told that what it keeps away from is liked [default: 2.5]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub negative_aesthetic_score: Option<f32>,
 }
 
 impl SdxlArgs {
@@ -35,5 +47,8 @@ impl SdxlArgs {
         request.original_size = self.original_size;
         request.crop = self.crop;
         request.target_size = self.target_size;
+        request.refiner_switch = self.refiner_switch;
+        request.aesthetic_score = self.aesthetic_score;
+        request.negative_aesthetic_score = self.negative_aesthetic_score;
     }
 }

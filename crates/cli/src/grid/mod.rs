@@ -28,7 +28,10 @@ struct Group<'a> {
 fn model_of(args: &GenerateArgs) -> String {
     let picture = &args.picture;
     let GenerateArgs { device, .. } = args;
-    format!("{:?}", (&picture.model, &picture.hub, &picture.assembly, &picture.lora, device))
+    format!(
+        "{:?}",
+        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &picture.lora, device)
+    )
 }
 
 /// Checks all cells, then draws them, those of a model one after another.

@@ -13,6 +13,8 @@ pub enum Architecture {
     Sd21,
     /// Stable Diffusion XL, the base model: CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, predicts noise, 1024 pixels.
     Sdxl,
+    /// Stable Diffusion XL's refiner: OpenCLIP ViT-bigG/14 alone, goes on with what the base model has begun.
+    SdxlRefiner,
     /// SSD-1B: the same with fewer transformers, distilled (Gupta et al. 2024, arXiv:2401.02677).
     Ssd1b,
     /// SD-Turbo: Stable Diffusion 2.1 at 512 pixels in one to four steps (Sauer et al. 2023, arXiv:2311.17042).
@@ -36,6 +38,9 @@ const SDXL: &[(&str, &str)] = files!("sdxl":
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
     "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer_2/special_tokens_map.json",
     "tokenizer_2/tokenizer_config.json", "unet/config.json", "vae/config.json");
+const SDXL_REFINER: &[(&str, &str)] = files!("sdxl-refiner":
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder_2/config.json",
+    "tokenizer_2/special_tokens_map.json", "tokenizer_2/tokenizer_config.json", "unet/config.json", "vae/config.json");
 const SSD1B: &[(&str, &str)] = files!("ssd-1b":
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
     "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer_2/special_tokens_map.json",
@@ -46,7 +51,8 @@ const SD_TURBO: &[(&str, &str)] = files!("sd-turbo":
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Sd15, Self::Sd21, Self::Sdxl, Self::Ssd1b, Self::SdTurbo];
+    pub const ALL: [Self; 6] =
+        [Self::Sd15, Self::Sd21, Self::Sdxl, Self::SdxlRefiner, Self::Ssd1b, Self::SdTurbo];
 
     /// The name after `synthetic:`.
     pub const fn name(self) -> &'static str {
@@ -54,6 +60,7 @@ impl Architecture {
             Self::Sd15 => "sd15",
             Self::Sd21 => "sd21",
             Self::Sdxl => "sdxl",
+            Self::SdxlRefiner => "sdxl-refiner",
             Self::Ssd1b => "ssd-1b",
             Self::SdTurbo => "sd-turbo",
         }
@@ -70,6 +77,7 @@ impl Architecture {
             Self::Sd15 => SD15,
             Self::Sd21 => SD21,
             Self::Sdxl => SDXL,
+            Self::SdxlRefiner => SDXL_REFINER,
             Self::Ssd1b => SSD1B,
             Self::SdTurbo => SD_TURBO,
         }

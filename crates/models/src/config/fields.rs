@@ -225,6 +225,11 @@ impl Fields {
         self.values.retain(|_, value| *value != json!([null, null]));
     }
 
+    /// Whether a component is said to be absent, or not spoken of.
+    pub fn is_no_component(&self, field: &str) -> bool {
+        self.values.get(field).is_none_or(|value| value.is_null() || *value == json!([null, null]))
+    }
+
     /// The class that a field names must be one of these.
     pub fn class_of(&self, field: &str, class: Value, supported: &[&str]) -> Result<()> {
         if supported.iter().any(|one| class == *one) {

@@ -14,6 +14,9 @@ pub struct ModelIndex {
     pub penultimate: bool,
     /// Whether the states of no negative prompt are zeros (`force_zeros_for_empty_prompt`).
     pub empty_is_zero: bool,
+    /// Whether the UNet is told how much a picture is liked in the place of the size that it has
+    /// (`requires_aesthetics_score`): a refiner, which goes on with what another model has begun.
+    pub refines: bool,
     /// The scheduler's class, such as `PNDMScheduler`, whatever its own file says: whether it is supported is for the
     /// samplers to say.
     pub scheduler: String,
@@ -21,6 +24,8 @@ pub struct ModelIndex {
 
 const ONE: &str = "StableDiffusionPipeline";
 const TWO: &str = "StableDiffusionXLPipeline";
+/// What refiners are published as.
+const REFINER: &str = "StableDiffusionXLImg2ImgPipeline";
 
 /// Folders of the components, and the classes that are read from them.
 const COMPONENTS: [(&str, &[&str]); 2] = [("unet", &["UNet2DConditionModel"]), ("vae", &["AutoencoderKL"])];
@@ -44,10 +49,17 @@ impl ModelIndex {
         let mut f = Fields::parse(file, text)?;
         let class = match f.get("_class_name", Value::Null)? {
             Value::String(class) if class == TWO => TWO,
+            Value::String(class) if class == REFINER => REFINER,
             // What it is not is said in these words.
             other => f.class_of("_class_name", other, &[ONE, TWO]).map(|()| ONE)?,
         };
-        let texts: &[Role] = if class == TWO { &Role::TEXT } else { &[Role::Text] };
+        let refines = class == REFINER && f.flag("requires_aesthetics_score", false);
+        // Which of both encoders the second class has its index says.
+        let texts: &[Role] = match class {
+            REFINER if f.is_no_component(Role::Text.folder()) => &[Role::Text2],
+            TWO | REFINER => &Role::TEXT,
+            _ => &[Role::Text],
+        };
         f.inert(&INERT);
         let encoders = texts.iter().map(|role| (role.folder(), vec![text_class(*role)]));
         let tokenizers = texts.iter().map(|role| (layout::words::folder(*role), TOKENIZER.to_vec()));
@@ -57,10 +69,11 @@ impl ModelIndex {
             f.class_of(component, class.into(), &supported)?;
         }
         let scheduler = component_class(&mut f, "scheduler")?;
-        let empty_is_zero = class == TWO && f.flag("force_zeros_for_empty_prompt", true);
+        let penultimate = class != ONE;
+        let empty_is_zero = penultimate && f.flag("force_zeros_for_empty_prompt", true);
         f.no_components();
         f.finish()?;
-        Ok(Self { class: class.into(), texts, penultimate: class == TWO, empty_is_zero, scheduler })
+        Ok(Self { class: class.into(), texts, penultimate, empty_is_zero, refines, scheduler })
     }
 }
 

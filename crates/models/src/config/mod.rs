@@ -24,8 +24,11 @@ pub use vae::VaeConfig;
 
 use crate::{Error, Result, Role, layout};
 
-/// What an SDXL UNet is told of a picture beside its text: original size, crop and target size.
-const IDS: usize = 6;
+/// How many numbers an SDXL UNet is told of a picture beside its text: original size, crop and target size, in the place of
+/// which a refiner is told how much the picture is liked.
+const fn ids(refines: bool) -> usize {
+    if refines { 5 } else { 6 }
+}
 
 /// All configurations of a model folder, checked against each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +150,7 @@ impl ModelConfig {
                 why,
             });
         }
+        let numbers = ids(self.index.refines);
         match (unet.text_time, self.pooled_width()) {
             (None, _) if self.index.penultimate => {
                 let why =
@@ -157,10 +161,10 @@ impl ModelConfig {
                 let why = format!("a {} has no text encoder that would tell it", self.index.class);
                 invalid("addition_embed_type", "\"text_time\"".into(), why)
             }
-            (Some(TextTime { width, ids }), Some(pooled)) if width != pooled + IDS * ids => {
+            (Some(TextTime { width, ids }), Some(pooled)) if width != pooled + numbers * ids => {
                 let why = format!(
-                    "the second text encoder's projection_dim is {pooled}, and {IDS} numbers of {ids} are {}",
-                    pooled + IDS * ids
+                    "the second text encoder's projection_dim is {pooled}, and {numbers} numbers of {ids} are {}",
+                    pooled + numbers * ids
                 );
                 invalid("projection_class_embeddings_input_dim", width.to_string(), why)
             }

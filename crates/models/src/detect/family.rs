@@ -40,7 +40,7 @@ impl Family {
 
     /// Whether pictures are drawn with it.
     pub const fn is_drawn(self) -> bool {
-        matches!(self, Self::Sd1 | Self::Sd2 | Self::Sdxl)
+        matches!(self, Self::Sd1 | Self::Sd2 | Self::Sdxl | Self::Refiner)
     }
 
     /// diffusers' class.

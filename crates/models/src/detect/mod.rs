@@ -44,6 +44,10 @@ pub fn index(family: Family, scheduler: &Value) -> Value {
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     });
+    if family == Family::Refiner {
+        index["requires_aesthetics_score"] = json!(true);
+        index["force_zeros_for_empty_prompt"] = json!(false);
+    }
     for role in family.texts() {
         index[role.folder()] = json!(["transformers", text_class(*role)]);
         index[words::folder(*role)] = json!(["transformers", "CLIPTokenizer"]);

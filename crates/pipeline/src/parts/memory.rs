@@ -26,6 +26,9 @@ pub struct StagePlan {
     /// What it is.
     #[serde(rename = "name")]
     pub stage: Stage,
+    /// Whether it is the refiner's.
+    #[serde(rename = "refiner")]
+    pub refines: bool,
     /// Weights it adds to those before.
     pub weight_bytes: u64,
     /// Activation buffers it would need by itself.
@@ -65,6 +68,7 @@ pub(crate) fn memory(parts: &[PartGraphs], caps: &Caps) -> Result<MemoryPlan> {
                 if caps.host.is_some() { 0 } else { (dispatches + more) as u64 * caps.alignment.max(256) };
             stages.push(StagePlan {
                 stage: *stage,
+                refines: part.key.refines,
                 weight_bytes: own,
                 activation_bytes: plan.bytes(),
                 dispatches,

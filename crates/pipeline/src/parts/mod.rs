@@ -84,6 +84,8 @@ pub struct Key {
     pub part: Part,
     /// How activations are stored.
     pub precision: Precision,
+    /// Whether it is the refiner's.
+    pub refines: bool,
 }
 
 /// A program of a part, in the order in which a picture takes them.
@@ -161,6 +163,7 @@ impl Part {
 impl Key {
     /// Draws the part up, of a model's components.
     pub fn draw(self, model: &Model) -> Result<PartGraphs> {
+        let (model, quant) = (model.of_two(self.refines), model.quant);
         let config = &model.config;
         let mut graphs = match self.part {
             Part::Text { role, skipped } => {
@@ -177,10 +180,12 @@ impl Key {
         };
         let mut ports = BTreeMap::new();
         for (_, graph) in &mut graphs {
+            // Weights of one name are others in the refiner.
+            graph.checkpoint = self.refines.into();
             graph.resolve(&model.components, self.precision)?;
             // A decoder is a twentieth of a model, and what its numbers lose is seen as it is.
             if self.part.role() != Role::Vae {
-                graph.quantize(&model.components, model.quant, &may_be_blocks)?;
+                graph.quantize(&model.components, quant, &may_be_blocks)?;
             }
             let outputs = graph.outputs().iter().map(|(name, v)| (name.as_str(), *v));
             for (name, value) in graph.inputs().chain(outputs) {
@@ -218,13 +223,20 @@ fn no_such(model: &Model, role: Role) -> Error {
 
 /// The parts that an order's run takes, as they follow each other.
 pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
-    let canvas = Canvas::of(order, order.guided());
-    let texts =
-        model.config.index.texts.iter().map(|role| Part::Text { role: *role, skipped: order.skipped() });
-    let mut keys: Vec<Key> =
-        texts.chain([Part::Denoiser(canvas)]).map(|part| Key { part, precision }).collect();
-    let decoder = Part::Decoder { height: canvas.height, width: canvas.width, truncate: false };
-    keys.push(Key { part: decoder, precision: model.decoder_precision(precision) });
+    let Order { width, height, batch_size: batch, .. } = *order;
+    let orders = || [order].into_iter().chain(order.refiner.as_ref().map(|refining| &refining.order));
+    let texts = orders().flat_map(|order| {
+        let text = |role: &Role| Part::Text { role: *role, skipped: order.skipped() };
+        let texts = model.of_two(order.refines).config.index.texts;
+        texts.iter().map(move |role| Key { part: text(role), precision, refines: order.refines })
+    });
+    let denoisers = orders().map(|order| {
+        let part = Part::Denoiser(Canvas { width, height, batch, ..Canvas::of(order, order.guided()) });
+        Key { part, precision, refines: order.refines }
+    });
+    let mut keys: Vec<Key> = texts.chain(denoisers).collect();
+    let part = Part::Decoder { height, width, truncate: false };
+    keys.push(Key { part, precision: model.decoder_precision(precision), refines: false });
     keys
 }
 

@@ -24,8 +24,19 @@ pub struct Class {
     pub exponential_betas: bool,
     /// Whether `sigma_min` and `sigma_max` bound Karras' sigmas.
     pub karras_bounds: bool,
-    /// The class's program for a number of steps and eta.
-    pub program: fn(&SchedulerConfig, usize, f64) -> Result<Sheet>,
+    /// The class's program for what is asked of it.
+    pub program: fn(&SchedulerConfig, Asked) -> Result<Sheet>,
+}
+
+/// A run that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asked {
+    /// Its steps.
+    pub steps: usize,
+    /// How many of them another run has taken: this one begins there, and knows nothing of them.
+    pub begin: usize,
+    /// How much of the noise DDIM draws anew.
+    pub eta: f64,
 }
 
 /// What classes let a model predict: most of them all three, some the first two.
@@ -37,7 +48,7 @@ impl Class {
     pub(crate) const fn new(
         name: &'static str,
         fields: &'static str,
-        program: fn(&SchedulerConfig, usize, f64) -> Result<Sheet>,
+        program: fn(&SchedulerConfig, Asked) -> Result<Sheet>,
     ) -> Class {
         Class {
             name,

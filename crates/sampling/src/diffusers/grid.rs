@@ -1,6 +1,7 @@
 //! Which timesteps and sigmas a class visits. Rounding follows diffusers (float32 tables, numpy's float64 spacings), so
 //! that timesteps are equal and sigmas agree to the last place.
 
+use super::class::Asked;
 use super::config::{FinalSigma, SchedulerConfig, Spacing};
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
@@ -144,7 +145,8 @@ fn initial_sigma(config: &SchedulerConfig, sigmas: &[f32]) -> f64 {
 }
 
 /// The program of a class that is a method over sigmas: Euler's, Heun's, LMS's.
-pub fn over_sigmas(config: &SchedulerConfig, steps: usize, method: Method) -> Result<Sheet> {
+pub fn over_sigmas(config: &SchedulerConfig, asked: Asked, method: Method) -> Result<Sheet> {
+    let Asked { steps, begin, .. } = asked;
     let found = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
     let mut times = found.timesteps;
     if config.continuous_timesteps && config.trained.prediction_type == Prediction::V {
@@ -153,8 +155,8 @@ pub fn over_sigmas(config: &SchedulerConfig, steps: usize, method: Method) -> Re
     let start = initial_sigma(config, &found.sigmas);
     let run = Run {
         // Evenly in log sigma there is one more than is gone to.
-        sigmas: found.sigmas.into_iter().take(times.len() + 1).map(f64::from).collect(),
-        times,
+        sigmas: found.sigmas.into_iter().take(times.len() + 1).skip(begin).map(f64::from).collect(),
+        times: times.into_iter().skip(begin).collect(),
         clip: config.clip_sample,
         ..Run::new(&config.trained, Dialect::Diffusers)
     };

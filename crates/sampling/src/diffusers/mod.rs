@@ -7,7 +7,7 @@ mod grid;
 mod json;
 mod read;
 
-pub use class::Class;
+pub use class::{Asked, Class};
 pub use config::{Algorithm, FinalSigma, SchedulerConfig, SolverType, Spacing};
 pub use json::truthy;
 

@@ -3,7 +3,7 @@
 
 use super::Descriptor;
 use crate::dialect::Dialect;
-use crate::diffusers::{Class, Grid, SchedulerConfig, timesteps};
+use crate::diffusers::{Asked, Class, Grid, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Draw, Sheet, predict};
@@ -71,11 +71,12 @@ impl Alphas {
     }
 }
 
-fn program(config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Sheet> {
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let Asked { steps, begin, eta } = asked;
     let alphas = Alphas::new(config);
     let stride = (config.trained.num_train_timesteps / steps.max(1)) as f64;
     let mut drafts = Vec::new();
-    for t in timesteps(config, steps, Grid::Rounded)? {
+    for t in timesteps(config, steps, Grid::Rounded)?.into_iter().skip(begin) {
         let (a, a_prev) = (alphas.at(t)?, alphas.at(t - stride)?);
         let mut step = Draft::new(t);
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());

@@ -3,7 +3,7 @@
 
 use super::Descriptor;
 use crate::diffusers::{
-    Algorithm, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
+    Algorithm, Asked, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
 };
 use crate::error::{Error, Result};
 use crate::lin::Lin;
@@ -61,7 +61,8 @@ impl Level {
     }
 }
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let Asked { steps, begin, .. } = asked;
     let visited = timesteps(config, steps, Grid::Multistep(timesteps_kept(config)))?;
     let run = sigmas(config, visited, steps, Span::Trained);
     let levels: Vec<Level> = run.sigmas.iter().map(|&s| Level::new(f64::from(s))).collect();
@@ -69,7 +70,7 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
     let rounds = matches!(config.schedule, Schedule::Karras | Schedule::Lu)
         && config.trained.beta_schedule != BetaSchedule::SquaredCosCapV2;
     let mut drafts = Vec::new();
-    for (i, &t) in run.timesteps.iter().enumerate() {
+    for (i, &t) in run.timesteps.iter().enumerate().skip(begin) {
         let mut step = Draft::new(if rounds { t.round_ties_even() } else { t.trunc() });
         let here = levels[i];
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
@@ -77,7 +78,7 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
         let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
         let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
         let solver = (config.algorithm_type, config.solver_type);
-        step.rows[0] = update(solver, order_at(config, i, count), &outputs, past, levels[i + 1]);
+        step.rows[0] = update(solver, order_at(config, (i, begin), count), &outputs, past, levels[i + 1]);
         step.rows[1..3].copy_from_slice(&outputs[..2]);
         drafts.push(step);
     }
@@ -90,7 +91,8 @@ fn timesteps_kept(config: &SchedulerConfig) -> usize {
     config.trained.num_train_timesteps - config.trained.sigmas().iter().rev().take_while(|s| below(s)).count()
 }
 
-fn order_at(config: &SchedulerConfig, i: usize, count: usize) -> usize {
+/// Of step `i`, where the first was `begin`.
+fn order_at(config: &SchedulerConfig, (i, begin): (usize, usize), count: usize) -> usize {
     let short = config.lower_order_final && count < SHORT_RUN;
     let euler_end = config.euler_at_final || short || config.final_sigmas == FinalSigma::Zero;
     let most = match count - i {
@@ -98,7 +100,7 @@ fn order_at(config: &SchedulerConfig, i: usize, count: usize) -> usize {
         2 if short => 2,
         _ => 3,
     };
-    config.solver_order.min(i + 1).min(most)
+    config.solver_order.min(i - begin + 1).min(most)
 }
 
 /// The sample at `to`, from `outputs` (clean samples, or noises for the algorithms without ++; newest first) at the

@@ -2,7 +2,7 @@
 //! (diffusers: scheduling_euler_discrete.py, which turns no noise up; k-diffusion: sampling.py, `sample_euler`).
 
 use super::Descriptor;
-use crate::diffusers::{Class, SchedulerConfig, over_sigmas};
+use crate::diffusers::{Asked, Class, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
 use crate::program::Sheet;
@@ -25,8 +25,8 @@ const FIELDS: &str = r#"{
     "final_sigmas_type": "zero"
 }"#;
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    over_sigmas(config, steps, solve)
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    over_sigmas(config, asked, solve)
 }
 
 pub(super) fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {

@@ -2,7 +2,7 @@
 //! scheduling_euler_ancestral_discrete.py).
 
 use super::Descriptor;
-use crate::diffusers::{Class, PREDICTIONS, SchedulerConfig, over_sigmas};
+use crate::diffusers::{Asked, Class, PREDICTIONS, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
 use crate::program::{Draw, Sheet};
@@ -26,8 +26,8 @@ const FIELDS: &str = r#"{
     "rescale_betas_zero_snr": false
 }"#;
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    over_sigmas(config, steps, solve)
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    over_sigmas(config, asked, solve)
 }
 
 fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {

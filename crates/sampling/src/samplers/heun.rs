@@ -2,7 +2,7 @@
 //! (diffusers: scheduling_heun_discrete.py). Each step but the last evaluates the model twice.
 
 use super::Descriptor;
-use crate::diffusers::{Class, SchedulerConfig, over_sigmas};
+use crate::diffusers::{Asked, Class, SchedulerConfig, over_sigmas};
 use crate::error::Result;
 use crate::lin::Lin;
 use crate::program::Sheet;
@@ -27,8 +27,8 @@ const FIELDS: &str = r#"{
 const BEFORE: usize = 1;
 const SLOPE: usize = 2;
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    over_sigmas(config, steps, solve)
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    over_sigmas(config, asked, solve)
 }
 
 fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {

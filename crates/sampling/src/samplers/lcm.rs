@@ -3,7 +3,7 @@
 use super::ddim::Alphas;
 use super::{Class, Descriptor};
 use crate::dialect::Dialect;
-use crate::diffusers::SchedulerConfig;
+use crate::diffusers::{Asked, SchedulerConfig};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Draw, Sheet, predict};
@@ -30,11 +30,11 @@ const FIELDS: &str = r#"{
 /// The data's standard deviation in the boundary condition, section 4.1 of the paper.
 const SIGMA_DATA: f64 = 0.5;
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let visited = timesteps(config, steps)?;
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let visited = timesteps(config, asked.steps)?;
     let alphas = Alphas::new(config);
     let mut drafts = Vec::new();
-    for (i, &t) in visited.iter().enumerate() {
+    for (i, &t) in visited.iter().enumerate().skip(asked.begin) {
         let a = alphas.at(t)?;
         let mut step = Draft::new(t);
         let (x0, _) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());

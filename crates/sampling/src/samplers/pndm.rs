@@ -5,7 +5,7 @@
 use super::Descriptor;
 use super::ddim::Alphas;
 use crate::dialect::Dialect;
-use crate::diffusers::{Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
+use crate::diffusers::{Asked, Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
 use crate::lin::Lin;
 use crate::program::{Draft, Draw, Sheet, predict};
@@ -44,8 +44,9 @@ const SUM: usize = 2;
 /// The last outputs, newest first, in `OUTPUTS..OUTPUTS + 3`.
 const OUTPUTS: usize = 3;
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
-    let visited = timesteps(config, steps, Grid::Rounded)?;
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let Asked { steps, begin, .. } = asked;
+    let visited: Vec<f64> = timesteps(config, steps, Grid::Rounded)?.into_iter().skip(begin).collect();
     let transfer = Transfer { alphas: Alphas::new(config), prediction: config.trained.prediction_type };
     let stride = (config.trained.num_train_timesteps / steps) as f64;
     let drafts = match config.skip_prk_steps {
@@ -105,7 +106,7 @@ fn multistep(transfer: &Transfer, from: f64, to: f64, outputs: usize) -> Result<
 
 /// The first step is taken twice: an Euler step, then again with the mean of the outputs at both its ends.
 fn multistep_with_warm_up(transfer: &Transfer, visited: &[f64], stride: f64) -> Result<Vec<Draft>> {
-    let first = visited[0];
+    let Some(&first) = visited.first() else { return Ok(Vec::new()) };
     let mut drafts = vec![multistep(transfer, first, first - stride, 1)?];
     let Some(&second) = visited.get(1) else { return Ok(drafts) };
     drafts[0].rows[BEFORE] = Lin::X;

@@ -4,7 +4,9 @@
 use super::Descriptor;
 use super::dpm_solver::Level;
 use crate::dialect::Dialect;
-use crate::diffusers::{Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps};
+use crate::diffusers::{
+    Asked, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
+};
 use crate::error::Result;
 use crate::lin::Lin;
 use crate::program::{Draft, Sheet, predict};
@@ -67,6 +69,8 @@ struct Chain<'a> {
     predict_x0: bool,
     /// Whether B(h) is h, not e^h - 1.
     bh1: bool,
+    /// The first step.
+    begin: usize,
     /// Steps that are not corrected.
     uncorrected: &'a [usize],
 }
@@ -81,11 +85,11 @@ impl Chain<'_> {
             let output = if self.predict_x0 { x0 } else { noise };
             let old: Vec<Lin> = (0..most).map(|k| Lin::register(OUTPUTS + k)).collect();
             let mut sample = Lin::X;
-            if i > 0 && !self.uncorrected.contains(&(i - 1)) {
+            if i > self.begin && !self.uncorrected.contains(&(i - 1)) {
                 sample = Move { chain: self, at: i - 1, order }.corrected(Lin::register(LAST), &old, output);
             }
             let left = if self.lower_order_final { count - i } else { usize::MAX };
-            order = most.min(left).min(i + 1);
+            order = most.min(left).min(i - self.begin + 1);
             let mut outputs = vec![output];
             outputs.extend(&old[..most - 1]);
             let mut step = Draft::new(t);
@@ -94,11 +98,12 @@ impl Chain<'_> {
             step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
             step
         };
-        self.times.iter().enumerate().map(draft).collect()
+        self.times.iter().enumerate().skip(self.begin).map(draft).collect()
     }
 }
 
-fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
+fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let Asked { steps, begin, .. } = asked;
     let visited = timesteps(config, steps, Grid::Multistep(config.trained.num_train_timesteps))?;
     let mut run = sigmas(config, visited, steps, Span::Trained);
     let count = run.timesteps.len();
@@ -113,6 +118,7 @@ fn program(config: &SchedulerConfig, steps: usize, _eta: f64) -> Result<Sheet> {
         most_order: config.solver_order,
         lower_order_final: config.lower_order_final,
         predict_x0: config.predict_x0,
+        begin,
         bh1: config.solver_type == SolverType::Bh1,
         uncorrected: &config.disable_corrector,
     };
@@ -144,6 +150,7 @@ fn solve(run: &Run, sheet: &mut Sheet, bh2: bool) -> Result<()> {
         lower_order_final: true,
         predict_x0: true,
         bh1: !bh2,
+        begin: 0,
         uncorrected: &[],
     };
     (sheet.start, sheet.drafts) = (Some(1.0), chain.drafts());
