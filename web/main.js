@@ -12,10 +12,12 @@ const field = (name) => form.elements.namedItem(name);
 
 let engine = null;
 let running = null;
-/** What made the model that is loaded, or that is to be loaded: a model, then the files that replace its parts. */
+/** What made the model that is loaded, or that is to be loaded: a model, then the files that were added to it. */
 let recipe = [asked ? { source: new URL(asked, document.baseURI) } : SMALL];
 /** The model whose own settings are in the form. */
 let fitted = null;
+/** The model's LoRAs and their scales, as the form has them: the model hears of them when it draws. */
+let loras = [];
 
 start();
 
@@ -25,14 +27,13 @@ async function start() {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   $("stop").addEventListener("click", () => running?.abort());
-  $("folder").addEventListener("change", ({ target }) => open(target));
-  $("files").addEventListener("change", ({ target }) => open(target));
+  for (const id of ["folder", "files"]) $(id).addEventListener("change", ({ target }) => choose(target));
   $("default").addEventListener("click", () => load(SMALL));
   $("address").addEventListener("submit", (event) => {
     event.preventDefault();
     load({ source: new FormData(event.target).get("url") });
   });
-  for (const id of ["dtype", "fewSteps"]) $(id).addEventListener("change", reopen);
+  for (const id of ["dtype", "fewSteps", "prediction"]) $(id).addEventListener("change", reopen);
   $("clear").addEventListener("click", clear);
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) document.addEventListener(kind, drag);
 
@@ -73,12 +74,13 @@ async function connect() {
 
 // All of the recipe once more: on a new engine, where the last one is gone, or in another precision.
 async function reopen() {
-  const steps = recipe;
+  const [steps, wanted] = [recipe, loras];
   for (const step of steps) {
     if (await load(step)) continue;
-    recipe = steps;
+    [recipe, loras] = [steps, wanted];
     return false;
   }
+  list(wanted.filter(({ name }) => loras.some((lora) => lora.name === name)));
   return true;
 }
 
@@ -88,9 +90,12 @@ async function load(step) {
   const { source, name } = step;
   busy(true, "Loading the model…");
   try {
-    const options = { name, dtype: $("dtype").value || undefined, fewSteps: $("fewSteps").checked };
+    const [dtype, prediction] = ["dtype", "prediction"].map((id) => $(id).value || undefined);
+    const options = { name, dtype, prediction, fewSteps: $("fewSteps").checked };
     const model = await engine.load(source, { ...options, onProgress: showLoading });
-    recipe = model.replaced.length ? [...recipe, step] : [step];
+    recipe = model.added ? [...recipe, step] : [step];
+    const known = model.added ? loras : [];
+    list(model.loras.map((lora) => known.find(({ name }) => name === lora.name) ?? lora));
     $("model").textContent = `${model.name}: ${(model.parameters / 1e6).toFixed(1)} million parameters, made for ` +
       `${model.width} × ${model.height} pixels, runs in ${model.dtype}, takes ${bytes(model.peakBytes)} of the GPU's ` +
       "memory";
@@ -102,7 +107,10 @@ async function load(step) {
     $("fewSteps").parentElement.hidden = model.fewSteps === null;
     field("sampler").options[0].textContent = `the model’s own (${model.sampler})`;
     progress(0, 1);
-    busy(false, `Ready: ${model.name}, loaded in ${model.seconds.toFixed(1)} s.`);
+    const beside = model.loras.length ? ` with ${model.loras.map(({ name }) => name).join(", ")}` : "";
+    const took = model.seconds ? `, loaded in ${model.seconds.toFixed(1)} s` : "";
+    busy(false, `Ready: ${model.name}${beside}${took}.`);
+    if (model.notes.length) complain(new Error(model.notes.join(" ")));
     return true;
   } catch (error) {
     fail(error, engine.model ? `${engine.model.name} is still loaded.` : "No model is loaded.");
@@ -118,10 +126,42 @@ function showLoading({ file, loaded, total, from }) {
   say(`${where} ${file}: ${bytes(loaded)} of ${bytes(total)}`);
 }
 
-function open(input) {
+function choose(input) {
   const files = [...input.files];
   input.value = "";
-  if (files.length) load({ source: files });
+  give(files);
+}
+
+// What a person has: pictures for their settings, all else for the model.
+function give(files) {
+  const isPicture = ({ type }) => type === "image/png";
+  const [picture, others] = [files.find(isPicture), files.filter((file) => !isPicture(file))];
+  if (picture) take(picture);
+  if (others.length) load({ source: others });
+}
+
+// The model's LoRAs in the form.
+function list(all) {
+  loras = all.map((lora) => ({ ...lora }));
+  const rows = loras.map((lora) => {
+    const row = Object.assign(element("div"), { className: "lora" });
+    const scale = Object.assign(element("input"), { type: "number", step: "any", required: true, value: lora.scale });
+    scale.ariaLabel = `Scale of ${lora.name}`;
+    scale.addEventListener("input", () => (lora.scale = scale.valueAsNumber));
+    const remove = Object.assign(element("button", "Remove"), { type: "button", ariaLabel: `Remove ${lora.name}` });
+    remove.addEventListener("click", () => list(loras.filter((other) => other !== lora)));
+    row.append(element("span", lora.name), scale, remove);
+    return row;
+  });
+  $("loras").replaceChildren($("loras").firstElementChild, ...rows);
+  $("loras").hidden = !rows.length;
+}
+
+// Has the model take them as they are in the form.
+async function lay() {
+  const same = (lora, i) => lora.name === loras[i]?.name && lora.scale === loras[i].scale;
+  const { loras: laid } = engine.model;
+  if (laid.length !== loras.length || !laid.every(same)) await engine.setLoras(loras);
 }
 
 async function draw() {
@@ -137,6 +177,7 @@ async function draw() {
   const preview = $("wantsPreview").checked ? Math.max(1, Math.ceil(words.steps / 10)) : 0;
   const began = performance.now();
   try {
+    await lay();
     const canvas = $("canvas");
     for await (const told of engine.generate({ ...words, preview, canvas, signal: running.signal })) {
       if (told.type === "step") {
@@ -205,6 +246,10 @@ async function take(png) {
     }
     if (!settings.sampler) field("sampler").value = "";
     for (const name of ["scheduler", "samplerDialect", "rng"]) if (!settings[name]) field(name).value = "";
+    // The prompt says how much of a LoRA there was.
+    const asked = [...settings.prompt.matchAll(/<lora:([^:>]+):(-?[\d.]+)>/g)];
+    const scale = (name) => asked.findLast(([, of]) => of === name)?.[2];
+    list(loras.map((lora) => ({ ...lora, scale: Number(scale(lora.name) ?? lora.scale) })));
     calm();
     say("The picture's settings are in the form.");
   } catch (error) {
@@ -217,10 +262,7 @@ function drag(event) {
   event.preventDefault();
   document.body.classList.toggle("dropping", event.type === "dragenter" || event.type === "dragover");
   if (event.type !== "drop") return;
-  const files = [...event.dataTransfer.files];
-  const picture = files.find((file) => file.type === "image/png");
-  if (picture) take(picture);
-  else if (event.dataTransfer.items) unfold(event.dataTransfer.items).then((source) => load({ source }), complain);
+  unfold(event.dataTransfer.items).then(give, complain);
 }
 
 // Dropped files, and those in dropped folders with their paths, as an <input webkitdirectory> would give them.
@@ -240,7 +282,8 @@ async function unfold(items) {
     }
   };
   // The list is gone after the first await.
-  for (const entry of [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean)) await visit(entry);
+  const all = [...items].filter(({ kind }) => kind === "file").map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  for (const entry of all) await (entry instanceof File ? found.push(entry) : visit(entry));
   return found;
 }
 

@@ -1,16 +1,24 @@
-// A model too large for WebAssembly's memory, made as it is asked for: the tiny one with many times its channels.
-// Its tensors repeat the tiny ones' numbers, a sixteenth of them in matrices, so that nothing overflows.
+// Models too large for WebAssembly's memory, made as they are asked for. The tiny ones with many times their channels: tensors
+// repeat the tiny ones' numbers, a sixteenth of them in matrices, so that nothing overflows. And published ones by their names
+// and shapes, of random numbers.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { root } from "./native.mjs";
+import { begin, header } from "./safetensors.mjs";
 import { whole } from "./server.mjs";
 
-const folder = join(root, "tests/goldens/sd1-tiny/model");
-const small = (path) => readFileSync(join(folder, path));
+const GOLDENS = join(root, "tests/goldens");
+const small = (path) => readFileSync(join(GOLDENS, "sd1-tiny/model", path));
 
 /** Sizes that are not counts of channels: kernels, latents, colours, positions, words. */
-const FIXED = new Set([1, 3, 4, 77, JSON.parse(small("text_encoder/config.json")).vocab_size]);
+const FIXED = [1, 3, 4, 77, JSON.parse(small("text_encoder/config.json")).vocab_size];
+
+const BYTES_OF = { F16: 2, F32: 4, I64: 8 };
+
+/** Random halves by the exponent that they have. */
+const tiles = {};
 
 /** The files of a model with `k` times as many channels, by path: `size`, and `bytes(from, to)` in pieces. */
 export function scaled(k) {
@@ -18,8 +26,8 @@ export function scaled(k) {
     "unet/config.json": config(k, "unet/config.json", ["block_out_channels", "cross_attention_dim"]),
     "text_encoder/config.json":
       config(k, "text_encoder/config.json", ["hidden_size", "intermediate_size", "projection_dim"]),
-    "unet/diffusion_pytorch_model.safetensors": weights(k, "unet/diffusion_pytorch_model.safetensors"),
-    "text_encoder/model.safetensors": weights(k, "text_encoder/model.safetensors"),
+    "unet/diffusion_pytorch_model.safetensors": file(tensors(k, small("unet/diffusion_pytorch_model.safetensors"))),
+    "text_encoder/model.safetensors": file(tensors(k, small("text_encoder/model.safetensors"))),
   };
   for (const path of [
     "model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt",
@@ -33,11 +41,38 @@ export function scaled(k) {
   return files;
 }
 
+/** A model in one file, its UNet and its text encoder with `k` times as many channels. */
+function single(k) {
+  const golden = JSON.parse(readFileSync(join(GOLDENS, "single_files.json"))).find(({ name }) => name === "sd1");
+  const all = tensors(k, readFileSync(join(GOLDENS, "single_files", golden.file)), {
+    fixed: [...FIXED, golden.rows.length],
+    keep: (name) => name.startsWith("first_stage_model."),
+  });
+  Object.assign(all.find(({ name }) => name === golden.tokens).shape, { 0: golden.vocabulary });
+  return file(all);
+}
+
+/** A model in one file with the names and shapes of a published one (`layouts.py`), in f16. */
+export function published(model) {
+  const text = gunzipSync(readFileSync(join(GOLDENS, "layouts.txt.gz"))).toString();
+  const lines = text.split("# ").find((part) => part.startsWith(`${model}\n`)).split("\n").slice(1);
+  const stored = lines.filter(Boolean).map((line) => JSON.parse(line)).filter(([name]) => !name.endsWith("position_ids"));
+  return file(stored.map(([name, shape]) => ({ name, dtype: "F16", shape, tile: random(name, shape) })));
+}
+
 const files = scaled(15);
-/** Bytes of its UNet. */
+/** Bytes of the folder's UNet. */
 export const BYTES = files["unet/diffusion_pytorch_model.safetensors"].size;
+const alone = single(18);
+/** Bytes of the model in one file. */
+export const SINGLE = alone.size;
+files["single.safetensors"] = alone;
 /** What the test server asks for a path. */
-export const big = (path) => files[path] ?? null;
+export function big(path) {
+  const [, model] = /^published-(\w+)\.safetensors$/.exec(path) ?? [];
+  if (model) files[path] ??= published(model);
+  return files[path] ?? null;
+}
 
 function config(k, path, fields) {
   const json = JSON.parse(small(path));
@@ -46,31 +81,30 @@ function config(k, path, fields) {
   return whole(Buffer.from(JSON.stringify(json)));
 }
 
-function weights(k, path) {
-  const bytes = small(path);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length));
-  delete header.__metadata__;
-  const parts = [];
-  let at = 0;
-  for (const [name, tensor] of Object.entries(header).sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0])) {
-    const [from, to] = tensor.data_offsets;
-    const tile = Buffer.from(bytes.subarray(8 + length + from, 8 + length + to));
-    const shape = tensor.shape.map((size) => (FIXED.has(size) || tensor.dtype !== "F16" ? size : size * k));
-    const numel = shape.reduce((a, b) => a * b, 1);
-    if (tensor.dtype === "F16" && shape.length > 1 && !name.includes("embedding.")) sixteenth(tile);
-    const size = numel * (tile.length / tensor.shape.reduce((a, b) => a * b, 1));
-    header[name] = { dtype: tensor.dtype, shape, data_offsets: [at, at + size] };
-    parts.push({ at, size, tile: repeated(tile, Math.min(size, 1 << 18)) });
+/** The tensors of a file with `k` times their channels, each with the numbers that it repeats. */
+function tensors(k, bytes, { fixed = FIXED, keep = () => false } = {}) {
+  const { tensors, start } = header(bytes);
+  const inOrder = Object.entries(tensors).sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
+  return inOrder.map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
+    const tile = Buffer.from(bytes.subarray(start + from, start + to));
+    const stays = dtype !== "F16" || keep(name);
+    if (!stays && shape.length > 1 && !name.includes("embedding.")) sixteenth(tile);
+    return { name, dtype, shape: shape.map((size) => (stays || fixed.includes(size) ? size : size * k)), tile };
+  });
+}
+
+/** A file of tensors `{name, dtype, shape, tile}`, whose bytes are the tile's again and again. */
+function file(tensors) {
+  const sized = tensors.map((tensor) => ({ ...tensor, bytes: tensor.shape.reduce((a, b) => a * b, BYTES_OF[tensor.dtype]) }));
+  const head = begin(sized);
+  let at = head.length;
+  const all = [{ at: 0, size: at, tile: head }];
+  for (const { tile, bytes: size } of sized) {
+    all.push({ at, size, tile: repeated(tile, Math.min(size, 1 << 18)) });
     at += size;
   }
-  const json = Buffer.from(JSON.stringify(header));
-  const head = Buffer.alloc(8 + json.length);
-  head.writeBigUInt64LE(BigInt(json.length));
-  json.copy(head, 8);
-  const all = [{ at: 0, size: head.length, tile: head }, ...parts.map((p) => ({ ...p, at: p.at + head.length }))];
   return {
-    size: head.length + at,
+    size: at,
     async *bytes(from, to) {
       for (const { at, size, tile } of all) {
         for (let here = Math.max(from, at); here < Math.min(to, at + size); ) {
@@ -86,7 +120,7 @@ function weights(k, path) {
 
 /** Whole copies of `tile`, `bytes` of them or a little more. */
 function repeated(tile, bytes) {
-  return Buffer.concat(Array(Math.ceil(bytes / tile.length)).fill(tile));
+  return tile.length >= bytes ? tile : Buffer.concat(Array(Math.ceil(bytes / tile.length)).fill(tile));
 }
 
 /** Divides halves by 16: four off the exponent; what is too small for that becomes zero. */
@@ -95,4 +129,25 @@ function sixteenth(halves) {
     const bits = halves.readUInt16LE(at);
     halves.writeUInt16LE(((bits >> 10) & 31) > 4 ? bits - (4 << 10) : bits & 0x8000, at);
   }
+}
+
+/** Halves of a tensor: ones where a norm multiplies, zeros where something is added, else as large as a layer's should be. */
+function random(name, shape) {
+  const inputs = shape.slice(1).reduce((a, b) => a * b, 1);
+  if (shape.length === 1) return filled(name.endsWith(".weight") ? 0x3c00 : 0);
+  // Signs and eleven bits of a power of two, which is what has about the spread that inputs of such a number leave as it is.
+  const exponent = Math.round(15 - Math.log2(name.includes("embedding") ? 64 : Math.sqrt(inputs)));
+  return (tiles[exponent] ??= filled(0, (bits) => (bits & 0x8000) | ((exponent - ((bits >> 10) & 1)) << 10) | (bits & 0x3ff)));
+}
+
+function filled(value, of = () => value) {
+  const halves = Buffer.alloc(1 << 18);
+  // xorshift32: Marsaglia 2003, doi:10.18637/jss.v008.i14.
+  for (let at = 0, x = 0x9e3779b9; at < halves.length; at += 2) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    halves.writeUInt16LE(of((x >>> 8) & 0xffff), at);
+  }
+  return halves;
 }

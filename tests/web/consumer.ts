@@ -9,7 +9,9 @@ export async function gallery(canvas: HTMLCanvasElement, chosen: FileList, contr
     dtype: "f32",
     onProgress: ({ file, loaded, total, from }) => console.log(`${file}: ${loaded / total} from the ${from}`),
   });
-  model = await engine.load(chosen, { name: "mine" });
+  model = await engine.load(chosen, { name: "mine", prediction: "v", width: 512, height: 768 });
+  model = await engine.setLoras(model.loras.map(({ name, scale }) => ({ name, scale: scale / 2 })));
+  if (model.added) console.log(...model.notes);
   const settings: string[] = [vendor, ...model.replaced];
   const steps: Step[] = [];
   let last: Done | undefined;
@@ -33,6 +35,8 @@ export async function gallery(canvas: HTMLCanvasElement, chosen: FileList, contr
   engine.generate({ prompt: "a", stesp: 3 });
   // @ts-expect-error: a request needs a prompt
   engine.generate({ steps: 3 });
+  // @ts-expect-error: a LoRA has a name
+  await engine.setLoras([{ scale: 1 }]);
   // @ts-expect-error: halves and floats are all there is
   await engine.load(chosen, { dtype: "f64" });
   // @ts-expect-error: what is read only is not written

@@ -6,9 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { inflateSync } from "node:zlib";
+import { header } from "./safetensors.mjs";
 
 export const root = new URL("../../", import.meta.url).pathname;
-const binary = process.env.CALOTYPE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/calotype");
+/** The command line. */
+export const binary = process.env.CALOTYPE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/calotype");
 
 /** Runs a program to its end, which other tests need not wait for; an error where it fails. */
 export const run = promisify(execFile);
@@ -42,10 +44,10 @@ export function draw(flags, on = ["--backend", "cpu", "--dtype", "f32"]) {
 /** One of the tiny model's files with every half of a tensor changed. */
 export function changed(path, name, change) {
   const bytes = readFileSync(join(TINY, path));
-  const length = Number(bytes.readBigUInt64LE(0));
-  const { dtype, data_offsets: [from, to] } = JSON.parse(bytes.toString("utf8", 8, 8 + length))[name];
+  const { tensors, start } = header(bytes);
+  const { dtype, data_offsets: [from, to] } = tensors[name];
   if (dtype !== "F16") throw new Error(`${name} is ${dtype}`);
-  for (let at = 8 + length + from; at < 8 + length + to; at += 2) {
+  for (let at = start + from; at < start + to; at += 2) {
     bytes.writeUInt16LE(change(bytes.readUInt16LE(at)), at);
   }
   return bytes;
@@ -102,12 +104,11 @@ export function apart(a, b) {
 /** The f32 tensors of a safetensors file, by name. */
 export function tensors(file) {
   const bytes = readFileSync(file);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length));
+  const { tensors, start } = header(bytes);
   return (name) => {
-    const { dtype, data_offsets: [from, to] } = header[name];
+    const { dtype, data_offsets: [from, to] } = tensors[name];
     if (dtype !== "F32") throw new Error(`${name} is ${dtype}`);
-    const copy = Uint8Array.from(bytes.subarray(8 + length + from, 8 + length + to));
+    const copy = Uint8Array.from(bytes.subarray(start + from, start + to));
     return Array.from(new Float32Array(copy.buffer));
   };
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { apart, changed, draw, inFolder, read, root, TINY } from "./native.mjs";
 
 const OUT = join(root, "tests/web/out");
@@ -50,6 +50,20 @@ export async function generate(page, fields = {}) {
   assert.match(await state(page), /^Done/, await text(page, "#trouble"));
 }
 
+/** Drops files on the page: as the browser hands them over, or where that cannot be had as a script does. */
+export async function drop({ page, driver }, paths) {
+  if (driver.drop) return driver.drop(page, paths);
+  const files = paths.map((path) => ({ name: basename(path), base64: readFileSync(path).toString("base64") }));
+  await page.evaluate(async (files) => {
+    const dataTransfer = new DataTransfer();
+    for (const { name, base64 } of files) {
+      const bytes = await (await fetch(`data:;base64,${base64}`)).arrayBuffer();
+      dataTransfer.items.add(new File([bytes], name));
+    }
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  }, files);
+}
+
 /** The picture's pixels as the canvas shows them, in RGB. */
 const shown = (page) =>
   page.evaluate(async () => {
@@ -70,10 +84,10 @@ const lent = (page) =>
   });
 
 /** The last picture, as it is saved. */
-const downloaded = async ({ page, driver }) => read(await driver.download(page, "#gallery figure:first-child a"));
+export const downloaded = async ({ page, driver }) => read(await driver.download(page, "#gallery figure:first-child a"));
 
 /** How far the last picture is from the command line's with these flags, on such a device in such numbers; at most 2 of 255. */
-async function compared(given, flags) {
+export async function compared(given, flags) {
   const [tab, native] = [await downloaded(given), read(await draw(flags, given.driver.native))];
   const difference = apart(tab, native);
   assert.ok(difference <= 2, `the pictures are ${difference} of 255 apart`);

@@ -15,6 +15,7 @@ import * as typeTests from "./types.mjs";
 import * as pageTests from "./page.mjs";
 import * as troubleTests from "./trouble.mjs";
 import * as engineTests from "./engine.mjs";
+import * as fileTests from "./files.mjs";
 import * as sourceTests from "./sources.mjs";
 import { big } from "./big.mjs";
 
@@ -26,7 +27,7 @@ const words = process.argv.slice(2);
 const chosen = BROWSERS.filter(({ name }) => words.includes(name));
 const named = words.filter((word) => !BROWSERS.some(({ name }) => name === word));
 // A test's name has more words than one; what the files export besides serves each other. The longest come first.
-const tests = [engineTests, pageTests, troubleTests, sourceTests, typeTests]
+const tests = [engineTests, pageTests, troubleTests, fileTests, sourceTests, typeTests]
   .flatMap((module) => Object.entries(module))
   .filter(([name]) => name.includes("_"));
 for (const name of Object.values(NOT).flatMap(Object.keys)) {

@@ -190,7 +190,7 @@ pub fn choose(folder: &str, names: &[String], prefer: Option<&str>) -> Result<Ch
     })
 }
 
-/// The names to ask for, best first, where nobody tells which files there are: in a page, which reads no pickles.
+/// The names to ask for, best first, where nobody tells which files there are: in a page. Pickles are not asked for.
 fn usual(prefer: Option<&str>) -> Vec<String> {
     let variants = FAVOURED.iter().map(|v| format!(".{v}")).chain([String::new()]);
     let names = variants.flat_map(|v| {

@@ -1,6 +1,6 @@
 use crate::defaults::Defaults;
 use crate::error::{Error, Result};
-use crate::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::tokenizer::{CLIP_MERGES, Tokenizer, TokenizerFiles};
 use calotype_models::Role;
 use calotype_models::config::ModelConfig;
 use calotype_models::detect::Family;
@@ -28,6 +28,8 @@ pub struct ModelFiles {
     pub(crate) said: BTreeMap<String, String>,
     /// Of a single file: whose way it is to pad CLIP's own vocabulary, where there is no other.
     pub(crate) family: Option<Family>,
+    /// CLIP's own merges, packed, where the program has none.
+    merges: Option<Rc<[u8]>>,
     /// The folder, as messages call it.
     place: String,
     small: Rc<BTreeMap<&'static str, Vec<u8>>>,
@@ -86,12 +88,11 @@ impl ModelFiles {
     pub(crate) fn tokenizer(&self, encoder: Role) -> Result<Tokenizer> {
         let file = |name: &str| self.small.get(words::path(encoder, name).as_str()).cloned();
         let folder = words::folder(encoder);
-        // A tab opens no single files, and is spared 200 KB.
-        #[cfg(not(target_arch = "wasm32"))]
         if let Some(family) = self.family
             && !self.small.keys().any(|path| path.split('/').next() == Some(folder))
         {
-            return Tokenizer::clip_padded_with(family.padding(encoder));
+            let merges = self.merges.as_deref().unwrap_or(CLIP_MERGES);
+            return Tokenizer::clip_of(merges, family.padding(encoder));
         }
         Tokenizer::from_bytes(&TokenizerFiles::read(&self.place(folder), file)?)
     }
@@ -105,11 +106,23 @@ impl ModelFiles {
             marks: Vec::new(),
             said: BTreeMap::new(),
             family: None,
+            merges: None,
             place,
             small: Rc::default(),
             others: BTreeMap::new(),
             few_steps: None,
         }
+    }
+
+    /// Lends CLIP's own merges, `assets/clip_merges.txt.gz`, to a program that has none: a page fetches them where a single
+    /// file takes them.
+    pub fn lend_merges(&mut self, packed: &[u8]) {
+        self.merges = Some(packed.into());
+    }
+
+    /// The components that are there.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(|role| self.has(*role))
     }
 
     /// What messages call them.
@@ -118,12 +131,12 @@ impl ModelFiles {
     }
 
     /// Whether a component is there.
-    pub(crate) fn has(&self, role: Role) -> bool {
+    pub fn has(&self, role: Role) -> bool {
         self.weights.contains_key(&role) || self.found.contains_key(&role)
     }
 
     /// A component's tensors, under diffusers' names.
-    pub(crate) fn tensors(&self, role: Role) -> Option<Rc<dyn Tensors>> {
+    pub fn tensors(&self, role: Role) -> Option<Rc<dyn Tensors>> {
         let found = self.found.get(&role).map(|part| Rc::new(part.clone()) as Rc<dyn Tensors>);
         found.or_else(|| self.weights.get(&role).cloned())
     }

@@ -38,6 +38,7 @@ pub mod words;
 
 pub use calotype_field::Field;
 pub use calotype_models::Role;
+pub use calotype_models::detect::{Predicts, Said};
 pub use calotype_sampling::{self as samplers, noise};
 pub use calotype_weights::Lora;
 pub use chunks::Framed;

@@ -7,11 +7,10 @@ use calotype_models::Role;
 use calotype_models::detect::{self, Assumed, Family, Predicts, Said};
 use calotype_models::layout;
 use calotype_tensor::Tensors;
-#[cfg(not(target_arch = "wasm32"))]
-use calotype_weights::schemes::keras;
-use calotype_weights::schemes::{FileKind, FileParts};
+use calotype_weights::schemes::{FileKind, FileParts, keras, under_own_names};
 use calotype_weights::{Checkpoint, warn_unused};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What is said of a model whose files do not say it, or say it wrong.
@@ -35,7 +34,6 @@ impl ModelFiles {
     /// A file that holds a model, or a component of one.
     pub fn of_checkpoint(name: impl Into<String>, checkpoint: Checkpoint) -> Result<Self> {
         let place = checkpoint.describe("");
-        #[cfg(not(target_arch = "wasm32"))]
         let checkpoint = keras::originals(checkpoint, &place)?;
         let kind = FileKind::of(&checkpoint.names());
         if kind != FileKind::Model {
@@ -59,10 +57,21 @@ impl ModelFiles {
         Ok(files)
     }
 
-    /// Puts another's component in the place of its own.
+    /// Puts another's component in the place of its own. Where its tensors are called and shaped alike, the configuration
+    /// stays: it says what shapes cannot.
     pub fn replace(&mut self, role: Role, mut other: Self) -> Result<()> {
         if role == Role::Denoiser {
             self.marks = std::mem::take(&mut other.marks);
+        }
+        // A text encoder by itself does not say that it is the second.
+        if role == Role::Text2 && !other.has(role) {
+            other.found.remove(&Role::Text).map(|part| other.found.insert(role, part));
+        }
+        if let (Some(own), Some(part)) = (self.weights.get(&role), other.found.get(&role))
+            && alike(role, own, part)?
+        {
+            self.weights.insert(role, Rc::new(part.clone()));
+            return Ok(());
         }
         let config = layout::config(role);
         self.forget(config);
@@ -200,6 +209,18 @@ impl ModelFiles {
             ))),
         }
     }
+}
+
+/// Whether two components have the same tensors, as far as names and shapes say.
+fn alike(role: Role, own: &Rc<dyn Tensors>, part: &dyn Tensors) -> Result<bool> {
+    // Counted, not learned, and not always saved.
+    const POSITIONS: &str = "position_ids";
+    let own = under_own_names(role.folder(), Rc::clone(own))?;
+    let shapes = |of: &dyn Tensors| -> BTreeMap<String, Option<Vec<usize>>> {
+        let names = of.names().into_iter().filter(|name| !name.ends_with(POSITIONS));
+        names.map(|name| (name.into(), of.get(name).ok().map(|info| info.shape.clone()))).collect()
+    };
+    Ok(shapes(&own) == shapes(part))
 }
 
 /// Whether pictures are drawn with it.

@@ -15,14 +15,15 @@ export class Calotype {
   readonly stopped: boolean;
 
   /**
-   * Loads a model: the address of a folder in the diffusers layout (or of a model at huggingface.co), or the files of
-   * such a folder on disk, as an `<input type="file" webkitdirectory>` gives them. Downloads are kept in the browser's
-   * own file system, and checked against their sizes and, where the server tells them, checksums. The model before it
-   * goes when this one's files are found to fit together. Kernels go on compiling afterwards; the first picture waits
-   * for them.
+   * Loads a model: the address of a folder in the diffusers layout (or of a model at huggingface.co) or of a file of
+   * weights, or files on disk, as an `<input type="file">` gives them, `webkitdirectory` or not. Downloads are kept in the
+   * browser's own file system, and checked against their sizes and, where the server tells them, checksums; nothing is
+   * whole in memory. The model before it goes when this one's files are found to fit together. Kernels go on compiling
+   * afterwards; the first picture waits for them.
    *
-   * Nothing but `.safetensors` files are components for the model that is loaded, to use in place of its own: a UNet, a
-   * VAE or a text encoder of its architecture, which is recognised by its tensors' names.
+   * Files by themselves (safetensors, PyTorch's pickles, GGUF, Keras' HDF5) are what their bytes and their tensors' names
+   * say. With all components of a model among them they are a model; else a UNet, a VAE and a text encoder take the place of
+   * the loaded model's own, and LoRAs are laid over it, each at the scale 1 (`setLoras`).
    */
   load(
     source: string | URL | Iterable<File>,
@@ -32,10 +33,18 @@ export class Calotype {
       dtype?: "f32" | "f16";
       /** Whether a model that has a form for a few steps draws in it; it does if nothing is said. */
       fewSteps?: boolean;
+      /** What a model predicts whose files do not say it, or say it wrong. */
+      prediction?: "eps" | "v" | "sample";
+      /** The size of the first picture, for which all is made ready; the model's own if nothing is said. */
+      width?: number;
+      height?: number;
       /** What pictures' settings call it. */
       name?: string;
     },
   ): Promise<LoadedModel>;
+
+  /** Has these of the model's LoRAs laid over it, in this order, and no others. */
+  setLoras(loras: LoraScale[]): Promise<LoadedModel>;
 
   /**
    * Draws: yields every step, then the pictures. Aborting stops the run at the next step, as does leaving the loop.
@@ -183,10 +192,20 @@ export interface Adapter {
   kernels: string;
 }
 
+/** A LoRA by its name, which is its file's without the ending, and how much of its change is made. */
+export interface LoraScale {
+  name: string;
+  scale: number;
+}
+
 export interface LoadedModel {
   name: string;
+  /** Whether what was loaded last was added to the model before it. */
+  added: boolean;
   /** The files that stand in for components of its own. */
   replaced: string[];
+  /** Those that are laid over it, in order. */
+  loras: LoraScale[];
   /** The size of a picture that it was trained on. */
   width: number;
   height: number;
@@ -204,6 +223,8 @@ export interface LoadedModel {
   /** Device memory for one guided picture of its own size. */
   peakBytes: number;
   seconds: number;
+  /** What a person should know, such as what was assumed of it. */
+  notes: string[];
 }
 
 export interface LoadProgress {

@@ -47,6 +47,11 @@ export class Calotype {
     return this.model;
   }
 
+  async setLoras(loras) {
+    this.model = await this.#call("setLoras", { loras });
+    return this.model;
+  }
+
   async *generate({ signal, preview = 0, latents, canvas, ...words }) {
     signal?.throwIfAborted();
     if (this.#drawing) throw named("UsageError", "a picture is under way: stop it, or wait for it");

@@ -1,41 +1,33 @@
-// Files that the user opened from disk: a model folder, or components of a model. Nothing is copied: bytes are read
-// when they are asked for.
+// Files that the user opened from disk: a model folder, or files by themselves. Nothing is copied: bytes are read when they
+// are asked for.
 
 const INDEX = "model_index.json";
+/** What files of weights are called. By themselves they may be called anything: their bytes say what they are. */
+const WEIGHTS = /\.(safetensors|ckpt|pt|pth|bin|gguf|h5)$/i;
 
 export class LocalFiles {
   #files = new Map();
   #tell;
   name;
-  /** The files that are components of a model by themselves, where there is no folder. */
-  parts = null;
+  /** The files that are to be opened each by itself, where there is no folder of a model. */
+  loose = null;
 
   constructor(files, { tell }) {
     this.#tell = tell;
     const base = (path) => path.split("/").pop();
-    // The folder is the one with model_index.json; where there is none the engine says what is missing.
+    // The folder is the one with model_index.json.
     const index = files.find(({ path }) => base(path) === INDEX);
     const folder = index ? index.path.slice(0, -INDEX.length) : "";
     for (const { path, file } of files) {
       if (path.startsWith(folder)) this.#files.set(path.slice(folder.length), file);
     }
     this.name = folder.split("/").filter(Boolean).pop() ?? files[0]?.path.split("/")[0] ?? "no file";
-    if (index || files.some(({ path }) => path.includes("/"))) return;
-
-    const other = files.find(({ path }) => !path.endsWith(".safetensors"));
-    if (!other) {
-      this.parts = files.map(({ path }) => path);
-    } else if (files.length > 1 && files.some(({ path }) => path.endsWith(".safetensors"))) {
-      throw new Error(
-        `${other.path} does not go with single files: select .safetensors files only, which take the place of the ` +
-          "loaded model's own, or open the whole folder of a model",
-      );
-    } else if (!other.path.endsWith(".json")) {
-      throw new Error(
-        `${other.path} is not a model: open a folder in the diffusers layout, with ${INDEX} in it, or the ` +
-          ".safetensors files of a component",
-      );
-    }
+    if (index) return;
+    // What lies right in a folder is as good as chosen itself. Of a model's folder that lacks its index the engine says so.
+    const alone = this.paths().filter((path) => !path.includes("/") || /^[^/]+\/[^/]+$/.test(path) && WEIGHTS.test(path));
+    // JSON beside weights is theirs, as PEFT's of a LoRA.
+    const weights = alone.filter((path) => !path.endsWith(".json"));
+    if (alone.length) this.loose = weights.length ? weights : alone;
   }
 
   paths() {

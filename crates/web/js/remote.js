@@ -1,4 +1,4 @@
-// A model folder at an address, in the Hugging Face layout.
+// A model folder at an address, in the Hugging Face layout, or a file of weights.
 //
 // A file comes as one stream, is written to the browser's own file system as it comes, and is read from there piece by
 // piece: it is never whole in memory. A stream that breaks goes on where it stopped, in this visit or a later one. How
@@ -16,6 +16,10 @@ const PATIENCE = 5;
 const SMALL = 32 << 20;
 /** Without a store, tensors are small and requests dear: this much is fetched at a time. */
 const BLOCK = 4 << 20;
+/** Of a large file by itself this much is looked at before all of it is fetched: it may be for nothing here. */
+const LOOK = 16 << 20;
+/** A file of weights in an address: the folder, the file, and what may follow. */
+const FILE = /^([^?#]*\/)([^/?#]+\.(?:safetensors|ckpt|pt|pth|bin|gguf|h5))(\?[^#]*)?(?:#.*)?$/i;
 
 export class RemoteFiles {
   #base;
@@ -27,18 +31,24 @@ export class RemoteFiles {
   #blobs = new Map();
   #block = null;
   #small = null;
+  #query = "";
+  #looked = 0;
   name;
+  /** The file, where the address is of one. */
+  loose = null;
 
   static async open(url, { tell, Sha256 }) {
     const files = new RemoteFiles();
     const place = understand(url);
     files.#base = place.base;
     files.name = place.name;
+    files.#query = place.query ?? "";
+    if (place.file) files.loose = [place.file];
     files.#tell = tell;
     files.#Sha256 = Sha256;
     files.#directory = await store.folder(place.base);
     files.#journal = (files.#directory && (await store.readJson(files.#directory, JOURNAL))) ?? { files: {} };
-    const listing = await list(place);
+    const listing = place.file && !place.api ? null : await list(place);
     if (listing) await files.#believe(listing);
     return files;
   }
@@ -65,9 +75,19 @@ export class RemoteFiles {
 
   /** Bytes `from` up to and without `to`. */
   async read(path, from, to) {
+    if (this.loose && !this.#blobs.has(path) && (await this.size(path)) > SMALL && this.#looked < LOOK) {
+      const bytes = await this.#passing(path, from, to);
+      this.#looked += to - from;
+      if (bytes) return bytes;
+    }
     if (!this.#blobs.has(path)) this.#blobs.set(path, await this.#keep(path));
     const blob = this.#blobs.get(path);
-    if (!blob) return this.#passing(path, from, to);
+    if (!blob) {
+      const bytes = await this.#passing(path, from, to);
+      if (bytes) return bytes;
+      throw new Error(`${path}: the server sends no parts of a file, and this browser has no room for all of it: ` +
+        "download it, and open it from disk");
+    }
     if (blob.size > SMALL) return new Uint8Array(await blob.slice(from, to).arrayBuffer());
     let bytes = this.#small?.path === path ? this.#small.bytes.deref() : null;
     if (!bytes) {
@@ -102,7 +122,7 @@ export class RemoteFiles {
 
   /** Asks a server that has no listing. */
   async #probe(path) {
-    const answer = await fetch(this.#base + path, { method: "HEAD" });
+    const answer = await fetch(this.#url(path), { method: "HEAD" });
     if (answer.status === 404) return null;
     if (!answer.ok) throw new Error(`${this.#base}${path}: the server answers ${answer.status}`);
     const told = (name) => answer.headers.get(name);
@@ -112,7 +132,7 @@ export class RemoteFiles {
       return { size: Number(told("content-length")), sha256 };
     }
     // Compressed on the way: its length is known when it is here.
-    const whole = await fetch(this.#base + path);
+    const whole = await fetch(this.#url(path));
     return { size: (await whole.arrayBuffer()).byteLength, sha256 };
   }
 
@@ -182,7 +202,7 @@ export class RemoteFiles {
   async #stream(path, entry, access, sum) {
     const start = entry.done;
     const headers = start > 0 ? { Range: `bytes=${start}-` } : {};
-    const answer = await fetch(this.#base + path, { headers });
+    const answer = await fetch(this.#url(path), { headers });
     if (!answer.ok) {
       const final = answer.status < 500 && answer.status !== 429;
       throw Object.assign(new Error(`${path}: the server answers ${answer.status}`), { final });
@@ -228,7 +248,11 @@ export class RemoteFiles {
     throw new Error(`${path}: damaged on the way (${kind} ${found}, not ${wanted}); load it again`);
   }
 
-  /** Some of a file that is not stored. */
+  #url(path) {
+    return this.#base + (this.loose ? path.split("/").map(encodeURIComponent).join("/") : path) + this.#query;
+  }
+
+  /** Some of a file that is not stored; nothing where that would be all of a large one. */
   async #passing(path, from, to) {
     const kept = this.#block;
     if (kept?.path === path && kept.from <= from && to <= kept.from + kept.bytes.length) {
@@ -236,8 +260,12 @@ export class RemoteFiles {
     }
     const size = await this.size(path);
     const until = Math.min(size, Math.max(to, from + BLOCK));
-    const answer = await fetch(this.#base + path, { headers: { Range: `bytes=${from}-${until - 1}` } });
+    const answer = await fetch(this.#url(path), { headers: { Range: `bytes=${from}-${until - 1}` } });
     if (!answer.ok) throw new Error(`${path}: the server answers ${answer.status}`);
+    if (answer.status !== 206 && size > SMALL) {
+      answer.body.cancel().catch(() => {});
+      return null;
+    }
     let bytes = new Uint8Array(await answer.arrayBuffer());
     if (answer.status !== 206) bytes = bytes.slice(from, until);
     this.#tell({ file: path, loaded: to, total: size, from: "network" });
@@ -278,8 +306,26 @@ function flat(path) {
   return encodeURIComponent(path);
 }
 
-/** An address as a person has it: of a folder, or of a model's page at Hugging Face or at a host that copies it. */
+/**
+ * An address as a person has it: of a folder, of a file of weights, or of a model's or a file's page at Hugging Face or at a
+ * host that copies it.
+ */
 function understand(url) {
+  const file = /^(https?:\/\/[^/]+)\/([^/?#]+\/[^/?#]+)\/(?:resolve|blob)\/([^/?#]+)\/([^?#]+)/.exec(url);
+  if (file && FILE.test(url)) {
+    const [, host, model, revision, path] = file;
+    return {
+      base: `${host}/${model}/resolve/${revision}/`,
+      api: `${host}/api/models/${model}/tree/${revision}?recursive=true`,
+      name: model.split("/")[1],
+      file: decodeURIComponent(path),
+    };
+  }
+  const alone = FILE.exec(url);
+  if (alone) {
+    const [, base, name, query] = alone;
+    return { base, name: decodeURIComponent(name), file: decodeURIComponent(name), query };
+  }
   const hub =
     /^(https:\/\/huggingface\.co)\/([^/?#]+\/[^/?#]+)\/?$/.exec(url) ??
     /^(https?:\/\/[^/]+)\/([^/?#]+\/[^/?#]+)\/(?:tree|resolve|blob)\/([^/?#]+)\/?$/.exec(url);

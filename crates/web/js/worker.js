@@ -30,8 +30,9 @@ const calls = {
     const files = source.url
       ? await RemoteFiles.open(source.url, { tell, Sha256 })
       : new LocalFiles(source.files, { tell });
+    files.vocabulary = vocabulary;
     try {
-      if (files.parts) return await engine.replace(files.parts, files, options);
+      if (files.loose) return await engine.open(files.loose, name, files, options);
       return await engine.load(name ?? files.name, files, options);
     } finally {
       await files.settle?.();
@@ -61,6 +62,7 @@ const calls = {
     return engine.encodeText(prompt);
   },
 
+  setLoras: ({ loras }) => engine.setLoras(JSON.stringify(loras)),
   plan: ({ words }) => engine.plan(words),
   memory: () => ({ ...engine.memory(), jsBytes: performance.memory?.usedJSHeapSize }),
   samplers: () => JSON.parse(samplers()),
@@ -80,6 +82,13 @@ const calls = {
     self.close();
   },
 };
+
+/** What prompts are read with where a model brings no words of its own: CLIP's merges, packed. */
+async function vocabulary() {
+  const answer = await fetch(new URL("./clip_merges.bin", import.meta.url));
+  if (!answer.ok) throw new Error(`clip_merges.bin, which belongs to this page: the server answers ${answer.status}`);
+  return new Uint8Array(await answer.arrayBuffer());
+}
 
 function paint(context, { pixels, width, height }) {
   Object.assign(context.canvas, { width, height });

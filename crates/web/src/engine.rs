@@ -1,10 +1,11 @@
 use crate::fault::{Fault, Result};
-use crate::files::Files;
+use crate::files::{Files, LentFolder};
 use crate::opened::Opened;
+use crate::sorted::Sorted;
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
 use calotype_graph::{Error as GraphError, Executor, Precision};
-use calotype_pipeline::{Denoising, Error, Picture, Pipeline, Progress, Request};
+use calotype_pipeline::{Denoising, Error, Hints, Order, Picture, Pipeline, Predicts, Progress, Request};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,12 +37,55 @@ struct LoadOptions {
     dtype: Option<String>,
     /// Whether a model that has a few-steps form draws in it; it does if nothing is said.
     few_steps: Option<bool>,
+    /// What a model predicts whose files do not say it, or say it wrong: `eps`, `v` or `sample`.
+    prediction: Option<String>,
+    /// The size of the first picture, for which all is made ready; the model's own if nothing is said.
+    width: Option<usize>,
+    height: Option<usize>,
+}
+
+/// A LoRA of the model, as JavaScript names it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoraScale {
+    name: String,
+    scale: f32,
 }
 
 impl LoadOptions {
     /// Whether to fetch a model's halves where it has them too: they are half the download, and f32 may be made of them.
     fn halves(&self) -> bool {
         self.dtype.as_deref() != Some("f32")
+    }
+
+    fn hints(&self) -> Result<Hints> {
+        let Some(name) = &self.prediction else { return Ok(Hints::default()) };
+        let found = Predicts::ALL.iter().find(|(known, _)| known == name);
+        let names = || Predicts::ALL.map(|(name, _)| name).join(", ");
+        let wrong = || Fault::usage(format!("prediction {name} is none of {}", names()));
+        Ok(Hints { prediction: Some(found.ok_or_else(wrong)?.1), ..Hints::default() })
+    }
+}
+
+impl Loaded {
+    /// What JavaScript is told of it; `order` is of a picture that says nothing, `added` whether the files that were opened
+    /// last were added to the model before them.
+    fn told(&self, order: &Order, added: bool, took: Duration) -> Result<JsValue> {
+        let (model, f16) = (self.pipeline.model(), self.pipeline.precision() == Precision::F16);
+        // Its digits, and not those of the nearest f64.
+        let digits = |scale: &f32| scale.to_string().parse::<f64>().unwrap_or_default();
+        let lora = |(name, scale): &(String, f32)| json!({ "name": name, "scale": digits(scale) });
+        let loras: Vec<Value> = model.loras.iter().map(lora).collect();
+        object(&json!({
+            "name": model.name, "added": added, "replaced": self.opened.replaced(), "loras": loras,
+            "width": order.width, "height": order.height, "sampler": order.sampler.to_string(),
+            "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
+            "step": model.config.vae.factor(), "dtype": if f16 { "f16" } else { "f32" },
+            "steps": order.steps, "cfgScale": order.cfg_scale,
+            "fewSteps": model.defaults.few_steps.as_ref().map(|_| self.few_steps),
+            "peakBytes": self.pipeline.plan(order)?.peak_bytes, "seconds": took.as_secs_f64(),
+            "notes": notes::take(),
+        }))
     }
 }
 
@@ -74,41 +118,77 @@ impl Engine {
     }
 
     /// Opens a model folder, uploads its weights and has the kernels for a picture of its own size compiled, which may go
-    /// on after this. `options` are JSON: `dtype` (`f32` or `f16`) and `fewSteps` (whether to). The model before it goes
-    /// only when this one's files are found to fit together.
+    /// on after this. `options` are JSON: `dtype` (`f32` or `f16`), `fewSteps` (whether to) and `prediction`. The model
+    /// before it goes only when this one's files are found to fit together.
     pub async fn load(&mut self, name: String, files: Files, options: &str) -> Result<JsValue> {
+        notes::take();
         let options: LoadOptions = serde_json::from_str(options)?;
-        let opened = Opened::folder(name, files, options.halves()).await?;
-        self.start(opened, options).await
+        let mut opened = Opened::folder(name, files, options.halves()).await?;
+        opened.hints = options.hints()?;
+        self.start(opened, false, options).await
     }
 
-    /// Puts components that are safetensors files of their own, `names` among `files`, in the place of the loaded
-    /// model's.
-    pub async fn replace(&mut self, names: Vec<String>, files: Files, options: &str) -> Result<JsValue> {
-        let options = serde_json::from_str(options)?;
-        let model = self.model.as_ref().ok_or_else(|| {
-            Fault::usage(format!(
-                "{} holds weights without their configuration: load the model that they are a part of first, or open \
-                 its whole folder",
-                names.join(", ")
-            ))
-        })?;
-        let opened = model.opened.with_parts(files, &names).await?;
-        self.start(opened, options).await
-    }
-
-    async fn start(
+    /// Opens files by themselves, `names` among `files`, each for what its tensors are called: a model, components in the
+    /// place of the loaded model's, LoRAs over it. `name` is what pictures' settings call a model of their own.
+    pub async fn open(
         &mut self,
-        opened: Opened,
-        LoadOptions { dtype, few_steps }: LoadOptions,
+        mut names: Vec<String>,
+        name: Option<String>,
+        files: Files,
+        options: &str,
     ) -> Result<JsValue> {
         notes::take();
-        let mut model = opened.model()?;
-        let precision = self.precision(dtype.as_deref().unwrap_or_default())?;
-        let few_steps = few_steps != Some(false) && model.defaults.few_steps.is_some();
-        let order = Request { few_steps: Some(few_steps), ..Request::default() }.settle(&model)?;
+        let options: LoadOptions = serde_json::from_str(options)?;
+        let files = Rc::new(files);
+        names.sort();
+        let sorted = Sorted::of(&LentFolder::new(files.clone(), ""), &names).await?;
+        let only_loras = sorted.models.is_empty();
+        let loaded = self.model.as_ref().map(|model| &model.opened);
+        let (mut opened, added) = Opened::of(sorted, loaded, &files).await?;
+        if only_loras {
+            return self.lay(opened);
+        }
+        if !added {
+            opened.hints = options.hints()?;
+            name.into_iter().for_each(|name| opened.call(name));
+        }
+        self.start(opened, added, options).await
+    }
+
+    /// Has these of the model's LoRAs, a JSON array of `{name, scale}`, in this order, and no others.
+    #[wasm_bindgen(js_name = setLoras)]
+    pub fn set_loras(&mut self, loras: &str) -> Result<JsValue> {
+        notes::take();
+        let wanted: Vec<LoraScale> = serde_json::from_str(loras)?;
+        let mut opened = self.model.as_ref().ok_or_else(no_model)?.opened.clone();
+        let known = std::mem::take(&mut opened.loras);
+        for LoraScale { name, scale } in wanted {
+            let found = known.iter().find(|(own, ..)| *own == name);
+            let (_, lora, _) = found.ok_or_else(|| Fault::usage(format!("the model has no LoRA {name}")))?;
+            opened.loras.push((name, lora.clone(), scale));
+        }
+        self.lay(opened)
+    }
+
+    /// Has the loaded model's LoRAs as `opened` has them.
+    fn lay(&mut self, opened: Opened) -> Result<JsValue> {
+        let model = self.model.as_mut().ok_or_else(no_model)?;
+        model.pipeline.take_loras(&opened.loras)?;
+        model.opened = opened;
+        let request = Request { few_steps: Some(model.few_steps), ..Request::default() };
+        let order = request.settle(model.pipeline.model())?;
+        model.told(&order, true, Duration::ZERO)
+    }
+
+    async fn start(&mut self, opened: Opened, added: bool, options: LoadOptions) -> Result<JsValue> {
+        let mut model = opened.model().await?;
+        let precision = self.precision(options.dtype.as_deref().unwrap_or_default())?;
+        let few_steps = options.few_steps != Some(false) && model.defaults.few_steps.is_some();
+        let own = Request { few_steps: Some(few_steps), ..Request::default() };
+        let first = Request { width: options.width, height: options.height, ..own.clone() }.settle(&model)?;
+        let own = own.settle(&model)?;
         model.take_form(few_steps)?;
-        let plan = calotype_pipeline::plan(&model, &order, precision, &self.gpu.caps())?;
+        calotype_pipeline::plan(&model, &first, precision, &self.gpu.caps())?;
 
         // Every model gets a device of its own: what the one before it broke or left is no concern of this one's.
         self.model = None;
@@ -119,18 +199,11 @@ impl Engine {
         let executor: Rc<dyn Executor> = self.gpu.clone();
         let mut pipeline = Pipeline::new(executor, model, precision);
         let start = Instant::now();
-        pipeline.prepare_for(&order).await?;
-        let model = pipeline.model();
-        let told = json!({
-            "name": model.name, "replaced": opened.replaced(), "width": order.width, "height": order.height, "sampler": order.sampler.to_string(),
-            "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
-            "step": model.config.vae.factor(), "dtype": if precision == Precision::F16 { "f16" } else { "f32" },
-            "steps": order.steps, "cfgScale": order.cfg_scale,
-            "fewSteps": model.defaults.few_steps.as_ref().map(|_| few_steps),
-            "peakBytes": plan.peak_bytes, "seconds": start.elapsed().as_secs_f64(),
-        });
-        self.model = Some(Loaded { opened, pipeline, few_steps });
-        object(&told)
+        pipeline.prepare_for(&first).await?;
+        let model = Loaded { opened, pipeline, few_steps };
+        let told = model.told(&own, added, start.elapsed());
+        self.model = Some(model);
+        told
     }
 
     fn precision(&self, dtype: &str) -> Result<Precision> {

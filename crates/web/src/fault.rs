@@ -93,6 +93,11 @@ pub fn spelt(field: Field) -> Cow<'static, str> {
         Field::NegativePrompts => "negativePrompt",
         Field::Schedule => "scheduler",
         Field::Precision => "dtype",
+        // What is opened is opened alike, whatever it is.
+        Field::Loras => return "its own file".into(),
+        Field::TextEncoder | Field::TextEncoder2 => return "a text encoder's file".into(),
+        Field::Vae => return "a VAE's file".into(),
+        Field::Unet => return "a UNet's file".into(),
         other => other.name(),
     };
     let mut words = name.split('_');

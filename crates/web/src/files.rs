@@ -20,11 +20,13 @@ export interface Files {
   read(path: string, from: number, to: number): Promise<Uint8Array>;
   /** Every file's path, or nothing where nobody tells: then files are asked for one by one. */
   paths(): string[] | undefined;
+  /** CLIP's own merges, packed by gzip: what a single file of weights is read with. */
+  vocabulary(): Promise<Uint8Array>;
 }";
 
 #[wasm_bindgen]
 extern "C" {
-    /// A JavaScript object with `size`, `read` and `paths`.
+    /// A JavaScript object with `size`, `read`, `paths` and `vocabulary`.
     #[wasm_bindgen(typescript_type = "Files")]
     pub type Files;
 
@@ -33,6 +35,9 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = read)]
     async fn js_read(this: &Files, path: &str, from: f64, to: f64) -> std::result::Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = vocabulary)]
+    async fn js_vocabulary(this: &Files) -> std::result::Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = paths)]
     fn js_paths(this: &Files) -> std::result::Result<JsValue, JsValue>;
@@ -59,6 +64,12 @@ impl Files {
         Ok(bytes.to_vec())
     }
 
+    /// CLIP's own merges, packed.
+    pub async fn vocabulary(&self) -> Result<Vec<u8>> {
+        let bytes = self.js_vocabulary().await.map_err(Fault::thrown)?;
+        Ok(bytes.unchecked_into::<Uint8Array>().to_vec())
+    }
+
     /// Every file's path, where JavaScript knows them.
     fn paths(&self) -> Option<Vec<String>> {
         let paths = self.js_paths().ok()?.dyn_into::<js_sys::Array>().ok()?;
@@ -80,8 +91,8 @@ struct LentFile {
 }
 
 impl LentFolder {
-    pub fn new(files: Files, name: &str) -> Self {
-        Self { files: Rc::new(files), name: name.into() }
+    pub fn new(files: impl Into<Rc<Files>>, name: &str) -> Self {
+        Self { files: files.into(), name: name.into() }
     }
 
     async fn find(&self, path: &str) -> calotype_weights::Result<Option<Rc<dyn Bytes>>> {

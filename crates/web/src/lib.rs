@@ -11,6 +11,7 @@ mod notes;
 mod opened;
 mod request;
 mod settings;
+mod sorted;
 
 pub use engine::Engine;
 pub use files::Files;

@@ -1,100 +1,118 @@
-//! A model's files, opened: its configuration in memory, its weights fetched as they are asked for.
+//! A model put together of files: its configuration in memory, its weights fetched as they are asked for.
 
 use crate::fault::{Fault, Result};
 use crate::files::{Files, LentFolder};
-use calotype_pipeline::{Model, ModelFiles, Role};
-use calotype_weights::schemes::FileKind;
-use calotype_weights::{Checkpoint, Tensors};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::Sorted;
+use calotype_pipeline::{Hints, Lora, Model, ModelFiles, Role};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A model folder, some components perhaps replaced by files of their own.
+/// A model folder or a single file, some components perhaps replaced by files of their own, and LoRAs over it.
+#[derive(Clone)]
 pub struct Opened {
     name: String,
-    files: ModelFiles,
-    /// The files that stand in for a component's own.
-    replaced: BTreeMap<Role, Vec<String>>,
+    /// What single files do not say is not written down in it: that is done anew for each model.
+    base: ModelFiles,
+    /// What stands in for a component's own, with the file that it is from.
+    parts: BTreeMap<Role, (String, ModelFiles)>,
+    pub hints: Hints,
+    /// By name and with their scale, in order.
+    pub loras: Vec<(String, Rc<Lora>, f32)>,
 }
 
 impl Opened {
+    fn new(name: String, base: ModelFiles) -> Self {
+        Self { name, base, parts: BTreeMap::new(), hints: Hints::default(), loras: Vec::new() }
+    }
+
     /// A folder in the diffusers layout; of its weights `halves` are preferred, or the plain ones.
     pub async fn folder(name: String, files: Files, halves: bool) -> Result<Self> {
         let folder = LentFolder::new(files, &name);
         let files = ModelFiles::open(&folder, &name, halves.then_some("fp16")).await?;
-        Ok(Self { name, files, replaced: BTreeMap::new() })
+        Ok(Self::new(name, files))
     }
 
-    /// The same model with the components that `names` hold in place of its own. Which a file is for is seen by its
-    /// tensors' names; several files make one component together, as a sharded checkpoint's do.
-    pub async fn with_parts(&self, files: Files, names: &[String]) -> Result<Self> {
-        let folder = LentFolder::new(files, "");
-        let mut found: BTreeMap<Role, Checkpoint> = BTreeMap::new();
-        let mut replaced = self.replaced.clone();
-        for name in names {
-            let part = Checkpoint::within(&folder, name).await?;
-            let part = part.ok_or_else(|| Fault::model(format!("{name}: no such file")))?;
-            let known = self.files.weights.iter().map(|(role, own)| (shared(own, &part), *role));
-            let role = known.filter(|([names, _], _)| *names > 0).max_by_key(|(shared, _)| *shared);
-            let (_, role) = role.ok_or_else(|| self.stranger(name, &part))?;
-            match found.get_mut(&role) {
-                Some(others) => {
-                    others.join(part)?;
-                    replaced.entry(role).or_default().push(name.clone());
-                }
-                None => {
-                    found.insert(role, part);
-                    replaced.insert(role, vec![name.clone()]);
-                }
+    /// What files by themselves make of the model that is loaded, if one is: a model of their own, where they hold all of
+    /// one; or else components in the place of its own, and LoRAs over those that it has. `merges` fetches CLIP's own
+    /// where they are a model. Says whether they are not.
+    pub async fn of(sorted: Sorted, loaded: Option<&Self>, files: &Files) -> Result<(Self, bool)> {
+        let Sorted { mut models, loras } = sorted;
+        let is_model = |(_, files): &(_, ModelFiles)| files.has(Role::Denoiser) && files.roles().count() > 1;
+        let whole: Vec<usize> = (0..models.len()).filter(|i| is_model(&models[*i])).collect();
+        let base = match whole[..] {
+            [first, second, ..] => {
+                let [first, second] = [first, second].map(|i| &models[i].0);
+                return Err(Fault::usage(format!("{first} and {second} are a model each: open one of them")));
+            }
+            [only] => Some(only),
+            [] => in_parts(&models).or(if loaded.is_none() && !models.is_empty() { Some(0) } else { None }),
+        };
+        let mut opened = match (base, loaded) {
+            (Some(base), _) => {
+                let (_, mut model) = models.remove(base);
+                model.lend_merges(&files.vocabulary().await?);
+                Self::new(model.name.clone(), model)
+            }
+            (None, Some(loaded)) => loaded.clone(),
+            (None, None) => {
+                let names: Vec<&str> = loras.iter().map(|(name, _)| &name[..]).collect();
+                return Err(Fault::usage(format!(
+                    "{}: a LoRA changes a model: load the model that it is for first, or open both together",
+                    names.join(", ")
+                )));
+            }
+        };
+        for (file, part) in models {
+            for role in part.roles() {
+                let role = if role == Role::Text && opened.is_second(&part) { Role::Text2 } else { role };
+                opened.parts.insert(role, (file.clone(), part.clone()));
             }
         }
-        let mut parts = Self { name: self.name.clone(), files: self.files.clone(), replaced };
-        parts
-            .files
-            .weights
-            .extend(found.into_iter().map(|(role, part)| (role, Rc::new(part) as Rc<dyn Tensors>)));
-        parts.files.name = [vec![parts.name.as_str()], parts.replaced()].concat().join(" + ");
-        Ok(parts)
+        for (name, lora) in loras {
+            opened.loras.retain(|(other, ..)| *other != name);
+            opened.loras.push((name, lora, 1.0));
+        }
+        Ok((opened, base.is_none()))
+    }
+
+    /// Whether a text encoder by itself is as wide as the second of this model's, and not as the first.
+    fn is_second(&self, part: &ModelFiles) -> bool {
+        let width = |files: &ModelFiles, role| {
+            let tensors = files.tensors(role)?;
+            Some(tensors.get("text_model.final_layer_norm.bias").ok()?.shape.clone())
+        };
+        let own = width(part, Role::Text);
+        own != width(&self.base, Role::Text) && own == width(&self.base, Role::Text2)
     }
 
     /// The files that stand in for its own.
     pub fn replaced(&self) -> Vec<&str> {
-        self.replaced.values().flatten().map(String::as_str).collect()
+        let mut names: Vec<&str> = self.parts.values().map(|(file, _)| &file[..]).collect();
+        names.dedup();
+        names
+    }
+
+    /// What pictures' settings call it.
+    pub fn call(&mut self, name: String) {
+        self.name = name;
     }
 
     /// The model that they make.
-    pub fn model(&self) -> Result<Model> {
-        Ok(Model::of(&self.files)?)
-    }
-
-    /// Says what a file is that no component of this model knows.
-    fn stranger(&self, name: &str, part: &Checkpoint) -> Fault {
-        let Some(first) = part.names().first().copied() else {
-            return Fault::model(format!("{name} holds no tensors"));
-        };
-        if FileKind::of(&part.names()) == FileKind::Lora {
-            return Fault::model(format!("{name} is a LoRA, which is not supported"));
+    pub async fn model(&self) -> Result<Model> {
+        let mut files = self.base.clone();
+        for (role, (_, part)) in &self.parts {
+            files.replace(*role, part.clone())?;
         }
-        // The layout of the first release (github.com/CompVis/stable-diffusion), which A1111's web UI kept.
-        let parts = ["model.diffusion_model.", "first_stage_model.", "cond_stage_model."];
-        if parts.iter().any(|p| part.names().iter().any(|name| name.starts_with(p))) {
-            return Fault::model(format!(
-                "{name} is a whole model in one file, which is not read here: open the same model as a folder in the \
-                 diffusers layout, or the files of its text_encoder, unet or vae folder"
-            ));
-        }
-        Fault::model(format!(
-            "{name} is no part of {}: none of its tensors ({first}, …) belongs to that model's text encoder, UNet or \
-             VAE in the diffusers layout",
-            self.name
-        ))
+        files.name = [vec![&self.name[..]], self.replaced()].concat().join(" + ");
+        files.complete(self.hints).await?;
+        let mut model = Model::of(&files)?;
+        model.take_loras(&self.loras)?;
+        Ok(model)
     }
 }
 
-/// How many of a file's tensors have a name that is known in a checkpoint, and how many the shape too: two text encoders
-/// differ in that alone.
-fn shared(own: &dyn Tensors, part: &Checkpoint) -> [usize; 2] {
-    let known: BTreeSet<&str> = own.names().into_iter().collect();
-    let shape = |tensors: &dyn Tensors, name: &str| tensors.get(name).ok().map(|info| info.shape.clone());
-    let named = || part.names().into_iter().filter(|name| known.contains(name));
-    [named().count(), named().filter(|name| shape(own, name) == shape(part, name)).count()]
+/// Of files that hold all components of a model between them, the one with the UNet.
+fn in_parts(models: &[(String, ModelFiles)]) -> Option<usize> {
+    let of = |role| models.iter().position(|(_, files)| files.has(role));
+    of(Role::Text).and(of(Role::Vae)).and(of(Role::Denoiser))
 }

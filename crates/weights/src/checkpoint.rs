@@ -128,7 +128,6 @@ impl Checkpoint {
 
     /// Its tensors as something else: those that are given another name, other axes; and those of no name are left out. What
     /// the file says is of its own names, and is left out too.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn relabelled(self, to: impl Fn(Entry) -> Option<Entry>) -> Self {
         let tensors = self.tensors.into_values().filter_map(|Tensor { entry, file, .. }| {
             let tensor = Tensor::new(to(entry)?, file);

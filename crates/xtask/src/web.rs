@@ -15,6 +15,9 @@ const BUDGET: usize = 1_100_000;
 /// The model that the page loads by itself, a folder in the diffusers layout.
 const MODEL: &str = "models/emoji";
 
+/// What single files are read with: fetched where one is opened.
+const MERGES: &str = "crates/pipeline/assets/clip_merges.txt.gz";
+
 /// The project's folder.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -48,6 +51,8 @@ pub fn build() -> Result<()> {
         .remove_producers_section(true)
         .generate(&pkg)?;
     copy(&root.join("crates/web/js"), &pkg)?;
+    // Not as .gz: there are servers that unpack those on the way.
+    fs::copy(root.join(MERGES), pkg.join("clip_merges.bin")).with_context(|| MERGES)?;
     for file in ["index.html", "main.js", "style.css"] {
         fs::copy(root.join("web").join(file), dist.join(file)).with_context(|| format!("web/{file}"))?;
     }

@@ -48,7 +48,7 @@ impl TokenizerFiles {
     /// The files of CLIP's own tokenizer, as the published folders have them, each with its name.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn clip(padding: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
-        let (vocab, merges) = super::clip_vocabulary()?;
+        let (vocab, merges) = super::clip_vocabulary(super::CLIP_MERGES)?;
         let vocab: std::collections::BTreeMap<_, _> =
             vocab.into_iter().map(|(token, id)| (id, token)).collect();
         let vocab: Map<String, Value> = vocab.into_iter().map(|(id, token)| (token, id.into())).collect();

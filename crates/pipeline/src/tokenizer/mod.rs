@@ -21,8 +21,10 @@ use tokenizers::models::bpe::{BPE, Vocab};
 /// CLIP's context length, for folders whose tokenizer states none.
 const DEFAULT_LENGTH: usize = 77;
 
-/// The merges of the full CLIP tokenizer; assets/README.md says where they come from.
-const CLIP_MERGES: &[u8] = include_bytes!("../../assets/clip_merges.txt.gz");
+/// The merges of the full CLIP tokenizer, packed; assets/README.md says where they come from. None in a page, which is spared
+/// 200 KB until it opens a file that takes them.
+pub(crate) const CLIP_MERGES: &[u8] =
+    if cfg!(target_arch = "wasm32") { &[] } else { include_bytes!("../../assets/clip_merges.txt.gz") };
 
 /// A prompt as ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +66,10 @@ pub struct Tokenizer {
 }
 
 /// CLIP's ids by token, and its merges, best first.
-fn clip_vocabulary() -> Result<(Vocab, Vec<(String, String)>)> {
+fn clip_vocabulary(merges: &[u8]) -> Result<(Vocab, Vec<(String, String)>)> {
     let mut text = String::new();
     let unreadable = |e: std::io::Error| tokenizer_error("the embedded merges", e.to_string());
-    flate2::read::GzDecoder::new(CLIP_MERGES).read_to_string(&mut text).map_err(unreadable)?;
+    flate2::read::GzDecoder::new(merges).read_to_string(&mut text).map_err(unreadable)?;
     let merges = files::merges_of(&text, "the embedded merges")?;
     let symbols = files::byte_symbols();
     let whole = symbols.iter().map(|s| format!("{s}</w>"));
@@ -97,7 +99,12 @@ impl Tokenizer {
     /// The full CLIP tokenizer with another padding; Stable Diffusion 2.x and SDXL's second encoder take `"!"`.
     /// As in transformers the padding is a special token: wherever it stands in a prompt it is its own word.
     pub fn clip_padded_with(pad: &str) -> Result<Tokenizer> {
-        let (vocab, merges) = clip_vocabulary()?;
+        Tokenizer::clip_of(CLIP_MERGES, pad)
+    }
+
+    /// The same of packed merges.
+    pub(crate) fn clip_of(merges: &[u8], pad: &str) -> Result<Tokenizer> {
+        let (vocab, merges) = clip_vocabulary(merges)?;
         let mut settings = WordRules::default();
         settings.specials.each(|token| (token.normalized, token.declared) = (Some(true), true));
         settings.specials.set(added::PAD, Token::plain(pad));

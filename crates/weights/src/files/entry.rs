@@ -1,6 +1,5 @@
 //! Where a tensor's elements are, and how they become the numbers that are lent.
 
-#[cfg(not(target_arch = "wasm32"))]
 use super::chunks::Chunks;
 use crate::{Bytes, decode};
 use calotype_tensor::Encoding;
@@ -33,7 +32,6 @@ pub enum Arrangement {
     /// So many elements apart along each axis.
     Strided(Vec<u64>),
     /// In chunks that may be compressed.
-    #[cfg(not(target_arch = "wasm32"))]
     Chunked(Box<Chunks>),
 }
 
@@ -47,7 +45,6 @@ pub(crate) struct Extent<'a> {
 }
 
 /// How many elements a shape has, and the bytes that they take; none where that overflows.
-#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn size(encoding: Encoding, shape: &[usize]) -> Option<(u64, u64)> {
     let numel = shape.iter().try_fold(1u64, |n, &axis| n.checked_mul(axis as u64))?;
     let [block, bytes] = encoding.block().map(|n| n as u64);
@@ -75,7 +72,6 @@ impl Entry {
                 file.read(at(elements.start)..at(elements.end)).await?
             }
             Arrangement::Strided(strides) => self.gather(file, strides, elements).await?.into(),
-            #[cfg(not(target_arch = "wasm32"))]
             Arrangement::Chunked(chunks) => chunks.read(file, &self.shape, elements).await?.into(),
         };
         if self.big_endian && size > 1 {

@@ -1,6 +1,5 @@
 //! Formats of files: what each says of its tensors, as [`Entry`] after [`Entry`], and how its numbers are read.
 
-#[cfg(not(target_arch = "wasm32"))]
 mod chunks;
 mod entry;
 mod others;
@@ -9,7 +8,6 @@ mod told;
 #[cfg(not(target_arch = "wasm32"))]
 mod write;
 
-#[cfg(not(target_arch = "wasm32"))]
 pub use chunks::Chunks;
 pub use entry::{Arrangement, Entry};
 pub use told::mishap;

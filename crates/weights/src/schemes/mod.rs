@@ -6,7 +6,6 @@
 
 mod average;
 mod joined;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod keras;
 mod kind;
 mod parts;

@@ -2,7 +2,9 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; types: ggml's `include/ggml.h`.
 
 use super::view::{Cursor, Parsed, View, damaged, foreign, quote};
-use crate::files::entry::{Extent, size};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::files::entry::Extent;
+use crate::files::entry::size;
 use crate::files::{Entry, Format, Header};
 use calotype_tensor::Encoding;
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use std::collections::BTreeMap;
 /// What the file begins with.
 const MAGIC_BYTES: u64 = 4;
 /// What is written.
+#[cfg(not(target_arch = "wasm32"))]
 const VERSION: u32 = 3;
 /// Where tensors begin, unless the file says otherwise.
 pub const ALIGNMENT: u64 = 32;
@@ -148,11 +151,13 @@ fn encoding(kind: u32) -> Encoding {
 }
 
 /// ggml's number for a type; none for one that it has not.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn number(encoding: Encoding) -> Option<u32> {
     TYPES.iter().find(|(_, one)| *one == encoding).map(|(number, _)| *number)
 }
 
 /// What a file begins with that holds these tensors, in their order, each at a multiple of [`ALIGNMENT`].
+#[cfg(not(target_arch = "wasm32"))]
 pub fn header(tensors: &[Extent<'_>], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     let text = |out: &mut Vec<u8>, text: &str| {

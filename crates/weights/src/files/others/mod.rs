@@ -1,31 +1,17 @@
-//! The formats besides safetensors, which a page does not open yet: there they are but named.
+//! The formats besides safetensors.
 //!
 //! Each is a function that is given a `View` of the file and returns a [`Header`]. What it asks for and has not been fetched is
 //! fetched, and it begins again: so one function serves files that are mapped, in memory, and far away.
 
-#[cfg(not(target_arch = "wasm32"))]
 pub(super) mod gguf;
-#[cfg(not(target_arch = "wasm32"))]
 mod hdf5;
-#[cfg(not(target_arch = "wasm32"))]
 mod pickle;
-#[cfg(not(target_arch = "wasm32"))]
 mod view;
 
 use super::{Format, Header, Source, told};
 use crate::{Error, Result};
 
 /// Reads a file that begins as the format does; `head` is its beginning.
-#[cfg(target_arch = "wasm32")]
-pub async fn list(file: &Source<'_>, format: Option<Format>, head: &[u8]) -> Result<Header> {
-    let place = file.place.to_owned();
-    let why = || "a page opens safetensors so far; the command opens it".into();
-    Err(format
-        .map_or_else(|| told::error(file.place, head), |format| Error::Unread { place, format, why: why() }))
-}
-
-/// Reads a file that begins as the format does; `head` is its beginning.
-#[cfg(not(target_arch = "wasm32"))]
 pub async fn list(file: &Source<'_>, format: Option<Format>, head: &[u8]) -> Result<Header> {
     let parser = match format {
         Some(Format::Zip) => pickle::zip,
@@ -43,7 +29,6 @@ pub async fn list(file: &Source<'_>, format: Option<Format>, head: &[u8]) -> Res
 }
 
 /// What a parser makes of a file.
-#[cfg(not(target_arch = "wasm32"))]
 async fn parse<T>(
     file: &Source<'_>,
     format: Format,
@@ -60,7 +45,6 @@ async fn parse<T>(
 }
 
 /// Fails where two tensors have one name.
-#[cfg(not(target_arch = "wasm32"))]
 fn distinct(header: Header) -> view::Parsed<Header> {
     let mut seen = std::collections::HashSet::new();
     match header.tensors.iter().find(|entry| !seen.insert(&entry.name)) {
