@@ -7,6 +7,7 @@ mod bench;
 mod command_line;
 mod compat;
 mod convert;
+mod docs;
 mod generate;
 mod grid;
 mod hub;
