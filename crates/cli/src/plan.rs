@@ -3,7 +3,7 @@
 use crate::args::{BackendName, PlanArgs};
 use crate::device;
 use crate::text::{self, bytes, table};
-use calotype::{Backend, Caps, MemoryPlan, Model, OpenDevice, Order, Precision, Room};
+use calotype::{Backend, Caps, MemoryPlan, Model, OpenDevice, Order, Precision, Quant, Room};
 use serde_json::json;
 
 /// What a plan is made for.
@@ -129,8 +129,15 @@ fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -
         true => "latents, text states, tables, readback; what threads and the loading of weights take",
         false => "latents, text states, tables, readback",
     };
+    let types: Vec<String> =
+        plan.weight_types.iter().map(|(name, n)| format!("{name} {}", bytes(*n))).collect();
+    let mut types = types.join(", ");
+    if plan.weight_types.len() > 1 && model.quant == Quant::Kept {
+        let blocks = model.contents().flat_map(|c| c.blocks.iter().copied());
+        types.extend(text::turned(blocks).map(|turned| format!("; {turned}")));
+    }
     let total = [
-        ("weights", plan.weight_bytes, ""),
+        ("weights", plan.weight_bytes, &*types),
         ("activations", plan.activation_bytes, "one set for all stages"),
         ("states", plan.state_bytes, states),
         ("peak", plan.peak_bytes, ""),

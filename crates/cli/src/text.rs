@@ -3,7 +3,9 @@
 pub use calotype::bytes;
 pub use calotype_bench::columns as table;
 
+use calotype::{Encoding, Quant};
 use env_logger::{Builder, Env};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -140,4 +142,15 @@ mod tests {
     fn an_error_is_one_line() {
         assert_eq!(one_line("Caused by:\n  a\n\n  b\n"), "Caused by: a b");
     }
+}
+
+/// What of these blocks devices hold as others, in words; none where there are no such.
+pub fn turned(blocks: impl IntoIterator<Item = Encoding>) -> Option<String> {
+    let names: BTreeSet<&str> = blocks
+        .into_iter()
+        .filter(|own| Quant::held(*own).is_some_and(|held| held != *own))
+        .map(Encoding::name)
+        .collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    (!names.is_empty()).then(|| format!("{} of the file held as {}", names.join(", "), Encoding::Q8_0))
 }

@@ -66,9 +66,9 @@ impl Caps {
         shape.bytes(if self.host.is_some() { DType::F32 } else { dtype })
     }
 
-    /// Bytes that a weight takes there.
-    pub fn weight_bytes(&self, shape: Shape, stored: Encoding) -> u64 {
-        if self.host.is_some() { shape.bytes(DType::F32) } else { stored.bytes(shape.numel()) }
+    /// How weights are stored there that a graph wants stored so.
+    pub fn stored(&self, wanted: Encoding) -> Encoding {
+        if self.host.is_some() { Encoding::F32 } else { wanted }
     }
 
     /// What kernels that sum over a workgroup are defined by, besides their storage.

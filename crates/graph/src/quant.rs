@@ -1,6 +1,7 @@
 use crate::{Error, Graph, Layout, Weight};
 use calotype_tensor::{Encoding, Shape, Tensors};
 use std::collections::HashMap;
+use std::str::FromStr;
 
 /// Which of a graph's matrices a device holds in blocks: 32 numbers along k that share a scale, as ggml makes them
 /// ([`calotype_tensor::blocks`]).
@@ -15,6 +16,33 @@ pub enum Quant {
     Q8_0,
     /// All that can be, in nibbles: 4.5 bits a number.
     Q4_0,
+}
+
+impl Quant {
+    /// The blocks in which a device holds what a file has in these, where nothing else is asked for: the same where it has
+    /// such, else bytes, which hold q5_0's numbers as they are, and those of other kinds to within half a 127th of the largest
+    /// of 32. None where they are no blocks.
+    pub fn held(encoding: Encoding) -> Option<Encoding> {
+        match encoding {
+            Encoding::Q4_0 => Some(Encoding::Q4_0),
+            other => (other.block()[0] > 1 && other.lent().is_some()).then_some(Encoding::Q8_0),
+        }
+    }
+}
+
+impl FromStr for Quant {
+    type Err = String;
+
+    /// What callers write who ask for something.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Off),
+            "q8_0" => Ok(Self::Q8_0),
+            "q4_0" => Ok(Self::Q4_0),
+            _ => Err("devices hold q8_0 and q4_0, and as q8_0 what a file has in other blocks: use one of them, or none"
+                .into()),
+        }
+    }
 }
 
 /// Numbers of a block.
@@ -69,19 +97,12 @@ impl Graph {
     }
 }
 
-/// The blocks that hold what a checkpoint has in blocks: its own where a device has those and they run along k, else bytes,
-/// which hold q5_0's numbers as they are, and those of other kinds to within half a 127th of the largest of 32.
+/// The blocks that hold all of a weight's tensors: nibbles where each has them and they run along k.
 fn kept(weight: &Weight, source: &dyn Tensors) -> Result<Option<Encoding>, Error> {
-    let mut kept = None;
+    let mut all = Vec::new();
     for tensor in &weight.tensors {
-        let encoding = source.get(&tensor.names[0])?.encoding;
-        if encoding.block()[0] == 1 {
-            return Ok(None);
-        }
-        let small = encoding == Encoding::Q4_0 && weight.layout == Layout::Matrix;
-        if !small || kept.is_none() {
-            kept = Some(if small { Encoding::Q4_0 } else { Encoding::Q8_0 });
-        }
+        all.push(Quant::held(source.get(&tensor.names[0])?.encoding));
     }
-    Ok(kept)
+    let small = weight.layout == Layout::Matrix && all.iter().all(|held| *held == Some(Encoding::Q4_0));
+    Ok(if small { Some(Encoding::Q4_0) } else { all.iter().all(Option::is_some).then_some(Encoding::Q8_0) })
 }

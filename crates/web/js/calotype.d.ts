@@ -31,6 +31,8 @@ export class Calotype {
       onProgress?: (progress: LoadProgress) => void;
       /** f16 where the GPU computes with it, if nothing is said. */
       dtype?: "f32" | "f16";
+      /** Weight matrices in blocks on the GPU, in a little over half or a quarter of f16's memory; none if nothing is said. */
+      quant?: "q8_0" | "q4_0" | "none";
       /** Whether a model that has a form for a few steps draws in it; it does if nothing is said. */
       fewSteps?: boolean;
       /** What a model predicts whose files do not say it, or say it wrong. */

@@ -35,6 +35,8 @@ struct Loaded {
 struct LoadOptions {
     /// `f32`, `f16`, or what the GPU does best.
     dtype: Option<String>,
+    /// Weight matrices in blocks: `q8_0`, `q4_0`, or `none`.
+    quant: Option<String>,
     /// Whether a model that has a few-steps form draws in it; it does if nothing is said.
     few_steps: Option<bool>,
     /// What a model predicts whose files do not say it, or say it wrong: `eps`, `v` or `sample`.
@@ -118,8 +120,8 @@ impl Engine {
     }
 
     /// Opens a model folder, uploads its weights and has the kernels for a picture of its own size compiled, which may go
-    /// on after this. `options` are JSON: `dtype` (`f32` or `f16`), `fewSteps` (whether to) and `prediction`. The model
-    /// before it goes only when this one's files are found to fit together.
+    /// on after this. `options` are JSON: `dtype` (`f32` or `f16`), `quant` (`q8_0`, `q4_0` or `none`), `fewSteps` (whether to)
+    /// and `prediction`. The model before it goes only when this one's files are found to fit together.
     pub async fn load(&mut self, name: String, files: Files, options: &str) -> Result<JsValue> {
         notes::take();
         let options: LoadOptions = serde_json::from_str(options)?;
@@ -182,6 +184,10 @@ impl Engine {
 
     async fn start(&mut self, opened: Opened, added: bool, options: LoadOptions) -> Result<JsValue> {
         let mut model = opened.model().await?;
+        let quant = options
+            .quant
+            .map(|text| text.parse().map_err(|why| Fault::usage(format!("quant {text}: {why}"))));
+        model.quant = quant.transpose()?.unwrap_or_default();
         let precision = self.precision(options.dtype.as_deref().unwrap_or_default())?;
         let few_steps = options.few_steps != Some(false) && model.defaults.few_steps.is_some();
         let own = Request { few_steps: Some(few_steps), ..Request::default() };

@@ -2,6 +2,7 @@
 
 use calotype::{Precision, Quant, Tier};
 use clap::{Args, ValueEnum};
+use std::str::FromStr;
 
 /// What to run on.
 #[derive(Clone, Debug, Args)]
@@ -13,7 +14,7 @@ pub struct DeviceArgs {
 
     /// Weight matrices in blocks on the device: q8_0 (a little over half of f16's memory), q4_0 (a little over a quarter) or
     /// none. Sums stay as exact as they are; the weights are rounded once [default: as a .gguf has them, else none]
-    #[arg(long, value_name = "TYPE", value_parser = quant)]
+    #[arg(long, value_name = "TYPE", value_parser = Quant::from_str)]
     pub quant: Option<Quant>,
 
     /// What drives the device; auto takes a GPU, or the CPU where there is none
@@ -33,15 +34,6 @@ pub struct DeviceArgs {
     /// found. Pictures are then the same to the bit from the first run on
     #[arg(long)]
     pub no_autotune: bool,
-}
-
-fn quant(text: &str) -> Result<Quant, String> {
-    match text {
-        "none" => Ok(Quant::Off),
-        "q8_0" => Ok(Quant::Q8_0),
-        "q4_0" => Ok(Quant::Q4_0),
-        _ => Err("devices hold q8_0 and q4_0, and what a file has in other blocks as q8_0: use one of them, or none".into()),
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

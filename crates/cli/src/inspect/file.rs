@@ -40,7 +40,9 @@ pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::
     let told = told::report(path)
         .map_or_else(|error| vec![vec!["not told".into(), format!("{error:#}")]], |r| told::facts(&r));
     let license = license.map(|license| vec!["licence".into(), plain(license)]).into_iter().collect();
-    let facts = [told, license, facts, said(&header.metadata)].concat();
+    let turned = text::turned(header.tensors.iter().map(|entry| entry.encoding));
+    let turned = turned.map(|turned| vec!["on a GPU".into(), turned]).into_iter().collect();
+    let facts = [told, turned, license, facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
 }
 

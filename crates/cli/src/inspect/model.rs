@@ -106,6 +106,8 @@ fn print_text(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
         ("vocabulary", format!("{} tokens, {} a prompt", config.texts[0].clip.vocab_size, config.tokens())),
     ];
     let mut facts: Vec<_> = facts.map(|(name, value)| vec![name.to_string(), value]).into();
+    let turned = text::turned(model.contents().flat_map(|c| c.blocks.iter().copied()));
+    facts.extend(turned.map(|turned| vec!["on a GPU".into(), turned]));
     facts.extend(license.map(|license| vec!["licence".into(), license.into()]));
     text::result(&table(&facts, &[]))
 }

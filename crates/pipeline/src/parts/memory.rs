@@ -3,7 +3,7 @@ use crate::error::Result;
 use calotype_graph::plan::{self, Plan};
 use calotype_graph::{Caps, Error as GraphError, lower};
 use calotype_tensor::{DType, Shape};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Device memory by kind and by stage, in bytes.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -12,6 +12,8 @@ pub struct MemoryPlan {
     pub peak_bytes: u64,
     /// The model.
     pub weight_bytes: u64,
+    /// Of those, by how numbers are stored: `f16`, `q8_0`.
+    pub weight_types: BTreeMap<&'static str, u64>,
     /// The activation buffers that the stages share.
     pub activation_bytes: u64,
     /// Latents, states, tables, parameters, readback; on the CPU also what threads and the loading of weights take.
@@ -46,15 +48,20 @@ pub(crate) fn memory(parts: &[PartGraphs], caps: &Caps) -> Result<MemoryPlan> {
     let mut seen = HashSet::new();
     let (mut stages, mut plans, mut table) = (Vec::new(), Vec::new(), Vec::new());
     let (mut weight_bytes, mut params_bytes, mut largest_weight) = (0, 0, 0);
+    let mut weight_types = BTreeMap::new();
     for part in parts {
         check_ports(part.ports.iter().map(|(name, port)| (&**name, port.shape, port.dtype)), caps)?;
         for (stage, graph) in &part.graphs {
             let own: u64 = graph
                 .weight_values()
                 .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
-                .map(|(id, shape, _)| caps.weight_bytes(shape, graph.weights()[id.index()].stored))
-                .inspect(|bytes| largest_weight = largest_weight.max(*bytes))
-                .map(aligned)
+                .map(|(id, shape, _)| {
+                    let stored = caps.stored(graph.weights()[id.index()].stored);
+                    let bytes = stored.bytes(shape.numel());
+                    largest_weight = largest_weight.max(bytes);
+                    *weight_types.entry(stored.name()).or_default() += aligned(bytes);
+                    aligned(bytes)
+                })
                 .sum();
             let plan = plan::plan(graph, part.key.precision, caps)?;
             let dispatches = match caps.host {
@@ -97,7 +104,7 @@ pub(crate) fn memory(parts: &[PartGraphs], caps: &Caps) -> Result<MemoryPlan> {
     };
     let state_bytes = ports().sum::<u64>() + params_bytes + readback;
     let peak_bytes = weight_bytes + activation_bytes + state_bytes;
-    Ok(MemoryPlan { peak_bytes, weight_bytes, activation_bytes, state_bytes, stages })
+    Ok(MemoryPlan { peak_bytes, weight_bytes, weight_types, activation_bytes, state_bytes, stages })
 }
 
 /// Fails where a port is larger than any buffer of the device.
