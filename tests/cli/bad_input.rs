@@ -5,7 +5,7 @@ use crate::support::{Folder, calotype, tiny};
 #[test]
 fn bad_values_end_with_2_before_anything_is_loaded() {
     let folder = Folder::new();
-    let refused: [(&[&str], &[&str]); 19] = [
+    let refused: [(&[&str], &[&str]); 20] = [
         (&["-W", "500"], &["--width 500", "multiple of 8", "496 or 504"]),
         (&["-H", "4"], &["--height 4", "use 8"]),
         (&["-W", "0"], &["--width 0"]),
@@ -23,6 +23,7 @@ fn bad_values_end_with_2_before_anything_is_loaded() {
         (&["--scheduler", "tidy"], &["\"tidy\"", "karras"]),
         (&["--sampler", "ddim", "--scheduler", "karras"], &["ddim", "karras"]),
         (&["--dtype", "f8"], &["f8", "--dtype"]),
+        (&["--quant", "q5_k"], &["q5_k", "--quant", "q8_0", "q4_0", "none"]),
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&["--backend", "cpu", "--adapter", "0"], &["--adapter", "--backend cpu"]),
     ];

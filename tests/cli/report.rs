@@ -49,6 +49,27 @@ fn a_plan_of_stable_diffusion_needs_no_gpu() {
 }
 
 #[test]
+fn a_plan_tells_how_weights_are_stored() {
+    let folder = Folder::new();
+    let planned = |quant: &str| {
+        let said = folder.run(&["plan", "-m", "synthetic:sd15", "--quant", quant, "--json"]);
+        json_lines(&said).remove(0)
+    };
+    let [whole, blocks] = ["none", "q8_0"].map(planned);
+    if blocks["weight_types"].get("q8_0").is_some() {
+        let bytes = |plan: &serde_json::Value| plan["weight_bytes"].as_u64().unwrap();
+        assert!(bytes(&blocks) * 100 <= bytes(&whole) * 62, "{blocks} {whole}");
+        let types = blocks["weight_types"].as_object().unwrap();
+        assert_eq!(types.values().map(|n| n.as_u64().unwrap()).sum::<u64>(), bytes(&blocks));
+        let said = folder.run(&["plan", "-m", "synthetic:sd15", "--quant", "q4_0"]).out;
+        assert!(said.contains("q4_0 "), "{said}");
+    } else {
+        // The CPU computes with their numbers.
+        assert_eq!(blocks["weight_bytes"], whole["weight_bytes"], "{blocks}");
+    }
+}
+
+#[test]
 fn a_plan_grows_with_what_is_asked_for() {
     let folder = Folder::new();
     let tiny = tiny();

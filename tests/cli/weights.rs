@@ -35,6 +35,10 @@ fn inspect_tells_of_a_file_what_it_is() {
     assert_eq!((&told["dtypes"]["q4_k"], &told["dtypes"]["f32"]), (&1.into(), &2.into()));
     assert_eq!(inspected(&folder, "complex.pt")["tensors"][0]["read"], false);
 
+    folder.write("blocks.gguf", made::golden("blocks.gguf"));
+    let said = folder.run(&["inspect", "blocks.gguf"]).out;
+    assert!(said.contains("q4_k") && said.contains("held as q8_0"), "{said}");
+
     // And in words, whatever the file is called.
     folder.write("model.safetensors", made::golden("training.ckpt"));
     let said = folder.run(&["inspect", "model.safetensors"]).out;

@@ -5,7 +5,9 @@ use crate::record::{Cold, DeviceInfo, Ops, Planned, RunRecord, Warm, Workload};
 use crate::stats::Samples;
 use crate::trace::trace;
 use crate::{Error, Result};
-use calotype::{Clock, MemoryPlan, OpenDevice, Picture, Pipeline, Progress, Request, Running, Stage};
+use calotype::{
+    Clock, Encoding, MemoryPlan, OpenDevice, Picture, Pipeline, Progress, Quant, Request, Running, Stage,
+};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -82,9 +84,14 @@ impl Bench {
         Self { pipeline, device }
     }
 
-    /// How activations are stored, `f16` or `f32`.
-    pub(crate) fn dtype(&self) -> &'static str {
-        self.pipeline.precision().dtype().name()
+    /// How activations are stored, `f16` or `f32`, and weights where they are asked to be in blocks.
+    pub(crate) fn dtype(&self) -> String {
+        let dtype = self.pipeline.precision().dtype();
+        match self.pipeline.model().quant {
+            Quant::Kept | Quant::Off => dtype.to_string(),
+            Quant::Q8_0 => format!("{dtype} {}", Encoding::Q8_0),
+            Quant::Q4_0 => format!("{dtype} {}", Encoding::Q4_0),
+        }
     }
 
     fn on_gpu(&self) -> bool {
@@ -294,7 +301,7 @@ fn workload(bench: &Bench, task: &Task, evaluations: usize) -> Result<Workload> 
         scheduler: order.schedule.unwrap_or_default().to_string(),
         cfg_scale: order.cfg_scale,
         seed: order.origin.seed,
-        dtype: bench.dtype().into(),
+        dtype: bench.dtype(),
         repeats: task.repeats,
     })
 }

@@ -76,7 +76,7 @@ pub fn sweep(bench: &mut Bench, task: &SweepTask, watch: &mut dyn Watch) -> Resu
     for point in &mut found {
         point.floor = floor(point, &ceilings);
     }
-    Ok(Sweep { model: task.model.clone(), dtype: bench.dtype().into(), ceilings, points: found, left_out })
+    Ok(Sweep { model: task.model.clone(), dtype: bench.dtype(), ceilings, points: found, left_out })
 }
 
 /// A point, its floor not known yet, or why it is left out. `before` is the one before it.
