@@ -4,7 +4,7 @@ use crate::opened::Opened;
 use crate::sorted::Sorted;
 use crate::{notes, request};
 use calotype_gpu::{AdapterReport, Choice, GpuExecutor};
-use calotype_graph::{Error as GraphError, Executor, Precision};
+use calotype_graph::{Error as GraphError, Executor, Precision, Quant};
 use calotype_pipeline::{Denoising, Error, Hints, Order, Picture, Pipeline, Predicts, Progress, Request};
 use js_sys::{Array, Float32Array, Function, JSON, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use serde::Deserialize;
@@ -186,7 +186,7 @@ impl Engine {
         let mut model = opened.model().await?;
         let quant = options
             .quant
-            .map(|text| text.parse().map_err(|why| Fault::usage(format!("quant {text}: {why}"))));
+            .map(|text| text.parse::<Quant>().map_err(|why| Fault::usage(format!("quant {text}: {why}"))));
         model.quant = quant.transpose()?.unwrap_or_default();
         let precision = self.precision(options.dtype.as_deref().unwrap_or_default())?;
         let few_steps = options.few_steps != Some(false) && model.defaults.few_steps.is_some();

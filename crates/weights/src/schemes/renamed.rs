@@ -156,7 +156,7 @@ pub(super) fn transpose(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calotype_tensor::{HostTensor, Made, Shape};
+    use calotype_tensor::{Encoding, HostTensor, Made, Shape};
 
     fn source() -> Rc<dyn Tensors> {
         let tensors: [(&str, &[usize]); 3] = [("fused", &[6, 2]), ("conv", &[2, 2, 1, 1]), ("wide", &[2, 3])];
@@ -188,6 +188,50 @@ mod tests {
         }
         // Two rows are no three thirds.
         assert_eq!(lent("wide", View::Third(1)).get("new").unwrap().shape, [2, 3]);
+    }
+
+    /// A tensor in blocks of q8_0.
+    struct Held(TensorInfo);
+
+    impl Held {
+        fn bytes(&self) -> Vec<u8> {
+            (0..self.0.encoding.bytes(self.0.numel())).map(|i| i as u8).collect()
+        }
+    }
+
+    impl Tensors for Held {
+        fn get(&self, _: &str) -> Result<&TensorInfo> {
+            Ok(&self.0)
+        }
+        fn names(&self) -> Vec<&str> {
+            vec![&self.0.name]
+        }
+        fn read<'a>(&'a self, _: &'a str, _: Range<usize>) -> Read<'a> {
+            unreachable!("only blocks are asked for")
+        }
+        fn describe(&self, _: &str) -> String {
+            "file".into()
+        }
+        fn as_stored<'a>(&'a self, _: &'a str) -> Option<Read<'a>> {
+            Some(Box::pin(std::future::ready(Ok(self.bytes().into()))))
+        }
+    }
+
+    #[test]
+    fn rows_in_blocks_are_lent_as_blocks() {
+        let stored = |shape: &[usize], view| {
+            let (dtype, encoding, shape) = (DType::F32, Encoding::Q8_0, shape.to_vec());
+            let held = Held(TensorInfo { name: "fused".into(), dtype, encoding, shape });
+            let all = held.bytes();
+            let lent = Renamed::new(Rc::new(held), [("fused", Given { name: "new".into(), view })]);
+            (lent.as_stored("new").map(|read| pollster::block_on(read).unwrap().into_owned()), all)
+        };
+        let (second, all) = stored(&[6, 32], View::Third(1));
+        assert_eq!(second.unwrap(), all[2 * 34..4 * 34]);
+        let (whole, all) = stored(&[6, 32], View::Whole);
+        assert_eq!(whole.unwrap(), all);
+        assert_eq!(stored(&[6, 32], View::Transposed).0, None);
+        assert_eq!(stored(&[3, 16], View::Third(1)).0, None, "half a block");
     }
 
     #[test]
