@@ -126,6 +126,17 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     result(&serde_json::to_string(value)?)
 }
 
+/// What of these blocks devices hold as others, in words; none where there are no such.
+pub fn turned(blocks: impl IntoIterator<Item = Encoding>) -> Option<String> {
+    let names: BTreeSet<&str> = blocks
+        .into_iter()
+        .filter(|own| Quant::held(*own).is_some_and(|held| held != *own))
+        .map(Encoding::name)
+        .collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    (!names.is_empty()).then(|| format!("{} of the file held as {}", names.join(", "), Encoding::Q8_0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,15 +153,4 @@ mod tests {
     fn an_error_is_one_line() {
         assert_eq!(one_line("Caused by:\n  a\n\n  b\n"), "Caused by: a b");
     }
-}
-
-/// What of these blocks devices hold as others, in words; none where there are no such.
-pub fn turned(blocks: impl IntoIterator<Item = Encoding>) -> Option<String> {
-    let names: BTreeSet<&str> = blocks
-        .into_iter()
-        .filter(|own| Quant::held(*own).is_some_and(|held| held != *own))
-        .map(Encoding::name)
-        .collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    (!names.is_empty()).then(|| format!("{} of the file held as {}", names.join(", "), Encoding::Q8_0))
 }
