@@ -72,7 +72,8 @@ def pickled(path: Path) -> dict:
     import torch
 
     state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("params", state) if isinstance(state, dict) else {"": state}
+    for key in ("state_dict", "model_state_dict", "params_ema", "params"):
+        state = state.get(key, state)
     found = {}
 
     def visit(value, name):
