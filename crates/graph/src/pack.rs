@@ -1,4 +1,5 @@
 mod blocks;
+mod halves;
 
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
@@ -46,9 +47,10 @@ pub async fn pack_each(
             let order = if by_columns(own, seen) { Order::Columns } else { Order::Rows };
             jobs.push((id, weight, (seen, order), parts));
         }
-        let done = |(id, weight, to, parts): (WeightId, Weight, _, Vec<Part<'_>>)| {
+        let done = |(id, weight, to, parts): (WeightId, Weight, (Shape, Order), Vec<Part<'_>>)| {
             let kind = graph.weights()[id.index()].stored;
             let packed = match kind.block()[0] {
+                1 if halves::lie_as_stored(&weight, to.0, &parts) => halves::as_stored(&weight, parts),
                 1 => pack(&weight, to, &parts),
                 _ => blocks::pack(&weight, kind, to, &parts),
             };
@@ -113,13 +115,9 @@ impl<'a> Part<'a> {
 pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
     if weight.stored == Encoding::F16 && parts.iter().all(|p| p.dtype == DType::F16) {
         // Halves stay as they are: only their order changes.
-        let halves = |(tensor, part): (&Tensor, &Part<'_>)| {
-            let halves: Vec<u16> = bytemuck::pod_collect_to_vec(&part.bytes);
-            checked(tensor, part, halves.iter().filter(|h| *h & 0x7c00 == 0x7c00).count())?;
-            Ok(halves)
-        };
-        let parts = weight.tensors.iter().zip(parts).map(halves).collect::<Result<Vec<_>, Error>>()?;
-        return Ok(bytemuck::cast_slice(&arrange(weight, to, parts)).to_vec());
+        let parts = weight.tensors.iter().zip(parts).map(|(tensor, part)| halves::of(tensor, part));
+        let parts = parts.collect::<Result<Vec<_>, Error>>()?;
+        return Ok(in_bytes(to.0.numel(), |all: &mut [u16]| arrange(weight, to, &parts, all)));
     }
     let floats = |(tensor, part): (&Tensor, &Part<'_>)| {
         let values = part.dtype.to_f32(&part.bytes);
@@ -130,15 +128,31 @@ pub(crate) fn pack(weight: &Weight, to: (Shape, Order), parts: &[Part<'_>]) -> R
         Ok(values)
     };
     let parts = weight.tensors.iter().zip(parts).map(floats).collect::<Result<Vec<_>, Error>>()?;
-    let values = arrange(weight, to, parts);
     Ok(match weight.stored {
         Encoding::F16 => {
-            let mut halves = vec![f16::ZERO; values.len()];
-            halves.convert_from_f32_slice(&values);
-            bytemuck::cast_slice(&halves).to_vec()
+            let mut values = vec![0.0; to.0.numel()];
+            arrange(weight, to, &parts, &mut values);
+            drop(parts);
+            in_bytes(values.len(), |halves: &mut [f16]| halves.convert_from_f32_slice(&values))
         }
-        _ => bytemuck::cast_slice(&values).to_vec(),
+        _ => in_bytes(to.0.numel(), |all: &mut [f32]| arrange(weight, to, &parts, all)),
     })
+}
+
+/// The bytes of as many numbers as `fill` is given zeros for. They are made in place: of a large tensor a copy counts, in a
+/// page whose memory is small.
+fn in_bytes<T: bytemuck::Pod>(count: usize, fill: impl FnOnce(&mut [T])) -> Vec<u8> {
+    let mut bytes = vec![0; count * size_of::<T>()];
+    match bytemuck::try_cast_slice_mut(&mut bytes) {
+        Ok(numbers) => fill(numbers),
+        // Bytes need not lie where numbers may.
+        Err(_) => {
+            let mut numbers = vec![T::zeroed(); count];
+            fill(&mut numbers);
+            bytes.copy_from_slice(bytemuck::cast_slice(&numbers));
+        }
+    }
+    bytes
 }
 
 /// Fails where `bad` numbers are not finite.
@@ -168,30 +182,29 @@ fn gate(weight: &Weight, seen: Shape) -> impl Fn(usize) -> usize {
     move |o: usize| if gated { o % half / 4 * 8 + o / half * 4 + o % 4 } else { o }
 }
 
-fn arrange<T: Copy + Default>(weight: &Weight, (seen, order): (Shape, Order), parts: Vec<Vec<T>>) -> Vec<T> {
-    let mut to = vec![T::default(); seen.numel()];
+/// Lays the parts' numbers out in `to`, which is zeros.
+fn arrange<T: Copy>(weight: &Weight, (seen, order): (Shape, Order), parts: &[impl AsRef<[T]>], to: &mut [T]) {
     let gate = gate(weight, seen);
     let mut first = 0;
     for (tensor, values) in weight.tensors.iter().zip(parts) {
-        let from = tensor.shape.dims();
+        let (from, values) = (tensor.shape.dims(), values.as_ref());
         match weight.layout {
             Layout::Vector if weight.gated => {
                 values.iter().enumerate().for_each(|(i, v)| to[gate(first + i)] = *v);
             }
-            Layout::Vector | Layout::Table => to[first..first + values.len()].copy_from_slice(&values),
+            Layout::Vector | Layout::Table => to[first..first + values.len()].copy_from_slice(values),
             Layout::Matrix => {
                 let [k, n]: [usize; 2] = seen.dims().try_into().expect("a matrix has two axes");
                 let shape = [from[0], from[1], 1];
-                lay(order, &values, shape, &mut to, [n, k], |o| gate(first + o));
+                lay(order, values, shape, to, [n, k], |o| gate(first + o));
             }
             Layout::Conv { kernel: [kh, kw], channels } => {
                 let padded = [seen.dims()[1], channels];
-                lay(order, &values, [from[0], from[1], kh * kw], &mut to, padded, |o| first + o);
+                lay(order, values, [from[0], from[1], kh * kw], to, padded, |o| first + o);
             }
         }
         first += if weight.layout == Layout::Vector { from.iter().product() } else { from[0] };
     }
-    to
 }
 
 /// `[out, channels, taps]` into `[taps, padded_channels, padded_out]`, or column by column into `[padded_out, taps,
