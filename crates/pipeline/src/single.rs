@@ -106,7 +106,8 @@ impl ModelFiles {
             return self.overrule(said, hints.zero_snr);
         }
         let unet = unet.expect("it was just there");
-        let family = family.ok_or_else(|| Error::Model(format!("{place}: its UNet attends to no text")))?;
+        let nothing = || Error::Model(format!("{}: the UNet attends to no text", unet.describe("")));
+        let family = family.ok_or_else(nothing)?;
         self.refuse(&*unet, family)?;
         let said = said.or_else(|| detect::said(&*unet, &self.marks));
         let (prediction, assumed) = match said {

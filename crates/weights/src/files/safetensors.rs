@@ -5,7 +5,8 @@ use super::entry::Extent;
 use super::{Entry, Format, Header, Source};
 use crate::{Error, Result};
 use calotype_tensor::Encoding;
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::{Dtype, SafeTensorError};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Bytes before the header: its length, as a little-endian u64.
@@ -19,10 +20,11 @@ pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Header> {
     let bad = |why: String| Error::BadHeader { place: place.into(), why };
     let start = span(place, head, file_len)?;
     let json = file.read(LENGTH_BYTES as u64..start).await?;
-    let metadata: Metadata = serde_json::from_slice(&json)
+    let Text { metadata, tensors } = serde_json::from_slice(&json)
         .map_err(|e| unknown_type(place, &json).unwrap_or_else(|| bad(e.to_string())))?;
+    let (declared, len) = in_order(tensors).map_err(|e| bad(e.to_string()))?;
 
-    let needs = start.saturating_add(metadata.data_len() as u64);
+    let needs = start.saturating_add(len);
     if needs > file_len {
         return Err(Error::Truncated { place: place.into(), needs, has: file_len });
     }
@@ -31,20 +33,59 @@ pub async fn list(file: &Source<'_>, head: &[u8]) -> Result<Header> {
     }
 
     let mut tensors = Vec::new();
-    for name in metadata.offset_keys() {
-        let Some(info) = metadata.info(&name) else { continue };
-        let unknown = || Error::UnknownDtype {
-            tensor: name.clone(),
-            place: place.into(),
-            dtype: format!("{:?}", info.dtype),
-        };
-        let encoding = encoding(info.dtype).ok_or_else(unknown)?;
-        let (from, to) = info.data_offsets;
-        let range = start + from as u64..start + to as u64;
-        tensors.push(Entry::dense(name, encoding, info.shape.clone(), range));
+    for (name, Declared { dtype, shape, data_offsets: (from, to) }) in declared {
+        let unknown =
+            || Error::UnknownDtype { tensor: name.clone(), place: place.into(), dtype: format!("{dtype:?}") };
+        let encoding = encoding(dtype).ok_or_else(unknown)?;
+        tensors.push(Entry::dense(name, encoding, shape, start + from..start + to));
     }
-    let metadata = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+    let metadata = metadata.unwrap_or_default();
     Ok(Header { format: Format::Safetensors, tensors, metadata })
+}
+
+/// The header's text. The format's own library has places as `usize`, which ends at 4 GiB in WebAssembly, and files do not.
+#[derive(Deserialize)]
+struct Text {
+    #[serde(rename = "__metadata__")]
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, Declared>,
+}
+
+/// What it says of a tensor.
+#[derive(Deserialize)]
+struct Declared {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Counted from the header's end.
+    data_offsets: (u64, u64),
+}
+
+/// The tensors as they lie, and the bytes that they take: one begins where another ends, and each has its shape's, as the
+/// format's library has it (`Metadata::validate`).
+fn in_order(
+    tensors: BTreeMap<String, Declared>,
+) -> std::result::Result<(Vec<(String, Declared)>, u64), SafeTensorError> {
+    let mut tensors: Vec<(String, Declared)> = tensors.into_iter().collect();
+    tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
+    let mut start = 0;
+    for (name, Declared { dtype, shape, data_offsets: (from, to) }) in &tensors {
+        if *from != start || to < from {
+            return Err(SafeTensorError::InvalidOffset(name.clone()));
+        }
+        start = *to;
+        // What is lent is counted in `usize`.
+        let numel = shape.iter().try_fold(1usize, |numel, axis| numel.checked_mul(*axis));
+        let bits = numel.and_then(|numel| (numel as u64).checked_mul(dtype.bitsize() as u64));
+        let bits = bits.ok_or(SafeTensorError::ValidationOverflow)?;
+        if !bits.is_multiple_of(8) {
+            return Err(SafeTensorError::MisalignedSlice);
+        }
+        if to - from != bits / 8 {
+            return Err(SafeTensorError::TensorInvalidInfo);
+        }
+    }
+    Ok((tensors, start))
 }
 
 /// Whether a file begins with a header's length and the header, as far as it goes.
