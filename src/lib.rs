@@ -42,13 +42,14 @@ pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::words::{Emphasis, PromptStyle};
 pub use calotype_pipeline::{
     Component, Components, Condition, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field,
-    FileReport, Framed, GivenNoise, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, Order, Output, Picture,
-    Progress, Recalled, Refining, Remedy, Request, Shortage, Stage, StagePlan, Timings, Turn, UNetReport,
-    bytes, convert, fits, image, lora_name, measure, noise, plan, samplers, tokenizer, words,
+    FileReport, Framed, GivenNoise, Hashes, Hints, Kind, Lora, MemoryPlan, Model, ModelFiles, NamedLora,
+    Order, Output, Picture, Progress, Recalled, Refining, Remedy, Request, Shortage, Stage, StagePlan,
+    Timings, Turn, UNetReport, bytes, convert, fits, image, lora_name, measure, noise, plan, samplers,
+    tokenizer, words,
 };
 pub use calotype_tensor::{DType, Encoding, HostTensor, Shape};
-pub use calotype_weights::BLOCKS;
 pub use calotype_weights::schemes::FileKind;
+pub use calotype_weights::{BLOCKS, TextualInversion};
 #[cfg(feature = "cpu")]
 pub use device::host_room;
 pub use device::{Device, OpenDevice};

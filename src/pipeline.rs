@@ -3,8 +3,8 @@ use crate::{
     Precision, Progress, Quant, Request, Search, Turn,
 };
 use calotype_graph::Executor;
-use calotype_pipeline::Denoising;
 use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
+use calotype_pipeline::{Denoising, NamedLora};
 use pollster::block_on;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -94,6 +94,17 @@ impl Pipeline {
     /// Has values of pictures cut to 8 bits, as the first programs did, not rounded.
     pub fn truncate(&mut self) {
         self.inner.truncate();
+    }
+
+    /// Has these LoRAs in the place of those before, each over those in front of it. Only the tensors that are changed otherwise
+    /// than before are brought to the device anew.
+    pub fn set_loras(&mut self, loras: &[NamedLora]) -> Result<(), Error> {
+        block_on(self.inner.set_loras(loras))
+    }
+
+    /// Bytes of weights that were brought to the device since the start.
+    pub fn uploaded(&self) -> u64 {
+        self.inner.uploaded()
     }
 
     /// The request as this model draws it.

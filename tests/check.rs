@@ -53,6 +53,9 @@ impl Executor for Damaged {
     fn unload(&self, checkpoint: u64, component: &str) {
         self.cpu.unload(checkpoint, component);
     }
+    fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool) {
+        self.cpu.expire(checkpoint, changed);
+    }
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         self.here.set(specs.iter().any(|s| s.graph.nodes().iter().any(|n| n.op.name() == self.op)));
         self.cpu.prepare(specs)

@@ -37,6 +37,9 @@ mod builtin;
 /// Pictures with LoRAs, as diffusers draws them.
 mod loras;
 
+/// Words with vectors of their own: text states and a picture as the peers have them.
+mod embeddings;
+
 /// Stable Diffusion XL, and its refiner.
 mod refiner;
 mod sdxl;

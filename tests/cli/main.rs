@@ -8,6 +8,7 @@ mod command_line;
 mod compat;
 mod convert;
 mod docs;
+mod embeddings;
 mod generate;
 mod grid;
 mod hub;

@@ -1,14 +1,17 @@
 //! From flags to a device, a precision and a model.
 
-use crate::args::{BackendName, DeviceArgs, Dtype, HubArgs, LoraArg, PictureArgs};
+use crate::args::{BackendName, DeviceArgs, Dtype, EmbeddingArg, HubArgs, LoraArg, PictureArgs};
 use crate::download::DownloadBar;
 use crate::exit::Usage;
 use crate::text;
 use anyhow::Context;
 use calotype::{
-    Assembly, Backend, Choice, Device, Lora, Model, ModelPlace, OpenDevice, Order, Pipeline, Precision,
-    Request, Tuning, lora_name,
+    Assembly, Backend, Choice, Device, Lora, Model, ModelPlace, NamedLora, OpenDevice, Order, Pipeline,
+    Precision, Request, TextualInversion, Tuning, lora_name,
 };
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 impl DeviceArgs {
     /// What to run on.
@@ -104,12 +107,13 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
     Ok(FoundModel { place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
 }
 
-/// Opens a model and adds the LoRAs.
+/// Opens a model and adds the LoRAs and the embeddings.
 pub fn model(
     found: &FoundModel,
     flags: &DeviceArgs,
     precision: Precision,
     loras: &[LoraArg],
+    embeddings: &[EmbeddingArg],
 ) -> anyhow::Result<Model> {
     let mut model = found.place.open_with(precision, &found.with)?;
     model.quant = flags.quant.unwrap_or_default();
@@ -121,7 +125,51 @@ pub fn model(
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
         added.context(LORA)?;
     }
+    for embedding in embeddings {
+        match (add(&mut model, embedding), embedding.found) {
+            (Err(error), true) => log::warn!("left out: {error}"),
+            (added, _) => added.context("--embedding")?,
+        }
+    }
     Ok(model)
+}
+
+/// What diffusers calls every embedding's file: the word is in it.
+const UNNAMED: &str = "learned_embeds";
+
+fn add(model: &mut Model, arg: &EmbeddingArg) -> Result<(), calotype::Error> {
+    model.add_embedding(embedding_name(arg), &TextualInversion::open(&arg.file)?)
+}
+
+/// What prompts call an embedding.
+pub fn embedding_name(EmbeddingArg { file, name, .. }: &EmbeddingArg) -> String {
+    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let own = || match stem() {
+        stem if stem == UNNAMED => {
+            TextualInversion::open(file).ok().and_then(|embedding| embedding.word).unwrap_or(stem)
+        }
+        stem => stem,
+    };
+    name.clone().unwrap_or_else(own)
+}
+
+/// LoRAs' files, each opened once.
+#[derive(Default)]
+pub struct OpenLoras(BTreeMap<PathBuf, Rc<Lora>>);
+
+impl OpenLoras {
+    /// What is asked for, opened.
+    pub fn open(&mut self, args: &[LoraArg]) -> anyhow::Result<Vec<NamedLora>> {
+        let mut loras = Vec::new();
+        for LoraArg { file, scale } in args {
+            if !self.0.contains_key(file) {
+                let opened = Lora::open(file).map_err(calotype::Error::from).context(LORA)?;
+                self.0.insert(file.clone(), Rc::new(opened));
+            }
+            loras.push((lora_name(file), Rc::clone(&self.0[file]), *scale));
+        }
+        Ok(loras)
+    }
 }
 
 const LORA: &str = "--lora";

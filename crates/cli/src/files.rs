@@ -36,6 +36,7 @@ impl OutputFiles {
         inputs.extend(args.from_file.iter().map(|path| ("--from-file", path.as_path())));
         inputs.extend(args.latents.iter().map(|path| ("--latents", path.as_path())));
         inputs.extend(args.picture.lora.iter().map(|lora| ("--lora", lora.file.as_path())));
+        inputs.extend(args.words.embedding.iter().map(|word| ("--embedding", word.file.as_path())));
         inputs.extend(args.words.from_png.iter().map(|path| ("--from-png", path.as_path())));
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
         inputs.extend(args.picture.assembly.inputs());

@@ -3,6 +3,7 @@
 use crate::args::GenerateArgs;
 use crate::exit::{Interrupted, Usage};
 use crate::files::OutputFiles;
+use crate::hashes::Hashing;
 use crate::output::DASH;
 use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
@@ -10,7 +11,7 @@ use crate::text::Lines;
 use crate::{device, interrupt, latents, memory, wanted};
 use anyhow::{Context, bail};
 use calotype::noise::Origin;
-use calotype::{BatchSeeds, Model, Order, Output, Pipeline, Precision, Recalled, Request, builtin};
+use calotype::{BatchSeeds, Hashes, Model, Order, Output, Pipeline, Precision, Recalled, Request, builtin};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut request = request(args, recalled.as_ref())?;
     let mut args = args.clone();
     args.picture.lora = wanted::loras(&args, request.prompt_style, &prompts, recalled.as_ref())?;
+    args.words.embedding = wanted::embeddings(&args.words, &request, &prompts)?;
+    wanted::tell_missing(&args.words, recalled.as_ref());
     let args = &args;
     request.prompts = vec![prompts[0].clone()];
     let runs = (prompts.len() as u64).saturating_mul(args.batch_count.into());
@@ -29,7 +32,8 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     // The model's own files say what sizes it takes: mistakes are told before a device is opened.
     let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     interrupt::install()?;
-    let open = |precision| device::model(&found, &args.device, precision, &args.picture.lora);
+    let open =
+        |precision| device::model(&found, &args.device, precision, &args.picture.lora, &args.words.embedding);
     let guess = args.device.likely_precision();
     let mut model = open(guess)?;
     fit_noise(&mut request, &model)?;
@@ -51,6 +55,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
 
     let mut lines = Lines::default();
+    let (mut hashing, mut hashes) = (Some(Hashing::begin(args)), Hashes::default());
     let mut done = 0;
     for prompt in &prompts {
         request.prompts = vec![prompt.clone()];
@@ -62,6 +67,8 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             let start = Instant::now();
             let output = draw(&mut pipeline, &order, RunProgress::new(label, args.json))?;
             let elapsed = start.elapsed();
+            hashes = hashing.take().map_or(hashes, Hashing::end);
+            order.hashes.clone_from(&hashes);
             let mut report = report(args, &order, &pipeline, &output, plan.peak_bytes);
             files.write(&order, &output, &mut report)?;
             if done == runs {

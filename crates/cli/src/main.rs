@@ -12,6 +12,7 @@ mod exit;
 mod files;
 mod generate;
 mod grid;
+mod hashes;
 mod inspect;
 mod interrupt;
 mod latents;

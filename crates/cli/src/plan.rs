@@ -31,7 +31,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     request.check()?;
     let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     let guess = args.device.likely_precision();
-    let mut model = device::model(&found, &args.device, guess, &args.picture.lora)?;
+    let mut model = device::model(&found, &args.device, guess, &args.picture.lora, &[])?;
     request.size(&model)?;
     if request.sampler.is_none() && model.scheduler.own().is_err() && request.sampler(&model).is_err() {
         // What a run takes is next to the same with any sampler.
@@ -44,7 +44,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     }
     let target = target(args)?;
     if target.precision != guess {
-        model = device::model(&found, &args.device, target.precision, &args.picture.lora)?;
+        model = device::model(&found, &args.device, target.precision, &args.picture.lora, &[])?;
     }
     let order = device::settle(&request, &mut model)?;
     let plan = calotype::plan(&model, &order, target.precision, &target.caps)?;

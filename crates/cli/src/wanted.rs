@@ -1,6 +1,7 @@
 //! What a command is to draw: its words, the LoRAs that they ask for, and what a picture carries.
 
-use crate::args::{GenerateArgs, LoraArg, WordArgs};
+use crate::args::{EmbeddingArg, GenerateArgs, LoraArg, WordArgs};
+use crate::device::embedding_name;
 use crate::exit::Usage;
 use crate::text;
 use anyhow::Context;
@@ -99,10 +100,14 @@ pub fn loras(
     Ok(all)
 }
 
-/// Puts the LoRAs that a command's prompt asks for beside those of `--lora`.
-pub fn gather_loras(args: &mut GenerateArgs) -> anyhow::Result<()> {
+/// Puts the LoRAs and the embeddings that a command's prompts ask for beside those of `--lora` and `--embedding`.
+pub fn gather(args: &mut GenerateArgs) -> anyhow::Result<()> {
     let prompts: Vec<String> = args.prompt.iter().cloned().collect();
     args.picture.lora = loras(args, args.words.prompt_style.unwrap_or_default(), &prompts, None)?;
+    let mut request = Request::default();
+    request.negative_prompts = vec![args.negative_prompt.clone()];
+    args.sdxl.apply(&mut request);
+    args.words.embedding = embeddings(&args.words, &request, &prompts)?;
     Ok(())
 }
 
@@ -133,6 +138,56 @@ fn asked(prompt: &str) -> anyhow::Result<Vec<(String, f32)>> {
     Ok(found)
 }
 
+/// The embeddings of `--embedding`, and those of `--embedding-dir` whose names stand in a prompt: whether as tokens, which
+/// is what counts, the model says when it reads the prompt.
+pub fn embeddings(
+    words: &WordArgs,
+    request: &Request,
+    prompts: &[String],
+) -> anyhow::Result<Vec<EmbeddingArg>> {
+    let mut all = words.embedding.clone();
+    let Some(folder) = &words.embedding_dir else { return Ok(all) };
+    let bare = |text: &str| -> String {
+        let kept = text.chars().filter(|c| !c.is_whitespace() && *c != '\\');
+        kept.flat_map(char::to_lowercase).collect()
+    };
+    let others = [&request.negative_prompts, &request.prompts_2, &request.negative_prompts_2];
+    let texts: Vec<String> =
+        prompts.iter().chain(others.into_iter().flatten()).map(|text| bare(text)).collect();
+    for file in files(folder, "--embedding-dir", &EMBEDDINGS)? {
+        let Some(name) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        let called = |known: &EmbeddingArg| {
+            known
+                .name
+                .as_deref()
+                .or(known.file.file_stem()?.to_str())
+                .map(|known| known.eq_ignore_ascii_case(name))
+        };
+        let is_new = !all.iter().any(|known| called(known) == Some(true));
+        if is_new && !bare(name).is_empty() && texts.iter().any(|text| text.contains(&bare(name))) {
+            all.push(EmbeddingArg { name: Some(name.into()), file, found: true });
+        }
+    }
+    Ok(all)
+}
+
+/// Tells of words that a picture was drawn with, whose files are not given.
+pub fn tell_missing(words: &WordArgs, recalled: Option<&Recalled>) {
+    let names: Vec<String> =
+        words.embedding.iter().map(|each| embedding_name(each).replace([':', ','], "")).collect();
+    for name in recalled.into_iter().flat_map(|recalled| &recalled.embeddings) {
+        if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            text::note(&format!(
+                "the picture was drawn with the embedding {name}, which is text here: say with --embedding where its file \
+                 is, or with --embedding-dir in which folder"
+            ));
+        }
+    }
+}
+
+/// What files of embeddings end in.
+const EMBEDDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
+
 /// What files of LoRAs end in (A1111: `networks.list_available_networks`).
 const ENDINGS: [&str; 3] = ["safetensors", "pt", "ckpt"];
 
@@ -144,10 +199,26 @@ fn find(words: &WordArgs, name: &str) -> Result<PathBuf, Usage> {
              (--prompt-style plain takes <lora:…> for text)"
         )));
     };
-    let (mut folders, mut seen) = (vec![folder.clone()], BTreeSet::new());
+    let found = files(folder, "--lora-dir", &ENDINGS)?;
+    if let Some(file) = found.into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == name)) {
+        return Ok(file);
+    }
+    let (folder, [first, others @ ..]) = (folder.display(), ENDINGS);
+    Err(Usage(format!(
+        "the prompt asks for the LoRA {name}, and --lora-dir {folder} has no {name}.{first} (nor .{})",
+        others.join(", nor .")
+    )))
+}
+
+/// The files of some endings in a folder and in those in it.
+fn files(folder: &Path, flag: &str, endings: &[&str]) -> Result<Vec<PathBuf>, Usage> {
+    let ends = |path: &Path| {
+        path.extension().is_some_and(|e| endings.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
+    };
+    let (mut found, mut folders, mut seen) = (Vec::new(), vec![folder.to_owned()], BTreeSet::new());
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder)
-            .map_err(|e| Usage(format!("--lora-dir {}: the folder cannot be read: {e}", folder.display())))?;
+            .map_err(|e| Usage(format!("{flag} {}: the folder cannot be read: {e}", folder.display())))?;
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
@@ -156,18 +227,10 @@ fn find(words: &WordArgs, name: &str) -> Result<PathBuf, Usage> {
                 if path.canonicalize().is_ok_and(|real| seen.insert(real)) {
                     folders.push(path);
                 }
-            } else if path
-                .extension()
-                .is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
-                && path.file_stem().is_some_and(|stem| stem == name)
-            {
-                return Ok(path);
+            } else if ends(&path) {
+                found.push(path);
             }
         }
     }
-    let (folder, [first, others @ ..]) = (folder.display(), ENDINGS);
-    Err(Usage(format!(
-        "the prompt asks for the LoRA {name}, and --lora-dir {folder} has no {name}.{first} (nor .{})",
-        others.join(", nor .")
-    )))
+    Ok(found)
 }

@@ -144,6 +144,10 @@ impl Executor for CpuExecutor {
         self.weights.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
     }
 
+    fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool) {
+        self.weights.borrow_mut().retain(|key, _| !Graph::tensors_of(checkpoint, key).any(changed));
+    }
+
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         let caps = self.caps();
         let plan = |spec: &ProgramSpec<'_>| plan::plan(spec.graph, spec.precision, &caps);

@@ -95,6 +95,10 @@ impl Executor for GpuExecutor {
         self.runner.unload(checkpoint, component);
     }
 
+    fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool) {
+        self.runner.expire(checkpoint, changed);
+    }
+
     fn prepare(&self, specs: &[ProgramSpec<'_>]) -> Result<Vec<Program>, Error> {
         let programs = self.runner.prepare(specs, &self.caps())?;
         Ok(programs.into_iter().map(|program| Program(Rc::new(program))).collect())

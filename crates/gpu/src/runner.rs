@@ -85,6 +85,10 @@ impl Runner {
         self.arenas.trim();
     }
 
+    pub fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool) {
+        self.weights.expire(checkpoint, changed);
+    }
+
     /// By the kernels that suit `caps`.
     pub fn prepare(&self, specs: &[ProgramSpec<'_>], caps: &Caps) -> Result<Vec<GpuProgram>, Error> {
         let plans =

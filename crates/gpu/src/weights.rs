@@ -17,6 +17,8 @@ pub(crate) struct Slice {
 #[derive(Default)]
 pub(crate) struct WeightStore {
     slices: RefCell<HashMap<String, Slice>>,
+    /// Where weights lay that are to come anew.
+    vacant: RefCell<HashMap<String, Slice>>,
 }
 
 /// Bytes handed to the queue before it is made to take them: what bounds host memory while a model loads.
@@ -29,7 +31,16 @@ impl WeightStore {
 
     pub fn unload(&self, checkpoint: u64, component: &str) {
         let prefix = Graph::weight_prefix(checkpoint, component);
-        self.slices.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
+        for slices in [&self.slices, &self.vacant] {
+            slices.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
+        }
+    }
+
+    /// Forgets weights that are made of tensors that have changed, but for their places.
+    pub fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool) {
+        let mut slices = self.slices.borrow_mut();
+        let stale = slices.extract_if(|key, _| Graph::tensors_of(checkpoint, key).any(changed));
+        self.vacant.borrow_mut().extend(stale);
     }
 
     pub async fn load(
@@ -45,6 +56,16 @@ impl WeightStore {
             .filter(|(id, ..)| self.get(graph, *id).is_none())
             .map(|(id, shape, bytes)| ((id, shape), bytes))
             .unzip();
+        // What was there takes its own place again.
+        let bytes: Vec<u64> = missing
+            .iter()
+            .zip(bytes)
+            .map(
+                |((id, _), bytes)| {
+                    if self.vacant.borrow().contains_key(&graph.weight_key(*id)) { 0 } else { bytes }
+                },
+            )
+            .collect();
         // Buffers are filled in order; one that would grow past the limit is followed by the next.
         let sizes = slabs(bytes.into_iter(), align, device.caps.max_buffer);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -56,16 +77,23 @@ impl WeightStore {
                 packed = in_panels(&graph.weights()[id.index()], shapes[&id], packed);
             }
             let bytes = packed.len() as u64;
+            packed.resize(packed.len().next_multiple_of(4), 0);
+            let key = graph.weight_key(id);
+            if let Some(slice) = self.vacant.borrow_mut().remove(&key) {
+                device.queue.write_buffer(&slice.buffer.raw, slice.offset, &packed);
+                self.slices.borrow_mut().insert(key, slice);
+                progress(bytes);
+                return Ok(());
+            }
             if buffer.is_none() || offset + bytes > sizes[slab] {
                 slab += usize::from(buffer.is_some());
                 let what = format!("weights of the {}", graph.name);
                 buffer = Some(Rc::new(device.buffer(&what, sizes[slab], usage)?));
                 offset = 0;
             }
-            packed.resize(packed.len().next_multiple_of(4), 0);
             let target = buffer.clone().expect("made above");
             device.queue.write_buffer(&target.raw, offset, &packed);
-            self.slices.borrow_mut().insert(graph.weight_key(id), Slice { buffer: target, offset });
+            self.slices.borrow_mut().insert(key, Slice { buffer: target, offset });
             offset = (offset + bytes).next_multiple_of(align);
             progress(bytes);
             Ok(())

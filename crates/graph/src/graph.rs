@@ -261,6 +261,13 @@ impl Graph {
         format!("{prefix}{name}:{:?}{gated}:{}", w.layout, w.stored)
     }
 
+    /// The tensors of the weight that a key of this checkpoint is of, by their names.
+    pub fn tensors_of(checkpoint: u64, key: &str) -> impl Iterator<Item = &str> {
+        let of =
+            key.strip_prefix(&Self::weight_prefix(checkpoint, "")).and_then(|rest| rest.split(':').next());
+        of.into_iter().flat_map(|names| names.split('+'))
+    }
+
     /// What the keys of a checkpoint's weights begin with; of one component's, where it is named.
     pub fn weight_prefix(checkpoint: u64, component: &str) -> String {
         if component.is_empty() { format!("{checkpoint}/") } else { format!("{checkpoint}/{component}/") }

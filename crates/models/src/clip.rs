@@ -17,7 +17,7 @@ use calotype_graph::{Elem, Graph, Layout, Rate, ValueId};
 pub fn text_encoder(encoder: &TextEncoder, batch: usize) -> Result<Graph> {
     let mut g = Graph::new("text_encoder");
     let ids = g.input("ids", [batch, encoder.clip.max_position_embeddings], Elem::U32, Rate::Prompt);
-    let ClipOutputs { states, pooled } = encode(&mut g, encoder, ids)?;
+    let ClipOutputs { states, pooled } = encode(&mut g, encoder, (ids, None))?;
     g.output("states", states);
     pooled.iter().for_each(|pooled| g.output("pooled", *pooled));
     Ok(g)
@@ -31,8 +31,9 @@ pub struct ClipOutputs {
     pub pooled: Option<ValueId>,
 }
 
-/// [`text_encoder`] inside a graph that does more, of `[B, T]` ids.
-pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<ClipOutputs> {
+/// [`text_encoder`] inside a graph that does more, of `[B, T]` ids, and of `[N, hidden_size]` that the ids from `vocab_size` on
+/// stand for, where words were added.
+pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: (ValueId, Option<ValueId>)) -> Result<ClipOutputs> {
     let (states, last) = g.scope("text_model", |g| forward(g, encoder, ids))?;
     let project = |width| linear_unbiased(g, "text_projection", last, width);
     let pooled = encoder.pooled.map(project).transpose()?;
@@ -40,7 +41,11 @@ pub fn encode(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<Clip
 }
 
 /// The states that are wanted, and those after the final layer norm: the same where nobody wants these.
-fn forward(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<(ValueId, ValueId)> {
+fn forward(
+    g: &mut Graph,
+    encoder: &TextEncoder,
+    ids: (ValueId, Option<ValueId>),
+) -> Result<(ValueId, ValueId)> {
     let TextEncoder { clip: config, penultimate, pooled, .. } = encoder;
     // 1. Tokens and their positions.
     let mut x = g.scope("embeddings", |g| embeddings(g, config, ids))?;
@@ -60,14 +65,18 @@ fn forward(g: &mut Graph, encoder: &TextEncoder, ids: ValueId) -> Result<(ValueI
 }
 
 /// `[B, T]` ids to `[B, T, C]`.
-fn embeddings(g: &mut Graph, config: &ClipTextConfig, ids: ValueId) -> Result<ValueId> {
+fn embeddings(
+    g: &mut Graph,
+    config: &ClipTextConfig,
+    (ids, added): (ValueId, Option<ValueId>),
+) -> Result<ValueId> {
     let mut table = |name: &str, rows: usize| {
         let shape = [rows, config.hidden_size];
         g.weight(&[name], shape, Layout::Table, shape)
     };
     let tokens = table("token_embedding.weight", config.vocab_size);
     let positions = table("position_embedding.weight", config.max_position_embeddings);
-    Ok(g.push("embedding", Embedding { ids, table: tokens, positions: Some(positions) })?)
+    Ok(g.push("embedding", Embedding { ids, table: tokens, added, positions: Some(positions) })?)
 }
 
 /// `[B, T, C]` to the same (transformers: `CLIPEncoderLayer`).

@@ -121,23 +121,16 @@ impl Model {
     ) -> Result<Vec<Framed>> {
         let tokenizer = self.text(role)?.1;
         let size = tokenizer.max_len() - 2;
-        let ids = |text: &str| tokenizer.ids(text);
+        let (ids, added) = (|text: &str| tokenizer.ids(text), self.spoken(role));
         let chunks = match style {
             PromptStyle::Plain => return Ok(vec![self.whole(role, text)?]),
-            PromptStyle::Comfy => by_pieces(&comfy_weights(text), size, ids)?,
+            PromptStyle::Comfy => by_pieces(&comfy_weights(text), size, &added, ids)?,
             PromptStyle::A1111 => {
                 let pieces = match emphasis {
                     Emphasis::None => vec![Weighted::new(text, 1.0)],
                     _ => attention(text),
                 };
-                let chunks = by_tokens(&pieces, ChunkRules::new(size, tokenizer.comma()), &(), ids)?;
-                // Without marks it is as diffusers has it.
-                if let ([piece], [_]) = (&pieces[..], &chunks[..])
-                    && piece.weight == 1.0
-                {
-                    return Ok(vec![self.whole(role, &piece.text)?]);
-                }
-                chunks
+                by_tokens(&pieces, ChunkRules::new(size, tokenizer.comma()), &added, ids)?
             }
         };
         chunks.iter().map(|chunk| self.frame(role, tokenizer, chunk)).collect()

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+/// Tensors that LoRAs change, with what tells each change from others.
+pub(crate) type Changes = BTreeMap<String, Vec<(u64, usize, u32)>>;
+
 /// A model's component: where its weights come from.
 pub struct Component {
     /// The weights as graphs ask for them, with what was added to them.
@@ -30,6 +33,15 @@ impl Component {
         let names = source.names().into_iter().map(|name| format!("{role}/{name}")).collect();
         let plain: Rc<dyn Tensors> = Rc::new(source);
         Self { weights: Box::new(in_graphs(plain.clone())), contents, plain, names }
+    }
+
+    /// The tensors that LoRAs would change, by the checkpoint's names.
+    pub(crate) async fn changes(
+        &self,
+        role: Role,
+        loras: &[(Rc<Lora>, f32)],
+    ) -> calotype_weights::Result<Changes> {
+        Merged::new(self.plain.clone(), role.folder(), loras)?.changes().await
     }
 
     /// The weights with LoRAs laid over them, each times its scale.

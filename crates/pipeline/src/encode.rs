@@ -55,13 +55,22 @@ impl Pipeline {
         let key = Key { part: Part::Text { role, skipped }, precision: self.precision, refines };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
-        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&framed.ids))?;
+        let model = self.model.of_two(refines);
+        let clip = &model.text(role)?.0.clip;
+        let table = (clip.vocab_size, clip.hidden_size);
+        let (ids, mut vectors) = model.embeddings.in_graph(role, table, &framed.ids);
+        exec.write(&part.ports["ids"], 0, bytemuck::cast_slice(&ids))?;
+        if !vectors.is_empty() {
+            let port = &part.ports["vectors"];
+            vectors.resize(port.shape.numel(), 0.0);
+            exec.write(port, 0, HostTensor::from_f32(port.shape, &vectors).cast(port.dtype).bytes())?;
+        }
         exec.run(part.program(Stage::text(role)), 0)?;
         let states = exec.read(&part.ports["states"]).await?.cast(DType::F32);
         let mut pooled = Vec::new();
         if let Some(port) = part.ports.get("pooled") {
             // The prompt ends at the first end token, whatever it is padded with.
-            let end = self.model.of_two(refines).tokenizers[&role].eos();
+            let end = model.tokenizers[&role].eos();
             let end = framed.ids.iter().position(|id| *id == end).unwrap_or(0);
             let width = port.shape.channels();
             pooled = exec.read(port).await?.to_f32()[end * width..][..width].to_vec();

@@ -1,6 +1,7 @@
 use crate::components::{Component, Components};
 use crate::contents::Contents;
 use crate::defaults::Defaults;
+use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::files::{ModelFiles, scheduler};
 #[cfg(not(target_arch = "wasm32"))]
@@ -44,8 +45,10 @@ pub struct Model {
     pub quant: Quant,
     /// Whether its weights are those of its few-steps form.
     few_steps: bool,
+    /// Words that were added, with vectors of their own.
+    pub(crate) embeddings: Embeddings,
     /// What was added to its components.
-    added: Vec<(Rc<Lora>, f32)>,
+    pub(crate) added: Vec<(Rc<Lora>, f32)>,
     /// What makes the few-steps form of it.
     few_steps_lora: Option<Rc<Lora>>,
 }
@@ -158,6 +161,7 @@ impl Model {
             loras: Vec::new(),
             quant: Quant::default(),
             few_steps: false,
+            embeddings: Embeddings::default(),
             added: Vec::new(),
             few_steps_lora,
         };
@@ -244,12 +248,28 @@ impl Model {
         Ok(changes)
     }
 
-    /// The components' weights with all that is added to them.
-    fn merge(&mut self, few_steps: bool) -> Result<()> {
-        let mut added = self.added.clone();
+    /// LoRAs, and what makes the few-steps form, where it is to be that.
+    fn in_form(&self, loras: &[(Rc<Lora>, f32)], few_steps: bool) -> Vec<(Rc<Lora>, f32)> {
+        let mut added = loras.to_vec();
         if let (true, Some(lora), Some(few)) = (few_steps, &self.few_steps_lora, &self.defaults.few_steps) {
             added.push((Rc::clone(lora), few.scale));
         }
+        added
+    }
+
+    /// All that is laid over its components, with these LoRAs.
+    pub(crate) fn laid_over(&self, loras: &[(Rc<Lora>, f32)]) -> Vec<(Rc<Lora>, f32)> {
+        self.in_form(loras, self.few_steps)
+    }
+
+    /// Lays what was added over the components anew.
+    pub(crate) fn merge_again(&mut self) -> Result<()> {
+        self.merge(self.few_steps)
+    }
+
+    /// The components' weights with all that is added to them.
+    fn merge(&mut self, few_steps: bool) -> Result<()> {
+        let added = self.in_form(&self.added, few_steps);
         self.components.check(&added)?;
         let mut merged = Vec::new();
         for role in LORA {
@@ -290,7 +310,8 @@ impl Model {
     pub(crate) fn check_ids(&self, role: Role, ids: &[u32]) -> Result<()> {
         let (text, tokenizer) = self.text(role)?;
         let rows = text.clip.vocab_size;
-        match ids.iter().find(|&&id| id as usize >= rows) {
+        let known = |id: &u32| (*id as usize) < rows || self.word(role, *id).is_some();
+        match ids.iter().find(|id| !known(id)) {
             None => Ok(()),
             Some(&id) => Err(Error::Model(format!(
                 "{}: the tokenizer gives {:?} of the prompt the id {id}, and the text encoder has rows for {rows} \

@@ -55,6 +55,10 @@ pub struct Order {
     pub model: String,
     /// LoRAs that were added to it, with their scale, in order.
     pub loras: Vec<(String, f32)>,
+    /// Words with vectors of their own that the prompts name, by their names.
+    pub embeddings: Vec<String>,
+    /// What the files are known by, where that is to be told.
+    pub hashes: Hashes,
     /// The sampler.
     pub sampler: Sampler,
     /// The noise schedule, where the sampler does not choose its levels itself.
@@ -80,6 +84,16 @@ pub struct Refining {
     pub switch: f64,
     /// What it draws.
     pub order: Order,
+}
+
+/// What files that a picture was drawn with are known by, as A1111 writes them: a name and a short hash each. Whoever opened
+/// the files knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hashes {
+    /// LoRAs'.
+    pub loras: Vec<(String, String)>,
+    /// Embeddings', also of those that the prompts do not name.
+    pub embeddings: Vec<(String, String)>,
 }
 
 impl Order {

@@ -19,13 +19,14 @@ pub struct Recalled {
     pub refiner: Option<String>,
     /// What LoRAs are called, each with its scale.
     pub loras: Vec<(String, f32)>,
+    /// What the words with vectors of their own are called that its prompts name.
+    pub embeddings: Vec<String>,
     /// Settings that are not honoured, a line each.
     pub left: Vec<String>,
 }
 
 /// Names that tell of the picture and change nothing: of files, of what made them.
-const TOLD: [&str; 8] =
-    ["Version", "Model hash", "Lora hashes", "TI hashes", "VAE hash", "Batch pos", "User", "SDCPP"];
+const TOLD: [&str; 7] = ["Version", "Model hash", "Lora hashes", "VAE hash", "Batch pos", "User", "SDCPP"];
 
 /// Settings, and the value at which they change nothing: stable-diffusion.cpp writes all of its own, with six decimals.
 const NEUTRAL: [(&str, &str); 5] = [
@@ -52,6 +53,7 @@ impl Infotext {
             model: None,
             refiner: None,
             loras: Vec::new(),
+            embeddings: Vec::new(),
             left: left.iter().map(|text| format!("{text:?} is no setting")).collect(),
         };
         recalled.request.negative_prompts = vec![self.negative_prompt.clone()];
@@ -133,6 +135,10 @@ impl Recalled {
             "Batch size" => {
                 request.batch_size = value.parse().ok()?;
                 request.batch_seeds = BatchSeeds::One;
+            }
+            "TI hashes" => {
+                let names = value.split(", ").filter_map(|each| Some(each.rsplit_once(':')?.0.into()));
+                self.embeddings.extend(names);
             }
             "Loras" => {
                 for lora in value.split(", ") {

@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::parts::{Key, PartGraphs, PortSpec, Stage};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
 use calotype_models::Role;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,8 @@ pub(crate) struct Session {
     parts: Vec<(Key, Ready)>,
     /// Bytes that parts may hold whose place another size has taken.
     pub keep: u64,
+    /// Bytes of weights that were brought to the device since the start.
+    pub uploaded: Cell<u64>,
     /// What loading has taken since the start.
     pub spent: LoadTimes,
     pub on_tuning: Option<Rc<dyn Fn(usize)>>,
@@ -78,6 +81,7 @@ impl Session {
             checkpoints: [(); 2].map(|()| OPENED.fetch_add(1, Ordering::Relaxed)),
             parts: Vec::new(),
             keep: 0,
+            uploaded: Cell::new(0),
             spent: LoadTimes::default(),
             on_tuning: None,
         }
@@ -85,8 +89,18 @@ impl Session {
 
     /// Forgets the weights of the model's components, which are others now, and the parts that hold them.
     pub fn forget(&mut self, roles: &[Role]) {
-        self.parts.retain(|(key, _)| key.refines || !roles.contains(&key.part.role()));
+        self.drop_parts(roles);
         roles.iter().for_each(|role| self.exec.unload(self.checkpoints[0], role.folder()));
+    }
+
+    /// Drops the parts that hold the model's components' weights, and leaves the weights.
+    pub fn drop_parts(&mut self, roles: &[Role]) {
+        self.parts.retain(|(key, _)| key.refines || !roles.contains(&key.part.role()));
+    }
+
+    /// What tells the model's weights from another's.
+    pub fn checkpoint(&self) -> u64 {
+        self.checkpoints[0]
     }
 
     /// A part that was prepared.
@@ -154,7 +168,8 @@ impl Session {
             ports.push(part.ports.iter().map(port).collect::<Result<_>>()?);
             for (_, graph) in &part.graphs {
                 let components = &model.of_two(part.key.refines).components;
-                self.exec.load(graph, components, &mut |_| ()).await?;
+                let mut count = |bytes| self.uploaded.set(self.uploaded.get() + bytes);
+                self.exec.load(graph, components, &mut count).await?;
             }
         }
         times.weights += start.elapsed() + before - times.total();

@@ -68,6 +68,7 @@ impl Order {
             settings.push("Few steps", name);
         }
         told.into_iter().for_each(|loras| settings.push("Loras", loras));
+        self.push_hashes(&mut settings);
         if self.prompt_style != PromptStyle::A1111 {
             settings.push("Prompt style", self.prompt_style);
         } else if self.emphasis != Emphasis::Original {
@@ -103,6 +104,25 @@ impl Order {
         }
         settings.push("Version", concat!("Calotype ", env!("CARGO_PKG_VERSION")));
         settings
+    }
+
+    /// What the files are known by that it was drawn with.
+    fn push_hashes(&self, settings: &mut Infotext) {
+        let bare = |name: &str| name.replace([':', ','], "");
+        let named = self.embeddings.iter().filter_map(|name| {
+            let found = self.hashes.embeddings.iter().find(|(known, _)| known == name);
+            found.map(|(name, hash)| (name, hash))
+        });
+        let loras = self.hashes.loras.iter().map(|(name, hash)| (name, hash));
+        let listed = |all: Vec<(&String, &String)>| {
+            all.iter().map(|(name, hash)| format!("{}: {hash}", bare(name))).collect::<Vec<_>>().join(", ")
+        };
+        for (name, list) in [("Lora hashes", listed(loras.collect())), ("TI hashes", listed(named.collect()))]
+        {
+            if !list.is_empty() {
+                settings.push(name, list);
+            }
+        }
     }
 
     /// What the model was told beside the prompt, where that is not what the prompt and the size say.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::order::{Order, Refining};
+use crate::order::{Hashes, Order, Refining};
 use crate::request::Request;
 use calotype_field::Field;
 use calotype_models::config::{Activation, TextEncoder};
@@ -98,6 +98,8 @@ impl Request {
             few_steps: form.few_steps.map(|few| few.name()),
             model: model.name.clone(),
             loras: model.loras.clone(),
+            embeddings: Vec::new(),
+            hashes: Hashes::default(),
             sampler,
             schedule,
             dialect,
@@ -110,6 +112,7 @@ impl Request {
         order.check_loras()?;
         order.weight = order.own_weight()?;
         order.tokens = model.tokens(&order)?;
+        order.embeddings = model.named(&order)?;
         Ok(order)
     }
 

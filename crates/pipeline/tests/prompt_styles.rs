@@ -228,6 +228,10 @@ impl Added for Three {
     fn at(&self, ids: &[u32]) -> Option<(Vec<u32>, usize)> {
         ids.starts_with(&[7, 8]).then(|| (vec![100, 101, 102], 2))
     }
+
+    fn named(&self, name: &str) -> Option<Vec<u32>> {
+        (name == "cat").then(|| vec![100, 101, 102])
+    }
 }
 
 #[test]
@@ -246,13 +250,27 @@ fn vectors_of_a_word_stay_together() {
 fn comfyui_keeps_short_words_whole() {
     let letters = |text: &str| Ok::<_, ()>(vec![1; text.len()]);
     let chunks = |prompt: &str| {
-        let chunks = by_pieces(&comfy_weights(prompt), 10, letters).unwrap();
+        let chunks = by_pieces(&comfy_weights(prompt), 10, &(), letters).unwrap();
         chunks.iter().map(Vec::len).collect::<Vec<_>>()
     };
     assert_eq!(chunks("abcdefg hijk"), [7, 4]);
     assert_eq!(chunks("abcdefg hijklmnop"), [10, 6]);
     assert_eq!(chunks("abc (def:1.2) ghij"), [10]);
     assert_eq!(chunks(""), [0]);
+}
+
+#[test]
+fn comfyui_calls_words_with_vectors_by_name() {
+    let letters = |text: &str| Ok::<_, ()>(text.bytes().map(u32::from).collect());
+    let ids = |prompt: &str| -> Vec<Vec<u32>> {
+        let chunks = by_pieces(&comfy_weights(prompt), 6, &Three, letters).unwrap();
+        chunks.iter().map(|chunk| chunk.iter().map(|token| token.id).collect()).collect()
+    };
+    assert_eq!(ids("a embedding:cat, b"), [vec![97, 100, 101, 102, 44, 98]]);
+    assert_eq!(ids("abcd embedding:cat"), [vec![97, 98, 99, 100], vec![100, 101, 102]]);
+    // What no file is called is text, as is a name without its mark.
+    assert_eq!(ids("cat"), [vec![99, 97, 116]]);
+    assert_eq!(ids("embedding:dog").concat(), "embedding:dog".bytes().map(u32::from).collect::<Vec<_>>());
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Torch<'_> {
             let ids = b.input("ids", [1, count], Elem::U32, Fill::Given(ids));
             let table = b.table("weight", vocabulary, channels);
             b.case.fills.insert("weight".into(), Fill::Given(weight));
-            b.op(Embedding { ids, table, positions: None });
+            b.op(Embedding { ids, table, added: None, positions: None });
         }))
     }
 

@@ -170,6 +170,14 @@ pub enum Error {
         /// How that is known, the model's own family, and what shows that it does not fit.
         why: String,
     },
+    /// A file's vectors for a word cannot be used.
+    #[error("{place}: not a usable embedding (textual inversion): {why}")]
+    Embedding {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// What PEFT says of a LoRA cannot be used.
     #[error("{place}: not a usable LoRA configuration: {why}")]
     BadAdapter {

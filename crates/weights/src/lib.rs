@@ -10,6 +10,7 @@ mod alias;
 mod bytes;
 mod checkpoint;
 mod decode;
+mod embedding;
 mod error;
 pub mod files;
 mod folder;
@@ -28,6 +29,7 @@ pub use bytes::Bytes;
 pub use calotype_tensor::blocks::MADE as BLOCKS;
 pub use calotype_tensor::{Encoding, TensorInfo, Tensors};
 pub use checkpoint::Checkpoint;
+pub use embedding::{TextualInversion, Tower, Vectors};
 pub use error::Error;
 pub use files::mishap;
 #[cfg(not(target_arch = "wasm32"))]

@@ -45,6 +45,19 @@ impl<S: Tensors> Merged<S> {
         Ok(Self { checkpoint, changed })
     }
 
+    /// The tensors that LoRAs change, each with what tells its change from others: which layer of which file, how often, in order.
+    pub async fn changes(&self) -> Result<BTreeMap<String, Vec<(u64, usize, u32)>>> {
+        let mut all = BTreeMap::new();
+        for (tensor, Changed { by, .. }) in &self.changed {
+            let mut prints = Vec::new();
+            for Change { lora, laid, scale } in by {
+                prints.push((lora.digest().await?, laid.layer, scale.to_bits()));
+            }
+            all.insert(tensor.clone(), prints);
+        }
+        Ok(all)
+    }
+
     /// A tensor that LoRAs change.
     async fn merge(&self, name: &str, changed: &Changed) -> Result<Vec<f32>> {
         let mut weight = decode(&self.checkpoint, name).await?;

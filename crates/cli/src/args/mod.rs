@@ -26,7 +26,7 @@ pub use grid::GridArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
 pub use told::{generate, parse};
-pub use values::{LoraArg, Seed, sampler};
+pub use values::{EmbeddingArg, LoraArg, Seed, sampler};
 pub use words::WordArgs;
 
 use calotype::words::{Emphasis, PromptStyle};

@@ -71,6 +71,29 @@ pub(super) fn lora(text: &str) -> Result<LoraArg, String> {
     }
 }
 
+/// A file of an embedding, and what prompts call it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddingArg {
+    pub file: PathBuf,
+    /// As the file is called where nothing is said.
+    pub name: Option<String>,
+    /// Whether it was found by a word of a prompt: one that does not fit is then left out.
+    pub found: bool,
+}
+
+pub(super) fn embedding(text: &str) -> Result<EmbeddingArg, String> {
+    let named = text.rsplit_once(':').filter(|(file, name)| {
+        !is_drive(file, name) && !name.contains(['/', '\\']) && !Path::new(text).exists()
+    });
+    let (file, name) = named.map_or((text, None), |(file, name)| (file, Some(name.to_owned())));
+    match file.is_empty() || name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        true => {
+            Err("a name behind a colon is the word that prompts have, as in cat.safetensors:my-cat".into())
+        }
+        false => Ok(EmbeddingArg { file: file.into(), name, found: false }),
+    }
+}
+
 /// Whether the colon between two texts is a drive's: `C:\loras\ink`.
 fn is_drive(before: &str, after: &str) -> bool {
     let letter = before.strip_prefix(r"\\?\").unwrap_or(before);
@@ -167,6 +190,16 @@ mod tests {
             let told = read(wrong).expect_err(wrong);
             assert!(told.contains("a number after a colon"), "{wrong}: {told}");
         }
+    }
+
+    #[test]
+    fn an_embedding_may_have_a_name_behind_a_colon() {
+        let read = |text: &str| embedding(text).map(|e| (e.file.to_string_lossy().into_owned(), e.name));
+        assert_eq!(read("a/cat.pt").unwrap(), ("a/cat.pt".into(), None));
+        assert_eq!(read("a/cat.pt:<my cat>").unwrap(), ("a/cat.pt".into(), Some("<my cat>".into())));
+        assert_eq!(read(r"C:\cat.pt").unwrap(), (r"C:\cat.pt".into(), None));
+        assert_eq!(read(r"C:\cat.pt:cat").unwrap(), (r"C:\cat.pt".into(), Some("cat".into())));
+        assert!(read("cat.pt:").is_err() && read(":cat").is_err());
     }
 
     #[test]

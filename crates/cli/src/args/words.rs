@@ -1,5 +1,6 @@
 //! How a prompt is read, and what it may ask for.
 
+use super::values::{EmbeddingArg, embedding};
 use calotype::Request;
 use calotype::words::{Emphasis, PromptStyle};
 use clap::Args;
@@ -24,6 +25,15 @@ pub struct WordArgs {
     /// Where <lora:NAME:SCALE> in a prompt looks for NAME, with the folders in it
     #[arg(long, value_name = "FOLDER")]
     pub lora_dir: Option<PathBuf>,
+
+    /// A word with vectors of its own (textual inversion), of any trainer's: prompts bring it in by NAME [default: the
+    /// file's own name]; may be repeated
+    #[arg(long, value_name = "FILE[:NAME]", value_parser = embedding)]
+    pub embedding: Vec<EmbeddingArg>,
+
+    /// Where such files are, with the folders in it: those whose names stand in a prompt are taken
+    #[arg(long, value_name = "FOLDER")]
+    pub embedding_dir: Option<PathBuf>,
 
     /// Draw with the settings that a picture carries, as if typed; flags that are typed go before them
     #[arg(long, value_name = "FILE", conflicts_with = "from_file")]

@@ -4,7 +4,9 @@ mod axes;
 mod sheet;
 
 use crate::args::{GenerateArgs, GridArgs};
+use crate::device::OpenLoras;
 use crate::files::OutputFiles;
+use crate::hashes::Hashing;
 use crate::progress::RunProgress;
 use crate::report::Seconds;
 use crate::text::Lines;
@@ -27,10 +29,10 @@ struct Group<'a> {
 /// What decides which model a cell is drawn with.
 fn model_of(args: &GenerateArgs) -> String {
     let picture = &args.picture;
-    let GenerateArgs { device, .. } = args;
+    let GenerateArgs { device, words, .. } = args;
     format!(
         "{:?}",
-        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &picture.lora, device)
+        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &words.embedding, device)
     )
 }
 
@@ -38,7 +40,7 @@ fn model_of(args: &GenerateArgs) -> String {
 pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
     let (axes, mut cells) = axes::cells(args, typed)?;
     for Cell { args, .. } in &mut cells {
-        wanted::gather_loras(args)?;
+        wanted::gather(args)?;
     }
     // A picture that is drawn again has its own.
     if args.generate.words.from_png.is_none() {
@@ -48,7 +50,8 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
     let batch = own.picture.batch_size.unwrap_or(1);
     let mut files = OutputFiles::new(&own, cells.len() as u64, batch)?;
     interrupt::install()?;
-    let groups = settled(&cells)?;
+    let mut loras = OpenLoras::default();
+    let groups = settled(&cells, &mut loras)?;
     let largest = groups.iter().flat_map(|group| &group.orders).map(|(_, order)| order);
     if let Some(largest) = largest.max_by_key(|order| order.batch_size * order.width * order.height) {
         memory::check_grid(cells.len() as u64, largest, calotype::host_room().as_ref())?;
@@ -67,16 +70,19 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
         }
         let Some((_, opened)) = &opened else { continue };
         let precision = group.args.device.precision(opened);
-        let model = device::model(&group.found, &group.args.device, precision, &group.args.picture.lora)?;
+        let model =
+            device::model(&group.found, &group.args.device, precision, &[], &group.args.words.embedding)?;
         let mut pipeline = device::pipeline(opened, model, precision);
-        for (at, order) in group.orders {
+        for (at, mut order) in group.orders {
             interrupt::check()?;
             places.push(at);
+            pipeline.set_loras(&loras.open(&cells[at].args.picture.lora)?).context("--lora")?;
             let (cell, label) = (&cells[at], format!("[{}/{}] ", places.len(), cells.len()));
             let plan = pipeline.check(&order)?;
-            let start = Instant::now();
+            let (start, hashing) = (Instant::now(), Hashing::begin(&cell.args));
             let output = generate::draw(&mut pipeline, &order, RunProgress::new(label, own.json))?;
             let elapsed = start.elapsed();
+            order.hashes = hashing.end();
             let mut report = generate::report(&cell.args, &order, &pipeline, &output, plan.peak_bytes);
             report.cell = Some(cell.values.clone());
             files.write(&order, &output, &mut report)?;
@@ -94,7 +100,7 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
 }
 
 /// The cells' orders, by model: mistakes are told before a device is opened, with the cell that has them.
-fn settled(cells: &[Cell]) -> anyhow::Result<Vec<Group<'_>>> {
+fn settled<'a>(cells: &'a [Cell], loras: &mut OpenLoras) -> anyhow::Result<Vec<Group<'a>>> {
     let mut groups: Vec<(String, Group<'_>, calotype::Model)> = Vec::new();
     for (at, Cell { values, args }) in cells.iter().enumerate() {
         let of_cell = || {
@@ -108,19 +114,27 @@ fn settled(cells: &[Cell]) -> anyhow::Result<Vec<Group<'_>>> {
                 let found =
                     device::find_for(&args.picture, args.device.dtype, args.json).with_context(of_cell)?;
                 let precision = args.device.likely_precision();
-                let model = device::model(&found, &args.device, precision, &args.picture.lora)
+                let model = device::model(&found, &args.device, precision, &[], &args.words.embedding)
                     .with_context(of_cell)?;
                 groups.push((key, Group { args, found, orders: Vec::new() }, model));
                 groups.len() - 1
             }
         };
         let (_, group, model) = &mut groups[group];
+        let laid = loras.open(&args.picture.lora).with_context(of_cell)?;
+        pollster::block_on(model.set_loras(&laid)).context("--lora").with_context(of_cell)?;
         let recalled = wanted::recalled(args).with_context(of_cell)?;
         let mut request = generate::request(args, recalled.as_ref()).with_context(of_cell)?;
         request.prompts = generate::prompts(args, recalled.as_ref()).with_context(of_cell)?;
         generate::fit_noise(&mut request, model).with_context(of_cell)?;
         let order = request.settle(model).with_context(of_cell)?;
         group.orders.push((at, order));
+    }
+    // LoRAs are changed as seldom as can be.
+    let first_with =
+        |at: usize| cells.iter().position(|cell| cell.args.picture.lora == cells[at].args.picture.lora);
+    for (_, group, _) in &mut groups {
+        group.orders.sort_by_key(|(at, _)| first_with(*at));
     }
     Ok(groups.into_iter().map(|(_, group, _)| group).collect())
 }

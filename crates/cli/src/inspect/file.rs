@@ -1,7 +1,8 @@
 //! A file of weights: its format, its tensors by parts, and what it says of itself.
 
-use super::{count, hashes, lora, plain, told};
+use super::{count, embedding, lora, plain, told};
 use crate::args::InspectArgs;
+use crate::hashes;
 use crate::text::{self, bytes, table};
 use calotype_weights::files::{Entry, Header, list};
 use calotype_weights::{Bytes, Mapped};
@@ -21,12 +22,13 @@ pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::
     let place = path.display().to_string();
     let mapped = Mapped::open(path)?;
     let header = pollster::block_on(list(&place, &mapped))?;
-    let lora = lora::facts(path)?;
+    let (lora, word) = (lora::facts(path)?, embedding::facts(path)?);
     let hashes = if args.hashes { hashes::of(path, header.format)? } else { Vec::new() };
     if args.json {
         let mut object = object(&place, mapped.size(), &header, &hashes);
         object["license"] = json!(license);
         object["lora"] = serde_json::to_value(&lora)?;
+        object["embedding"] = json!(word.as_ref().map(embedding::object));
         // What its tensors are cannot always be told.
         object["is"] = told::report(path).map_or(serde_json::Value::Null, |report| told::object(&report));
         return text::json(&object);
@@ -35,6 +37,9 @@ pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::
     text::result(&format!("{place}: {}, {size}\n\n{}\n", header.format, parts(&header)))?;
     if let Some(facts) = &lora {
         text::result(&format!("{}\n", table(&lora::rows(facts), &[])))?;
+    }
+    if let Some(word) = &word {
+        text::result(&format!("{}\n", table(&embedding::rows(word), &[])))?;
     }
     let facts: Vec<Vec<String>> = hashes.into_iter().map(|(name, hash)| vec![name.into(), hash]).collect();
     let told = told::report(path)

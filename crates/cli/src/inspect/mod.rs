@@ -1,7 +1,7 @@
 //! `calotype inspect`.
 
+mod embedding;
 mod file;
-mod hashes;
 mod lora;
 mod model;
 mod picture;

@@ -54,7 +54,7 @@ fn each<'a>(model: &'a Model, chunk: &'a Framed) -> impl Iterator<Item = (u32, S
     let padding = chunk.ids.len() - chunk.words - 2;
     let first = if chunk.ids[0] == model.tokenizer().bos() { 1 } else { padding + 1 };
     let place = first..first + chunk.words;
-    let word = |id: u32| model.tokenizer().word(id).unwrap_or_else(|| id.to_string());
+    let word = |id: u32| model.word(Role::Text, id).unwrap_or_else(|| id.to_string());
     place.map(move |i| (chunk.ids[i], word(chunk.ids[i]), chunk.weights[i]))
 }
 

@@ -5,13 +5,15 @@ use crate::value::{Elem, ValueId};
 use calotype_shaders::embedding;
 use calotype_tensor::Shape;
 
-/// Rows of a table by id, plus each position's own row.
+/// Rows of a table by id, plus each position's own row. Ids past the table are rows of another: words that were added.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
     /// `[B, tokens]`, u32.
     pub ids: ValueId,
     /// `[vocabulary, C]`, a weight.
     pub table: ValueId,
+    /// `[rows, C]`: what the ids from `vocabulary` on stand for.
+    pub added: Option<ValueId>,
     /// `[tokens or more, C]`, a weight.
     pub positions: Option<ValueId>,
 }
@@ -22,6 +24,7 @@ impl Operation for Embedding {
     fn operands(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
         visit(&mut self.ids);
         visit(&mut self.table);
+        self.added.iter_mut().for_each(&mut *visit);
         self.positions.iter_mut().for_each(visit);
     }
 
@@ -29,6 +32,10 @@ impl Operation for Embedding {
         let (ids, table) = (shapes.shape(self.ids), shapes.shape(self.table));
         let &[batch, tokens] = ids.dims() else { return Err(format!("takes ids [B, tokens], not {ids}")) };
         let &[_, channels] = table.dims() else { return Err(format!("takes a table [V, C], not {table}")) };
+        if let Some(added) = self.added {
+            let a = shapes.shape(added);
+            ensure(a.rank() == 2 && a.channels() == channels, || format!("takes added rows [N, {channels}], not {a}"))?;
+        }
         if let Some(positions) = self.positions {
             let p = shapes.shape(positions);
             let fits = p.channels() == channels && p.rows() >= tokens;
@@ -58,10 +65,12 @@ impl Lower for Embedding {
                 end: end as u32,
                 base: rows.base(vector),
             };
-            let positions = cx.bind_or(self.positions, &rows.binding)?;
-            let bindings = vec![cx.bind(self.ids)?, rows.binding, positions, cx.bind(out)?];
-            let groups = cx.flat(count);
-            cx.dispatch(variant, &[("POSITIONS", flag(self.positions.is_some()))], params, bindings, groups);
+            // Ids past the table belong to the dispatch that has its end.
+            let added = self.added.filter(|_| end == vocabulary);
+            let overrides = [("POSITIONS", flag(self.positions.is_some())), ("ADDED", flag(added.is_some()))];
+            let [added, positions] = [added, self.positions].map(|value| cx.bind_or(value, &rows.binding));
+            let bindings = vec![cx.bind(self.ids)?, rows.binding, added?, positions?, cx.bind(out)?];
+            cx.dispatch(variant, &overrides, params, bindings, cx.flat(count));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use added::{Token, WordRules};
 use calotype_models::layout::words;
 use serde_json::{Map, Value};
-use split::Splitter;
+use split::{Piece, Splitter};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -54,15 +54,21 @@ impl Encoded {
 
 /// CLIP's tokenizer with one model's vocabulary.
 pub struct Tokenizer {
-    words: Splitter,
-    /// Words that were added with several vectors, and what they stand for.
-    several: BTreeMap<String, String>,
+    words: Vocabulary,
+    /// The same with words that were added to the model, for prompts of plain text.
+    plain: Option<Vocabulary>,
     bos: u32,
     eos: u32,
     pad: u32,
     max_len: usize,
     /// Whether padding, and what is cut off, stand at the left.
     left: [bool; 2],
+}
+
+/// Words, and those of them that were added with several vectors, with what they stand for.
+struct Vocabulary {
+    words: Splitter,
+    several: BTreeMap<String, String>,
 }
 
 /// CLIP's ids by token, and its merges, best first.
@@ -135,8 +141,9 @@ impl Tokenizer {
             let reason = format!("model_max_length {max_len} leaves no room for the start and the end");
             return Err(tokenizer_error(words::SETTINGS, reason));
         }
-        let several = several(&tokens);
-        Ok(Tokenizer { words, several, bos, eos, pad, max_len, left: settings.left })
+        let several = several(tokens.iter().map(|token| &*token.content));
+        let words = Vocabulary { words, several };
+        Ok(Tokenizer { words, plain: None, bos, eos, pad, max_len, left: settings.left })
     }
 
     /// Ids in an encoded prompt.
@@ -166,9 +173,9 @@ impl Tokenizer {
 
     /// The prompt as ids: start, at most `max_len - 2` words' ids, end, padding.
     pub fn encode(&self, prompt: &str) -> Result<Encoded> {
-        let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
-        let prompt = &*self.with_all_vectors(prompt)?;
-        let words = self.words.pieces(prompt).map_err(failed)?;
+        let vocabulary = self.plain.as_ref().unwrap_or(&self.words);
+        let prompt = &*vocabulary.with_all_vectors(prompt)?;
+        let words = vocabulary.pieces(prompt)?;
         let room = self.max_len - 2;
         let [_, cut_left] = self.left;
         let over = words.len().saturating_sub(room);
@@ -185,8 +192,7 @@ impl Tokenizer {
 
     /// The ids of a text's words alone, however many.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
-        let words = self.words.pieces(&self.with_all_vectors(text)?).map_err(failed)?;
+        let words = self.words.pieces(&self.words.with_all_vectors(text)?)?;
         Ok(words.iter().map(|word| word.id).collect())
     }
 
@@ -208,12 +214,32 @@ impl Tokenizer {
 
     /// The id of a comma that is its own word.
     pub fn comma(&self) -> Option<u32> {
-        self.words.id(",</w>")
+        self.words.words.id(",</w>")
     }
 
     /// The word that an id stands for.
     pub fn word(&self, id: u32) -> Option<String> {
-        self.words.word(id)
+        self.words.words.word(id)
+    }
+
+    /// Adds a word to those of plain text, with the ids of its vectors (diffusers: `load_textual_inversion`): `word`, and
+    /// `word_1`, `word_2`, … for those behind the first.
+    pub fn add(&mut self, word: &str, ids: &[u32]) -> Result<()> {
+        let name = |i: usize| if i == 0 { word.to_owned() } else { format!("{word}_{i}") };
+        let added: Vec<(String, u32)> = ids.iter().enumerate().map(|(i, id)| (name(i), *id)).collect();
+        let before = self.plain.as_ref().unwrap_or(&self.words);
+        let failed = |e: tokenizers::Error| tokenizer_error("the word", e.to_string());
+        let words = before.words.with(&added).map_err(failed)?;
+        let mut all = before.several.clone();
+        all.extend(several(added.iter().map(|(name, _)| &**name)));
+        self.plain = Some(Vocabulary { words, several: all });
+        Ok(())
+    }
+}
+
+impl Vocabulary {
+    fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+        self.words.pieces(text).map_err(|e| tokenizer_error("the prompt", e.to_string()))
     }
 
     /// A prompt with all vectors of words that were added with several (diffusers: `maybe_convert_prompt`). As there, a
@@ -223,8 +249,7 @@ impl Tokenizer {
         if self.several.is_empty() {
             return Ok(whole);
         }
-        let failed = |e: tokenizers::Error| tokenizer_error("the prompt", e.to_string());
-        let pieces = self.words.pieces(prompt).map_err(failed)?;
+        let pieces = self.pieces(prompt)?;
         // In any order: diffusers' is that of a set.
         for word in pieces.iter().map(|piece| &piece.text).collect::<BTreeSet<_>>() {
             if let Some(all) = self.several.get(word) {
@@ -236,8 +261,8 @@ impl Tokenizer {
 }
 
 /// The words that were added as `<word>`, `<word>_1`, `<word>_2`, …, and those behind one another.
-fn several(tokens: &[Token]) -> BTreeMap<String, String> {
-    let known: BTreeSet<&str> = tokens.iter().map(|token| &*token.content).collect();
+fn several<'a>(tokens: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let known: BTreeSet<&str> = tokens.collect();
     let all = |word: &&str| {
         let more = (1..).map(|i| format!("{word}_{i}")).take_while(|next| known.contains(&**next));
         let all = more.fold(word.to_string(), |all, next| all + " " + &next);

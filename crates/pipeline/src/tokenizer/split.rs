@@ -6,6 +6,7 @@ use super::added::Token;
 use super::files::{byte_order, byte_symbols};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizer::Range as Part;
 use tokenizers::pattern::Pattern;
@@ -23,7 +24,7 @@ pub(super) struct Piece {
 
 /// A vocabulary with the words that were added to it.
 pub(super) struct Splitter {
-    bpe: BPE,
+    bpe: Rc<BPE>,
     /// The printable stand-in of each byte.
     symbols: [String; 256],
     added: Vec<(Token, u32)>,
@@ -60,18 +61,36 @@ impl Splitter {
             symbols[usize::from(byte)] = symbol;
         }
         let mut splitter =
-            Self { bpe, symbols, added: Vec::new(), sought: Default::default(), split_special };
+            Self { bpe: Rc::new(bpe), symbols, added: Vec::new(), sought: Default::default(), split_special };
         for token in tokens.iter().filter(|token| !token.content.is_empty()) {
             splitter.add(token);
         }
-        for (index, (token, _)) in splitter.added.iter().enumerate() {
+        splitter.seek()?;
+        Ok(splitter)
+    }
+
+    /// The same with words that have ids of their own.
+    pub fn with(&self, words: &[(String, u32)]) -> Result<Self> {
+        let (bpe, symbols, split_special) = (Rc::clone(&self.bpe), self.symbols.clone(), self.split_special);
+        let mut added = self.added.clone();
+        added.retain(|(known, _)| !words.iter().any(|(word, _)| *word == known.content));
+        let token = |word: &str| Token { special: false, ..Token::plain(word) };
+        added.extend(words.iter().map(|(word, id)| (token(word), *id)));
+        let mut splitter = Self { bpe, symbols, added, sought: Default::default(), split_special };
+        splitter.seek()?;
+        Ok(splitter)
+    }
+
+    /// Has what was added looked for.
+    fn seek(&mut self) -> Result<()> {
+        for (index, (token, _)) in self.added.iter().enumerate() {
             let mut word = NormalizedString::from(&*token.content);
             if token.is_normalized() {
                 normalize(&mut word)?;
             }
-            splitter.sought[usize::from(token.is_normalized())].put(word.get().into(), index);
+            self.sought[usize::from(token.is_normalized())].put(word.get().into(), index);
         }
-        Ok(splitter)
+        Ok(())
     }
 
     fn add(&mut self, token: &Token) {

@@ -20,11 +20,18 @@ pub trait Added {
     /// The ids of the vectors of the word that begins at a place of these tokens, and how many tokens it takes there. The
     /// longest word wins, and may end within another.
     fn at(&self, ids: &[u32]) -> Option<(Vec<u32>, usize)>;
+
+    /// The ids of the vectors of the word of this name.
+    fn named(&self, name: &str) -> Option<Vec<u32>>;
 }
 
 /// There are none.
 impl Added for () {
     fn at(&self, _: &[u32]) -> Option<(Vec<u32>, usize)> {
+        None
+    }
+
+    fn named(&self, _: &str) -> Option<Vec<u32>> {
         None
     }
 }
@@ -97,36 +104,61 @@ pub fn by_tokens<E>(
     Ok(chunks)
 }
 
-/// Pieces in chunks by ComfyUI's rule: words between blanks, of which those of fewer than eight tokens stay whole.
+/// What ComfyUI calls an embedding by.
+const NAMED: &str = "embedding:";
+
+/// Pieces in chunks by ComfyUI's rule: words between blanks, of which those of fewer than eight tokens stay whole. A word
+/// `embedding:NAME` is that word's vectors; commas behind the name are words of their own.
 pub fn by_pieces<E>(
     pieces: &[Weighted],
     size: usize,
+    added: &dyn Added,
     mut ids: impl FnMut(&str) -> Result<Vec<u32>, E>,
 ) -> Result<Vec<Chunk>, E> {
-    const LARGE: usize = 8;
     let mut chunks = vec![Chunk::new()];
     for piece in pieces {
+        let mut put = |group: Vec<u32>| fill(&mut chunks, size, &group, piece.weight as f32);
         for word in piece.text.split([' ', '\n']).filter(|word| !word.is_empty()) {
-            let mut group = ids(word)?;
-            let large = group.len() >= LARGE;
-            while !group.is_empty() {
-                let last = chunks.last_mut().expect("there is one");
-                let room = size - last.len();
-                let fits = group.len() <= room;
-                let taken = if fits {
-                    group.len()
-                } else if large {
-                    room
-                } else {
-                    0
-                };
-                let token = |id| Token { id, weight: piece.weight as f32 };
-                last.extend(group.drain(..taken).map(token));
-                if !fits {
-                    chunks.push(Chunk::new());
+            match word.strip_prefix(NAMED).and_then(|name| by_name(added, name)) {
+                Some((vectors, "")) => put(vectors),
+                Some((vectors, rest)) => {
+                    put(vectors);
+                    put(ids(rest)?);
                 }
+                None => put(ids(word)?),
             }
         }
     }
     Ok(chunks)
+}
+
+/// The vectors of a name, and the commas behind it.
+fn by_name<'a>(added: &dyn Added, name: &'a str) -> Option<(Vec<u32>, &'a str)> {
+    let whole = added.named(name).map(|ids| (ids, ""));
+    let bare = name.trim_end_matches(',');
+    whole.or_else(|| Some((added.named(bare)?, &name[bare.len()..])))
+}
+
+/// Puts a word's tokens where there is room for them: into the chunk that is begun, or a new one; what is large is cut.
+fn fill(chunks: &mut Vec<Chunk>, size: usize, mut group: &[u32], weight: f32) {
+    const LARGE: usize = 8;
+    let large = group.len() >= LARGE;
+    while !group.is_empty() {
+        let last = chunks.last_mut().expect("there is one");
+        let room = size - last.len();
+        let fits = group.len() <= room;
+        let taken = if fits {
+            group.len()
+        } else if large {
+            room
+        } else {
+            0
+        };
+        let (now, later) = group.split_at(taken);
+        last.extend(now.iter().map(|&id| Token { id, weight }));
+        group = later;
+        if !fits {
+            chunks.push(Chunk::new());
+        }
+    }
 }

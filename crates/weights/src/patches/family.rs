@@ -82,6 +82,13 @@ fn by_width(width: usize) -> Option<Family> {
     }
 }
 
+impl Family {
+    /// That of an embedding for the only text encoder, by its width.
+    pub(crate) fn by_text(width: usize) -> Option<Self> {
+        [Self::Sd1, Self::Sd2, Self::Refiner].into_iter().find(|family| by_width(width) == Some(*family))
+    }
+}
+
 /// The family of a model's UNet.
 pub(crate) fn of_model(unet: &dyn Tensors) -> Option<Family> {
     let names = unet.names();

@@ -26,6 +26,7 @@ mod schemes;
 mod tucker;
 
 pub use describe::LoraFacts;
+pub(crate) use family::Family;
 
 use crate::{Error, Result};
 use adapter::Adapter;
@@ -38,6 +39,7 @@ use rayon::prelude::*;
 use schemes::{Named, TEXT, TEXT_2, UNET, Unknown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 /// A change of a model's layers: a LoRA (Hu et al. 2021, arXiv:2106.09685), or one of its relatives (LoCon, LoHa, LoKr,
@@ -58,6 +60,8 @@ pub struct Lora {
     adapters: BTreeMap<&'static str, Adapter>,
     /// Whether what fits nowhere was told.
     told: Cell<bool>,
+    /// Of its names and numbers, once it was asked for.
+    digest: Cell<Option<u64>>,
 }
 
 /// Tensors by name, with why they are none of a layer's.
@@ -77,8 +81,14 @@ impl Lora {
     pub fn with(source: impl Tensors + 'static, config: Option<(&str, &str)>) -> Result<Self> {
         let adapters = adapters(&source, config)?;
         let source: Rc<dyn Tensors> = Rc::new(source);
-        let mut lora =
-            Self { source, layers: Vec::new(), others: Vec::new(), adapters, told: Cell::new(false) };
+        let mut lora = Self {
+            source,
+            layers: Vec::new(),
+            others: Vec::new(),
+            adapters,
+            told: Cell::new(false),
+            digest: Cell::new(None),
+        };
         (lora.layers, lora.others) = lora.named()?;
         let of_another = |why: &Unknown| matches!(why, Unknown::Component(_));
         if lora.layers.is_empty() && !lora.others.iter().any(|(_, why)| of_another(why)) {
@@ -153,6 +163,23 @@ impl Lora {
         "pytorch_lora_weights.bin",
         "adapter_model.bin",
     ];
+
+    /// Tells it from others, by its names and numbers: the same file again has the same. Reads all of it once.
+    pub async fn digest(&self) -> Result<u64> {
+        if let Some(known) = self.digest.get() {
+            return Ok(known);
+        }
+        let mut hasher = DefaultHasher::new();
+        format!("{:?}", self.adapters).hash(&mut hasher);
+        for name in self.source.names() {
+            // What is not read changes nothing.
+            let Ok(info) = self.source.get(name) else { continue };
+            (name, &info.shape).hash(&mut hasher);
+            self.source.read_all(name).await?.hash(&mut hasher);
+        }
+        self.digest.set(Some(hasher.finish()));
+        Ok(hasher.finish())
+    }
 
     /// How many layers it changes.
     pub fn layers(&self) -> usize {
