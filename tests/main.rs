@@ -40,6 +40,9 @@ mod loras;
 /// Words with vectors of their own: text states and a picture as the peers have them.
 mod embeddings;
 
+/// A tiny decoder's pictures, as diffusers has them.
+mod taesd;
+
 /// Stable Diffusion XL, and its refiner.
 mod refiner;
 mod sdxl;

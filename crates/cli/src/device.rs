@@ -89,11 +89,13 @@ pub fn find(
 pub struct FoundModel {
     place: ModelPlace,
     with: Assembly,
+    tiny: Option<PathBuf>,
     refiner: Option<ModelPlace>,
 }
 
 /// Finds what `-m` names for a picture, once what goes with it is there: a model is not fetched for nothing.
 pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<FoundModel> {
+    let tiny = picture.assembly.tiny()?.map(PathBuf::from);
     for lora in &picture.lora {
         Lora::find(&lora.file).map_err(calotype::Error::from).context(LORA)?;
     }
@@ -104,7 +106,7 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
     let refiner = picture.refiner.as_deref().map(|name| find(Some(name), &hub, dtype, quiet)).transpose();
     let refiner = refiner.context(REFINER)?;
     let place = find(picture.model.as_deref(), &picture.hub, dtype, quiet)?;
-    Ok(FoundModel { place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
+    Ok(FoundModel { tiny, place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
 }
 
 /// Opens a model and adds the LoRAs and the embeddings.
@@ -124,6 +126,9 @@ pub fn model(
         let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
         let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
         added.context(LORA)?;
+    }
+    if let Some(tiny) = &found.tiny {
+        model.open_decoder(tiny).context("--taesd")?;
     }
     for embedding in embeddings {
         match (add(&mut model, embedding), embedding.found) {

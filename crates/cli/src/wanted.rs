@@ -104,8 +104,8 @@ pub fn loras(
 pub fn gather(args: &mut GenerateArgs) -> anyhow::Result<()> {
     let prompts: Vec<String> = args.prompt.iter().cloned().collect();
     args.picture.lora = loras(args, args.words.prompt_style.unwrap_or_default(), &prompts, None)?;
-    let mut request = Request::default();
-    request.negative_prompts = vec![args.negative_prompt.clone()];
+    let negative_prompts = vec![args.negative_prompt.clone()];
+    let mut request = Request { negative_prompts, ..Request::default() };
     args.sdxl.apply(&mut request);
     args.words.embedding = embeddings(&args.words, &request, &prompts)?;
     Ok(())

@@ -120,6 +120,8 @@ fields! {
     NegativeAestheticScore = "negative_aesthetic_score",
     /// LoRAs.
     Loras = "lora",
+    /// A tiny decoder.
+    Taesd = "taesd",
     /// Words with vectors of their own.
     Embeddings = "embedding",
     /// Which state of a model of the hub.

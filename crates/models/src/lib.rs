@@ -15,6 +15,7 @@ mod params;
 mod resnet;
 mod role;
 mod source;
+pub mod taesd;
 pub mod unet;
 pub mod vae;
 

@@ -75,6 +75,15 @@ impl Pipeline {
         let key = Key { part, precision: self.decoder, refines: false };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
+        let clamped: Vec<f32>;
+        let image = match self.model.tiny {
+            // diffusers: `DecoderTiny.forward`.
+            Some(_) => {
+                clamped = image.iter().map(|v| (v / 3.0).tanh() * 3.0).collect();
+                &clamped
+            }
+            None => image,
+        };
         exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(image))?;
         exec.write(&part.ports["found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
         exec.run(part.program(Stage::Decoder), 0)?;

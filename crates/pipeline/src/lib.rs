@@ -36,6 +36,7 @@ mod session;
 mod settings;
 mod settle;
 mod single;
+mod tiny;
 pub mod tokenizer;
 pub mod words;
 

@@ -11,6 +11,7 @@ use calotype_field::Field;
 use calotype_graph::{Graph, Precision, Quant};
 use calotype_models::config::{Architecture, ModelConfig, TextEncoder};
 use calotype_models::layout::{self, words};
+use calotype_models::taesd::TinyDecoder;
 use calotype_models::{Role, clip, declare, unet, vae};
 use calotype_sampling::SchedulerFile;
 use calotype_tensor::Tensors;
@@ -45,6 +46,8 @@ pub struct Model {
     pub quant: Quant,
     /// Whether its weights are those of its few-steps form.
     few_steps: bool,
+    /// What decodes pictures in the VAE's place, where something does.
+    pub(crate) tiny: Option<TinyDecoder>,
     /// Words that were added, with vectors of their own.
     pub(crate) embeddings: Embeddings,
     /// What was added to its components.
@@ -161,6 +164,7 @@ impl Model {
             loras: Vec::new(),
             quant: Quant::default(),
             few_steps: false,
+            tiny: None,
             embeddings: Embeddings::default(),
             added: Vec::new(),
             few_steps_lora,
@@ -177,7 +181,8 @@ impl Model {
 
     /// How the VAE decoder's activations are stored: as all are, unless the model says that f16 does not hold them.
     pub fn decoder_precision(&self, precision: Precision) -> Precision {
-        if self.config.index.penultimate && self.config.vae.force_upcast { Precision::F32 } else { precision }
+        let upcasts = self.config.index.penultimate && self.config.vae.force_upcast && self.tiny.is_none();
+        if upcasts { Precision::F32 } else { precision }
     }
 
     /// Has another model go on with the pictures that this one has begun: SDXL's refiner, or any other of its family.

@@ -55,6 +55,8 @@ pub struct Order {
     pub model: String,
     /// LoRAs that were added to it, with their scale, in order.
     pub loras: Vec<(String, f32)>,
+    /// Whether a tiny decoder makes the picture.
+    pub tiny: bool,
     /// Words with vectors of their own that the prompts name, by their names.
     pub embeddings: Vec<String>,
     /// What the files are known by, where that is to be told.

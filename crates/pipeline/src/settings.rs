@@ -69,6 +69,9 @@ impl Order {
         }
         told.into_iter().for_each(|loras| settings.push("Loras", loras));
         self.push_hashes(&mut settings);
+        if self.tiny {
+            settings.push("VAE Decoder", "TAESD");
+        }
         if self.prompt_style != PromptStyle::A1111 {
             settings.push("Prompt style", self.prompt_style);
         } else if self.emphasis != Emphasis::Original {

@@ -98,6 +98,7 @@ impl Request {
             few_steps: form.few_steps.map(|few| few.name()),
             model: model.name.clone(),
             loras: model.loras.clone(),
+            tiny: model.tiny.is_some(),
             embeddings: Vec::new(),
             hashes: Hashes::default(),
             sampler,

@@ -71,7 +71,8 @@ impl TextualInversion {
     pub async fn read(file: &Checkpoint) -> Result<Self> {
         let (place, names) = (file.describe(""), file.names());
         let bad = |why: String| Error::Embedding { place: place.clone(), why };
-        let (mut found, mut others): (Vec<(Tower, &str, Option<&str>)>, Vec<&str>) = Default::default();
+        let mut found: Vec<(Tower, &str, Option<&str>)> = Vec::new();
+        let mut others: Vec<&str> = Vec::new();
         for name in names.iter().copied() {
             match named(name) {
                 Named::Vectors(tower, word) => found.push((tower, name, word)),

@@ -1,6 +1,7 @@
+use crate::exit::Usage;
 use calotype::{Hints, Predicts, Role, Said};
-use clap::Args;
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
 
 /// What a model is put together of, and what is said of it.
 #[derive(Clone, Debug, Args)]
@@ -8,6 +9,14 @@ pub struct AssemblyArgs {
     /// A VAE in the place of the model's own: a file, or a folder
     #[arg(long, value_name = "MODEL")]
     pub vae: Option<String>,
+
+    /// A tiny decoder (TAESD), which --decode taesd takes: its file, or a folder of diffusers' (AutoencoderTiny)
+    #[arg(long, value_name = "PATH", requires = "decode")]
+    pub taesd: Option<PathBuf>,
+
+    /// What makes the picture of the latents: vae, or taesd, which is much faster and nearly the same [default: vae]
+    #[arg(long, value_name = "NAME")]
+    pub decode: Option<DecoderName>,
 
     /// A text encoder in the place of the model's own
     #[arg(long, value_name = "MODEL")]
@@ -34,7 +43,25 @@ pub struct AssemblyArgs {
     pub zsnr: bool,
 }
 
+/// What decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DecoderName {
+    Vae,
+    Taesd,
+}
+
 impl AssemblyArgs {
+    /// The tiny decoder's place, where it is to decode.
+    pub fn tiny(&self) -> Result<Option<&Path>, Usage> {
+        match (self.decode, &self.taesd) {
+            (Some(DecoderName::Taesd), None) => {
+                Err(Usage("--decode taesd: say with --taesd where its file is".into()))
+            }
+            (Some(DecoderName::Taesd), Some(path)) => Ok(Some(path)),
+            _ => Ok(None),
+        }
+    }
+
     /// The files that are read, each with its flag.
     pub fn inputs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.parts().map(|(role, name)| {

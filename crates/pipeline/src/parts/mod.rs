@@ -175,7 +175,10 @@ impl Key {
                 vec![(Stage::Context, context), (Stage::Step, step)]
             }
             Part::Decoder { height, width, truncate } => {
-                vec![(Stage::Decoder, decoder::decoder(&config.vae, height, width, truncate)?)]
+                vec![(
+                    Stage::Decoder,
+                    decoder::decoder((&config.vae, model.tiny.as_ref()), height, width, truncate)?,
+                )]
             }
         };
         let mut ports = BTreeMap::new();
