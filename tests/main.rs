@@ -43,6 +43,9 @@ mod embeddings;
 /// A tiny decoder's pictures, as diffusers has them.
 mod taesd;
 
+/// Models that were trained on sigmas of a range.
+mod edm;
+
 /// Stable Diffusion XL, and its refiner.
 mod refiner;
 mod sdxl;

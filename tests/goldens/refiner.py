@@ -33,7 +33,7 @@ INDEX = {
 }
 
 TEXT = (36, 3, 3, "gelu")
-PROJECTION, IDS = 28, 10
+PROJECTION, IDS = 28, 12
 UNET = unet(
     [16, 16, 24, 24],
     1,

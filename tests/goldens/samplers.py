@@ -183,15 +183,15 @@ def run(scheduler, steps, eta):
     return np.array([float(t) for t in scheduler.timesteps], np.float32), np.array(samples), sigma
 
 
-def main():
+def write(file, cases, switches):
     warnings.simplefilter("ignore")
     diffusers.logging.set_verbosity_error()
     index, all_times, all_samples, refused = [], [], [], []
     work = {}
-    for name, config, steps, eta in cases():
+    for name, config, steps, eta in cases:
         case = dict(config={"_class_name": name + "Scheduler"} | config, steps=steps, eta=eta)
         work[json.dumps(case, sort_keys=True)] = (case, lambda n=name, c=config: getattr(diffusers, n + "Scheduler").from_config(c))
-    for folder, name, schedule in switches():
+    for folder, name, schedule in switches:
         case = dict(config=FOLDERS[folder], pipeline=True, steps=6, eta=0.0, schedule=schedule)
         case["class"] = name and name + "Scheduler"
         work[json.dumps(case, sort_keys=True)] = (case, lambda a=(folder, name, schedule): scheduler_of(*a))
@@ -208,7 +208,7 @@ def main():
         all_times.append(times)
         all_samples.append(samples)
     tensors = dict(start=START, noise=NOISE, timesteps=np.concatenate(all_times), samples=np.concatenate(all_samples))
-    path = pathlib.Path(__file__).with_name("samplers.safetensors")
+    path = pathlib.Path(__file__).with_name(file)
     save_file(tensors, path, metadata=dict(cases=json.dumps(index), diffusers=diffusers.__version__))
     print(f"{len(index)} cases, {path.stat().st_size} bytes; {len(refused)} refused or not finite:")
     for r in refused:
@@ -216,4 +216,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    write("samplers.safetensors", cases(), switches())

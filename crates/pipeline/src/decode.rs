@@ -39,7 +39,14 @@ impl Pipeline {
             ));
         }
         let part = Part::Decoder { height: h * factor, width: w * factor, truncate: self.truncate };
-        let values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
+        let mut values = nchw_to_nhwc(&latents.to_f32(), [c, h, w]);
+        if let Some([mean, std]) = &self.model.config.vae.latents {
+            // The decoder divides by the scaling factor (diffusers: `latents * std / scaling_factor + mean`).
+            let scale = self.model.config.vae.scaling_factor;
+            for place in values.chunks_exact_mut(c) {
+                place.iter_mut().zip(mean.iter().zip(std)).for_each(|(v, (m, s))| *v = *v * s + m * scale);
+            }
+        }
         let mut pictures = Vec::new();
         for image in values.chunks_exact(c * h * w) {
             let mut decoded = self.decode(image, part).await?;

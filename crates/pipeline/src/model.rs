@@ -202,7 +202,7 @@ impl Model {
         }
         let of = |model: &Self| {
             let vae = &model.config.vae;
-            (vae.latent_channels, vae.factor(), vae.scaling_factor)
+            (vae.latent_channels, vae.factor(), vae.scaling_factor, vae.latents.clone())
         };
         if of(self) != of(&refiner) {
             return bad(format!("its latents are not {}'s: give one of the same", self.name));

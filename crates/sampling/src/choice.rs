@@ -148,7 +148,8 @@ impl SamplerChoice {
         let sheet = |begin| scheduler.sheet(Asked { steps, begin, eta });
         let train = scheduler.config.trained.num_train_timesteps;
         let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;
-        let schedule = sampler.has_schedules().then_some(scheduler.config.schedule);
+        let chooses = sampler.has_schedules() && scheduler.config.trained.edm.is_none();
+        let schedule = chooses.then_some(scheduler.config.schedule);
         Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program })
     }
 
@@ -166,6 +167,13 @@ impl SamplerChoice {
         let descriptor = sampler.descriptor();
         // The fields that say what a model was trained with are the same in all classes.
         let scheduler = file.own().or_else(|_| file.with_sampler(Some(Sampler::EULER), None))?;
+        if scheduler.config.trained.edm.is_some() {
+            return Err(Error::Sampler(format!(
+                "this model was trained on sigmas of a range (EDM), which is not drawn with in dialect {dialect}: give {} \
+                 diffusers, and leave out what it has not",
+                Field::Dialect
+            )));
+        }
         let mut run = Run {
             asked: steps,
             knobs: self.knobs(if dialect == Dialect::Comfy { descriptor.comfy_eta } else { descriptor.eta }),

@@ -33,4 +33,4 @@ pub use run::{Knobs, Method, Run};
 pub use samplers::{Descriptor, Sampler};
 pub use schedule::Schedule;
 pub use scheduler::{Scheduler, SchedulerFile};
-pub use trained::{BetaSchedule, Prediction, Trained};
+pub use trained::{BetaSchedule, Edm, Prediction, Trained};

@@ -27,7 +27,11 @@ impl Scheduler {
     }
 
     pub(crate) fn sheet(&self, asked: Asked) -> Result<Sheet> {
-        (self.sampler.class()?.program)(&self.config, asked)
+        let class = match self.config.trained.edm {
+            Some(_) => self.sampler.edm_class()?,
+            None => self.sampler.class()?,
+        };
+        (class.program)(&self.config, asked)
     }
 }
 
@@ -159,6 +163,12 @@ impl SchedulerFile {
                     Field::Dialect
                 )));
             }
+            if schedule != Schedule::Discrete && Sampler::is_edm(&self.class) {
+                return Err(Error::Sampler(format!(
+                    "this model was trained on sigmas of a range (EDM), which its own file chooses: leave {} out",
+                    Field::Schedule
+                )));
+            }
             if schedule != Schedule::Discrete && !sampler.has_schedules() {
                 return Err(Error::Sampler(format!(
                     "sampler {sampler} has no {schedule} scheduler: use {} discrete, or one of the samplers {}",
@@ -180,7 +190,8 @@ impl SchedulerFile {
 
     fn config(&self, sampler: Sampler, fields: &Map<String, Value>) -> Result<Scheduler> {
         let every: Vec<&Class> = Sampler::classes().collect();
-        let config = sampler.class()?.read(fields, &every).map_err(|error| self.named(error))?;
+        let class = if Sampler::is_edm(&self.class) { sampler.edm_class()? } else { sampler.class()? };
+        let config = class.read(fields, &every).map_err(|error| self.named(error))?;
         Ok(Scheduler { sampler, config })
     }
 

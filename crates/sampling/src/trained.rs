@@ -2,6 +2,8 @@
 //! rounded to float32 where torch rounds them, so that sigmas agree to the last place.
 
 use crate::dialect::Dialect;
+use crate::lin::Lin;
+use crate::schedule::linspace;
 use libm::fmaf;
 
 /// How beta, the variance of the noise that a training timestep adds, grows with time.
@@ -45,6 +47,57 @@ pub struct Trained {
     pub rescale_betas_zero_snr: bool,
     /// What the model predicts.
     pub prediction_type: Prediction,
+    /// How it is preconditioned, where it was trained on sigmas of a range instead of betas.
+    pub edm: Option<Edm>,
+}
+
+/// A model that was trained on sigmas of a range, and knows them by their logarithm (Karras et al. 2022, arXiv 2206.00364,
+/// table 1; diffusers: scheduling_edm_euler.py).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Edm {
+    /// Smallest sigma.
+    pub sigma_min: f64,
+    /// Largest sigma.
+    pub sigma_max: f64,
+    /// The data's standard deviation.
+    pub sigma_data: f64,
+    /// How Karras' sigmas crowd at the picture's end.
+    pub rho: f64,
+    /// Whether sigmas lie evenly in logarithm in their place.
+    pub is_exponential: bool,
+}
+
+impl Edm {
+    /// The falling sigmas of a run, without its end.
+    pub fn sigmas(&self, steps: usize) -> Vec<f32> {
+        let Self { sigma_min: least, sigma_max: most, rho, .. } = *self;
+        if self.is_exponential {
+            // One alone is the smallest.
+            let rising = linspace(least.ln(), most.ln(), steps);
+            return rising.into_iter().rev().map(|log| log.exp() as f32).collect();
+        }
+        let (high, low) = (most.powf(1.0 / rho), least.powf(1.0 / rho));
+        let sigma = |share: f64| (high + share * (low - high)).powf(rho) as f32;
+        linspace(0.0, 1.0, steps).into_iter().map(sigma).collect()
+    }
+
+    /// What the model is told of a sigma.
+    pub fn time(&self, sigma: f64) -> f64 {
+        0.25 * sigma.ln()
+    }
+
+    /// What multiplies the sample that the model sees.
+    pub fn input_scale(&self, sigma: f64) -> f64 {
+        1.0 / (sigma * sigma + self.sigma_data * self.sigma_data).sqrt()
+    }
+
+    /// The clean sample in `x`, as far as model output `m` tells.
+    pub(crate) fn clean(&self, prediction: Prediction, x: Lin, m: Lin, sigma: f64) -> Lin {
+        let data = self.sigma_data;
+        let norm = sigma * sigma + data * data;
+        let sign = if prediction == Prediction::V { -1.0 } else { 1.0 };
+        x * (data * data / norm) + m * (sign * sigma * data / norm.sqrt())
+    }
 }
 
 impl Trained {

@@ -140,6 +140,11 @@ impl ModelConfig {
                 return invalid("cross_attention_dim", width.to_string(), why);
             }
         }
+        if vae.latents.is_some() && !self.index.penultimate {
+            let why = format!("a {} passes over it: its pictures would come out wrong", self.index.class);
+            let file = layout::config(Role::Vae).into();
+            return Err(Error::Invalid { file, field: "latents_mean".into(), value: "[…]".into(), why });
+        }
         let prompts = self.texts.iter().map(|text| text.clip.max_position_embeddings);
         if let Some(other) = prompts.clone().find(|tokens| *tokens != self.tokens()) {
             let why = format!("the text encoders take prompts of {} and {other} tokens", self.tokens());

@@ -21,6 +21,9 @@ pub struct VaeConfig {
     pub norm_num_groups: usize,
     /// Latents are multiplied by this after encoding and divided by it before decoding.
     pub scaling_factor: f32,
+    /// Mean and standard deviation of each channel of the latents, where the model knows them at mean 0 and deviation
+    /// `scaling_factor` instead (diffusers' SDXL pipelines).
+    pub latents: Option<[Vec<f32>; 2]>,
     /// Whether f16 does not hold the decoder's numbers; SDXL's word alone counts, by diffusers' pipelines.
     pub force_upcast: bool,
     /// Whether a 1×1 convolution precedes the decoder.
@@ -48,16 +51,17 @@ impl VaeConfig {
             let why = format!("must be as many as block_out_channels ({})", channels.len());
             f.check(blocks.len() == channels.len(), field, vec![block; blocks.len()], why)?;
         }
-        // The Stable Diffusion pipelines of diffusers ignore these; latents that need them would come out wrong.
+        // The Stable Diffusion pipelines of diffusers ignore it; latents that need it would come out wrong.
         f.only("shift_factor", &[json!(null), json!(0)])?;
-        f.only("latents_mean", &[json!(null)])?;
-        f.only("latents_std", &[json!(null)])?;
+        let mean: Option<Vec<f32>> = f.get("latents_mean", None)?;
+        let std: Option<Vec<f32>> = f.get("latents_std", None)?;
 
         let config = Self {
             in_channels: f.count("in_channels", 3)?,
             out_channels: f.count("out_channels", 3)?,
             layers_per_block: f.get("layers_per_block", 1)?,
             act_fn: Activation::diffusers(&mut f, "act_fn", "silu")?,
+            latents: mean.zip(std).map(|(mean, std)| [mean, std]),
             latent_channels: f.count("latent_channels", 4)?,
             norm_num_groups: f.count("norm_num_groups", 32)?,
             scaling_factor: f.divisor("scaling_factor", 0.18215)?,
@@ -67,6 +71,11 @@ impl VaeConfig {
             block_out_channels: channels,
         };
 
+        for (field, each) in ["latents_mean", "latents_std"].into_iter().zip(config.latents.iter().flatten())
+        {
+            let sound = each.len() == config.latent_channels && each.iter().all(|n| n.is_finite());
+            f.check(sound, field, each, "must be a number for each channel of the latents")?;
+        }
         let groups = config.norm_num_groups;
         let divisible = config.block_out_channels.iter().all(|c| c.is_multiple_of(groups));
         let why = format!("must be multiples of norm_num_groups {groups}");
@@ -112,7 +121,10 @@ mod tests {
             (r#"{"block_out_channels": []}"#, "block_out_channels = []"),
             (r#"{"up_block_types": ["AttnUpDecoderBlock2D"]}"#, "AttnUpDecoderBlock2D"),
             (r#"{"shift_factor": 0.1159}"#, "shift_factor = 0.1159 is not supported; null or 0 is"),
-            (r#"{"latents_mean": [0.5]}"#, "latents_mean = [0.5] is not supported"),
+            (
+                r#"{"latents_mean": [0.5], "latents_std": [1]}"#,
+                "latents_mean = [0.5]: must be a number for each",
+            ),
             (r#"{"scaling_factor": 0}"#, "scaling_factor"),
             (r#"{"act_fn": "tanh"}"#, "act_fn = \"tanh\" is not supported; silu"),
             (r#"{"norm_type": "rms"}"#, "unknown field norm_type"),

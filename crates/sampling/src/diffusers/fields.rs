@@ -73,6 +73,18 @@ impl<'a> Fields<'a> {
         Some(self.map.get(name).unwrap_or(default))
     }
 
+    /// Whether the class has such a field.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.own.contains_key(name)
+    }
+
+    /// A number above zero.
+    pub(super) fn positive(&self, name: &str) -> Result<f64> {
+        let number = self.number(name)?;
+        let wrong = || unsupported(name, &self.map[name], "a number above zero was expected");
+        if number > 0.0 { Ok(number) } else { Err(wrong()) }
+    }
+
     /// A switch, as Python's `if` takes what is written there.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(truthy)

@@ -2,6 +2,7 @@
 
 mod class;
 mod config;
+mod edm;
 mod fields;
 mod grid;
 mod json;
@@ -13,5 +14,6 @@ pub use json::truthy;
 
 pub(crate) use class::PREDICTIONS;
 pub(crate) use config::SCHEDULE_FLAGS;
+pub(crate) use edm::{edm_draft, edm_sigmas, edm_start};
 pub(crate) use grid::{Grid, Span, over_sigmas, sigmas, timesteps};
 pub(crate) use json::quote_infinities;

@@ -6,7 +6,7 @@ use super::config::{Algorithm, FinalSigma, SchedulerConfig, Spacing};
 use super::fields::Fields;
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
-use crate::trained::{BetaSchedule, Trained};
+use crate::trained::{BetaSchedule, Edm, Trained};
 use serde_json::{Map, Value};
 
 impl Class {
@@ -101,6 +101,20 @@ fn check(config: &SchedulerConfig) -> Result<()> {
     Ok(())
 }
 
+/// What models that were trained on sigmas of a range say of it.
+fn edm(f: &Fields<'_>) -> Result<Option<Edm>> {
+    if !f.has("sigma_data") {
+        return Ok(None);
+    }
+    Ok(Some(Edm {
+        sigma_min: f.positive("sigma_min")?,
+        sigma_max: f.positive("sigma_max")?,
+        sigma_data: f.positive("sigma_data")?,
+        rho: f.positive("rho")?,
+        is_exponential: f.one_of("sigma_schedule", &[("karras", false), ("exponential", true)])?,
+    }))
+}
+
 /// The first of the three axes.
 fn trained(f: &Fields<'_>, class: &Class) -> Result<Trained> {
     const BETAS: &[(&str, BetaSchedule)] = &[
@@ -117,5 +131,6 @@ fn trained(f: &Fields<'_>, class: &Class) -> Result<Trained> {
         trained_betas: f.betas()?,
         rescale_betas_zero_snr: f.flag("rescale_betas_zero_snr"),
         prediction_type: f.one_of("prediction_type", class.predictions)?,
+        edm: edm(f)?,
     })
 }

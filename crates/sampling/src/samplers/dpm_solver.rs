@@ -3,7 +3,8 @@
 
 use super::Descriptor;
 use crate::diffusers::{
-    Algorithm, Asked, Class, FinalSigma, Grid, SchedulerConfig, SolverType, Span, sigmas, timesteps,
+    Algorithm, Asked, Class, FinalSigma, Grid, PREDICTIONS, SchedulerConfig, SolverType, Span, edm_draft,
+    edm_sigmas, edm_start, sigmas, timesteps,
 };
 use crate::error::{Error, Result};
 use crate::lin::Lin;
@@ -29,6 +30,18 @@ pub static DPM_SOLVER: Descriptor = Descriptor {
         ],
         ..Class::new("DPMSolverMultistepScheduler", FIELDS, program)
     }),
+    edm: Some(Class {
+        predictions: PREDICTIONS.split_at(2).0,
+        most_order: 3,
+        solver_types: &[
+            ("midpoint", SolverType::Midpoint),
+            ("heun", SolverType::Heun),
+            ("bh1", SolverType::Midpoint),
+            ("bh2", SolverType::Midpoint),
+            ("logrho", SolverType::Midpoint),
+        ],
+        ..Class::new("EDMDPMSolverMultistepScheduler", EDM_FIELDS, edm_program)
+    }),
     k: Some(|run, sheet| super::dpmpp_2m::solve(run, sheet, false)),
     compvis: Some(compvis),
     ..Descriptor::NONE
@@ -41,6 +54,12 @@ const FIELDS: &str = r#"{
     "solver_order": 2, "solver_type": "midpoint", "lower_order_final": true, "final_sigmas_type": "zero",
     "rescale_betas_zero_snr": false, "thresholding": false, "algorithm_type": "dpmsolver++", "euler_at_final": false,
     "use_lu_lambdas": false, "use_flow_sigmas": false, "lambda_min_clipped": "-Infinity", "variance_type": null
+}"#;
+
+const EDM_FIELDS: &str = r#"{
+    "sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "sigma_schedule": "karras", "num_train_timesteps": 1000,
+    "prediction_type": "epsilon", "rho": 7.0, "solver_order": 2, "thresholding": false, "algorithm_type": "dpmsolver++",
+    "solver_type": "midpoint", "lower_order_final": true, "euler_at_final": false, "final_sigmas_type": "zero"
 }"#;
 
 /// Runs shorter than this end with lower orders, where `lower_order_final` says so.
@@ -83,6 +102,27 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         drafts.push(step);
     }
     Ok(Sheet::new(1.0, drafts))
+}
+
+/// diffusers: scheduling_edm_dpmsolver_multistep.py, where the sample is not scaled: alpha is 1.
+fn edm_program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
+    let (edm, sigmas) = edm_sigmas(config, asked)?;
+    let levels: Vec<Level> =
+        sigmas.iter().map(|s| Level { alpha: 1.0, sigma: *s, lambda: -s.ln() }).collect();
+    let count = sigmas.len() - 1;
+    let mut drafts = Vec::new();
+    for i in asked.begin..count {
+        let mut step = edm_draft(&edm, sigmas[i]);
+        let clean = edm.clean(config.trained.prediction_type, Lin::X, Lin::M, sigmas[i]);
+        let outputs = [clean, Lin::register(1), Lin::register(2)];
+        let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
+        let solver = (config.algorithm_type, config.solver_type);
+        step.rows[0] =
+            update(solver, order_at(config, (i, asked.begin), count), &outputs, past, levels[i + 1]);
+        step.rows[1..3].copy_from_slice(&outputs[..2]);
+        drafts.push(step);
+    }
+    Ok(Sheet::new(edm_start(&edm), drafts))
 }
 
 /// Training timesteps whose lambda is not below `lambda_min_clipped`.

@@ -59,6 +59,8 @@ pub struct Descriptor {
     pub needs_unconditional: bool,
     /// The class of diffusers.
     pub class: Option<Class>,
+    /// The same for models that were trained on sigmas of a range.
+    pub edm: Option<Class>,
     /// Its program by A1111's, k-diffusion's and ComfyUI's rules.
     pub k: Option<Method>,
     /// Its program by CompVis' rules.
@@ -78,6 +80,7 @@ impl Descriptor {
         own_sigmas: &[],
         needs_unconditional: false,
         class: None,
+        edm: None,
         k: None,
         compvis: None,
         keras: None,
@@ -173,11 +176,29 @@ impl Sampler {
 
     /// The sampler of a class of diffusers.
     pub fn of_class(name: &str) -> Option<Sampler> {
-        Self::ALL.iter().copied().find(|sampler| sampler.0.class.is_some_and(|class| class.name == name))
+        let is = |class: &Option<Class>| class.is_some_and(|class| class.name == name);
+        Self::ALL.iter().copied().find(|sampler| is(&sampler.0.class) || is(&sampler.0.edm))
     }
 
     pub(crate) fn classes() -> impl Iterator<Item = &'static Class> {
-        Self::ALL.iter().filter_map(|sampler| sampler.0.class.as_ref())
+        Self::ALL.iter().flat_map(|sampler| sampler.0.class.iter().chain(&sampler.0.edm))
+    }
+
+    /// Whether a class of that name is for models that were trained on sigmas of a range.
+    pub(crate) fn is_edm(class: &str) -> bool {
+        Self::ALL.iter().any(|sampler| sampler.0.edm.is_some_and(|own| own.name == class))
+    }
+
+    /// The diffusers class for models that were trained on sigmas of a range.
+    ///
+    /// Errors where there is none.
+    pub(crate) fn edm_class(self) -> Result<&'static Class> {
+        self.0.edm.as_ref().ok_or_else(|| {
+            Error::Sampler(format!(
+                "sampler {self} is none for this model, which was trained on sigmas of a range (EDM): give one of {}",
+                Self::listed(|sampler| sampler.0.edm.is_some())
+            ))
+        })
     }
 
     /// All that is known of it.
