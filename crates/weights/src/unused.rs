@@ -1,6 +1,6 @@
 /// What checkpoints of each component hold beside what a picture from text needs: the component's folder, and what the
 /// tensor's name begins and ends with.
-const EXPECTED: [(&str, &str, &str); 25] = [
+const EXPECTED: [(&str, &str, &str); 30] = [
     // Counters that transformers up to 4.30 kept as tensors: 0, 1, 2, …
     ("text_encoder", "", "position_ids"),
     // The rest of CLIP.
@@ -11,6 +11,12 @@ const EXPECTED: [(&str, &str, &str); 25] = [
     ("vae", "encoder.", ""),
     ("vae", "quant_conv.", ""),
     ("vae", "loss.", ""),
+    // What 8-bit weights are times, which is read with them, and what their inputs were.
+    ("", "", "scaled_fp8"),
+    ("", "", ".scale_weight"),
+    ("", "", ".scale_input"),
+    ("", "", ".weight_scale"),
+    ("", "", ".input_scale"),
     // A running average's own count.
     ("", "model_ema.", ""),
     // What training's code keeps beside the components of a single file, and what it says of them by a tensor's name.

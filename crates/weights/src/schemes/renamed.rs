@@ -22,12 +22,24 @@ struct Lent {
     /// The first of its elements in the stored tensor.
     start: usize,
     transposed: bool,
+    /// The stored number that it is times, where there is one.
+    scale: Option<String>,
+}
+
+/// What ends the names of numbers that 8-bit weights are times (ComfyUI: `scaled_fp8` in comfy/ops.py and model_detection.py).
+const SCALES: [&str; 2] = [".scale_weight", ".weight_scale"];
+
+/// The number that a stored weight is times.
+fn scale(source: &dyn Tensors, stored: &str) -> Option<String> {
+    let layer = stored.strip_suffix(".weight")?;
+    let names = SCALES.map(|end| format!("{layer}{end}"));
+    names.into_iter().find(|name| source.get(name).is_ok_and(|info| info.numel() == 1))
 }
 
 impl Lent {
     /// A view that the stored shape does not allow is of the whole tensor: what asks for it sees that it does not fit.
     fn new(source: &dyn Tensors, stored: &str, given: &Given) -> Self {
-        let mut lent = Self { stored: stored.into(), info: None, start: 0, transposed: false };
+        let mut lent = Self { stored: stored.into(), info: None, start: 0, transposed: false, scale: None };
         let Ok(info) = source.get(stored) else { return lent };
         let mut info = TensorInfo { name: given.name.clone(), ..info.clone() };
         match (given.view, &mut info.shape[..]) {
@@ -42,6 +54,10 @@ impl Lent {
                 lent.transposed = true;
             }
             _ => {}
+        }
+        lent.scale = scale(source, stored);
+        if lent.scale.is_some() {
+            (info.dtype, info.encoding) = (DType::F32, DType::F32.into());
         }
         lent.info = Some(info);
         lent
@@ -95,14 +111,17 @@ impl Tensors for Renamed {
         Box::pin(async move {
             let (info, lent) = (self.get(name)?, self.lent(name)?);
             info.check(&range, || self.describe(name))?;
-            if !lent.transposed {
-                return self
-                    .source
-                    .read(&lent.stored, lent.start + range.start..lent.start + range.end)
-                    .await;
-            }
-            let whole = self.source.read_all(&lent.stored).await?;
-            Ok(Cow::Owned(transpose(&whole, info.dtype, [info.shape[0], info.shape[1]], range)))
+            let dtype = self.source.get(&lent.stored)?.dtype;
+            let stored = if lent.transposed {
+                let whole = self.source.read_all(&lent.stored).await?;
+                Cow::Owned(transpose(&whole, dtype, [info.shape[0], info.shape[1]], range))
+            } else {
+                self.source.read(&lent.stored, lent.start + range.start..lent.start + range.end).await?
+            };
+            let Some(scale) = &lent.scale else { return Ok(stored) };
+            let factor = self.source.get(scale)?.dtype.to_f32(&self.source.read_all(scale).await?)[0];
+            let scaled = dtype.to_f32(&stored).into_iter().flat_map(|v| (v * factor).to_le_bytes());
+            Ok(Cow::Owned(scaled.collect()))
         })
     }
 
@@ -111,7 +130,8 @@ impl Tensors for Renamed {
         let info = lent.info.as_ref()?;
         let [block, size] = info.encoding.block();
         // Rows of one are whole blocks of it, as a rule.
-        if lent.transposed || !lent.start.is_multiple_of(block) || !info.numel().is_multiple_of(block) {
+        let whole = lent.start.is_multiple_of(block) && info.numel().is_multiple_of(block);
+        if lent.transposed || lent.scale.is_some() || !whole {
             return None;
         }
         let begin = lent.start / block * size;
@@ -242,6 +262,27 @@ mod tests {
         assert_eq!(renamed.get("new").unwrap().shape, [3, 2]);
         assert_eq!(numbers(&renamed, 0..6), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(numbers(&renamed, 1..4), [3.0, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn eight_bits_are_times_their_scale() {
+        // 1.0 and -1.5 of e4m3, in both of the spellings that are about.
+        for spelling in SCALES {
+            let json = format!(
+                r#"{{"a.weight":{{"dtype":"F8_E4M3","shape":[2,1],"data_offsets":[0,2]}},"a{spelling}":{{"dtype":"F32","shape":[],"data_offsets":[2,6]}}}}"#
+            );
+            let data = [vec![0x38, 0xbc], 0.25f32.to_le_bytes().to_vec()].concat();
+            let bytes = [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &data].concat();
+            let file: Rc<dyn Tensors> = Rc::new(crate::Checkpoint::in_memory("file", bytes).unwrap());
+            for (view, shape) in [(View::Whole, [2, 1]), (View::Transposed, [1, 2])] {
+                let given = Given { name: "new".into(), view };
+                let renamed = Renamed::new(file.clone(), [("a.weight", given)]);
+                assert_eq!(renamed.get("new").unwrap().shape, shape);
+                assert_eq!(numbers(&renamed, 0..2), [0.25, -0.375]);
+                assert_eq!(numbers(&renamed, 1..2), [-0.375]);
+                assert!(renamed.as_stored("new").is_none());
+            }
+        }
     }
 
     #[test]
