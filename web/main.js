@@ -107,7 +107,8 @@ async function load(step) {
     $("fewSteps").parentElement.hidden = model.fewSteps === null;
     field("sampler").options[0].textContent = `the model’s own (${model.sampler})`;
     progress(0, 1);
-    const beside = model.loras.length ? ` with ${model.loras.map(({ name }) => name).join(", ")}` : "";
+    const names = [...model.loras.map(({ name }) => name), ...model.embeddings.map((name) => `the word ${name}`)];
+    const beside = names.length ? ` with ${names.join(", ")}` : "";
     const took = model.seconds ? `, loaded in ${model.seconds.toFixed(1)} s` : "";
     busy(false, `Ready: ${model.name}${beside}${took}.`);
     if (model.notes.length) complain(new Error(model.notes.join(" ")));

@@ -179,7 +179,7 @@ export async function files_need_a_model_to_be_added_to(given) {
     const vae = await file("/tiny/vae/diffusion_pytorch_model.safetensors", "vae.safetensors");
     return [await refused(lora), await refused(vae), await engine.setLoras([]).catch(({ message }) => message)];
   });
-  assert.match(told[0], /^UsageError mine: a LoRA changes a model: load the model that it is for first/);
+  assert.match(told[0], /^UsageError mine: no model, but what is added to one: load the model that it is for first/);
   assert.match(told[1], /^ModelError vae\.safetensors: the file holds the VAE, and no text encoder and no UNet: give them as/);
   assert.match(told[2], /^no model is loaded/);
 }

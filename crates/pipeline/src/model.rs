@@ -231,19 +231,6 @@ impl Model {
         Ok(())
     }
 
-    /// Has these LoRAs, each with its name and its scale, laid over the model in the place of those that are. Fails, leaving
-    /// the model as it is, where one is for another.
-    pub fn take_loras(&mut self, loras: &[(String, Rc<Lora>, f32)]) -> Result<()> {
-        let added = loras.iter().map(|(_, lora, scale)| (Rc::clone(lora), *scale)).collect();
-        let before = std::mem::replace(&mut self.added, added);
-        if let Err(error) = self.merge(self.few_steps) {
-            self.added = before;
-            return Err(error);
-        }
-        self.loras = loras.iter().map(|(name, _, scale)| (name.clone(), *scale)).collect();
-        Ok(())
-    }
-
     /// Has the model draw in its few-steps form, or not, where it has one. Says whether its weights are others now.
     pub fn take_form(&mut self, few_steps: bool) -> Result<bool> {
         let changes = self.few_steps_lora.is_some() && few_steps != self.few_steps;

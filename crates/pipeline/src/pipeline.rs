@@ -11,7 +11,6 @@ use crate::session::Session;
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_models::Role;
 use calotype_tensor::HostTensor;
-use calotype_weights::Lora;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -108,20 +107,6 @@ impl Pipeline {
         &self.model
     }
 
-    /// Has these LoRAs, each with its name and its scale, laid over the model in the place of those that are
-    /// ([`Model::take_loras`]). What they change is brought to the device again when it is next needed.
-    pub fn take_loras(&mut self, loras: &[(String, Rc<Lora>, f32)]) -> Result<()> {
-        self.model.take_loras(loras)?;
-        self.forget_changed();
-        Ok(())
-    }
-
-    /// Forgets what of components that LoRAs change is on the device, and what they made.
-    fn forget_changed(&mut self) {
-        self.session.forget(&LORA);
-        self.states.borrow_mut().clear();
-    }
-
     /// The device.
     pub fn executor(&self) -> &dyn Executor {
         &*self.session.exec
@@ -177,7 +162,8 @@ impl Pipeline {
     /// Has the model in the form that an order asks for. What another form left on the device goes.
     fn take_form(&mut self, order: &Order) -> Result<()> {
         if self.model.take_form(order.few_steps.is_some())? {
-            self.forget_changed();
+            self.session.forget(&LORA);
+            self.states.borrow_mut().clear();
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ export class Calotype {
    *
    * Files by themselves (safetensors, PyTorch's pickles, GGUF, Keras' HDF5) are what their bytes and their tensors' names
    * say. With all components of a model among them they are a model; else a UNet, a VAE and a text encoder take the place of
-   * the loaded model's own, and LoRAs are laid over it, each at the scale 1 (`setLoras`).
+   * the loaded model's own, LoRAs are laid over it, each at the scale 1 (`setLoras`), and embeddings are words of its prompts
+   * from then on, by their files' names.
    */
   load(
     source: string | URL | Iterable<File>,
@@ -208,6 +209,8 @@ export interface LoadedModel {
   replaced: string[];
   /** Those that are laid over it, in order. */
   loras: LoraScale[];
+  /** Words that were added with vectors of their own (textual inversion): what prompts call them. */
+  embeddings: string[];
   /** The size of a picture that it was trained on. */
   width: number;
   height: number;

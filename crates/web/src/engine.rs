@@ -80,6 +80,7 @@ impl Loaded {
         let loras: Vec<Value> = model.loras.iter().map(lora).collect();
         object(&json!({
             "name": model.name, "added": added, "replaced": self.opened.replaced(), "loras": loras,
+            "embeddings": self.opened.embeddings.keys().collect::<Vec<_>>(),
             "width": order.width, "height": order.height, "sampler": order.sampler.to_string(),
             "parameters": model.contents().map(|c| c.parameters).sum::<u64>(),
             "step": model.config.vae.factor(), "dtype": if f16 { "f16" } else { "f32" },
@@ -144,11 +145,11 @@ impl Engine {
         let files = Rc::new(files);
         names.sort();
         let sorted = Sorted::of(&LentFolder::new(files.clone(), ""), &names).await?;
-        let only_loras = sorted.models.is_empty();
+        let only_loras = sorted.models.is_empty() && sorted.embeddings.is_empty();
         let loaded = self.model.as_ref().map(|model| &model.opened);
         let (mut opened, added) = Opened::of(sorted, loaded, &files).await?;
         if only_loras {
-            return self.lay(opened);
+            return self.lay(opened).await;
         }
         if !added {
             opened.hints = options.hints()?;
@@ -159,9 +160,9 @@ impl Engine {
 
     /// Has these of the model's LoRAs, a JSON array of `{name, scale}`, in this order, and no others.
     #[wasm_bindgen(js_name = setLoras)]
-    pub fn set_loras(&mut self, loras: &str) -> Result<JsValue> {
+    pub async fn set_loras(&mut self, loras: String) -> Result<JsValue> {
         notes::take();
-        let wanted: Vec<LoraScale> = serde_json::from_str(loras)?;
+        let wanted: Vec<LoraScale> = serde_json::from_str(&loras)?;
         let mut opened = self.model.as_ref().ok_or_else(no_model)?.opened.clone();
         let known = std::mem::take(&mut opened.loras);
         for LoraScale { name, scale } in wanted {
@@ -169,13 +170,13 @@ impl Engine {
             let (_, lora, _) = found.ok_or_else(|| Fault::usage(format!("the model has no LoRA {name}")))?;
             opened.loras.push((name, lora.clone(), scale));
         }
-        self.lay(opened)
+        self.lay(opened).await
     }
 
     /// Has the loaded model's LoRAs as `opened` has them.
-    fn lay(&mut self, opened: Opened) -> Result<JsValue> {
+    async fn lay(&mut self, opened: Opened) -> Result<JsValue> {
         let model = self.model.as_mut().ok_or_else(no_model)?;
-        model.pipeline.take_loras(&opened.loras)?;
+        model.pipeline.set_loras(&opened.loras).await?;
         model.opened = opened;
         let request = Request { few_steps: Some(model.few_steps), ..Request::default() };
         let order = request.settle(model.pipeline.model())?;

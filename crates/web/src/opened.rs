@@ -3,7 +3,8 @@
 use crate::fault::{Fault, Result};
 use crate::files::{Files, LentFolder};
 use crate::sorted::Sorted;
-use calotype_pipeline::{Hints, Lora, Model, ModelFiles, Role};
+use calotype_pipeline::{Hints, Model, ModelFiles, NamedLora, Role};
+use calotype_weights::TextualInversion;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -17,12 +18,15 @@ pub struct Opened {
     parts: BTreeMap<Role, (String, ModelFiles)>,
     pub hints: Hints,
     /// By name and with their scale, in order.
-    pub loras: Vec<(String, Rc<Lora>, f32)>,
+    pub loras: Vec<NamedLora>,
+    /// Words that were added, by what prompts call them.
+    pub embeddings: BTreeMap<String, Rc<TextualInversion>>,
 }
 
 impl Opened {
     fn new(name: String, base: ModelFiles) -> Self {
-        Self { name, base, parts: BTreeMap::new(), hints: Hints::default(), loras: Vec::new() }
+        let (parts, embeddings) = Default::default();
+        Self { name, base, parts, hints: Hints::default(), loras: Vec::new(), embeddings }
     }
 
     /// A folder in the diffusers layout; of its weights `halves` are preferred, or the plain ones.
@@ -36,7 +40,7 @@ impl Opened {
     /// one; or else components in the place of its own, and LoRAs over those that it has. `merges` fetches CLIP's own
     /// where they are a model. Says whether they are not.
     pub async fn of(sorted: Sorted, loaded: Option<&Self>, files: &Files) -> Result<(Self, bool)> {
-        let Sorted { mut models, loras } = sorted;
+        let Sorted { mut models, loras, embeddings } = sorted;
         let is_model = |(_, files): &(_, ModelFiles)| files.has(Role::Denoiser) && files.roles().count() > 1;
         let whole: Vec<usize> = (0..models.len()).filter(|i| is_model(&models[*i])).collect();
         let base = match whole[..] {
@@ -55,10 +59,10 @@ impl Opened {
             }
             (None, Some(loaded)) => loaded.clone(),
             (None, None) => {
-                let names: Vec<&str> = loras.iter().map(|(name, _)| &name[..]).collect();
+                let names = loras.iter().map(|(name, _)| name).chain(embeddings.iter().map(|(name, _)| name));
                 return Err(Fault::usage(format!(
-                    "{}: a LoRA changes a model: load the model that it is for first, or open both together",
-                    names.join(", ")
+                    "{}: no model, but what is added to one: load the model that it is for first, or open both together",
+                    names.map(String::as_str).collect::<Vec<_>>().join(", ")
                 )));
             }
         };
@@ -72,6 +76,7 @@ impl Opened {
             opened.loras.retain(|(other, ..)| *other != name);
             opened.loras.push((name, lora, 1.0));
         }
+        opened.embeddings.extend(embeddings);
         Ok((opened, base.is_none()))
     }
 
@@ -106,7 +111,10 @@ impl Opened {
         files.name = [vec![&self.name[..]], self.replaced()].concat().join(" + ");
         files.complete(self.hints).await?;
         let mut model = Model::of(&files)?;
-        model.take_loras(&self.loras)?;
+        model.set_loras(&self.loras).await?;
+        for (name, embedding) in &self.embeddings {
+            model.add_embedding(name, embedding)?;
+        }
         Ok(model)
     }
 }

@@ -4,9 +4,12 @@ use crate::fault::{Fault, Result};
 use crate::files::LentFolder;
 use calotype_pipeline::{Lora, ModelFiles, lora_name};
 use calotype_weights::schemes::FileKind;
-use calotype_weights::{Checkpoint, Tensors};
+use calotype_weights::{Checkpoint, Tensors, TextualInversion};
 use std::path::Path;
 use std::rc::Rc;
+
+/// What diffusers calls every embedding's file: the word is in it.
+const UNNAMED: &str = "learned_embeds";
 
 /// What some files are.
 #[derive(Default)]
@@ -15,6 +18,8 @@ pub struct Sorted {
     pub models: Vec<(String, ModelFiles)>,
     /// LoRAs, each with its name.
     pub loras: Vec<(String, Rc<Lora>)>,
+    /// Words with vectors of their own, by what prompts call them.
+    pub embeddings: Vec<(String, Rc<TextualInversion>)>,
 }
 
 impl Sorted {
@@ -36,14 +41,20 @@ impl Sorted {
 
     async fn put(&mut self, folder: &LentFolder, name: &str, checkpoint: Checkpoint) -> Result<()> {
         let path = Path::new(name);
-        if FileKind::of(&checkpoint.names()) == FileKind::Lora {
-            // Once more, for PEFT's file beside it.
-            let lora = Lora::within(folder, name).await?.ok_or_else(|| gone(name))?;
-            self.loras.push((lora_name(path), Rc::new(lora)));
-            return Ok(());
-        }
         let stem = path.file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
-        self.models.push((name.into(), ModelFiles::of_checkpoint(stem, checkpoint)?));
+        match FileKind::of(&checkpoint.names()) {
+            FileKind::Lora => {
+                // Once more, for PEFT's file beside it.
+                let lora = Lora::within(folder, name).await?.ok_or_else(|| gone(name))?;
+                self.loras.push((lora_name(path), Rc::new(lora)));
+            }
+            FileKind::Embedding => {
+                let embedding = TextualInversion::read(&checkpoint).await?;
+                let own = embedding.word.clone().filter(|_| stem == UNNAMED);
+                self.embeddings.push((own.unwrap_or_else(|| stem.into()), Rc::new(embedding)));
+            }
+            _ => self.models.push((name.into(), ModelFiles::of_checkpoint(stem, checkpoint)?)),
+        }
         Ok(())
     }
 }
