@@ -1,6 +1,6 @@
 use crate::{
-    Condition, Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output, Picture,
-    Precision, Progress, Quant, Request, Search, Turn,
+    Budget, Condition, Device, Error, HostTensor, MemoryPlan, Model, ModelPlace, OpenDevice, Order, Output,
+    Picture, Precision, Progress, Quant, Request, Search, Turn, VaeTiling,
 };
 use calotype_graph::Executor;
 use calotype_pipeline::measure::{Ceilings, LoadTimes, StageProfile, ceilings};
@@ -105,6 +105,16 @@ impl Pipeline {
     /// Bytes of weights that were brought to the device since the start.
     pub fn uploaded(&self) -> u64 {
         self.inner.uploaded()
+    }
+
+    /// Has runs hold no more than so many bytes of the device's memory, whatever it has, and decode in tiles or not.
+    pub fn limit(&mut self, max_vram: Option<u64>, tiling: VaeTiling) {
+        self.inner.limit(max_vram, tiling);
+    }
+
+    /// What memory there is, and what of it may be taken.
+    pub fn budget(&self) -> Budget {
+        self.inner.budget()
     }
 
     /// The request as this model draws it.

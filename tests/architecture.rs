@@ -160,7 +160,7 @@ fn an_op_has_one_name_everywhere() {
 /// The files of `crates/graph/src` below the graph itself, in their order: each knows only those before it. So an op's
 /// file can hold the op's launches without knowing graphs, plans know nothing of lowering, and graphs nothing of executors.
 const BELOW_GRAPHS: &[&[&str]] = &[
-    &["error", "precision", "value", "cuts/tiles", "source"],
+    &["error", "precision", "value", "cuts/tiles", "source", "stream"],
     &["cuts/product"],
     &["caps"],
     &["cuts"],
@@ -169,7 +169,7 @@ const BELOW_GRAPHS: &[&[&str]] = &[
     &["ops"],
     &["host"],
     &["graph"],
-    &["splits"],
+    &["splits", "segments"],
     &["plan"],
     &["lower", "passes", "pack", "quant", "executor"],
 ];

@@ -2,7 +2,7 @@
 
 use crate::support::{Device, Golden, gpu};
 use calotype::{
-    Choice, DType, Error, HostTensor, Model, OpenDevice, Pipeline, Precision, Request, Role, Shape,
+    Choice, DType, Error, HostTensor, Model, OpenDevice, Pipeline, Precision, Request, Role, Shape, VaeTiling,
 };
 use calotype_graph::Executor;
 use calotype_tensor::{Made, Read, TensorInfo, Tensors};
@@ -211,6 +211,27 @@ fn a_decoder_that_f16_does_not_hold_runs_in_f32() {
         let before = halves.executor().memory().allocations;
         halves.text_to_image(&request()).unwrap();
         assert!(halves.executor().memory().allocations - before <= 3, "nothing is prepared anew");
+    }
+}
+
+/// The repair keeps to the limit too, in tiles where it must.
+#[test]
+fn a_decoder_that_is_repaired_keeps_to_its_limit() {
+    let big = |values: &mut [f32]| values.iter_mut().for_each(|v| *v = 1e5);
+    for device in Device::gpus() {
+        let model = damaged("vae", "decoder.conv_norm_out.weight", big);
+        let mut pipeline = device.pipeline(model, Precision::F16);
+        let request = Request { width: Some(384), height: Some(384), ..request() };
+        let order = pipeline.settle(&request).unwrap();
+        // What halves take to the byte: f32 takes more.
+        let halves = pipeline.check(&order).unwrap();
+        let most = halves.peak_bytes;
+        pipeline.limit(Some(most), VaeTiling::Auto);
+        pipeline.text_to_image(&request).unwrap();
+        let (used, whole) = (pipeline.executor().memory().peak, pipeline.check(&order).unwrap());
+        println!("{}: {used} of {most}; {}; {}", device.name, halves.strategy, whole.strategy);
+        assert!(used <= most && whole.peak_bytes <= most, "{used} and {} of {most}", whole.peak_bytes);
+        assert!(halves.strategy.tiles.is_none() && whole.strategy.tiles.is_some(), "{}", device.name);
     }
 }
 

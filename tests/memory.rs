@@ -1,7 +1,10 @@
 //! The plan is kept: what a run allocates on the device never exceeds what was foretold, and no step allocates.
 
 use crate::support::{Golden, gpu, plain};
-use calotype::{Caps, Choice, Model, OpenDevice, Pipeline, Precision, Quant, Request, Sampler, plan};
+use calotype::{
+    Budget, Caps, Choice, Error, HostTensor, Model, OpenDevice, Pipeline, Precision, Quant, Request, Sampler,
+    VaeTiling, plan, plan_within,
+};
 use calotype_cpu::CpuExecutor;
 use calotype_graph::Executor;
 use std::ops::ControlFlow;
@@ -205,6 +208,101 @@ fn blocks_take_what_was_planned() {
         // But for how weights are aligned to one another.
         let off = (used - used_less).abs_diff(planned - planned_less);
         assert!(off <= 16 << 10, "{taken:?}");
+    }
+}
+
+/// Whatever is allowed, a run holds no more, and draws the same picture: parts leave and come back.
+#[test]
+fn a_run_keeps_to_its_limit() {
+    let cpu = || Some(Rc::new(CpuExecutor::new()) as Rc<dyn Executor>);
+    let any = || Some(Rc::new(gpu(&Choice::default())?) as Rc<dyn Executor>);
+    let [first, second] = ["a lighthouse", "a tower"].map(|prompt| Request {
+        steps: Some(2),
+        prompts: vec![prompt.into()],
+        ..request(128, 128, 1)
+    });
+    for open in [&cpu as &dyn Fn() -> Option<Rc<dyn Executor>>, &any] {
+        let (mut limit, mut drawn, mut means, mut ends) = (None, None, Vec::new(), false);
+        while let (false, Some(executor)) = (ends, open()) {
+            let mut pipeline = tiny(&executor, Precision::F32);
+            pipeline.limit(limit, VaeTiling::Off);
+            let planned = match pipeline.check(&pipeline.settle(&first).unwrap()) {
+                Ok(planned) => planned,
+                Err(Error::NotEnoughMemory(shortage)) => {
+                    // The least that can be is told, and can be.
+                    let told = shortage.to_string();
+                    assert!(told.contains("max_vram") && told.contains("at least"), "{told}");
+                    (limit, ends) = (Some(shortage.needed), true);
+                    pipeline.limit(limit, VaeTiling::Off);
+                    pipeline.check(&pipeline.settle(&first).unwrap()).unwrap()
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let pictures =
+                [&first, &second, &first].map(|r| pipeline.text_to_image(r).unwrap().pictures.remove(0));
+            let used = executor.memory().peak;
+            println!(
+                "{}: {used} of {} of {limit:?}, {}",
+                executor.describe(),
+                planned.peak_bytes,
+                planned.strategy
+            );
+            assert!(used <= planned.peak_bytes && limit.is_none_or(|limit| planned.peak_bytes <= limit));
+            let pixels = pictures.map(|picture| picture.pixels);
+            assert!(pixels[0] == pixels[2] && pixels[0] != pixels[1]);
+            assert!(*drawn.get_or_insert_with(|| pixels.clone()) == pixels, "{}", planned.strategy);
+            means.push((planned.strategy.leaving, planned.strategy.streams.len()));
+            // Ever less: of streams there are as many as there are nodes.
+            limit = Some(
+                planned.peak_bytes - 1 - planned.strategy.streams.len() as u64 * (planned.peak_bytes / 8),
+            );
+        }
+        assert!(means.is_sorted() && (means.is_empty() || means.len() >= 3), "{means:?}");
+        let streams = means.last().is_some_and(|(_, streams)| *streams > 0);
+        assert!(streams || !open().is_some_and(|executor| executor.caps().streams), "{means:?}");
+    }
+}
+
+#[test]
+fn tiles_are_as_good_as_the_whole() {
+    let Some(gpu) = gpu(&Choice::default()) else { return };
+    let executor: Rc<dyn Executor> = Rc::new(gpu);
+    let mut pipeline = tiny(&executor, Precision::F32);
+    let shape = [1, 4, 72, 80];
+    let values: Vec<f32> = (0..shape.iter().product::<usize>())
+        .map(|i| (i / 80 % 72) as f32 / 72.0 - (i % 80) as f32 / 80.0 + (i as f32 * 0.7).sin() * 0.5)
+        .collect();
+    let latents = HostTensor::from_f32(shape, &values);
+    let whole = pipeline.decode_latents(&latents).unwrap().remove(0);
+    pipeline.limit(None, VaeTiling::On);
+    let tiled = pipeline.decode_latents(&latents).unwrap().remove(0);
+    assert_eq!([whole.width, whole.height], [tiled.width, tiled.height]);
+    let apart: Vec<u8> = whole.pixels.iter().zip(&tiled.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
+    let mean = apart.iter().map(|d| f64::from(*d)).sum::<f64>() / apart.len() as f64;
+    println!("at most {} of 255, {mean:.3} on average", apart.iter().max().unwrap());
+    assert!(apart.iter().any(|d| *d > 0), "nothing was done in tiles");
+    assert!(mean < 2.0, "{mean}");
+}
+
+#[test]
+fn published_models_keep_to_limits() {
+    let of = |name: &str, side: usize, max_vram: Option<u64>| {
+        let model = Model::open(&format!("synthetic:{name}"), None).unwrap();
+        let request = Request { width: Some(side), height: Some(side), ..Request::new("a lighthouse") };
+        let order = request.settle(&model).unwrap();
+        let budget = Budget { max_vram, ..Budget::default() };
+        let planned = plan_within(&budget, &model, &order, Precision::F16, &usual()).unwrap();
+        println!("{name}, {side}, {max_vram:?}: {} MiB, {}", planned.peak_bytes / MIB, planned.strategy);
+        planned
+    };
+    // Cards of 8 GiB, with nothing asked for.
+    let frugal = of("sdxl", 1024, None);
+    assert!(frugal.peak_bytes <= 5734 * MIB && frugal.strategy.streams.is_empty());
+    for (name, side, limit) in
+        [("sdxl", 1024, 3 << 30), ("sdxl", 1024, 2 << 30), ("sd15", 512, 1 << 30), ("sd15", 1024, 2662 * MIB)]
+    {
+        let planned = of(name, side, Some(limit));
+        assert!(planned.peak_bytes <= limit, "{name}: {}", planned.peak_bytes);
     }
 }
 

@@ -118,6 +118,26 @@ fn an_adapter_that_does_not_exist_is_an_error_that_lists_those_there_are() {
     }
 }
 
+#[test]
+fn a_limit_that_cannot_be_kept_is_refused_with_the_least_that_can() {
+    let folder = Folder::new();
+    for size in ["6", "six", "0G", "-1G", "6 apples"] {
+        let limit = format!("--max-vram={size}");
+        folder.fails(2, &["generate", "a cat", &limit], &["--max-vram", "1.5GiB"]);
+    }
+    folder.fails(2, &["generate", "a cat", "--medvram"], &["--max-vram"]);
+    let run = ["--backend", "cpu", "-W", "64", "-H", "64", "--max-vram"];
+    let least = |command: &[&'static str]| [command, &run, &["1M"]].concat();
+    let told = ["not enough memory", "at least", "MiB", "--max-vram is 1.0 MiB", "or allow more"];
+    folder.fails(1, &least(&["generate", "a cat"]), &told);
+    let said = folder.run(&least(&["plan"]));
+    assert!(said.out.contains("does not fit") && said.out.contains("at least"), "{}", said.out);
+    let said = folder.run(&[&["plan"], &run[..], &["4G", "--json"]].concat());
+    let plan: serde_json::Value = serde_json::from_str(said.out.trim()).unwrap();
+    assert_eq!((&plan["limit_bytes"], &plan["fits"]), (&(4u64 << 30).into(), &true.into()));
+    assert_eq!(plan["strategy"]["leaving"], "nothing");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_that_cannot_fit_is_refused_before_it_starts() {

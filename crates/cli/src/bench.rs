@@ -117,7 +117,8 @@ fn open(args: &BenchArgs, preset: Option<&Preset>, request: &Request) -> anyhow:
         model = place.open(precision)?;
     }
     model.quant = args.device.quant.unwrap_or_default();
-    Ok(Bench::new(device::pipeline(&opened, model, precision), opened))
+    let pipeline = device::pipeline(&opened, model, precision, &args.memory);
+    Ok(Bench::new(pipeline, opened))
 }
 
 fn measure(args: &BenchArgs, preset: Option<&Preset>, started: Instant) -> anyhow::Result<Measured> {

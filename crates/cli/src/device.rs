@@ -1,6 +1,6 @@
 //! From flags to a device, a precision and a model.
 
-use crate::args::{BackendName, DeviceArgs, Dtype, EmbeddingArg, HubArgs, LoraArg, PictureArgs};
+use crate::args::{BackendName, DeviceArgs, Dtype, EmbeddingArg, HubArgs, LoraArg, MemoryArgs, PictureArgs};
 use crate::download::DownloadBar;
 use crate::exit::Usage;
 use crate::text;
@@ -193,8 +193,9 @@ pub fn name(precision: Precision) -> &'static str {
 }
 
 /// A model on a device. That the device is tuned is said when it begins, for it holds the first picture up.
-pub fn pipeline(opened: &OpenDevice, model: Model, precision: Precision) -> Pipeline {
+pub fn pipeline(opened: &OpenDevice, model: Model, precision: Precision, memory: &MemoryArgs) -> Pipeline {
     let mut pipeline = Pipeline::new(opened, model, precision);
+    pipeline.limit(memory.max_vram, memory.vae_tiling.tiling());
     pipeline.on_tuning(|products| {
         text::note(&format!(
             "finding this GPU's fastest kernels for {products} products: a few seconds, remembered for later runs \

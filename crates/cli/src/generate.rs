@@ -11,7 +11,9 @@ use crate::text::Lines;
 use crate::{device, interrupt, latents, memory, wanted};
 use anyhow::{Context, bail};
 use calotype::noise::Origin;
-use calotype::{BatchSeeds, Hashes, Model, Order, Output, Pipeline, Precision, Recalled, Request, builtin};
+use calotype::{
+    BatchSeeds, Hashes, Model, Order, Output, Pipeline, Precision, Recalled, Request, Strategy, builtin,
+};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -45,8 +47,11 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         model = open(precision)?;
         model.take_form(longest.few_steps.is_some())?;
     }
-    let mut pipeline = device::pipeline(&opened, model, precision);
+    let mut pipeline = device::pipeline(&opened, model, precision, &args.memory);
     let plan = pipeline.check(&longest)?;
+    if plan.strategy != Strategy::default() {
+        log::info!("memory: {}", plan.strategy);
+    }
     if args.grid {
         memory::check_grid(runs, &longest, calotype::host_room().as_ref())?;
     }

@@ -3,7 +3,7 @@
 use crate::args::{BackendName, PlanArgs};
 use crate::device;
 use crate::text::{self, bytes, table};
-use calotype::{Backend, Caps, MemoryPlan, Model, OpenDevice, Order, Precision, Quant, Room};
+use calotype::{Backend, Budget, Caps, Leaving, MemoryPlan, Model, OpenDevice, Order, Precision, Quant};
 use serde_json::json;
 
 /// What a plan is made for.
@@ -13,7 +13,7 @@ struct PlanTarget {
     precision: Precision,
     /// The device in words.
     name: String,
-    room: Option<Room>,
+    budget: Budget,
     /// The device, where there is one here.
     opened: Option<OpenDevice>,
 }
@@ -47,13 +47,15 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
         model = device::model(&found, &args.device, target.precision, &args.picture.lora, &[])?;
     }
     let order = device::settle(&request, &mut model)?;
-    let plan = calotype::plan(&model, &order, target.precision, &target.caps)?;
+    let plan = calotype::plan_within(&target.budget, &model, &order, target.precision, &target.caps)?;
     if args.json { print_json(&plan, &target, &order) } else { print(&plan, &target, &model, &order) }
 }
 
 /// The device that `generate` would take; without a GPU, one such as most people have.
 fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
     let flags = &args.device;
+    let budget =
+        |room| Budget { room, max_vram: args.memory.max_vram, tiling: args.memory.vae_tiling.tiling() };
     let auto = flags.backend == BackendName::Auto && flags.adapter.is_none();
     let gpu_here = || pollster::block_on(calotype::adapters(Backend::Auto)).iter().any(|a| a.kind != "cpu");
     if auto && !gpu_here() {
@@ -61,7 +63,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
         let caps = Caps { f16: true, max_buffer: buffers, max_binding: buffers, ..Caps::default() };
         let precision = flags.dtype.map_or(Precision::F16, |d| d.precision());
         let name = format!("a GPU with f16 and buffers of {} (there is none here)", bytes(buffers));
-        return Ok(PlanTarget { caps, precision, name, room: None, opened: None });
+        return Ok(PlanTarget { caps, precision, name, budget: budget(None), opened: None });
     }
     let opened = flags.device()?.open()?;
     let mut precision = flags.precision(&opened);
@@ -73,17 +75,19 @@ fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
         caps: opened.executor.caps(),
         precision,
         name: opened.executor.describe(),
-        room: opened.executor.room(),
+        budget: budget(opened.executor.room()),
         opened: Some(opened),
     })
 }
 
 fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::Result<()> {
     let mut object = serde_json::to_value(plan)?;
+    let limit = target.budget.limit().map(|limit| limit.bytes);
     let more = json!({
-        "fits": target.room.as_ref().map(|room| plan.peak_bytes <= room.bytes),
+        "limit_bytes": limit,
+        "fits": limit.map(|limit| plan.peak_bytes <= limit),
         "adapter": target.is_adapter().then_some(&target.name),
-        "adapter_memory": target.room.as_ref().map(|room| room.bytes),
+        "adapter_memory": target.budget.room.as_ref().map(|room| room.bytes),
         "target": target.name,
         "model": order.model,
         "refiner": order.refiner.as_ref().map(|refining| &refining.order.model),
@@ -136,19 +140,23 @@ fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -
         let blocks = model.contents().flat_map(|c| c.blocks.iter().copied());
         types.extend(text::turned(blocks).map(|turned| format!("; {turned}")));
     }
+    if plan.strategy.leaving != Leaving::Nothing {
+        types.push_str("; those that are there when most is held");
+    }
+    let kept = plan.strategy.to_string();
     let total = [
         ("weights", plan.weight_bytes, &*types),
-        ("activations", plan.activation_bytes, "one set for all stages"),
+        ("activations", plan.activation_bytes, "one set for all stages that are there"),
         ("states", plan.state_bytes, states),
-        ("peak", plan.peak_bytes, ""),
+        ("peak", plan.peak_bytes, &kept),
     ];
     let rows: Vec<Vec<String>> =
         total.map(|(what, n, note)| vec![what.to_string(), bytes(n), note.to_string()]).to_vec();
     text::result(&format!("\n{}", table(&rows, &[1])))?;
-    let fits = calotype::fits(plan, target.room.as_ref(), (model, order), target.precision, &target.caps);
-    text::result(&match (&target.room, fits) {
+    let fits = calotype::fits(plan, &target.budget, (model, order), target.precision, &target.caps);
+    text::result(&match (target.budget.limit(), fits) {
         (None, _) => "whether it fits is not known: no device here tells its memory".to_string(),
-        (Some(room), Ok(())) => format!("fits: {} is {}", room.owner, bytes(room.bytes)),
+        (Some(limit), Ok(())) => format!("fits: {} is {}", limit.owner, bytes(limit.bytes)),
         (Some(_), Err(why)) => format!("does not fit: {why}"),
     })
 }

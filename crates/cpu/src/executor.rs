@@ -63,6 +63,7 @@ impl Executor for CpuExecutor {
                 threads: rayon::current_num_threads(),
                 overhead: room::overhead(),
             }),
+            streams: false,
             software: true,
             ..Caps::default()
         }

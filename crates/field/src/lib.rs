@@ -94,6 +94,10 @@ fields! {
     Adapter = "adapter",
     /// Which of a GPU's kernels.
     Tier = "tier",
+    /// The most device memory that may be held.
+    MaxVram = "max_vram",
+    /// Whether pictures are decoded in tiles.
+    VaeTiling = "vae_tiling",
     /// Where the model is.
     Place = "place",
     /// What decodes, in the place of the model's own.

@@ -317,6 +317,8 @@ fn plain(adapter: &wgpu::Adapter, choice: &Choice, limits: &wgpu::Limits) -> Cap
         // The tiles for processors are made for the renderers there are natively. Chromium's decodes three times as fast
         // with those for GPUs, which are what people's browsers run.
         software: cpu && cfg!(not(target_arch = "wasm32")) && !choice.plain && !choice.as_gpu,
+        // A browser is not waited for while a program runs.
+        streams: cfg!(not(target_arch = "wasm32")),
         at_once: match info.backend {
             _ if cpu => std::thread::available_parallelism().map_or(1, usize::from),
             wgpu::Backend::Metal => at_once(APPLE, false),

@@ -23,6 +23,7 @@ mod proof;
 mod runner;
 mod signal;
 mod store;
+mod stream;
 mod tiers;
 #[cfg(not(target_arch = "wasm32"))]
 mod tuning;

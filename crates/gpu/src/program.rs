@@ -1,12 +1,14 @@
 use crate::arenas::{Arenas, User};
 use crate::device::{Buffer, Device};
 use crate::pipelines::{Kernel, Pipelines};
+use crate::stream::Stream;
 use crate::weights::WeightStore;
 use calotype_graph::lower::{Binding, Dispatch, Operand, Recording};
 use calotype_graph::ops::StepRow;
 use calotype_graph::{Error, Port, ProgramSpec};
 use calotype_shaders::Variant;
 use std::cell::Ref;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A recording with its pipelines compiled, and its bindings made for the activation buffers that are there.
@@ -15,6 +17,8 @@ pub(crate) struct GpuProgram {
     arenas: Rc<Arenas>,
     user: Rc<User>,
     params: Buffer,
+    /// Weights that pass through the device as it runs.
+    pub stream: Option<Rc<Stream>>,
     // What is bound keeps its buffers alive; these keep them on the account.
     _ports: Vec<Port>,
 }
@@ -118,13 +122,15 @@ impl GpuProgram {
         device.queue.write_buffer(&params.raw, 0, &block);
 
         let flops: Vec<u64> = spec.graph.nodes().iter().map(|n| n.op.flops(spec.graph)).collect();
+        let stream = weights.stream(spec.graph);
         let launch = |(i, d): (usize, &Dispatch)| {
+            let hold = |b: &Binding| hold(weights, stream.as_deref(), spec, (d.node, b));
             Ok(Launch {
                 node: d.node,
                 variant: d.variant,
                 flops: flops[d.node],
                 kernel: pipelines.get(device, d),
-                held: d.bindings.iter().map(|b| hold(weights, spec, b)).collect::<Result<_, Error>>()?,
+                held: d.bindings.iter().map(hold).collect::<Result<_, Error>>()?,
                 params: i as u32 * STRIDE as u32,
                 params_bytes: d.params.len().next_multiple_of(16) as u64,
                 table: d.bindings.iter().any(|b| matches!(b.operand, Operand::Table(_))),
@@ -134,7 +140,7 @@ impl GpuProgram {
         let launches = recording.dispatches.iter().enumerate().map(launch).collect::<Result<_, Error>>()?;
         let (arenas, user) = (arenas.clone(), arenas.user(needs.to_vec()));
         let ports = spec.ports.values().cloned().collect();
-        let program = Self { launches, arenas, user, params, _ports: ports };
+        let program = Self { launches, arenas, user, params, stream, _ports: ports };
         program.bind(device);
         Ok(program)
     }
@@ -166,7 +172,29 @@ impl GpuProgram {
     /// Encodes and submits every launch.
     pub fn run(&self, device: &Device, row: usize) -> Result<(), Error> {
         let bindings = self.bindings(device)?;
-        let (mut launches, mut bindings) = (self.launches.as_slice(), &bindings[..]);
+        let submit = |launches: Range<usize>| self.submit(device, launches, &bindings, row);
+        match &self.stream {
+            None => _ = submit(0..self.launches.len()),
+            Some(stream) => stream.run(device, |nodes| {
+                let [from, to] =
+                    [nodes.start, nodes.end].map(|end| self.launches.partition_point(|l| l.node < end));
+                submit(from..to)
+            })?,
+        }
+        device.mark_run();
+        Ok(())
+    }
+
+    /// Some launches, no more at a time than a system bears.
+    fn submit(
+        &self,
+        device: &Device,
+        launches: Range<usize>,
+        bindings: &[wgpu::BindGroup],
+        row: usize,
+    ) -> Option<wgpu::SubmissionIndex> {
+        let (mut launches, mut bindings) = (&self.launches[launches.clone()], &bindings[launches]);
+        let mut last = None;
         while !launches.is_empty() {
             let mut flops = 0;
             let count = launches
@@ -184,15 +212,19 @@ impl GpuProgram {
                 let now = launches[..count].iter().zip(bindings);
                 now.for_each(|(launch, binding)| launch.encode(&mut pass, binding, row));
             }
-            device.queue.submit([encoder.finish()]);
+            last = Some(device.queue.submit([encoder.finish()]));
             (launches, bindings) = (&launches[count..], &bindings[count..]);
         }
-        device.mark_run();
-        Ok(())
+        last
     }
 }
 
-fn hold(weights: &WeightStore, spec: &ProgramSpec<'_>, binding: &Binding) -> Result<Held, Error> {
+fn hold(
+    weights: &WeightStore,
+    stream: Option<&Stream>,
+    spec: &ProgramSpec<'_>,
+    (node, binding): (usize, &Binding),
+) -> Result<Held, Error> {
     let port = |name: &String| -> Result<Rc<Buffer>, Error> {
         let port = spec.ports.get(name);
         let buffer = port.and_then(|p| p.inner.clone().downcast::<Buffer>().ok());
@@ -202,6 +234,11 @@ fn hold(weights: &WeightStore, spec: &ProgramSpec<'_>, binding: &Binding) -> Res
         Operand::Arena(i) => (Place::Arena(*i), 0),
         Operand::Port(name) | Operand::Table(name) => (Place::Own(port(name)?), 0),
         Operand::Weight(id) => {
+            let passing = stream.and_then(|stream| stream.find(node, *id));
+            if let Some((slot, offset)) = passing {
+                let offset = offset + binding.offset;
+                return Ok(Held { place: Place::Own(slot), offset, bytes: binding.bytes });
+            }
             let slice = weights.get(spec.graph, *id).ok_or_else(|| {
                 let name = spec.graph.weights()[id.index()].name();
                 Error::Device(format!("{}: weight {name} was not loaded", spec.graph.name))

@@ -1,10 +1,11 @@
 use crate::device::{Buffer, Device};
+use crate::stream::{Slots, Stream};
 use calotype_graph::lower::by_columns;
-use calotype_graph::{Error, Graph, Layout, Weight, WeightId, pack_each};
+use calotype_graph::{Error, Graph, Layout, Segment, Streamed, Weight, WeightId, pack_each, segments};
 use calotype_tensor::{Shape, Tensors};
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{HashMap, HashSet};
+use std::rc::{Rc, Weak};
 
 /// Where a weight lies.
 #[derive(Clone)]
@@ -19,6 +20,10 @@ pub(crate) struct WeightStore {
     slices: RefCell<HashMap<String, Slice>>,
     /// Where weights lay that are to come anew.
     vacant: RefCell<HashMap<String, Slice>>,
+    /// Those of graphs that have no room for all, by the key of the first of them.
+    streams: RefCell<HashMap<String, Rc<Stream>>>,
+    /// Gone with the last of those.
+    slots: RefCell<Weak<Slots>>,
 }
 
 /// Bytes handed to the queue before it is made to take them: what bounds host memory while a model loads.
@@ -34,6 +39,13 @@ impl WeightStore {
         for slices in [&self.slices, &self.vacant] {
             slices.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
         }
+        self.streams.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
+    }
+
+    /// What passes through the device as a graph runs.
+    pub fn stream(&self, graph: &Graph) -> Option<Rc<Stream>> {
+        graph.streamed?;
+        self.streams.borrow().get(&stream_key(graph)).cloned()
     }
 
     /// Forgets weights that are made of tensors that have changed, but for their places.
@@ -41,6 +53,9 @@ impl WeightStore {
         let mut slices = self.slices.borrow_mut();
         let stale = slices.extract_if(|key, _| Graph::tensors_of(checkpoint, key).any(changed));
         self.vacant.borrow_mut().extend(stale);
+        // What passes through is packed anew, all of it.
+        let prefix = Graph::weight_prefix(checkpoint, "");
+        self.streams.borrow_mut().retain(|key, _| !key.starts_with(&prefix));
     }
 
     pub async fn load(
@@ -51,9 +66,10 @@ impl WeightStore {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
         let align = device.caps.alignment;
+        let passing = self.load_passing(device, graph, source, progress).await?;
         let (missing, bytes): (Vec<(WeightId, Shape)>, Vec<u64>) = graph
             .weight_values()
-            .filter(|(id, ..)| self.get(graph, *id).is_none())
+            .filter(|(id, ..)| !passing.contains(id) && self.get(graph, *id).is_none())
             .map(|(id, shape, bytes)| ((id, shape), bytes))
             .unzip();
         // What was there takes its own place again.
@@ -72,10 +88,8 @@ impl WeightStore {
         let (mut slab, mut offset) = (0, 0);
         let mut buffer: Option<Rc<Buffer>> = None;
         let shapes: HashMap<WeightId, Shape> = missing.iter().copied().collect();
-        let mut upload = |id: WeightId, mut packed: Vec<u8>| {
-            if device.caps.software {
-                packed = in_panels(&graph.weights()[id.index()], shapes[&id], packed);
-            }
+        let mut upload = |id: WeightId, packed: Vec<u8>| {
+            let mut packed = arranged(device, &graph.weights()[id.index()], shapes[&id], packed);
             let bytes = packed.len() as u64;
             packed.resize(packed.len().next_multiple_of(4), 0);
             let key = graph.weight_key(id);
@@ -107,6 +121,69 @@ impl WeightStore {
         }
         Ok(())
     }
+
+    /// Has those weights of a graph in the host's memory that pass through the device as it runs, and says which.
+    async fn load_passing(
+        &self,
+        device: &Device,
+        graph: &Graph,
+        source: &dyn Tensors,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<HashSet<WeightId>, Error> {
+        let Some(streamed) = graph.streamed else { return Ok(HashSet::new()) };
+        let segments = segments(graph, streamed, device.caps.alignment);
+        let ids = |stays: bool| {
+            let of = segments.iter().filter(move |segment| segment.stays == stays);
+            of.flat_map(|segment| &segment.weights).map(|(id, _)| *id).collect::<HashSet<_>>()
+        };
+        let passing = &ids(false) - &ids(true);
+        if self.stream(graph).is_some_and(|known| known.segments == segments) {
+            return Ok(passing);
+        }
+        let shapes: HashMap<WeightId, Shape> =
+            graph.weight_values().map(|(id, shape, _)| (id, shape)).collect();
+        let mut packed = Vec::new();
+        for Segment { weights, bytes, stays, .. } in &segments {
+            let mut slot = vec![0u8; if *stays { 0 } else { *bytes as usize }];
+            let offsets: HashMap<WeightId, u64> = weights.iter().copied().collect();
+            let wanted: Vec<(WeightId, Shape)> = weights.iter().map(|(id, _)| (*id, shapes[id])).collect();
+            let mut keep = |id: WeightId, packed: Vec<u8>| {
+                let packed = arranged(device, &graph.weights()[id.index()], shapes[&id], packed);
+                slot[offsets[&id] as usize..][..packed.len()].copy_from_slice(&packed);
+                progress(packed.len() as u64);
+                Ok(())
+            };
+            if !stays {
+                let columns = |weight: &Weight, seen: Shape| by_columns(weight, seen, &device.caps);
+                pack_each(graph, &wanted, source, false, &columns, &mut keep).await?;
+            }
+            packed.push(slot);
+        }
+        let stream = Rc::new(Stream::new(segments, packed, self.slots(device, streamed)?));
+        self.streams.borrow_mut().insert(stream_key(graph), stream);
+        Ok(passing)
+    }
+
+    fn slots(&self, device: &Device, streamed: Streamed) -> Result<Rc<Slots>, Error> {
+        let known = self.slots.borrow().upgrade().filter(|slots| slots.bytes() >= streamed.slot);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let slots = Rc::new(Slots::new(device, streamed.slot)?);
+        *self.slots.borrow_mut() = Rc::downgrade(&slots);
+        Ok(slots)
+    }
+}
+
+/// What identifies the weights that pass through the device: a graph's, of its checkpoint and component.
+fn stream_key(graph: &Graph) -> String {
+    let first = graph.weight_values().next();
+    format!("{} in {}", first.map_or_else(String::new, |(id, ..)| graph.weight_key(id)), graph.name)
+}
+
+/// A packed weight in the order in which the device reads it.
+fn arranged(device: &Device, weight: &Weight, seen: Shape, packed: Vec<u8>) -> Vec<u8> {
+    if device.caps.software { in_panels(weight, seen, packed) } else { packed }
 }
 
 /// Where shaders run in software, matrices lie as panels of 32 columns, each from its first row to its last: so

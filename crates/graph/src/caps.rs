@@ -34,6 +34,8 @@ pub struct Caps {
     pub max_groups: u32,
     /// How it computes in the host's memory, where it is no GPU.
     pub host: Option<Host>,
+    /// Whether weights can pass through the device while it runs.
+    pub streams: bool,
     /// Whether shaders run in software, on a processor's vector units: products then take the tile made for those.
     pub software: bool,
 }
@@ -55,6 +57,7 @@ impl Default for Caps {
             alignment: 256,
             max_groups: 65_535,
             host: None,
+            streams: true,
             software: false,
         }
     }

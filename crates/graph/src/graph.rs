@@ -1,6 +1,7 @@
 use crate::error::Error;
 use crate::ops::{Op, Shapes};
 use crate::precision::Precision;
+use crate::stream::Streamed;
 use crate::value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};
 use calotype_tensor::{DType, Encoding, HostTensor, Shape, Tensors};
 use std::collections::HashSet;
@@ -24,6 +25,8 @@ pub struct Graph {
     pub name: String,
     /// Which checkpoint the weights come from: two models on one device hold tensors of the same names.
     pub checkpoint: u64,
+    /// How its weights come to the device, where they do not all stay there.
+    pub streamed: Option<Streamed>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) values: Vec<Value>,
     pub(crate) weights: Vec<Weight>,

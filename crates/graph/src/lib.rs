@@ -19,7 +19,9 @@ pub mod plan;
 mod precision;
 mod quant;
 mod recording;
+mod segments;
 mod splits;
+mod stream;
 mod value;
 
 pub use calotype_tensor::LocalFuture;
@@ -37,4 +39,6 @@ pub use places::Plan;
 pub use precision::Precision;
 pub use quant::Quant;
 pub use recording::Recording;
+pub use segments::{Segment, loads, segments};
+pub use stream::Streamed;
 pub use value::{Elem, Layout, Rate, Source, Tensor, Value, ValueId, Weight, WeightId};

@@ -7,6 +7,7 @@ use crate::order::Order;
 use crate::parts::{Key, Part, Stage};
 use crate::pipeline::Pipeline;
 use crate::preview::Colours;
+use crate::tiles::Blend;
 use calotype_field::Field;
 use calotype_graph::Precision;
 use calotype_graph::ops::Range;
@@ -20,6 +21,22 @@ enum Decoded {
     NotFinite(u32),
     /// Every pixel alike.
     Flat,
+}
+
+impl Decoded {
+    /// What it is, a flat picture being none.
+    fn unless_flat(self) -> Self {
+        match self {
+            Self::Picture(picture) if is_flat(&picture.pixels) => Self::Flat,
+            other => other,
+        }
+    }
+}
+
+/// Whether all of several pixels are alike.
+fn is_flat(pixels: &[u8]) -> bool {
+    let first = &pixels[..4];
+    pixels.len() > 4 && pixels.chunks_exact(4).all(|pixel| pixel == first)
 }
 
 impl Pipeline {
@@ -49,11 +66,11 @@ impl Pipeline {
         }
         let mut pictures = Vec::new();
         for image in values.chunks_exact(c * h * w) {
-            let mut decoded = self.decode(image, part).await?;
+            let mut decoded = self.decode_image(image, [h, w], part).await?;
             if matches!(decoded, Decoded::NotFinite(_)) && self.decoder == Precision::F16 {
                 log::warn!("f16 does not hold the numbers of this model's VAE decoder: it runs in f32");
                 self.decoder = Precision::F32;
-                decoded = self.decode(image, part).await?;
+                decoded = self.decode_image(image, [h, w], part).await?;
             }
             let (stage, precision, what) = match decoded {
                 Decoded::Picture(picture) => {
@@ -77,9 +94,30 @@ impl Pipeline {
         Ok(pictures)
     }
 
-    /// One image's latents, `[h, w, C]`, to its pixels.
-    async fn decode(&mut self, image: &[f32], part: Part) -> Result<Decoded> {
+    /// One image's latents, `[h, w, C]`, to its pixels: at once, or tile by tile.
+    async fn decode_image(&mut self, image: &[f32], full: [usize; 2], part: Part) -> Result<Decoded> {
         let key = Key { part, precision: self.decoder, refines: false };
+        let Some(tiles) = self.tiles_of(key)? else {
+            return Ok(self.decode(image, key).await?.unless_flat());
+        };
+        let mut blend = Blend::new(tiles, full, self.model.config.vae.factor());
+        let row = image.len() / full[0];
+        for [top, left] in tiles.places(full) {
+            let [height, width] = tiles.size;
+            let channels = row / full[1];
+            let rows = image.chunks_exact(row).skip(top).take(height);
+            let tile: Vec<f32> =
+                rows.flat_map(|row| &row[left * channels..][..width * channels]).copied().collect();
+            match self.decode(&tile, key.in_tiles(tiles, &self.model)).await? {
+                Decoded::Picture(picture) => blend.add([top, left], &picture),
+                other => return Ok(other),
+            }
+        }
+        Ok(Decoded::Picture(blend.finish()?).unless_flat())
+    }
+
+    /// Latents, `[h, w, C]`, to their pixels.
+    async fn decode(&mut self, image: &[f32], key: Key) -> Result<Decoded> {
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
         let clamped: Vec<f32>;
@@ -100,10 +138,6 @@ impl Pipeline {
             return Ok(Decoded::NotFinite(found.not_finite));
         }
         let pixels = exec.read(&part.ports["pixels"]).await?;
-        let words = pixels.to_u32();
-        if words.iter().all(|p| *p == words[0]) && words.len() > 1 {
-            return Ok(Decoded::Flat);
-        }
         let [height, width] = [1, 2].map(|axis| pixels.shape().dims()[axis]);
         Ok(Decoded::Picture(Picture::new(width, height, 4, pixels.bytes().to_vec())?))
     }
@@ -112,6 +146,7 @@ impl Pipeline {
     /// channels are not known, they are learned from the model's own decoder, which takes one decoding of the order's size.
     pub async fn prepare_previews(&mut self, order: &Order) -> Result<()> {
         if self.colours.is_none() {
+            self.take_on(order)?;
             let (channels, factor) = (self.model.config.vae.latent_channels, self.model.config.vae.factor());
             self.colours = match Colours::known(channels) {
                 Some(known) => Some(Rc::new(known)),

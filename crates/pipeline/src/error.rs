@@ -163,9 +163,13 @@ impl fmt::Display for Shortage {
         let [needed, weights, free] = [*needed, *weights, room.bytes].map(bytes);
         write!(
             f,
-            "this run needs {needed} ({weights} of them weights), and {} is {free}: {remedy}",
+            "this run needs at least {needed} ({weights} of them weights), and {} is {free}: {remedy}",
             room.owner
-        )
+        )?;
+        match Field::MaxVram.to_string() == room.owner {
+            true => write!(f, ", or allow more"),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
+mod budget;
 mod chunks;
 mod components;
 mod condition;
@@ -36,10 +37,12 @@ mod session;
 mod settings;
 mod settle;
 mod single;
+mod tiles;
 mod tiny;
 pub mod tokenizer;
 pub mod words;
 
+pub use budget::Budget;
 pub use calotype_field::Field;
 pub use calotype_models::Role;
 pub use calotype_models::detect::{Predicts, Said};
@@ -57,10 +60,11 @@ pub use image::Picture;
 pub use loras::NamedLora;
 pub use model::{Model, Tokenizers};
 pub use order::{Hashes, Order, Refining};
-pub use parts::{MemoryPlan, Stage, StagePlan, plan};
+pub use parts::{Leaving, MemoryPlan, Stage, StagePlan, StageStream, Strategy, plan, plan_within};
 pub use pipeline::{Output, Pipeline, Timings};
 pub use recall::Recalled;
 pub use report::{FileReport, UNetReport};
 pub use request::{GivenNoise, Request};
 pub use room::fits;
 pub use single::{Hints, component_field};
+pub use tiles::{Tiles, VaeTiling};

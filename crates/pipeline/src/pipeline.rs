@@ -1,13 +1,15 @@
+use crate::budget::Budget;
 use crate::condition::{Condition, TextOutput, Turn};
 use crate::denoise::{Begun, Denoising, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
 use crate::order::Order;
-use crate::parts::{Canvas, Key, MemoryPlan, Part, plan, run};
+use crate::parts::{Canvas, Key, MemoryPlan, Part, Strategy, plan_parts, run};
 use crate::preview::Colours;
 use crate::room::fits;
 use crate::session::Session;
+use crate::tiles::{Tiles, VaeTiling};
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_models::Role;
 use calotype_tensor::HostTensor;
@@ -37,8 +39,11 @@ pub struct Pipeline {
     pub(crate) states: RefCell<HashMap<Chunk, TextOutput>>,
     /// What previews are made with.
     pub(crate) colours: Option<Rc<Colours>>,
-    /// The parts that were found to fit last.
-    checked: RefCell<Vec<Key>>,
+    /// The most device memory that may be held.
+    max_vram: Option<u64>,
+    tiling: VaeTiling,
+    /// The parts that were found to fit last, and how.
+    checked: RefCell<(Vec<Key>, Strategy)>,
 }
 
 /// Where the time went.
@@ -81,6 +86,8 @@ impl Pipeline {
             precision,
             states: RefCell::default(),
             colours: None,
+            max_vram: None,
+            tiling: VaeTiling::Auto,
             checked: RefCell::default(),
         }
     }
@@ -117,35 +124,72 @@ impl Pipeline {
         self.precision
     }
 
-    /// What an order takes on this device, before anything is allocated.
-    pub fn plan(&self, order: &Order) -> Result<MemoryPlan> {
-        plan(&self.model, order, self.precision, &self.session.exec.caps())
+    /// Has runs hold no more than so many bytes of the device's memory, whatever it has, and decode in tiles or not.
+    pub fn limit(&mut self, max_vram: Option<u64>, tiling: VaeTiling) {
+        (self.max_vram, self.tiling) = (max_vram, tiling);
+        self.checked.take();
     }
 
-    /// The same; fails where that is more memory than there is, as far as the executor knows.
+    /// What there is, and what of it may be taken.
+    pub fn budget(&self) -> Budget {
+        Budget { room: self.session.exec.room(), max_vram: self.max_vram, tiling: self.tiling }
+    }
+
+    /// What an order takes on this device, before anything is allocated.
+    pub fn plan(&self, order: &Order) -> Result<MemoryPlan> {
+        plan_parts(&self.budget(), &self.model, &self.parts(order), &self.session.exec.caps())
+    }
+
+    /// The same; fails where that is more memory than there is, as far as the executor knows, or than may be taken.
     pub fn check(&self, order: &Order) -> Result<MemoryPlan> {
-        let (plan, room) = (self.plan(order)?, self.session.exec.room());
-        fits(&plan, room.as_ref(), (&self.model, order), self.precision, &self.session.exec.caps())?;
-        *self.checked.borrow_mut() = self.parts(order);
+        let plan = self.plan(order)?;
+        fits(&plan, &self.budget(), (&self.model, order), self.precision, &self.session.exec.caps())?;
+        *self.checked.borrow_mut() = (self.parts(order), plan.strategy.clone());
         Ok(plan)
     }
 
-    /// [`check`](Self::check), unless that is known or all is there already.
-    fn check_room(&self, order: &Order) -> Result<()> {
-        let parts = self.parts(order);
-        let there = parts.iter().all(|key| self.session.has(*key));
-        if !there && *self.checked.borrow() != parts && self.session.exec.room().is_some() {
+    /// Has the model in the form that an order asks for, and the device kept to what the plan says of it; fails where that is
+    /// more than there is. What another form left on the device goes.
+    pub(crate) fn take_on(&mut self, order: &Order) -> Result<()> {
+        if self.model.take_form(order.few_steps.is_some())? {
+            self.session.forget(&LORA);
+            self.states.borrow_mut().clear();
+        }
+        if self.checked.borrow().0 != self.parts(order) {
             self.check(order)?;
         }
+        self.session.keep_to(&self.checked.borrow().1);
         Ok(())
     }
 
-    /// Brings to the device what an order takes, weights and kernels, as its run would otherwise do first. Kernels may
-    /// still be compiling when this is done.
+    /// The tiles in which a decoder does its work, if it does: as was planned, or now, beside the other parts of the last run.
+    pub(crate) fn tiles_of(&mut self, decoder: Key) -> Result<Option<Tiles>> {
+        let mut keys = self.checked.borrow().0.clone();
+        if !keys.contains(&decoder) {
+            keys.retain(|key| !matches!(key.part, Part::Decoder { .. }));
+            keys.push(decoder);
+            let caps = self.session.exec.caps();
+            let strategy = plan_parts(&self.budget(), &self.model, &keys, &caps)?.strategy;
+            self.session.keep_to(&strategy);
+            *self.checked.borrow_mut() = (keys, strategy);
+        }
+        Ok(self.checked.borrow().1.tiles)
+    }
+
+    /// Brings to the device what an order takes first, weights and kernels, as its run would otherwise do: all of it where
+    /// nothing is to leave on the way. Kernels may still be compiling when this is done.
     pub async fn prepare_for(&mut self, order: &Order) -> Result<()> {
-        self.take_form(order)?;
-        self.check_room(order)?;
-        self.session.prepare(&self.model, &self.parts(order)).await
+        self.take_on(order)?;
+        let parts = self.parts(order);
+        self.prepare_beside(&parts, parts[0]).await
+    }
+
+    /// Makes those of a run's parts ready that are on the device at the same time as one of them.
+    async fn prepare_beside(&mut self, parts: &[Key], one: Key) -> Result<()> {
+        let tiles = self.checked.borrow().1.tiles;
+        let as_run = |key: Key| tiles.map_or(key, |tiles| key.in_tiles(tiles, &self.model));
+        let beside: Vec<Key> = self.session.beside(parts, one).into_iter().map(as_run).collect();
+        self.session.prepare(&self.model, &beside).await
     }
 
     /// The parts that an order's run takes.
@@ -157,15 +201,6 @@ impl Pipeline {
             }
         }
         parts
-    }
-
-    /// Has the model in the form that an order asks for. What another form left on the device goes.
-    fn take_form(&mut self, order: &Order) -> Result<()> {
-        if self.model.take_form(order.few_steps.is_some())? {
-            self.session.forget(&LORA);
-            self.states.borrow_mut().clear();
-        }
-        Ok(())
     }
 
     /// Begins a run: the steps are taken by [`Denoising::step`], those of a refiner not among them. Conditions are one for all images or one for each, those of
@@ -189,7 +224,7 @@ impl Pipeline {
         begun: Option<&Begun>,
     ) -> Result<Denoising<'_>> {
         if !order.refines {
-            self.take_form(order)?;
+            self.take_on(order)?;
         }
         let guided = turns.first().is_some_and(|turn| turn.negative.is_some());
         let canvas = Canvas::of(order, guided);
@@ -211,8 +246,7 @@ impl Pipeline {
         order: &Order,
         mut each_step: impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Output> {
-        self.take_form(order)?;
-        self.check_room(order)?;
+        self.take_on(order)?;
         let mut timings = Timings::default();
         let loading = self.session.spent.total();
 
@@ -228,7 +262,9 @@ impl Pipeline {
         // 2. Noise to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
-        self.session.prepare(&self.model, &self.parts(order)).await?;
+        let part = Part::Denoiser(Canvas::of(order, order.guided()));
+        let denoiser = Key { part, precision: self.precision, refines: false };
+        self.prepare_beside(&self.parts(order), denoiser).await?;
         let mut drawn = self.draw(order, (&turns, None), &mut each_step).await?;
         if let Some((order, turns)) = refining {
             drawn = self.draw(order, (&turns, Some(&drawn)), &mut each_step).await?;

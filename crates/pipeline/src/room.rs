@@ -1,21 +1,22 @@
 //! Whether a run fits, before it starts.
 
+use crate::budget::Budget;
 use crate::error::{Error, Remedy, Result, Shortage};
 use crate::model::Model;
 use crate::order::Order;
-use crate::parts::{MemoryPlan, plan};
-use calotype_graph::{Caps, Precision, Room};
+use crate::parts::{MemoryPlan, plan_within};
+use calotype_graph::{Caps, Precision};
 
 /// Fails where a plan takes more than there is: says what it needs, what there is, and what would fit.
 pub fn fits(
     plan: &MemoryPlan,
-    room: Option<&Room>,
+    budget: &Budget,
     (model, order): (&Model, &Order),
     precision: Precision,
     caps: &Caps,
 ) -> Result<()> {
-    let Some(room) = room.filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
-    let size = |order: &Order| largest(room, model, order, precision, caps);
+    let Some(room) = budget.limit().filter(|room| room.bytes < plan.peak_bytes) else { return Ok(()) };
+    let size = |order: &Order| largest((budget, room.bytes), model, order, precision, caps);
     let f16 = caps.host.is_none() && precision == Precision::F32;
     let one = Order { batch_size: 1, ..plain(order) };
     let remedy = if let Some(largest) = size(order)? {
@@ -26,7 +27,7 @@ pub fn fits(
         Remedy::Model
     };
     let (needed, weights, host) = (plan.peak_bytes, plan.weight_bytes, caps.host.is_some());
-    Err(Error::NotEnoughMemory(Box::new(Shortage { needed, weights, room: room.clone(), remedy, host })))
+    Err(Error::NotEnoughMemory(Box::new(Shortage { needed, weights, room, remedy, host })))
 }
 
 /// An order whose memory is another's, for any batch.
@@ -37,7 +38,7 @@ fn plain(order: &Order) -> Order {
 
 /// The largest `[width, height]` of an order's shape that fits.
 fn largest(
-    room: &Room,
+    (budget, limit): (&Budget, u64),
     model: &Model,
     order: &Order,
     precision: Precision,
@@ -50,7 +51,7 @@ fn largest(
     let fits = |step: usize| {
         let [width, height] = [width, height].map(|of| side(of, step));
         let smaller = Order { width, height, ..plain(order) };
-        plan(model, &smaller, precision, caps).is_ok_and(|plan| plan.peak_bytes <= room.bytes)
+        plan_within(budget, model, &smaller, precision, caps).is_ok_and(|plan| plan.peak_bytes <= limit)
     };
     // Of the steps up to `low` all fit, from `high` on none.
     let (mut low, mut high) = (0, steps + 1);

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::parts::{Key, PartGraphs, PortSpec, Stage};
+use crate::parts::{Key, Leaving, PartGraphs, PortSpec, Stage, StageStream, Strategy};
 use calotype_graph::{Error as GraphError, Executor, Ports, Precision, Program, ProgramSpec};
 use calotype_models::Role;
 use std::cell::Cell;
@@ -26,6 +26,10 @@ pub(crate) struct Session {
     pub keep: u64,
     /// Bytes of weights that were brought to the device since the start.
     pub uploaded: Cell<u64>,
+    /// Which parts leave when others come.
+    leaving: Leaving,
+    /// Stages whose weights do not all stay.
+    streams: Vec<StageStream>,
     /// What loading has taken since the start.
     pub spent: LoadTimes,
     pub on_tuning: Option<Rc<dyn Fn(usize)>>,
@@ -82,6 +86,8 @@ impl Session {
             parts: Vec::new(),
             keep: 0,
             uploaded: Cell::new(0),
+            leaving: Leaving::Nothing,
+            streams: Vec::new(),
             spent: LoadTimes::default(),
             on_tuning: None,
         }
@@ -89,8 +95,16 @@ impl Session {
 
     /// Forgets the weights of the model's components, which are others now, and the parts that hold them.
     pub fn forget(&mut self, roles: &[Role]) {
-        self.drop_parts(roles);
-        roles.iter().for_each(|role| self.exec.unload(self.checkpoints[0], role.folder()));
+        self.drop_kinds(|refines, role| !refines && roles.contains(&role));
+    }
+
+    /// Drops parts of some kinds, and their weights.
+    fn drop_kinds(&mut self, is_one: impl Fn(bool, Role) -> bool) {
+        self.parts.retain(|(key, _)| !is_one(key.refines, key.part.role()));
+        for (refines, checkpoint) in [false, true].into_iter().zip(self.checkpoints) {
+            let roles = Role::ALL.into_iter().filter(|role| is_one(refines, *role));
+            roles.for_each(|role| self.exec.unload(checkpoint, role.folder()));
+        }
     }
 
     /// Drops the parts that hold the model's components' weights, and leaves the weights.
@@ -109,8 +123,8 @@ impl Session {
         &found.expect("what is used was prepared").1
     }
 
-    /// Makes parts ready, those that are not. Others of their kinds go first, as far as they are more than may be kept; all
-    /// of them where memory runs out.
+    /// Makes parts ready, those that are not, all of one group. Those of other groups leave first, with their weights; others of
+    /// their kinds too, as far as they are more than may be kept; all of them where memory runs out.
     pub async fn prepare(&mut self, model: &Model, keys: &[Key]) -> Result<()> {
         // What is used now is the last to go.
         self.parts.sort_by_key(|(held, _)| keys.contains(held));
@@ -122,9 +136,15 @@ impl Session {
         let mut drawn = missing.iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
         for part in &mut drawn {
             let checkpoint = self.checkpoints[usize::from(part.key.refines)];
-            part.graphs.iter_mut().for_each(|(_, graph)| graph.checkpoint = checkpoint);
+            for (stage, graph) in &mut part.graphs {
+                graph.checkpoint = checkpoint;
+                let own =
+                    |stream: &&StageStream| (stream.stage, stream.refines) == (*stage, part.key.refines);
+                graph.streamed = self.streams.iter().find(own).map(StageStream::streamed);
+            }
         }
         let mut times = LoadTimes { other: start.elapsed(), ..LoadTimes::default() };
+        self.leave(keys);
         self.make_room(keys, self.keep);
         let before = self.parts.len();
         let mut brought = self.bring(model, &drawn, &mut times).await;
@@ -142,6 +162,28 @@ impl Session {
     /// Whether a part is ready.
     pub fn has(&self, key: Key) -> bool {
         self.parts.iter().any(|(held, _)| *held == key)
+    }
+
+    /// Keeps to a strategy from now on. What was loaded by another that streams is loaded anew.
+    pub fn keep_to(&mut self, strategy: &Strategy) {
+        if self.streams != strategy.streams {
+            self.drop_kinds(|_, _| true);
+            self.streams.clone_from(&strategy.streams);
+        }
+        self.leaving = strategy.leaving;
+    }
+
+    /// Those of a run's parts that are on the device at the same time as one of them.
+    pub fn beside(&self, parts: &[Key], one: Key) -> Vec<Key> {
+        let group = |key: &Key| self.leaving.group(key.part.role(), key.refines);
+        parts.iter().filter(|key| group(key) == group(&one)).copied().collect()
+    }
+
+    /// Gives the device to a group's parts alone.
+    fn leave(&mut self, keys: &[Key]) {
+        let leaving = self.leaving;
+        let stays: Vec<usize> = keys.iter().map(|key| leaving.group(key.part.role(), key.refines)).collect();
+        self.drop_kinds(|refines, role| !stays.contains(&leaving.group(role, refines)));
     }
 
     /// Drops parts of the same kinds as `keys` that are none of them, but for those used last that hold `keep` bytes.
@@ -180,7 +222,9 @@ impl Session {
             specs.extend(part.graphs.iter().map(|(s, graph)| (*s, ProgramSpec { graph, ports, precision })));
         }
         // Every run writes all that its programs read, so nothing of what is tried here is left in the ports by then.
-        let tuned = TUNED.iter().flat_map(|stage| specs.iter().filter(move |(s, _)| s == stage));
+        let stays = |(_, spec): &&(Stage, ProgramSpec<'_>)| spec.graph.streamed.is_none();
+        let tuned =
+            TUNED.iter().flat_map(|stage| specs.iter().filter(stays).filter(move |(s, _)| s == stage));
         let tuned: Vec<ProgramSpec<'_>> = tuned.map(|(_, spec)| *spec).collect();
         if !tuned.is_empty() {
             let told = |products| self.on_tuning.iter().for_each(|told| told(products));

@@ -1,6 +1,6 @@
 //! The flags of `calotype bench`.
 
-use super::{DeviceArgs, HubArgs, sampler};
+use super::{DeviceArgs, HubArgs, MemoryArgs, sampler};
 use calotype::Sampler;
 use calotype_bench::{PRESETS, Preset, listing};
 use clap::Args;
@@ -72,6 +72,9 @@ pub struct BenchArgs {
 
     #[command(flatten)]
     pub device: DeviceArgs,
+
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 
     /// Time every launch, and list each distinct op with its share of the device's best
     #[arg(help_heading = "What is measured", long)]

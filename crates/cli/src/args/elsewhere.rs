@@ -40,6 +40,11 @@ const NAMES: &[(&[&str], &str)] = &[
         "--output, with a file's name: -o 'out/%05d.png'",
     ),
     (&["force", "f", "y", "yes"], "--overwrite"),
+    (
+        &["medvram", "lowvram", "novram", "vram", "vram-limit", "reserve-vram", "vram-budget"],
+        "--max-vram, with a size: 6G",
+    ),
+    (&["enable-vae-tiling", "tiled-vae", "vae-tile"], "--vae-tiling on"),
     (&["precision", "type", "torch-dtype"], "--dtype"),
     (&["fp16", "half"], "--dtype f16"),
     (&["fp32", "full-precision", "no-half"], "--dtype f32"),

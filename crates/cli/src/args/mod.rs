@@ -9,6 +9,7 @@ mod device;
 mod elsewhere;
 mod field;
 mod grid;
+mod memory;
 mod sampler;
 mod sdxl;
 mod told;
@@ -23,6 +24,7 @@ pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
 pub use grid::GridArgs;
+pub use memory::MemoryArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
 pub use told::{generate, parse};
@@ -117,6 +119,9 @@ pub struct GenerateArgs {
 
     #[command(flatten)]
     pub device: DeviceArgs,
+
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 
     /// Where noise begins [default: random, printed and written in the file]
     #[arg(help_heading = "Picture", long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
@@ -243,8 +248,10 @@ pub struct HubArgs {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "--json prints one object: peak_bytes, weight_bytes, activation_bytes, state_bytes, \
-    stages (name, refiner, weight_bytes, activation_bytes, dispatches, flops), fits (true, false, or null where the memory is \
-    not known), adapter, adapter_memory, model, refiner, width, height, batch_size, steps, sampler, guided, dtype."
+    stages (name, refiner, weight_bytes, activation_bytes, dispatches, flops), strategy (leaving: nothing, texts, loop or \
+    each; tiles: count, size, or null; streams: stage, refiner, resident_bytes, slot_bytes, run_bytes, pieces), limit_bytes \
+    (null where the memory is not known), fits (true, false, or null), adapter, adapter_memory, model, refiner, width, height, \
+    batch_size, steps, sampler, guided, dtype."
 )]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -252,6 +259,9 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     pub device: DeviceArgs,
+
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 
     /// Print one machine-readable object (--help lists its fields)
     #[arg(help_heading = "Output", long)]

@@ -3,7 +3,7 @@
 mod keras;
 mod txt2img;
 
-use crate::args::{CompatArgs, DeviceArgs, HubArgs, Program};
+use crate::args::{CompatArgs, DeviceArgs, HubArgs, MemoryArgs, Program};
 use crate::{device, interrupt};
 use calotype::{Model, Pipeline, Precision, Request};
 
@@ -39,7 +39,7 @@ fn open(
     if precision != guess {
         model = open(precision)?;
     }
-    let mut pipeline = device::pipeline(&opened, model, precision);
+    let mut pipeline = device::pipeline(&opened, model, precision, &MemoryArgs::default());
     pipeline.truncate();
     pipeline.check(&pipeline.settle(request)?)?;
     Ok(pipeline)

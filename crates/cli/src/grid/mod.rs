@@ -29,10 +29,10 @@ struct Group<'a> {
 /// What decides which model a cell is drawn with.
 fn model_of(args: &GenerateArgs) -> String {
     let picture = &args.picture;
-    let GenerateArgs { device, words, .. } = args;
+    let GenerateArgs { device, memory, words, .. } = args;
     format!(
         "{:?}",
-        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &words.embedding, device)
+        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &words.embedding, device, memory)
     )
 }
 
@@ -72,7 +72,7 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
         let precision = group.args.device.precision(opened);
         let model =
             device::model(&group.found, &group.args.device, precision, &[], &group.args.words.embedding)?;
-        let mut pipeline = device::pipeline(opened, model, precision);
+        let mut pipeline = device::pipeline(opened, model, precision, &group.args.memory);
         for (at, mut order) in group.orders {
             interrupt::check()?;
             places.push(at);

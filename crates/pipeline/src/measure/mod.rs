@@ -10,6 +10,7 @@ pub use profile::{StageProfile, Work};
 
 use crate::error::Result;
 use crate::order::Order;
+use crate::parts::Part;
 use crate::pipeline::Pipeline;
 
 impl Pipeline {
@@ -37,7 +38,13 @@ impl Pipeline {
     pub async fn profile(&mut self, order: &Order, runs: usize) -> Result<Vec<StageProfile>> {
         self.load(order).await?;
         let mut stages = Vec::new();
-        for key in self.parts(order) {
+        for mut key in self.parts(order) {
+            if let Part::Decoder { .. } = key.part
+                && let Some(tiles) = self.tiles_of(key)?
+            {
+                key = key.in_tiles(tiles, &self.model);
+            }
+            self.session.prepare(&self.model, &[key]).await?;
             let ready = self.session.get(key);
             for (stage, graph) in &key.draw(&self.model)?.graphs {
                 let program = (ready.program(*stage), key.precision);

@@ -3,17 +3,21 @@
 mod decoder;
 mod denoiser;
 mod memory;
+mod need;
+mod strategy;
 mod text;
 
 pub use memory::{MemoryPlan, StagePlan};
+pub use strategy::{Leaving, StageStream, Strategy};
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
+use crate::tiles::Tiles;
 use calotype_graph::{Caps, Elem, Graph, Precision};
 use calotype_models::Role;
 use calotype_tensor::{DType, Shape};
-use memory::memory;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -161,6 +165,14 @@ impl Part {
 }
 
 impl Key {
+    /// The part that a decoder runs for each of its tiles.
+    pub(crate) fn in_tiles(mut self, tiles: Tiles, model: &Model) -> Self {
+        if let Part::Decoder { height, width, .. } = &mut self.part {
+            [*height, *width] = tiles.size.map(|side| side * model.config.vae.factor());
+        }
+        self
+    }
+
     /// Draws the part up, of a model's components.
     pub fn draw(self, model: &Model) -> Result<PartGraphs> {
         let (model, quant) = (model.of_two(self.refines), model.quant);
@@ -243,8 +255,54 @@ pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
     keys
 }
 
-/// What an order takes on a device, before anything is allocated.
+/// What an order takes on a device, before anything is allocated, where nobody says how much there is.
 pub fn plan(model: &Model, order: &Order, precision: Precision, caps: &Caps) -> Result<MemoryPlan> {
-    let drawn = run(model, order, precision).iter().map(|key| key.draw(model)).collect::<Result<Vec<_>>>()?;
-    memory(&drawn, caps)
+    plan_within(&Budget::default(), model, order, precision, caps)
+}
+
+/// The same by the cheapest means that keep within a budget, or by those that take least.
+pub fn plan_within(
+    budget: &Budget,
+    model: &Model,
+    order: &Order,
+    precision: Precision,
+    caps: &Caps,
+) -> Result<MemoryPlan> {
+    plan_parts(budget, model, &run(model, order, precision), caps)
+}
+
+/// The same of a run's parts.
+pub(crate) fn plan_parts(budget: &Budget, model: &Model, keys: &[Key], caps: &Caps) -> Result<MemoryPlan> {
+    let need = |key: &Key| need::need(&key.draw(model)?, caps);
+    let mut parts = keys.iter().map(need).collect::<Result<Vec<_>>>()?;
+    let decoder = keys.iter().find(|key| matches!(key.part, Part::Decoder { .. }));
+    let decoder = Tiled { key: decoder.or(keys.first()).copied(), model, caps };
+    let strategy = strategy::decide(&mut parts, budget, caps, &decoder)?;
+    Ok(MemoryPlan::of(&parts, strategy, caps))
+}
+
+/// A decoder that may do its work in tiles.
+struct Tiled<'a> {
+    key: Option<Key>,
+    model: &'a Model,
+    caps: &'a Caps,
+}
+
+impl strategy::InTiles for Tiled<'_> {
+    fn latents(&self) -> [usize; 2] {
+        let factor = self.model.config.vae.factor();
+        match self.key.map(|key| key.part) {
+            Some(Part::Decoder { height, width, .. }) => [height / factor, width / factor],
+            _ => [0, 0],
+        }
+    }
+
+    fn need(&self, tiles: Tiles) -> Result<need::PartNeed> {
+        let key = self.key.expect("what is to decode in tiles is there");
+        let mut part = need::need(&key.in_tiles(tiles, self.model).draw(self.model)?, self.caps)?;
+        if let (Part::Decoder { height, width, .. }, Some(_)) = (key.part, self.caps.host) {
+            part.need.host.blends(height * width);
+        }
+        Ok(part)
+    }
 }
