@@ -32,8 +32,8 @@ const OVERLAP: usize = 16;
 /// diffusers' `tile_latent_min_size` of Stable Diffusion's VAE.
 const USUAL: usize = 64;
 
-/// Tiles that are smaller are mostly overlap.
-const SMALLEST: usize = 40;
+/// The next multiple of eight is all overlap.
+const SMALLEST: usize = 24;
 
 impl Tiles {
     /// So many tiles over latents of a height and width.
@@ -50,16 +50,20 @@ impl Tiles {
     pub(crate) fn of(full: [usize; 2]) -> impl Iterator<Item = Self> {
         let finer = move |tiles: &Self| {
             let more = |axis: usize| {
-                let mut count = tiles.count;
-                count[axis] += 1;
-                Self::new(full, count)
+                let with = |count: usize| {
+                    let mut counts = tiles.count;
+                    counts[axis] = count;
+                    Self::new(full, counts)
+                };
+                let is_less = |finer: &Self| finer.size[axis] < tiles.size[axis];
+                let can_be = tiles.size[axis] > SMALLEST;
+                can_be.then(|| (tiles.count[axis] + 1..).map(with).find(is_less)).flatten()
             };
             let axis = usize::from(tiles.size[1] > tiles.size[0]);
-            let finer = [axis, 1 - axis].map(more).into_iter();
-            finer.zip([axis, 1 - axis]).find(|(t, a)| t.size[*a] >= SMALLEST && t.size[*a] < tiles.size[*a])
+            more(axis).or_else(|| more(1 - axis))
         };
         let whole = Self::new(full, [1, 1]);
-        std::iter::successors(Some(whole), move |tiles| finer(tiles).map(|(finer, _)| finer)).skip(1)
+        std::iter::successors(Some(whole), finer).skip(1)
     }
 
     /// Of the usual size; none where the picture is no larger.
@@ -174,8 +178,9 @@ mod tests {
                 last = tiles.size[0] * tiles.size[1];
             }
         }
-        assert_eq!(Tiles::of([64, 64]).map(|t| t.size).collect::<Vec<_>>(), [[40, 64], [40, 40]]);
-        assert_eq!(Tiles::of([40, 32]).count(), 0);
+        let sizes = |full| Tiles::of(full).map(|t| t.size).collect::<Vec<_>>();
+        assert_eq!(sizes([64, 64]), [[40, 64], [40, 40], [32, 40], [32, 32], [24, 32], [24, 24]]);
+        assert_eq!(sizes([24, 16]), [[0; 2]; 0]);
         assert_eq!(Tiles::usual([64, 64]), None);
         assert_eq!(Tiles::usual([128, 64]).map(|t| (t.count, t.size)), Some(([3, 1], [56, 64])));
     }
