@@ -13,8 +13,8 @@ use std::borrow::Cow;
 const AT_ONCE: u64 = 64 << 20;
 
 /// Fetches and lays out a graph's weights, those of `wanted`, in order, on all processors, a few at a time; `each` is
-/// given every one's bytes. `as_f32` widens what the graph would keep as f16 or in blocks, and `by_columns` says which matrices lie
-/// column by column ([`crate::lower::by_columns`]).
+/// given every one's bytes. `as_f32` widens what the graph would keep as f16 or in blocks, and `by_columns` says which
+/// matrices lie column by column ([`crate::lower::by_columns`]).
 pub async fn pack_each(
     graph: &Graph,
     wanted: &[(WeightId, Shape)],

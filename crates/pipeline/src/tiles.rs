@@ -165,10 +165,10 @@ mod tests {
             for tiles in Tiles::of(full).chain(Tiles::usual(full)) {
                 let [h, w] = tiles.size;
                 assert!(h <= full[0] && w <= full[1], "{tiles:?}");
-                for axis in 0..2 {
-                    let starts = tiles.starts(axis, full[axis]);
+                for (axis, &full) in full.iter().enumerate() {
+                    let starts = tiles.starts(axis, full);
                     assert_eq!((starts[0], starts.len()), (0, tiles.count[axis]));
-                    assert_eq!(starts[starts.len() - 1] + tiles.size[axis], full[axis], "{tiles:?}");
+                    assert_eq!(starts[starts.len() - 1] + tiles.size[axis], full, "{tiles:?}");
                     let apart = starts.windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0);
                     assert!(apart + OVERLAP <= tiles.size[axis].max(OVERLAP), "{tiles:?} {starts:?}");
                 }

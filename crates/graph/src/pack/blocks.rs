@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Whether blocks as a checkpoint holds them can be those of a device without a number being another.
 pub(super) fn lossless(weight: &Weight, from: Encoding) -> bool {
     let wider = weight.stored == Encoding::Q8_0 && [Encoding::Q4_0, Encoding::Q5_0].contains(&from);
-    weight.layout == Layout::Matrix && (from == weight.stored || wider)
+    weight.is_blocks() && weight.layout == Layout::Matrix && (from == weight.stored || wider)
 }
 
 /// A weight's parts as the blocks of `kind`, in this order; as f32, row by row, where it is to be f32: the numbers that
