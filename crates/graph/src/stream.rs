@@ -50,6 +50,6 @@ mod tests {
         // Nodes without weights stay with those before them.
         assert_eq!(of(6, 8, &[3, 3, 0, 3, 8, 1]), (3, vec![3..4, 4..5, 5..6]));
         assert_eq!(of(99, 8, &[3, 3]), (2, vec![]));
-        assert_eq!(of(0, 1, &[5]), (0, vec![0..1]));
+        assert_eq!(of(0, 1, &[5, 5]), (0, vec![0..1, 1..2]));
     }
 }
