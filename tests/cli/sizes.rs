@@ -84,7 +84,7 @@ fn where_memory_ends_runs_are_refused_and_never_killed() {
         let more = ["-H", "64", "--overwrite", "-o", "a.png", "-W", &width];
         all.iter().chain(&more).map(|s| s.to_string()).collect::<Vec<_>>()
     };
-    let kib = 280 << 10;
+    let kib = 200 << 10;
     let draws = |width: usize| {
         let args = args(width);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
