@@ -4,8 +4,8 @@ use calotype_cpu::CpuExecutor;
 use calotype_graph::ops::{
     Attention, BASIS, Conv2d, Op, Operation, REGISTERS, Range, SamplerStep, Shapes, StepRow,
 };
-use calotype_graph::{Activation, Layout, Precision, Source, ValueId, Weight};
-use calotype_tensor::{DType, HostTensor};
+use calotype_graph::{Activation, Layout, Precision, Quant, Source, ValueId, Weight};
+use calotype_tensor::{DType, Encoding, HostTensor, blocks};
 use calotype_testkit::{Case, cases, error, max_error_relative_to_largest, run_case, tensor_of};
 use std::collections::HashMap;
 
@@ -87,7 +87,11 @@ fn reference(case: &Case) -> Vec<Vec<f64>> {
                     };
                     let mut from = weight.tensors[0].shape.dims().to_vec();
                     from[0] = weight.tensors.iter().map(|t| t.shape.dims()[0]).sum();
-                    seen(&own, &from, weight, graph.shape(v).dims())
+                    let mut held = seen(&own, &from, weight, graph.shape(v).dims());
+                    if let Some(kind) = blocks_of(case.quant) {
+                        in_blocks(&mut held, kind, weight, (&from, graph.shape(v).channels()));
+                    }
+                    held
                 }
                 Source::Columns { of, from } => {
                     let (all, width) = (graph.shape(*of).channels(), graph.shape(v).channels());
@@ -123,6 +127,33 @@ fn seen(own: &[f64], from: &[usize], weight: &Weight, to: &[usize]) -> Vec<f64> 
         }
     }
     seen
+}
+
+/// ggml's name for what a case's matrices are held in.
+fn blocks_of(quant: Quant) -> Option<Encoding> {
+    match quant {
+        Quant::Q8_0 => Some(Encoding::Q8_0),
+        Quant::Q4_0 => Some(Encoding::Q4_0),
+        Quant::Kept | Quant::Off => None,
+    }
+}
+
+/// The numbers that blocks hold of a matrix `[K, N]`, where it can be in blocks: 32 rows of a column at a time, of one tap.
+fn in_blocks(held: &mut [f64], kind: Encoding, weight: &Weight, (from, n): (&[usize], usize)) {
+    let matrix = matches!(weight.layout, Layout::Matrix | Layout::Conv { .. });
+    if !matrix || !from[1].is_multiple_of(32) || !n.is_multiple_of(4) {
+        return;
+    }
+    for block in held.chunks_exact_mut(32 * n) {
+        for column in 0..n {
+            let numbers: Vec<f32> = (0..32).map(|k| block[k * n + column] as f32).collect();
+            let numbers = bytemuck::pod_collect_to_vec::<u8, f32>(&blocks::decode(
+                kind,
+                &blocks::encode(kind, &numbers),
+            ));
+            numbers.iter().enumerate().for_each(|(k, v)| block[k * n + column] = f64::from(*v));
+        }
+    }
 }
 
 fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec<f64> {
@@ -208,9 +239,12 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
         }
         Op::Embedding(op) => {
             let (tokens, c) = (shape(op.ids).channels(), shape(op.table).channels());
+            let known = get(op.table).len();
+            // Ids past the table are rows of what is added to it.
+            let of = |i: usize| if i < known { get(op.table)[i] } else { get(op.added.unwrap())[i - known] };
             let id = |row: usize| get(op.ids)[row] as usize;
             let position = |i: usize| op.positions.map_or(0.0, |p| get(p)[i / c % tokens * c + i % c]);
-            (0..get(op.ids).len() * c).map(|i| get(op.table)[id(i / c) * c + i % c] + position(i)).collect()
+            (0..get(op.ids).len() * c).map(|i| of(id(i / c) * c + i % c) + position(i)).collect()
         }
         Op::TimestepEmbedding(op) => {
             let embed = |row: usize| {
