@@ -88,7 +88,9 @@ export async function files_are_added_to_the_model(given) {
   await generate(page, SMALL);
   const flags = [...FLAGS, "-m", TINY];
   const { difference, tab, native } = await compared(given, [...flags, "--lora", `${LORA}:0.7`]);
-  assert.equal(tab.parameters, native.parameters.replace("Model: model", "Model: tiny"));
+  // A tab does not read its files a second time to hash them.
+  const named = native.parameters.replace("Model: model", "Model: tiny");
+  assert.equal(tab.parameters, named.replace(/ Lora hashes: "[^"]*",/, ""));
   assert.match(tab.parameters, /^a red apple <lora:kohya:0\.7>\n/);
   assert.ok(apart(tab, read(await draw([...flags], driver.native))) > 4, "the LoRA changed nothing");
 
