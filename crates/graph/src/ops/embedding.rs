@@ -34,7 +34,9 @@ impl Operation for Embedding {
         let &[_, channels] = table.dims() else { return Err(format!("takes a table [V, C], not {table}")) };
         if let Some(added) = self.added {
             let a = shapes.shape(added);
-            ensure(a.rank() == 2 && a.channels() == channels, || format!("takes added rows [N, {channels}], not {a}"))?;
+            ensure(a.rank() == 2 && a.channels() == channels, || {
+                format!("takes added rows [N, {channels}], not {a}")
+            })?;
         }
         if let Some(positions) = self.positions {
             let p = shapes.shape(positions);

@@ -1,6 +1,6 @@
 use crate::{Case, Tolerance};
-use calotype_graph::{Activation, Quant};
 use calotype_graph::ops::{Conv2d, Operation, Padding};
+use calotype_graph::{Activation, Quant};
 use calotype_tensor::DType;
 
 /// A convolution; the defaults are a 3×3 one that keeps the size, with a bias.
@@ -76,7 +76,8 @@ pub(super) fn cases() -> Vec<Case> {
     let mut stored = conv([1, 5, 5, 6], 7).case("f16_weights_odd");
     stored.weights = DType::F16;
     all.push(stored);
-    let base = Conv { image_bias: Some(2), activation: Activation::Silu, residual: true, ..conv([2, 7, 9, 64], 68) };
+    let base =
+        Conv { image_bias: Some(2), activation: Activation::Silu, residual: true, ..conv([2, 7, 9, 64], 68) };
     for (kind, quant) in [("q8_0", Quant::Q8_0), ("q4_0", Quant::Q4_0)] {
         for (name, conv) in [
             ("past_a_tile", base),

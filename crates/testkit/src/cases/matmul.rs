@@ -1,6 +1,6 @@
 use crate::{Case, Tolerance};
-use calotype_graph::{Activation, Quant};
 use calotype_graph::ops::Matmul;
+use calotype_graph::{Activation, Quant};
 use calotype_tensor::DType;
 
 /// What is fused into a product.
