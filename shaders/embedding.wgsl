@@ -1,5 +1,5 @@
-// Rows of a table by id, plus a position's row; ids past the table are rows of words that were added. A table larger than a binding is bound window by window; a
-// dispatch then writes only the rows whose ids lie in its window.
+// Rows of a table by id, plus a position's row; ids past the table are rows of words that were added. A table larger than a
+// binding is bound window by window; a dispatch then writes only the rows whose ids lie in its window.
 #variants {A_F32 W_F32, A_F32 W_F16, A_F32 W_H16, A_F16 W_F16, A_H16 W_H16} {VEC4}
 #variants {A_F32 W_F32, A_F32 W_F16, A_F16 W_F16} {VEC1}
 #import storage

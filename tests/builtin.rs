@@ -1,6 +1,6 @@
 //! `builtin.json`: the model that comes with the program draws what diffusers draws with it, from prompt and seed alone.
 
-use crate::end_to_end::{apart, read_png};
+use crate::pictures::{apart, read_png};
 use crate::support::{Device, Report};
 use calotype::{Picture, Pipeline, Precision, Request, builtin};
 use serde_json::Value as Json;

@@ -1,12 +1,10 @@
 //! `sdxl-tiny` as an EDM (Karras et al. 2022, arXiv:2206.00364) with latents of their own mean and deviation, such as Playground
 //! 2.5 is: what StableDiffusionXLPipeline draws with it (`tests/goldens/edm.py`).
 
-use crate::end_to_end::{apart, read_png};
-use crate::sdxl::{LATENTS, strings, text};
+use crate::sdxl::text;
 use crate::support::{Device, Golden, Report};
 use calotype::{GivenNoise, Model, Precision, Request, Sampler};
 use calotype_models::layout;
-use calotype_testkit::error;
 use serde_json::{Value as Json, json};
 
 /// The model with another scheduler, and latents of another mean and deviation.
@@ -53,11 +51,7 @@ fn pictures_are_those_of_diffusers() {
             };
             let mut pipeline = device.pipeline(model(&golden, case), Precision::F32);
             let output = pipeline.text_to_image(&request).unwrap();
-            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
-            for (picture, file) in output.pictures.iter().zip(strings(&case["png"])) {
-                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
-                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
-            }
+            report.drawn(&name, &output, (&golden, case));
         }
     }
     report.finish();

@@ -2,7 +2,7 @@
 //! `load_textual_inversion`, and as an implementation in PyTorch of its own has A1111's and ComfyUI's rules
 //! (tests/goldens/embeddings.py); a picture; and what does not fit.
 
-use crate::end_to_end::{apart, read_png};
+use crate::pictures::{LATENTS, apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::words::PromptStyle;
 use calotype::{DType, GivenNoise, HostTensor, Model, Precision, Request, TextualInversion};
@@ -13,9 +13,6 @@ use std::path::PathBuf;
 
 /// Of the golden's largest magnitude.
 const STATES: f64 = 1e-4;
-
-/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
-const LATENTS: f64 = 1e-3;
 
 fn file(name: &str) -> PathBuf {
     golden("embeddings").join(name)

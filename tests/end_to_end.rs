@@ -1,34 +1,8 @@
 //! `pictures.json`: prompts to pictures, as StableDiffusionPipeline draws them; and what a seed promises.
 
+use crate::pictures::{apart, strings};
 use crate::support::{Device, Golden, MODELS, Report};
 use calotype::{BatchSeeds, GivenNoise, Output, Picture, Pipeline, Precision, Request, Sampler};
-use calotype_testkit::error;
-use serde_json::Value as Json;
-use std::path::Path;
-
-/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
-const LATENTS: f64 = 1e-3;
-
-fn strings(value: &Json) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_string()).collect()
-}
-
-/// The pixels of an RGB file.
-pub fn read_png(file: &Path) -> Vec<u8> {
-    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(file).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let frame = reader.next_frame(&mut pixels).unwrap();
-    assert_eq!((frame.color_type, frame.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
-    pixels.truncate(frame.buffer_size());
-    pixels
-}
-
-/// The largest difference of two values, of 255.
-pub fn apart(a: &[u8], b: &[u8]) -> u8 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
-}
 
 fn check(device: &dyn Fn() -> Option<Device>) {
     let mut report = Report::default();
@@ -53,17 +27,9 @@ fn check(device: &dyn Fn() -> Option<Device>) {
                 ..Request::new("")
             };
             let output = pipeline.text_to_image(&request).unwrap();
-            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
-            let files = strings(&case["png"]);
-            assert_eq!(output.pictures.len(), files.len(), "{name}");
-            for (picture, file) in output.pictures.iter().zip(files) {
-                assert_eq!(
-                    (picture.width, picture.height),
-                    (request.width.unwrap(), request.height.unwrap())
-                );
-                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
-                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
-            }
+            let size = (request.width.unwrap(), request.height.unwrap());
+            assert!(output.pictures.iter().all(|picture| (picture.width, picture.height) == size), "{name}");
+            report.drawn(&name, &output, (&golden, case));
         }
     }
     report.finish();

@@ -1,14 +1,12 @@
 //! `loras.json`: pictures with LoRAs, as diffusers draws them with the same files.
 
+use crate::pictures::LATENTS;
 use crate::support::{Device, Golden, Report};
 use calotype::{GivenNoise, HostTensor, Lora, Precision, Request};
 use calotype_testkit::error;
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
 use std::rc::Rc;
-
-/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
-const LATENTS: f64 = 1e-3;
 
 #[test]
 fn pictures_with_loras_are_those_of_diffusers() {

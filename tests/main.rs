@@ -6,6 +6,9 @@
 /// Devices to test on, error measures, and the tiny models with what diffusers got from them.
 mod support;
 
+/// Pictures and latents next to a peer's.
+mod pictures;
+
 /// Single ops: each GPU, in each precision, against the CPU.
 mod ops;
 

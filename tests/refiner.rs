@@ -1,9 +1,9 @@
 //! `sdxl-refiner-tiny`: what goes on with `sdxl-tiny`'s pictures, as StableDiffusionXLImg2ImgPipeline does with
 //! `denoising_start` (`tests/goldens/refiner.py`).
 
-use crate::end_to_end::{apart, read_png};
 use crate::golden::bound;
-use crate::sdxl::{LATENTS, net, numbers, precisions, strings, text};
+use crate::pictures::{LATENTS, strings};
+use crate::sdxl::{net, numbers, precisions, text};
 use crate::support::{Device, Golden, Report};
 use calotype::{Choice, Condition, GivenNoise, HostTensor, Model, Precision, PromptStyle, Request, Stage};
 use calotype_testkit::error;
@@ -118,11 +118,7 @@ fn pictures_are_those_of_diffusers() {
             report.check(steps.iter().copied().eq((1..=count).map(|step| (step, count))), || {
                 format!("{name}: steps {steps:?}")
             });
-            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
-            for (picture, file) in output.pictures.iter().zip(strings(&case["png"])) {
-                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
-                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
-            }
+            report.drawn(&name, &output, (&golden, case));
         }
     }
     report.finish();

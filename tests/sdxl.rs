@@ -1,7 +1,7 @@
 //! `sdxl-tiny`: two text encoders, sizes, samplers and pictures, as StableDiffusionXLPipeline has them (`tests/goldens/sdxl.py`).
 
-use crate::end_to_end::{apart, read_png};
 use crate::golden::{bound, run};
+use crate::pictures::{LATENTS, strings};
 use crate::support::{Device, Golden, Report, nhwc};
 use calotype::samplers::SchedulerFile;
 use calotype::{
@@ -18,15 +18,9 @@ use std::ops::ControlFlow;
 const MODEL: &str = "sdxl-tiny";
 /// What a UNet has that is told the guidance.
 const COND: &str = "time_embedding.cond_proj.weight";
-/// Differences of latents after some steps, of the largest magnitude; see `trajectories.rs`.
-pub const LATENTS: f64 = 1e-3;
 
 pub fn text(value: &Json) -> &str {
     value.as_str().unwrap()
-}
-
-pub fn strings(value: &Json) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|one| text(one).to_owned()).collect()
 }
 
 pub fn numbers(value: &Json) -> Vec<f32> {
@@ -237,11 +231,7 @@ fn pictures_are_those_of_diffusers() {
                 ..Request::new("")
             };
             let output = pipeline.text_to_image(&request).unwrap();
-            report.case(&name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
-            for (picture, file) in output.pictures.iter().zip(strings(&case["png"])) {
-                let off = apart(&picture.rgb(), &read_png(&golden.folder.join(&file)));
-                report.check(off <= 1, || format!("{name}: {file} differs by {off} of 255"));
-            }
+            report.drawn(&name, &output, (&golden, case));
         }
     }
     report.finish();

@@ -1,7 +1,7 @@
 //! `single_files.json`: models in one file, as CompVis' and Stability's code saves them: pictures are those of diffusers,
 //! from the file as it is and from its parts in files of their own.
 
-use crate::end_to_end::{apart, read_png};
+use crate::pictures::{LATENTS, apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::convert::{How, convert};
 use calotype::{
@@ -12,9 +12,6 @@ use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Differences of final latents, of the largest magnitude; see `trajectories.rs`.
-const LATENTS: f64 = 1e-3;
 
 /// A tensor's shape and its bytes, f16.
 type Stored = (Vec<usize>, Vec<u8>);

@@ -1,7 +1,7 @@
 //! A tiny decoder: pictures of the same latents as diffusers' AutoencoderTiny makes (tests/goldens/taesd.py), from files of every
 //! naming; and what is none.
 
-use crate::end_to_end::{apart, read_png};
+use crate::pictures::{apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::{Model, Precision, Request};
 use std::path::PathBuf;

@@ -19,24 +19,29 @@ fn main() {
     let mut table = String::from("/// Every variant that exists.\npub static VARIANTS: &[Variant] = &[\n");
     let mut params: BTreeMap<String, String> = BTreeMap::new();
     let mut step = None;
-    for (stem, text, defines) in templates.iter().flat_map(|(stem, text)| {
-        variants(stem, text, &shared).into_iter().map(move |defines| (stem, text, defines))
-    }) {
+    let all: Vec<(&String, &String, Vec<String>)> = templates
+        .iter()
+        .flat_map(|(stem, text)| variants(stem, text, &shared).into_iter().map(move |own| (stem, text, own)))
+        .collect();
+    // Which takes nearly all of the script's time.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let modules: Vec<naga::Module> = std::thread::scope(|scope| {
+        let parse = |some: &[(&String, &String, Vec<String>)]| -> Vec<naga::Module> {
+            some.iter().map(|(stem, text, defines)| module(stem, text, defines, &shared)).collect()
+        };
+        let some = all.chunks(all.len().div_ceil(threads).max(1));
+        let running: Vec<_> = some.map(|some| scope.spawn(move || parse(some))).collect();
+        running.into_iter().flat_map(|one| one.join().expect("every variant validates")).collect()
+    });
+    for ((stem, _, defines), module) in all.iter().zip(&modules) {
+        let what = what(stem, defines);
         let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
-        let what = format!("shaders/{stem}.wgsl with {defines:?}");
-        let wgsl = preprocess::expand(text, &defines, &|name| shared.get(name).map(String::as_str))
-            .unwrap_or_else(|e| panic!("{what}: {e}"));
-        let module = naga::front::wgsl::parse_str(&wgsl)
-            .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
-        table.push_str(&variant(stem, &defines, &module));
-        let rust = twin(stem, "Params", &module)
+        table.push_str(&variant(stem, &defines, module));
+        let rust = twin(stem, "Params", module)
             .unwrap_or_else(|| panic!("shaders/{stem}.wgsl has no `struct Params`"));
-        let first = params.entry(stem.clone()).or_insert_with(|| rust.clone());
+        let first = params.entry((*stem).clone()).or_insert_with(|| rust.clone());
         assert!(*first == rust, "{what}: `struct Params` differs between variants of one shader");
-        step = step.or_else(|| twin(stem, "Step", &module).map(|rust| rust + &constants(&module)));
+        step = step.or_else(|| twin(stem, "Step", module).map(|rust| rust + &constants(module)));
     }
     table.push_str("];\n");
     writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", pairs(&templates)).unwrap();
@@ -52,6 +57,25 @@ fn main() {
     }
     let out = Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("table.rs");
     fs::write(out, table).expect("OUT_DIR is writable");
+}
+
+/// What messages call a variant.
+fn what(stem: &str, defines: &[String]) -> String {
+    format!("shaders/{stem}.wgsl with {defines:?}")
+}
+
+/// A variant, expanded, parsed and validated.
+fn module(stem: &str, text: &str, defines: &[String], shared: &BTreeMap<String, String>) -> naga::Module {
+    let what = what(stem, defines);
+    let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
+    let wgsl = preprocess::expand(text, &defines, &|name| shared.get(name).map(String::as_str))
+        .unwrap_or_else(|e| panic!("{what}: {e}"));
+    let module = naga::front::wgsl::parse_str(&wgsl)
+        .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
+    module
 }
 
 fn pairs(files: &BTreeMap<String, String>) -> Vec<(&String, &String)> {

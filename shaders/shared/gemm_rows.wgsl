@@ -7,7 +7,8 @@ const THREADS: u32 = 64u;
 const BM: u32 = 32u;
 const BN4: u32 = 64u;
 const BK: u32 = 8u;
-const PANEL: u32 = 8u; // vec4s: the weight lies as [N/PANEL, K, PANEL] where PANEL divides its width, else as [K, N]; so do scales
+// vec4s: the weight lies as [N/PANEL, K, PANEL] where PANEL divides its width, else as [K, N]; so do scales
+const PANEL: u32 = 8u;
 
 var<workgroup> tile: array<vec4<f32>, 256>; // [BK/4, BM] of the left operand; at the end [4, BN4] of the result
 

@@ -5,7 +5,7 @@
                      `real.json`: of each file where it is from, its SHA-256, and of each tensor shape, sum and sum of squares
     real.py fetch    only fetches
 
-`CALOTYPE_REAL=1 cargo test -p calotype-weights --test real` reads them.
+`cargo test --release --test real -- --ignored` reads them.
 """
 
 import fnmatch

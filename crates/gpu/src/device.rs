@@ -91,7 +91,8 @@ impl Device {
             experimental_features: offer.experimental(),
             ..Default::default()
         };
-        let (raw, queue) = match if checked { None } else { unchecked(&adapter, &wanted) } {
+        let trusted = (!checked).then(|| unchecked(&adapter, &wanted)).flatten();
+        let (raw, queue) = match trusted {
             Some(opened) => opened,
             None => adapter
                 .request_device(&wanted)

@@ -73,15 +73,9 @@ impl WeightStore {
             .map(|(id, shape, bytes)| ((id, shape), bytes))
             .unzip();
         // What was there takes its own place again.
-        let bytes: Vec<u64> = missing
-            .iter()
-            .zip(bytes)
-            .map(
-                |((id, _), bytes)| {
-                    if self.vacant.borrow().contains_key(&graph.weight_key(*id)) { 0 } else { bytes }
-                },
-            )
-            .collect();
+        let has_place = |id| self.vacant.borrow().contains_key(&graph.weight_key(id));
+        let bytes = missing.iter().zip(bytes).map(|((id, _), bytes)| if has_place(*id) { 0 } else { bytes });
+        let bytes: Vec<u64> = bytes.collect();
         // Buffers are filled in order; one that would grow past the limit is followed by the next.
         let sizes = slabs(bytes.into_iter(), align, device.caps.max_buffer);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;

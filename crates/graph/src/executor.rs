@@ -122,8 +122,8 @@ pub trait Executor {
     /// none is named. Programs that use them keep them until they go too.
     fn unload(&self, checkpoint: u64, component: &str);
 
-    /// Forgets those weights of a checkpoint that are made of a tensor that is another now, by its name. What is loaded in their place
-    /// lies where they did. Programs that use them must go first.
+    /// Forgets those weights of a checkpoint that are made of a tensor that is another now, by its name. What is loaded in
+    /// their place lies where they did. Programs that use them must go first.
     fn expire(&self, checkpoint: u64, changed: &dyn Fn(&str) -> bool);
 
     /// Makes programs ready to run. All programs share one set of activation buffers, so only one may run at a time.

@@ -35,8 +35,8 @@ impl Pipeline {
         Ok(Condition::side_by_side(&encoded))
     }
 
-    /// What one text encoder, the model's or its refiner's, makes of what it reads at once, so many layers at its end left out; what it cannot take is
-    /// told, unless that is said already.
+    /// What one text encoder, the model's or its refiner's, makes of what it reads at once, so many layers at its end left
+    /// out; what it cannot take is told, unless that is said already.
     async fn encode(
         &mut self,
         (role, refines): (Role, bool),

@@ -17,8 +17,8 @@ pub type NamedLora = (String, Rc<Lora>, f32);
 pub(crate) type Changed = BTreeMap<Role, BTreeSet<String>>;
 
 impl Model {
-    /// Has these LoRAs in the place of those that were added before, each over those in front of it. Fails, leaving the model as it
-    /// is, where one is for another. A model on a device takes them by [`Pipeline::set_loras`].
+    /// Has these LoRAs in the place of those that were added before, each over those in front of it. Fails, leaving the model
+    /// as it is, where one is for another. A model on a device takes them by [`Pipeline::set_loras`].
     pub async fn set_loras(&mut self, loras: &[NamedLora]) -> Result<()> {
         self.change_loras(loras).await.map(|_| ())
     }

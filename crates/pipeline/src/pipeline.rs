@@ -203,8 +203,8 @@ impl Pipeline {
         parts
     }
 
-    /// Begins a run: the steps are taken by [`Denoising::step`], those of a refiner not among them. Conditions are one for all images or one for each, those of
-    /// the negative prompts too where the request is guided ([`turns`](Self::turns)).
+    /// Begins a run: the steps are taken by [`Denoising::step`], those of a refiner not among them. Conditions are one for all
+    /// images or one for each, those of the negative prompts too where the request is guided ([`turns`](Self::turns)).
     pub async fn denoise(
         &mut self,
         order: &Order,

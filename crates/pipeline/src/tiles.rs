@@ -1,5 +1,5 @@
-//! A picture decoded in overlapping tiles, blended where they overlap: less memory, and a picture that differs slightly, since each
-//! tile is normed by its own statistics.
+//! A picture decoded in overlapping tiles, blended where they overlap: less memory, and a picture that differs slightly, since
+//! each tile is normed by its own statistics.
 
 use crate::error::Result;
 use crate::image::Picture;

@@ -72,7 +72,7 @@ impl LoadOptions {
 impl Loaded {
     /// What JavaScript is told of it; `order` is of a picture that says nothing, `added` whether the files that were opened
     /// last were added to the model before them.
-    fn told(&self, order: &Order, added: bool, took: Duration) -> Result<JsValue> {
+    fn told(&self, (order, peak): (&Order, u64), added: bool, took: Duration) -> Result<JsValue> {
         let (model, f16) = (self.pipeline.model(), self.pipeline.precision() == Precision::F16);
         // Its digits, and not those of the nearest f64.
         let digits = |scale: &f32| scale.to_string().parse::<f64>().unwrap_or_default();
@@ -86,7 +86,7 @@ impl Loaded {
             "step": model.config.vae.factor(), "dtype": if f16 { "f16" } else { "f32" },
             "steps": order.steps, "cfgScale": order.cfg_scale,
             "fewSteps": model.defaults.few_steps.as_ref().map(|_| self.few_steps),
-            "peakBytes": self.pipeline.plan(order)?.peak_bytes, "seconds": took.as_secs_f64(),
+            "peakBytes": peak, "seconds": took.as_secs_f64(),
             "notes": notes::take(),
         }))
     }
@@ -180,7 +180,8 @@ impl Engine {
         model.opened = opened;
         let request = Request { few_steps: Some(model.few_steps), ..Request::default() };
         let order = request.settle(model.pipeline.model())?;
-        model.told(&order, true, Duration::ZERO)
+        let peak = model.pipeline.plan(&order)?.peak_bytes;
+        model.told((&order, peak), true, Duration::ZERO)
     }
 
     async fn start(&mut self, opened: Opened, added: bool, options: LoadOptions) -> Result<JsValue> {
@@ -195,7 +196,12 @@ impl Engine {
         let first = Request { width: options.width, height: options.height, ..own.clone() }.settle(&model)?;
         let own = own.settle(&model)?;
         model.take_form(few_steps)?;
-        calotype_pipeline::plan(&model, &first, precision, &self.gpu.caps())?;
+        let plan = |order| calotype_pipeline::plan(&model, order, precision, &self.gpu.caps());
+        // Before the model that is there goes.
+        let mut peak = plan(&first)?.peak_bytes;
+        if (own.width, own.height) != (first.width, first.height) {
+            peak = plan(&own)?.peak_bytes;
+        }
 
         // Every model gets a device of its own: what the one before it broke or left is no concern of this one's.
         self.model = None;
@@ -208,7 +214,7 @@ impl Engine {
         let start = Instant::now();
         pipeline.prepare_for(&first).await?;
         let model = Loaded { opened, pipeline, few_steps };
-        let told = model.told(&own, added, start.elapsed());
+        let told = model.told((&own, peak), added, start.elapsed());
         self.model = Some(model);
         told
     }

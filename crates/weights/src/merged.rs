@@ -45,7 +45,8 @@ impl<S: Tensors> Merged<S> {
         Ok(Self { checkpoint, changed })
     }
 
-    /// The tensors that LoRAs change, each with what tells its change from others: which layer of which file, how often, in order.
+    /// The tensors that LoRAs change, each with what tells its change from others: which layer of which file, how often, in
+    /// order.
     pub async fn changes(&self) -> Result<BTreeMap<String, Vec<(u64, usize, u32)>>> {
         let mut all = BTreeMap::new();
         for (tensor, Changed { by, .. }) in &self.changed {

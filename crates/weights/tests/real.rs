@@ -1,5 +1,5 @@
 //! Files that other people's packages bring hold the numbers that the formats' own libraries read of them
-//! (`tests/goldens/real.py`, which fetches them: where it has not, there is nothing to read).
+//! (`tests/goldens/real.py`, which fetches them).
 
 mod made;
 
@@ -72,17 +72,13 @@ fn check(file: &File, compared: &mut usize) {
 }
 
 #[test]
+#[ignore = "reads what tests/goldens/real.py fetches"]
 fn files_of_packages_are_read() {
     let text = std::fs::read(goldens().join("real.json")).unwrap();
     let all: Vec<File> = serde_json::from_slice(&text).unwrap();
     assert!(all.len() > 30);
-    let there = |file: &&File| goldens().join("real").join(&file.file).exists();
-    let here: Vec<&File> = all.iter().filter(there).collect();
-    if std::env::var_os("CALOTYPE_REAL").is_some() {
-        assert_eq!(here.len(), all.len(), "tests/goldens/real.py fetches them");
-    }
     let mut compared = 0;
-    here.iter().for_each(|file| check(file, &mut compared));
-    println!("{} of {} files, {compared} tensors", here.len(), all.len());
-    assert!(here.is_empty() || compared > 100);
+    all.iter().for_each(|file| check(file, &mut compared));
+    println!("{} files, {compared} tensors", all.len());
+    assert!(compared > 100);
 }

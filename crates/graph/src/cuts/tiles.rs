@@ -123,8 +123,8 @@ const COOP: [&[Tile]; 4] = [
     ],
 ];
 
-/// The tiles of a device with such matrices, or one that runs shaders in software, for products whose operands are halves (or become such as they are read),
-/// or for others: largest first.
+/// The tiles of a device with such matrices, or one that runs shaders in software, for products whose operands are halves
+/// (or become such as they are read), or for others: largest first.
 pub(super) fn tiles(matrices: Option<Matrices>, halves: bool, software: bool) -> &'static [Tile] {
     let of = |matrices| Matrices::ALL.iter().position(|m| *m == matrices).map_or(&[][..], |at| COOP[at]);
     match matrices.filter(|_| halves).map(of) {

@@ -118,7 +118,8 @@ impl<'a> Stored<'a> {
 }
 
 /// Whether a matrix, as ops see it in `seen`, lies column by column on a device: in halves or blocks where there are
-/// matrices to multiply it with, which are read along k. Not where channels are no multiples of four: those kernels have no vectors.
+/// matrices to multiply it with, which are read along k. Not where channels are no multiples of four: those kernels have no
+/// vectors.
 pub fn by_columns(weight: &Weight, seen: Shape, caps: &Caps) -> bool {
     let along = match weight.layout {
         Layout::Matrix => seen.rows(),

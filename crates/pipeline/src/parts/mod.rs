@@ -195,8 +195,6 @@ impl Key {
         };
         let mut ports = BTreeMap::new();
         for (_, graph) in &mut graphs {
-            // Weights of one name are others in the refiner.
-            graph.checkpoint = self.refines.into();
             graph.resolve(&model.components, self.precision)?;
             // A decoder is a twentieth of a model, and what its numbers lose is seen as it is.
             if self.part.role() != Role::Vae {

@@ -197,8 +197,8 @@ pub(crate) fn decide(
     Ok(strategy)
 }
 
-/// The stages of some parts whose weights cannot all stay beside each other; none where they can. Those of the UNet's step are the
-/// last to go, since it runs most often.
+/// The stages of some parts whose weights cannot all stay beside each other; none where they can. Those of the UNet's step
+/// are the last to go, since it runs most often.
 fn stream(parts: &[&PartNeed], target: u64, caps: &Caps) -> Vec<StageStream> {
     let whole = parts.iter().fold(Need::default(), |all, part| all.beside(&part.need));
     let total = whole.total(caps);

@@ -14,6 +14,14 @@ use crate::schedule::{Schedule, linspace};
 use crate::trained::BetaSchedule;
 use calotype_field::Field;
 
+const SOLVER_TYPES: &[(&str, SolverType)] = &[
+    ("midpoint", SolverType::Midpoint),
+    ("heun", SolverType::Heun),
+    ("bh1", SolverType::Midpoint),
+    ("bh2", SolverType::Midpoint),
+    ("logrho", SolverType::Midpoint),
+];
+
 /// See the file's head.
 pub static DPM_SOLVER: Descriptor = Descriptor {
     names: &["dpm++2m", "dpm++_2m", "dpmpp_2m", "dpmpp2m", "k_dpmpp_2m"],
@@ -21,25 +29,13 @@ pub static DPM_SOLVER: Descriptor = Descriptor {
     schedule: Some("karras"),
     class: Some(Class {
         most_order: 3,
-        solver_types: &[
-            ("midpoint", SolverType::Midpoint),
-            ("heun", SolverType::Heun),
-            ("bh1", SolverType::Midpoint),
-            ("bh2", SolverType::Midpoint),
-            ("logrho", SolverType::Midpoint),
-        ],
+        solver_types: SOLVER_TYPES,
         ..Class::new("DPMSolverMultistepScheduler", FIELDS, program)
     }),
     edm: Some(Class {
         predictions: PREDICTIONS.split_at(2).0,
         most_order: 3,
-        solver_types: &[
-            ("midpoint", SolverType::Midpoint),
-            ("heun", SolverType::Heun),
-            ("bh1", SolverType::Midpoint),
-            ("bh2", SolverType::Midpoint),
-            ("logrho", SolverType::Midpoint),
-        ],
+        solver_types: SOLVER_TYPES,
         ..Class::new("EDMDPMSolverMultistepScheduler", EDM_FIELDS, edm_program)
     }),
     k: Some(|run, sheet| super::dpmpp_2m::solve(run, sheet, false)),
