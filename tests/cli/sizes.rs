@@ -21,6 +21,8 @@ fn limited(folder: &Folder, kib: u64, args: &[&str]) -> Output {
             None => command.env_remove(name),
         };
     }
+    // glibc sets 64 MiB of addresses aside for a thread that finds the heap in use: by chance, without this.
+    command.env("MALLOC_ARENA_MAX", "1");
     command.env("RAYON_NUM_THREADS", "2").env_remove::<&OsStr>("RUST_LOG".as_ref()).output().unwrap()
 }
 
@@ -84,8 +86,7 @@ fn where_memory_ends_runs_are_refused_and_never_killed() {
         let more = ["-H", "64", "--overwrite", "-o", "a.png", "-W", &width];
         all.iter().chain(&more).map(|s| s.to_string()).collect::<Vec<_>>()
     };
-    let kib = 200 << 10;
-    let draws = |width: usize| {
+    let draws = |kib: u64, width: usize| {
         let args = args(width);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = limited(&folder, kib, &args);
@@ -95,16 +96,19 @@ fn where_memory_ends_runs_are_refused_and_never_killed() {
         }
         code == 0
     };
+    // A little more than the least picture takes, so that the first that does not fit is soon drawn too.
+    let least = (112u64..1024).step_by(8).find(|mib| draws(mib << 10, 64)).expect("1 GiB is enough");
+    let kib = (least + 16) << 10;
     // The first width of these that is refused, by halves.
     let (mut low, mut high) = (64, 16_384);
-    assert!(draws(low) && !draws(high), "{kib} KiB are not between what these take");
+    assert!(draws(kib, low) && !draws(kib, high), "{kib} KiB are not between what these take");
     while high - low > 256 {
         let middle = (low + high) / 128 * 64;
-        if draws(middle) { low = middle } else { high = middle }
+        if draws(kib, middle) { low = middle } else { high = middle }
     }
     println!("under {kib} KiB {low}x64 is drawn, {high}x64 refused");
     (low..=high).step_by(40).for_each(|width| {
-        draws(width);
+        draws(kib, width);
     });
 
     // What is refused does not fit by much: the plan without a limit says how much it would take.
