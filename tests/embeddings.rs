@@ -5,11 +5,12 @@
 use crate::pictures::{LATENTS, apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::words::PromptStyle;
-use calotype::{DType, GivenNoise, HostTensor, Model, Precision, Request, TextualInversion};
+use calotype::{DType, GivenNoise, HostTensor, Lora, Model, Precision, Request, TextualInversion};
 use calotype_testkit::error;
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// Of the golden's largest magnitude.
 const STATES: f64 = 1e-4;
@@ -141,6 +142,42 @@ fn a_word_of_another_model_is_refused_and_nothing_is_changed() {
         .unwrap_err()
         .to_string();
     assert!(why.contains("text encoders take 24 and 40"), "{why}");
+}
+
+/// A1111's `bundle_emb`: a LoRA's file brings words, which are those of files by themselves.
+#[test]
+fn a_lora_brings_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("style.safetensors");
+    let (lora, word) = (golden("sd1-tiny/loras/kohya.safetensors"), file("sd1-kohya.safetensors"));
+    let (lora, word) = (std::fs::read(lora).unwrap(), std::fs::read(word).unwrap());
+    let (lora, word) = (SafeTensors::deserialize(&lora).unwrap(), SafeTensors::deserialize(&word).unwrap());
+    let bundled = [("bundle_emb.ink.emb_params".to_owned(), word.tensor("emb_params").unwrap())];
+    let all = lora.tensors().into_iter().chain(bundled);
+    std::fs::write(&path, safetensors::serialize(all, None).unwrap()).unwrap();
+
+    let prompt = "a red ink";
+    let framed = |model: &Model| model.framed(calotype::Role::Text, prompt, Default::default()).unwrap();
+    let plain = Golden::open("sd1-tiny", "stages").model();
+    let mut named = Golden::open("sd1-tiny", "stages").model();
+    named.add_embedding("ink", &TextualInversion::open(file("sd1-kohya.safetensors")).unwrap()).unwrap();
+    assert_ne!(framed(&plain), framed(&named));
+
+    // Without the layers' own change, so that the word's is all there is.
+    let off = |file| vec![("style".to_owned(), Rc::new(Lora::open(file).unwrap()), 0.0)];
+    let mut model = Golden::open("sd1-tiny", "stages").model();
+    pollster::block_on(model.set_loras(&off(&path))).unwrap();
+    assert_eq!(framed(&model), framed(&named));
+    let device = &Device::all()[0];
+    let states = |model| device.pipeline(model, Precision::F32).conditions(&Request::new(prompt)).unwrap().1;
+    let (found, wanted) = (states(model), states(named));
+    assert_eq!(found[0].states.to_f32(), wanted[0].states.to_f32());
+
+    // One that was added before is kept.
+    let mut model = Golden::open("sd1-tiny", "stages").model();
+    model.add_embedding("INK", &TextualInversion::open(file("sd1-many.safetensors")).unwrap()).unwrap();
+    pollster::block_on(model.set_loras(&off(&path))).unwrap();
+    assert_eq!(model.embeddings().collect::<Vec<_>>(), ["INK"]);
 }
 
 #[test]

@@ -117,6 +117,29 @@ export async function files_are_added_to_the_model(given) {
   return `of 255 apart: LoRA ${difference}, VAE ${second}, without them ${third}`;
 }
 
+/** Embeddings are words of the prompt from then on, whoever trained them; one for another model is refused. */
+export async function files_bring_words(given) {
+  const { page, driver } = given;
+  await ready(given);
+  const [web, kohya] = ["sd1-web.pt", "sd1-kohya.safetensors"].map((name) => join(GOLDENS, "embeddings", name));
+  await drop(given, [web, kohya]);
+  await says(page, /^Ready: tiny with the word sd1-kohya, the word sd1-web, loaded/);
+  const [prompt, ...flags] = ["a photo of sd1-web, (sd1-kohya:1.2)", ...FLAGS.slice(1), "-m", TINY];
+  await generate(page, { ...SMALL, prompt });
+  const words = ["--embedding", web, "--embedding", kohya];
+  const { difference, tab, native } = await compared(given, [prompt, ...flags, ...words]);
+  // A tab does not read its files a second time to hash them.
+  const named = native.parameters.replace("Model: model", "Model: tiny");
+  assert.equal(tab.parameters, named.replace(/ TI hashes: "[^"]*",/, ""));
+  assert.ok(apart(tab, read(await draw([prompt, ...flags], driver.native))) > 4, "the words changed nothing");
+  await drop(given, [join(GOLDENS, "embeddings/sd2-one.bin")]);
+  await trouble(page, /sd2-one.*48.*32/);
+  assert.match(await state(page), /^tiny is still loaded/);
+  await generate(page, { ...SMALL, prompt });
+  assert.equal(apart(tab, await downloaded(given)), 0);
+  return `of 255 apart: ${difference}`;
+}
+
 /** A LoRA that is taken off the list draws no more, and a model and its LoRA may come together. */
 export async function files_come_and_go_together(given) {
   const { page } = given;

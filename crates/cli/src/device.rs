@@ -122,10 +122,10 @@ pub fn model(
     if let Some(refiner) = &found.refiner {
         model.refine_with(refiner.open(precision).context(REFINER)?)?;
     }
-    for lora in loras {
-        let opened = Lora::open(&lora.file).map_err(calotype::Error::from).context(LORA)?;
-        let added = model.add_lora(lora_name(&lora.file), opened, lora.scale);
-        added.context(LORA)?;
+    let mut opened = OpenLoras::default();
+    let loras = opened.open(loras)?;
+    for (name, lora, scale) in &loras {
+        model.add_lora(name, Rc::clone(lora), *scale).context(LORA)?;
     }
     if let Some(tiny) = &found.tiny {
         model.open_decoder(tiny).context("--taesd")?;
@@ -135,6 +135,10 @@ pub fn model(
             (Err(error), true) => log::warn!("left out: {error}"),
             (added, _) => added.context("--embedding")?,
         }
+    }
+    // After those: a word that was asked for stands before one that comes along.
+    for (_, lora, _) in &loras {
+        pollster::block_on(model.add_words(lora)).context(LORA)?;
     }
     Ok(model)
 }

@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::order::Order;
 use calotype_field::Field;
 use calotype_models::Role;
-use calotype_weights::{TextualInversion, Tower, Vectors};
+use calotype_weights::{Lora, TextualInversion, Tower, Vectors};
 use std::collections::BTreeMap;
 
 impl Model {
@@ -57,6 +57,17 @@ impl Model {
             self.embeddings.rows.entry(role).or_default().extend_from_slice(&vectors.values);
         }
         self.embeddings.words.push(Word { name, of });
+        Ok(())
+    }
+
+    /// Adds the words that a LoRA brings in its file. Where one of that name was added before, that one is kept, as A1111 does
+    /// (`network.py` of its extension Lora). Fails where one is for another model.
+    pub async fn add_words(&mut self, lora: &Lora) -> Result<()> {
+        for (name, embedding) in lora.embeddings().await? {
+            if !self.embeddings().any(|known| known.eq_ignore_ascii_case(&name)) {
+                self.add_embedding(name, &embedding)?;
+            }
+        }
         Ok(())
     }
 

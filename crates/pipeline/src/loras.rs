@@ -18,7 +18,8 @@ pub(crate) type Changed = BTreeMap<Role, BTreeSet<String>>;
 
 impl Model {
     /// Has these LoRAs in the place of those that were added before, each over those in front of it. Fails, leaving the model
-    /// as it is, where one is for another. A model on a device takes them by [`Pipeline::set_loras`].
+    /// as it is, where one is for another. A model on a device takes them by [`Pipeline::set_loras`]. Words that a LoRA brings
+    /// are added as by [`add_words`](Self::add_words), and stay.
     pub async fn set_loras(&mut self, loras: &[NamedLora]) -> Result<()> {
         self.change_loras(loras).await.map(|_| ())
     }
@@ -35,6 +36,13 @@ impl Model {
                     return Err(error);
                 }
             };
+        for (_, lora, _) in loras {
+            if let Err(error) = self.add_words(lora).await {
+                self.added = before;
+                self.merge_again()?;
+                return Err(error);
+            }
+        }
         self.loras = loras.iter().map(|(name, _, scale)| (name.clone(), *scale)).collect();
         Ok(changed)
     }

@@ -220,9 +220,10 @@ impl Model {
     }
 
     /// Lays a LoRA, times `scale`, over the text encoders and the UNet, and over the LoRAs that were added before. `name` is
-    /// what pictures' settings call it. Fails, leaving the model as it is, where the LoRA is for another.
-    pub fn add_lora(&mut self, name: impl Into<String>, lora: Lora, scale: f32) -> Result<()> {
-        self.added.push((Rc::new(lora), scale));
+    /// what pictures' settings call it. Fails, leaving the model as it is, where the LoRA is for another. Words that it brings
+    /// come by [`add_words`](Self::add_words).
+    pub fn add_lora(&mut self, name: impl Into<String>, lora: impl Into<Rc<Lora>>, scale: f32) -> Result<()> {
+        self.added.push((lora.into(), scale));
         if let Err(error) = self.merge(self.few_steps) {
             self.added.pop();
             return Err(error);

@@ -69,7 +69,22 @@ fn named(name: &str) -> Named<'_> {
 impl TextualInversion {
     /// Reads a file's vectors. Fails where they are of no word, or of several.
     pub async fn read(file: &Checkpoint) -> Result<Self> {
-        let (place, names) = (file.describe(""), file.names());
+        let mut embedding = Self::within(file, "").await?;
+        let said = |key: &str| file.said().get(key).filter(|text| !text.is_empty());
+        embedding.word = said("name").cloned().or(embedding.word);
+        embedding.step = said("step").and_then(|step| step.parse().ok());
+        embedding.trained_with = said("sd_checkpoint_name").cloned();
+        Ok(embedding)
+    }
+
+    /// Reads the vectors of the tensors whose names begin with this.
+    pub(crate) async fn within(file: &(impl Tensors + ?Sized), prefix: &str) -> Result<Self> {
+        let place = match prefix {
+            "" => file.describe(""),
+            _ => format!("{}, {}", file.describe(""), prefix.trim_end_matches('.')),
+        };
+        let all = file.names();
+        let names: Vec<&str> = all.iter().filter_map(|name| name.strip_prefix(prefix)).collect();
         let bad = |why: String| Error::Embedding { place: place.clone(), why };
         let mut found: Vec<(Tower, &str, Option<&str>)> = Vec::new();
         let mut others: Vec<&str> = Vec::new();
@@ -98,18 +113,11 @@ impl TextualInversion {
         if let Some(other) = others.first() {
             log::warn!("{place}: {} of its tensors are not used, first {other}", others.len());
         }
-        let said = |key: &str| file.said().get(key).filter(|text| !text.is_empty());
-        let mut embedding = Self {
-            word: said("name")
-                .cloned()
-                .or_else(|| found.iter().find_map(|(.., word)| word.map(String::from))),
-            step: said("step").and_then(|step| step.parse().ok()),
-            trained_with: said("sd_checkpoint_name").cloned(),
-            place: place.clone(),
-            towers: Vec::new(),
-        };
+        let word = found.iter().find_map(|(.., word)| word.map(String::from));
+        let mut embedding =
+            Self { word, step: None, trained_with: None, place: place.clone(), towers: Vec::new() };
         for (tower, name, _) in found {
-            embedding.towers.push(vectors(file, tower, name).await?);
+            embedding.towers.push(vectors(file, tower, &format!("{prefix}{name}")).await?);
         }
         let counts: Vec<usize> = embedding.towers.iter().map(Vectors::count).collect();
         match counts.iter().all(|count| *count == counts[0]) {
@@ -163,7 +171,7 @@ impl Vectors {
     }
 }
 
-async fn vectors(file: &Checkpoint, tower: Tower, name: &str) -> Result<Vectors> {
+async fn vectors(file: &(impl Tensors + ?Sized), tower: Tower, name: &str) -> Result<Vectors> {
     let bad =
         |why: String| Error::Embedding { place: file.describe(name), why: format!("tensor {name} {why}") };
     let shape = &file.get(name)?.shape;

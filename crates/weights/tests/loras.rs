@@ -196,14 +196,17 @@ fn a_file_says_what_it_is() {
     let [down, up] = halves(QUERY, 4, 4);
     let alpha = format!("{QUERY}.alpha");
     let magnitudes = format!("{QUERY}.dora_scale");
-    let tensors: [(&str, &[usize], f32); 7] = [
+    let tensors: [(&str, &[usize], f32); 10] = [
         (&down.0, &down.1, 1.0),
         (&up.0, &up.1, 1.0),
         (&alpha, &[], 0.5),
         (&magnitudes, &[4, 1], 1.0),
         ("lora_te_text_model_encoder_layers_0_mlp_fc1.lokr_w1", &[2, 2], 1.0),
         ("lora_te_text_model_encoder_layers_0_mlp_fc1.lokr_w2", &[4, 1], 1.0),
-        ("bundle_emb.ink.string_to_param", &[1, 4], 1.0),
+        ("bundle_emb.ink.string_to_param.*", &[3, 4], 0.5),
+        ("bundle_emb.both.clip_l", &[2, 4], 0.25),
+        ("bundle_emb.both.clip_g", &[2, 6], 0.75),
+        ("strange", &[1], 0.0),
     ];
     let metadata = [
         ("ss_tag_frequency", r#"{"4_ink": {"a cat": 3, "ink": 7}, "1_more": {"a cat": 1, " ": 9}}"#),
@@ -221,7 +224,12 @@ fn a_file_says_what_it_is() {
     assert_eq!((said.ranks, said.alphas), (vec![1], vec![0.5]));
     assert_eq!(said.family.as_deref(), Some("Stable Diffusion 1.x"));
     assert_eq!(said.trigger_words, ["ink", "a cat"]);
-    assert!(said.others["bundle_emb.ink.string_to_param"].as_deref().unwrap().contains("textual inversion"));
+    assert_eq!((said.words, said.others.len()), (vec!["both".into(), "ink".into()], 1));
+    let file = Checkpoint::in_memory("lora", with_metadata(&tensors, &metadata)).unwrap();
+    let words = block_on(Lora::new(file).unwrap().embeddings()).unwrap();
+    let towers: Vec<_> = words.iter().map(|(name, word)| (&name[..], word.count(), word.widths())).collect();
+    assert_eq!(towers, [("both", 2, "6 and 4 wide".into()), ("ink", 3, "4 wide".into())]);
+    assert_eq!(words[1].1.towers[0].values, [0.5; 12]);
     let phrase = facts(&[("modelspec.trigger_phrase", "in ink"), metadata[0]]);
     assert_eq!(phrase.trigger_words, ["in ink"]);
 }

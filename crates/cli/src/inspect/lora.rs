@@ -37,6 +37,7 @@ pub fn rows(facts: &LoraFacts) -> Vec<Vec<String>> {
         ("changes", counts(&facts.components)),
         ("made for", family),
         ("trigger words", facts.trigger_words.join(", ")),
+        ("brings words", facts.words.join(", ")),
         ("not used", others),
     ];
     let told = rows.into_iter().filter(|(_, value)| !value.is_empty());

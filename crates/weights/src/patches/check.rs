@@ -80,7 +80,8 @@ impl Lora {
         let absent = self.layers.iter().filter(|layer| !has(layer.component));
         let mut names: Vec<&str> = left.iter().map(|left| &left.tensor[..]).collect();
         names.extend(absent.flat_map(|layer| layer.tensors.values()).map(String::as_str));
-        names.extend(self.others.iter().map(|(name, _)| &name[..]));
+        let others = || self.others.iter().filter(|(_, why)| *why != Unknown::Word);
+        names.extend(others().map(|(name, _)| &name[..]));
         let count = match names.len() {
             0 => return None,
             1 => "1 tensor fits nowhere in this model and is left out".to_owned(),
@@ -88,7 +89,7 @@ impl Lora {
         };
         let mut text = format!("{}: {count}: ", self.place());
         text += &listed(&names);
-        if let Some((name, why)) = self.others.iter().find(|(_, why)| *why != Unknown::Name) {
+        if let Some((name, why)) = others().find(|(_, why)| *why != Unknown::Name) {
             let _ = write!(text, " ({name} {})", unknown(why));
         }
         Some(text)

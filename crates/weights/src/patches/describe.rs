@@ -28,7 +28,9 @@ pub struct LoraFacts {
     pub family_by: Option<String>,
     /// Words that bring its effect out: those it names, or the commonest tags it was trained with.
     pub trigger_words: Vec<String>,
-    /// Tensors that are none of any layer's, each with why where that is known.
+    /// Words with vectors of their own that come with it, as prompts name them.
+    pub words: Vec<String>,
+    /// Tensors that are none of any layer's or word's, each with why where that is known.
     pub others: BTreeMap<String, Option<String>>,
 }
 
@@ -56,6 +58,7 @@ impl Lora {
         alphas.dedup();
         let (family, family_by) = self.family().map(|(family, how)| (family.to_string(), how)).unzip();
         let why = |why: &Unknown| (*why != Unknown::Name).then(|| super::unknown(why));
+        let others = self.others.iter().filter(|(_, what)| *what != Unknown::Word);
         Ok(LoraFacts {
             kinds,
             naming,
@@ -65,7 +68,8 @@ impl Lora {
             family,
             family_by,
             trigger_words: self.trigger_words(),
-            others: self.others.iter().map(|(name, what)| (name.clone(), why(what))).collect(),
+            words: self.words().into_iter().map(String::from).collect(),
+            others: others.map(|(name, what)| (name.clone(), why(what))).collect(),
         })
     }
 

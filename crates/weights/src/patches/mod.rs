@@ -24,6 +24,7 @@ mod oft;
 mod open;
 mod schemes;
 mod tucker;
+mod words;
 
 pub use describe::LoraFacts;
 pub(crate) use family::Family;
@@ -293,6 +294,7 @@ fn adapters(source: &impl Tensors, config: Option<(&str, &str)>) -> Result<BTree
 fn unknown(why: &Unknown) -> String {
     match why {
         Unknown::Kind(kind) => format!("is {kind}, which is not supported"),
+        Unknown::Word => "is of a word".into(),
         Unknown::Component(what) => format!("is for {what}, which no model that Calotype draws has"),
         Unknown::Name => "has a name that no LoRA's tensor has".into(),
     }

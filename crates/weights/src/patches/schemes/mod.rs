@@ -41,14 +41,17 @@ pub(crate) struct Named<'a> {
 }
 
 /// What names of other changes to a model hold, and what those are called.
-const OTHER_KINDS: [(&str, &str); 6] = [
+const OTHER_KINDS: [(&str, &str); 5] = [
     (".lora_embedding_", "LoRA of an embedding"),
     ("lora_controlnet", CONTROL),
     (".ia3_l", "PEFT's (IA)³"),
     (".oft_R", "PEFT's OFT"),
     (".boft_", "PEFT's BOFT"),
-    ("bundle_emb.", "textual inversion in a LoRA's file"),
 ];
+
+/// What the names of words that a LoRA brings along begin with, before the word's own (A1111: `network.py` and
+/// `networks.py` of its extension Lora).
+pub(super) const BUNDLED: &str = "bundle_emb.";
 
 /// What the names of layers begin with that no model here has.
 const OTHER_COMPONENTS: [(&str, &str); 9] = [
@@ -75,6 +78,8 @@ pub(super) const PRIOR: &str = "a prior (that of Kandinsky or Stable Cascade)";
 pub(crate) enum Unknown {
     /// It is of another kind of change.
     Kind(&'static str),
+    /// It is a word's, which prompts may name.
+    Word,
     /// It is a layer of a model that is not here.
     Component(&'static str),
     /// It is none that a change has.
@@ -83,6 +88,9 @@ pub(crate) enum Unknown {
 
 /// Reads a tensor's name, one of those for which `there` is true.
 pub(crate) fn read<'a>(name: &'a str, there: &dyn Fn(&str) -> bool) -> Result<Named<'a>, Unknown> {
+    if name.starts_with(BUNDLED) {
+        return Err(Unknown::Word);
+    }
     let (stem, piece, adapter, mut scheme) = match split(name, there) {
         Some(found) => found,
         None => {
@@ -222,14 +230,11 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_told_apart() {
-        let kinds = [
-            ("lora_controlnet", CONTROL),
-            ("bundle_emb.x.string_to_param.*", "textual inversion in a LoRA's file"),
-            ("base_model.model.a.ia3_l", "PEFT's (IA)³"),
-        ];
+        let kinds = [("lora_controlnet", CONTROL), ("base_model.model.a.ia3_l", "PEFT's (IA)³")];
         for (name, kind) in kinds {
             assert_eq!(named(name), Err(Unknown::Kind(kind)), "{name}");
         }
+        assert_eq!(named("bundle_emb.x.string_to_param.*"), Err(Unknown::Word));
         let components = [
             ("lora_te3_a.alpha", THIRD),
             ("transformer.blocks.0.lora_A.weight", TRANSFORMER),
