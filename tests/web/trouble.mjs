@@ -9,9 +9,15 @@ import { click, fill, generate, ready, says, state, text, until, waits } from ".
 import { written } from "./safetensors.mjs";
 import { beforeTheWorker, capTheHeap } from "./workers.mjs";
 
+/** How long the page may still show what it complained of before, in milliseconds. */
+const BEFORE = 30_000;
+
 /** What the page complains of: words for a person. */
 export async function trouble(page, pattern) {
   await waits(page, () => !document.getElementById("trouble").hidden);
+  // Until a browser hands files over the page knows nothing of them.
+  const said = (pattern) => new RegExp(pattern).test(document.getElementById("trouble").textContent);
+  await page.waitForFunction(said, { polling: 50, timeout: BEFORE }, pattern.source).catch(() => {});
   const told = await text(page, "#trouble");
   assert.match(told, pattern);
   assert.doesNotMatch(told, /\.rs:|\.m?js:|wasm|unreachable|undefined|null|panicked|\n| {2}|(^| )--?[a-z]/);
