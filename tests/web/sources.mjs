@@ -160,14 +160,3 @@ export async function sources_check_the_headers(given) {
   server.refuse = (path) => path.startsWith("/org/");
   assert.equal(await refusal(page, url), "");
 }
-
-/** Files that are parts of no model on the GPU are told so. */
-export async function sources_need_a_model_for_parts(given) {
-  const { page } = given;
-  await engine(given);
-  const told = await page.evaluate(async () => {
-    const bytes = await (await fetch("/tiny/vae/diffusion_pytorch_model.safetensors")).arrayBuffer();
-    return engine.load([new File([bytes], "some.safetensors")]).then(() => "", ({ name, message }) => `${name} ${message}`);
-  });
-  assert.match(told, /^UsageError some\.safetensors holds weights without .*: load the model that they are a part of/);
-}
