@@ -49,6 +49,9 @@ mod taesd;
 /// Models that were trained on sigmas of a range.
 mod edm;
 
+/// Models of few steps, by their names.
+mod few_steps;
+
 /// Stable Diffusion XL, and its refiner.
 mod refiner;
 mod sdxl;

@@ -8,7 +8,7 @@ use crate::output::DASH;
 use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
 use crate::text::Lines;
-use crate::{device, interrupt, latents, memory, wanted};
+use crate::{device, interrupt, latents, memory, text, wanted};
 use anyhow::{Context, bail};
 use calotype::noise::Origin;
 use calotype::{
@@ -51,6 +51,9 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let plan = pipeline.check(&longest)?;
     if plan.strategy != Strategy::default() {
         log::info!("memory: {}", plan.strategy);
+    }
+    if let Some(recipe) = pipeline.model().recipe().filter(|_| !args.json) {
+        text::note(&format!("{recipe}; flags overrule that"));
     }
     if args.grid {
         memory::check_grid(runs, &longest, calotype::host_room().as_ref())?;

@@ -48,7 +48,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     }
     let order = device::settle(&request, &mut model)?;
     let plan = calotype::plan_within(&target.budget, &model, &order, target.precision, &target.caps)?;
-    if args.json { print_json(&plan, &target, &order) } else { print(&plan, &target, &model, &order) }
+    if args.json { print_json(&plan, &target, &model, &order) } else { print(&plan, &target, &model, &order) }
 }
 
 /// The device that `generate` would take; without a GPU, one such as most people have.
@@ -80,7 +80,7 @@ fn target(args: &PlanArgs) -> anyhow::Result<PlanTarget> {
     })
 }
 
-fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::Result<()> {
+fn print_json(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -> anyhow::Result<()> {
     let mut object = serde_json::to_value(plan)?;
     let limit = target.budget.limit().map(|limit| limit.bytes);
     let more = json!({
@@ -97,6 +97,7 @@ fn print_json(plan: &MemoryPlan, target: &PlanTarget, order: &Order) -> anyhow::
         "steps": order.steps,
         "sampler": order.sampler.to_string(),
         "guided": order.guided(),
+        "distilled": model.recipe(),
         "dtype": device::name(target.precision),
     });
     if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more) {
@@ -116,6 +117,9 @@ fn print(plan: &MemoryPlan, target: &PlanTarget, model: &Model, order: &Order) -
         device::name(target.precision),
         target.name
     ))?;
+    if let Some(recipe) = model.recipe() {
+        text::result(&format!("{recipe}\n"))?;
+    }
     let mut rows =
         vec![["stage", "weights", "activations", "dispatches", "GFLOP"].map(String::from).to_vec()];
     for stage in &plan.stages {

@@ -1,5 +1,6 @@
 use crate::defaults::Defaults;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 use crate::tokenizer::{CLIP_MERGES, Tokenizer, TokenizerFiles};
 use calotype_models::Role;
 use calotype_models::config::ModelConfig;
@@ -26,6 +27,8 @@ pub struct ModelFiles {
     pub(crate) marks: Vec<String>,
     /// What a single file says of itself.
     pub(crate) said: BTreeMap<String, String>,
+    /// What a UNet that is another's is called, and says of itself.
+    pub(crate) unet: Option<(String, BTreeMap<String, String>)>,
     /// Of a single file: whose way it is to pad CLIP's own vocabulary, where there is no other.
     pub(crate) family: Option<Family>,
     /// CLIP's own merges, packed, where the program has none.
@@ -105,6 +108,7 @@ impl ModelFiles {
             found: BTreeMap::new(),
             marks: Vec::new(),
             said: BTreeMap::new(),
+            unet: None,
             family: None,
             merges: None,
             place,
@@ -166,6 +170,22 @@ impl ModelFiles {
         match self.small.get(layout::DEFAULTS) {
             Some(text) => Defaults::parse(&self.place(layout::DEFAULTS), text),
             None => Ok(Defaults::of(config)),
+        }
+    }
+
+    /// What a model of them is drawn as, where it is one of few steps. A folder's own file says how it is drawn, and where it
+    /// names a scheduler, that is the one.
+    pub(crate) fn recipe(&self, config: &ModelConfig) -> Option<Recipe> {
+        if self.text(layout::DEFAULTS).is_some() || config.unet.time_cond_proj_dim.is_some() {
+            return None;
+        }
+        let (name, said) = self.unet.as_ref().map_or((&self.name, &self.said), |(name, said)| (name, said));
+        // Not by whom it is.
+        let name = name.split_once('/').map_or(&**name, |(_, name)| name);
+        let told = Recipe::of_model(name, |key| said.get(key).map(String::as_str));
+        match self.family.is_none() && self.unet.is_none() {
+            true => told.or_else(|| Recipe::of_scheduler(&config.index.scheduler)).map(Recipe::by_its_own),
+            false => told,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::defaults::Defaults;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::files::{ModelFiles, scheduler};
+use crate::recipe::Recipe;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::single::Hints;
 use crate::tokenizer::{Encoded, Tokenizer};
@@ -52,6 +53,8 @@ pub struct Model {
     pub(crate) embeddings: Embeddings,
     /// What was added to its components.
     pub(crate) added: Vec<(Rc<Lora>, f32)>,
+    /// As what it is drawn, where its own files tell that it is one of few steps.
+    pub(crate) own_recipe: Option<Recipe>,
     /// What makes the few-steps form of it.
     few_steps_lora: Option<Rc<Lora>>,
 }
@@ -125,7 +128,7 @@ impl Model {
         let tokenizer = |role: &Role| Ok((*role, files.tokenizer(*role)?));
         let tokenizers = config.index.texts.iter().map(tokenizer).collect::<Result<_>>()?;
         let components = components(&config, |role| Ok(files.weights[&role].clone()))?;
-        let own = (files.defaults(&config)?, files.few_steps());
+        let own = (files.defaults(&config)?, files.few_steps(), files.recipe(&config));
         Self::new(files.name.clone(), config, scheduler, tokenizers, components, own)
     }
 
@@ -142,7 +145,8 @@ impl Model {
             components(&config, |role| Ok(Synthetic::new(SYNTHETIC_SEED, declare(&graph(role, &config)?))?))?;
         let name = format!("synthetic:{}", architecture.name());
         let defaults = Defaults::of(&config);
-        Self::new(name, config, scheduler, tokenizers, components, (defaults, None))
+        let recipe = Recipe::of_model(&name, |_| None).map(Recipe::by_its_own);
+        Self::new(name, config, scheduler, tokenizers, components, (defaults, None, recipe))
     }
 
     fn new(
@@ -151,7 +155,7 @@ impl Model {
         scheduler: SchedulerFile,
         tokenizers: Tokenizers,
         components: Components,
-        (defaults, few_steps_lora): (Defaults, Option<Rc<Lora>>),
+        (defaults, few_steps_lora, own_recipe): (Defaults, Option<Rc<Lora>>, Option<Recipe>),
     ) -> Result<Self> {
         let mut model = Self {
             name,
@@ -167,6 +171,7 @@ impl Model {
             tiny: None,
             embeddings: Embeddings::default(),
             added: Vec::new(),
+            own_recipe,
             few_steps_lora,
         };
         // What a request that says nothing draws with.
@@ -209,6 +214,22 @@ impl Model {
         }
         self.refiner = Some(Box::new(refiner));
         Ok(())
+    }
+
+    /// As what it is drawn where it is one of few steps, or a LoRA makes it one: the one that was laid over it last.
+    pub fn recipe(&self) -> Option<Recipe> {
+        let loras = self.loras.iter().zip(&self.added).rev().filter(|((_, scale), _)| *scale > 0.0);
+        let mut told =
+            loras.filter_map(|((name, _), (lora, _))| Recipe::of_lora(name, |key| lora.metadata(key)));
+        told.next().or_else(|| self.own_recipe.clone())
+    }
+
+    /// Steps, guidance and scheduler of a request that says nothing.
+    pub fn drawn_with(&self) -> (Defaults, SchedulerFile) {
+        match self.recipe() {
+            Some(recipe) => (recipe.over(&self.defaults), recipe.scheduler(&self.scheduler)),
+            None => (self.defaults.clone(), self.scheduler.clone()),
+        }
     }
 
     /// The model itself, or its refiner.

@@ -1,5 +1,6 @@
 //! A request and a model make an order.
 
+use crate::defaults::Defaults;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::{Hashes, Order, Refining};
@@ -8,7 +9,7 @@ use calotype_field::Field;
 use calotype_models::config::{Activation, TextEncoder};
 use calotype_models::{Role, layout};
 use calotype_sampling::noise::Origin;
-use calotype_sampling::{Chosen, Stretch};
+use calotype_sampling::{Chosen, SchedulerFile, Stretch};
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
@@ -22,10 +23,15 @@ impl Request {
         }
         self.size(model)?;
         self.check_told(model)?;
-        let Some(refiner) = &model.refiner else { return self.settle_part(model, Stretch::Whole) };
+        let (own, scheduler) = model.drawn_with();
+        let own = (&own, &scheduler);
+        let Some(refiner) = &model.refiner else { return self.settle_part(model, own, Stretch::Whole) };
         let switch = self.refiner_switch.unwrap_or(0.8);
-        let mut order = self.settle_part(model, Stretch::Until(switch))?;
-        let second = self.refining(refiner, &order).settle_part(refiner, Stretch::From(switch))?;
+        let mut order = self.settle_part(model, own, Stretch::Until(switch))?;
+        // Where the base is one of few steps, the refiner's are at its timesteps.
+        let scheduler = model.recipe().map_or(&refiner.scheduler, |_| &scheduler);
+        let second = self.refining(refiner, &order);
+        let second = second.settle_part(refiner, (&refiner.defaults, scheduler), Stretch::From(switch))?;
         order.refiner = Some(Box::new(Refining { switch, order: second }));
         Ok(order)
     }
@@ -55,12 +61,17 @@ impl Request {
         }
     }
 
-    /// One model's part of the order.
-    fn settle_part(&self, model: &Model, stretch: Stretch) -> Result<Order> {
+    /// One model's part of the order, drawn with what the model says.
+    fn settle_part(
+        &self,
+        model: &Model,
+        (defaults, scheduler): (&Defaults, &SchedulerFile),
+        stretch: Stretch,
+    ) -> Result<Order> {
         let [height, width] = self.size(model)?;
-        let form = model.defaults.form(self);
+        let form = defaults.form(self);
         let choice = self.choice();
-        let chosen = choice.settle_stretch(&model.scheduler, form.steps, stretch)?;
+        let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
         let Chosen { sampler, schedule, dialect, program } = chosen;
         let [ids, negative_ids] = self.ids(model, [width, height]);
         let factor = model.config.vae.factor();
@@ -236,7 +247,7 @@ impl Request {
 
     /// The sampler and its program: the model's own, or as asked.
     pub fn sampler(&self, model: &Model) -> Result<Chosen> {
-        let steps = model.defaults.form(self).steps;
-        Ok(self.choice().settle(&model.scheduler, steps)?)
+        let (defaults, scheduler) = model.drawn_with();
+        Ok(self.choice().settle(&scheduler, defaults.form(self).steps)?)
     }
 }

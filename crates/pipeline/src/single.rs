@@ -62,6 +62,7 @@ impl ModelFiles {
     pub fn replace(&mut self, role: Role, mut other: Self) -> Result<()> {
         if role == Role::Denoiser {
             self.marks = std::mem::take(&mut other.marks);
+            self.unet = Some((other.name.clone(), std::mem::take(&mut other.said)));
         }
         // A text encoder by itself does not say that it is the second.
         if role == Role::Text2 && !other.has(role) {

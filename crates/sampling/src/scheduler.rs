@@ -121,6 +121,13 @@ impl SchedulerFile {
         self
     }
 
+    /// As `Class.from_config(config, **fields)` in diffusers.
+    pub fn as_class(&self, class: &str, fields: &Map<String, Value>) -> SchedulerFile {
+        let mut all = self.fields.clone();
+        all.extend(fields.clone());
+        SchedulerFile { place: self.place.clone(), class: class.into(), fields: all, loaded: false }
+    }
+
     /// The class's own sampler.
     ///
     /// Errors where there is none here, and say which to take in its place; and as

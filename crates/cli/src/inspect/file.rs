@@ -4,6 +4,7 @@ use super::{count, embedding, lora, plain, told};
 use crate::args::InspectArgs;
 use crate::hashes;
 use crate::text::{self, bytes, table};
+use calotype::{FileKind, Recipe, lora_name};
 use calotype_weights::files::{Entry, Header, list};
 use calotype_weights::{Bytes, Mapped};
 use serde_json::json;
@@ -23,10 +24,12 @@ pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::
     let mapped = Mapped::open(path)?;
     let header = pollster::block_on(list(&place, &mapped))?;
     let (lora, word) = (lora::facts(path)?, embedding::facts(path)?);
+    let recipe = recipe(path, &header, lora.is_some());
     let hashes = if args.hashes { hashes::of(path, header.format)? } else { Vec::new() };
     if args.json {
         let mut object = object(&place, mapped.size(), &header, &hashes);
         object["license"] = json!(license);
+        object["distilled"] = json!(recipe);
         object["lora"] = serde_json::to_value(&lora)?;
         object["embedding"] = json!(word.as_ref().map(embedding::object));
         // What its tensors are cannot always be told.
@@ -47,8 +50,23 @@ pub fn print(path: &Path, license: Option<&str>, args: &InspectArgs) -> anyhow::
     let license = license.map(|license| vec!["licence".into(), plain(license)]).into_iter().collect();
     let turned = text::turned(header.tensors.iter().map(|entry| entry.encoding));
     let turned = turned.map(|turned| vec!["on a GPU".into(), turned]).into_iter().collect();
-    let facts = [told, turned, license, facts, said(&header.metadata)].concat();
+    let recipe =
+        recipe.map(|recipe| vec!["few steps".into(), plain(&recipe.to_string())]).into_iter().collect();
+    let facts = [told, recipe, turned, license, facts, said(&header.metadata)].concat();
     if facts.is_empty() { Ok(()) } else { text::result(&table(&facts, &[])) }
+}
+
+/// As what a model or a LoRA is drawn that is one of few steps by its name.
+fn recipe(path: &Path, header: &Header, is_lora: bool) -> Option<Recipe> {
+    let said = |key: &str| header.metadata.get(key).map(String::as_str);
+    let names: Vec<&str> = header.tensors.iter().map(|entry| &*entry.name).collect();
+    match is_lora {
+        true => Recipe::of_lora(&lora_name(path), said),
+        false if FileKind::of(&names) == FileKind::Model => {
+            Recipe::of_model(&path.file_stem()?.to_string_lossy(), said)
+        }
+        false => None,
+    }
 }
 
 fn object(place: &str, size: u64, header: &Header, hashes: &[(&str, String)]) -> serde_json::Value {

@@ -2,6 +2,7 @@
 
 use super::count;
 use crate::text::{self, bytes, table};
+use calotype::samplers::SchedulerFile;
 use calotype::{Contents, Model};
 use serde_json::json;
 
@@ -21,9 +22,9 @@ fn class(component: &str) -> &'static str {
 }
 
 /// The model's own scheduler, with the sampler that draws it, or with why none does.
-fn scheduler(model: &Model) -> String {
-    let class = model.scheduler.class();
-    match (model.scheduler.own(), model.scheduler.nearest()) {
+fn scheduler(scheduler: &SchedulerFile) -> String {
+    let class = scheduler.class();
+    match (scheduler.own(), scheduler.nearest()) {
         (Ok(own), _) => format!("{class} (--sampler {})", own.sampler),
         (Err(_), Ok(nearest)) => {
             format!("{class} (not implemented as it is: --sampler {nearest} comes nearest)")
@@ -37,7 +38,7 @@ fn sum(model: &Model, of: impl Fn(&Contents) -> u64) -> u64 {
 }
 
 fn print_json(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
-    let config = &model.config;
+    let (config, (own, scheduler)) = (&model.config, model.drawn_with());
     let components = model.contents().map(|c| {
         json!({
             "name": c.component,
@@ -55,10 +56,10 @@ fn print_json(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
         "components": components.collect::<Vec<_>>(),
         "parameters": sum(model, |c| c.parameters),
         "bytes": sum(model, |c| c.bytes),
-        "prediction_type": model.scheduler.prediction_type(),
-        "scheduler": model.scheduler.class(),
+        "prediction_type": scheduler.prediction_type(),
+        "scheduler": scheduler.class(),
         // None where it is not implemented.
-        "sampler": model.scheduler.own().ok().map(|own| own.sampler.to_string()),
+        "sampler": scheduler.own().ok().map(|own| own.sampler.to_string()),
         "width": config.default_size().map(|s| s[1]),
         "height": config.default_size().map(|s| s[0]),
         "size_multiple": config.vae.factor(),
@@ -66,9 +67,10 @@ fn print_json(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
         "prompt_tokens": config.tokens(),
         "text_hidden_size": config.states_width(),
         "latent_channels": config.vae.latent_channels,
-        "steps": model.defaults.steps,
-        "cfg_scale": model.defaults.cfg_scale,
-        "few_steps": model.defaults.few_steps.as_ref().map(|few| {
+        "steps": own.steps,
+        "cfg_scale": own.cfg_scale,
+        "distilled": model.recipe(),
+        "few_steps": own.few_steps.as_ref().map(|few| {
             json!({ "lora": few.lora, "scale": few.scale, "steps": few.steps, "cfg_scale": few.cfg_scale })
         }),
     }))
@@ -93,19 +95,20 @@ fn print_text(model: &Model, license: Option<&str>) -> anyhow::Result<()> {
     text::result(&format!("{}: {}\n\n{}\n", model.name, config.index.class, table(&rows, &[2, 3])))?;
 
     let native = config.default_size().map_or("not said".into(), |[h, w]| format!("{w}x{h}"));
-    let own = &model.defaults;
+    let (own, own_scheduler) = model.drawn_with();
     let mut drawn = format!("{} steps, cfg scale {}", own.steps, own.cfg_scale);
-    if let Some(few) = &model.defaults.few_steps {
+    if let Some(few) = &own.few_steps {
         drawn = format!("{} steps, cfg scale {} ({}); else {drawn}", few.steps, few.cfg_scale, few.lora);
     }
     let facts = [
-        ("prediction type", model.scheduler.prediction_type().to_string()),
-        ("scheduler", scheduler(model)),
+        ("prediction type", own_scheduler.prediction_type().to_string()),
+        ("scheduler", scheduler(&own_scheduler)),
         ("drawn in", drawn),
         ("native size", format!("{native}, in multiples of {}", config.vae.factor())),
         ("vocabulary", format!("{} tokens, {} a prompt", config.texts[0].clip.vocab_size, config.tokens())),
     ];
     let mut facts: Vec<_> = facts.map(|(name, value)| vec![name.to_string(), value]).into();
+    facts.extend(model.recipe().map(|recipe| vec!["few steps".into(), recipe.to_string()]));
     let turned = text::turned(model.contents().flat_map(|c| c.blocks.iter().copied()));
     facts.extend(turned.map(|turned| vec!["on a GPU".into(), turned]));
     facts.extend(license.map(|license| vec!["licence".into(), license.into()]));

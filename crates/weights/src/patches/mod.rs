@@ -187,6 +187,11 @@ impl Lora {
         self.layers.len()
     }
 
+    /// What its file says of itself by a key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.source.metadata(key)
+    }
+
     /// Its file.
     pub(crate) fn place(&self) -> String {
         self.source.describe("")
