@@ -216,6 +216,15 @@ fn blocks_take_what_was_planned() {
 /// Whatever is allowed, a run holds no more, and draws the same picture: parts leave and come back.
 #[test]
 fn a_run_keeps_to_its_limit() {
+    keeps_to_limits(|| Golden::open("sd2-tiny", "pictures").model());
+}
+
+#[test]
+fn a_run_with_a_refiner_keeps_to_its_limit() {
+    keeps_to_limits(crate::refiner::model);
+}
+
+fn keeps_to_limits(model: impl Fn() -> Model) {
     let cpu = || Some(Rc::new(CpuExecutor::new()) as Rc<dyn Executor>);
     let any = || Some(Rc::new(gpu(&Choice::default())?) as Rc<dyn Executor>);
     let [first, second] = ["a lighthouse", "a tower"].map(|prompt| Request {
@@ -226,7 +235,8 @@ fn a_run_keeps_to_its_limit() {
     for open in [&cpu as &dyn Fn() -> Option<Rc<dyn Executor>>, &any] {
         let (mut limit, mut drawn, mut means, mut ends) = (None, None, Vec::new(), false);
         while let (false, Some(executor)) = (ends, open()) {
-            let mut pipeline = tiny(&executor, Precision::F32);
+            let opened = OpenDevice { executor: Rc::clone(&executor), adapter: None };
+            let mut pipeline = Pipeline::new(&opened, model(), Precision::F32);
             pipeline.limit(limit, VaeTiling::Off);
             let planned = match pipeline.check(&pipeline.settle(&first).unwrap()) {
                 Ok(planned) => planned,
@@ -275,16 +285,22 @@ fn tiles_make_the_same_picture_but_for_norms() {
     let values: Vec<f32> = (0..shape.iter().product::<usize>())
         .map(|i| (i / 80 % 72) as f32 / 72.0 - (i % 80) as f32 / 80.0 + (i as f32 * 0.7).sin() * 0.5)
         .collect();
-    let latents = HostTensor::from_f32(shape, &values);
-    let whole = pipeline.decode_latents(&latents).unwrap().remove(0);
-    pipeline.limit(None, VaeTiling::On);
-    let tiled = pipeline.decode_latents(&latents).unwrap().remove(0);
-    assert_eq!([whole.width, whole.height], [tiled.width, tiled.height]);
-    let apart: Vec<u8> = whole.pixels.iter().zip(&tiled.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
-    let mean = apart.iter().map(|d| f64::from(*d)).sum::<f64>() / apart.len() as f64;
-    println!("at most {} of 255, {mean:.3} on average", apart.iter().max().unwrap());
-    assert!(apart.iter().any(|d| *d > 0), "nothing was done in tiles");
+    let [mean, most] = apart(&mut pipeline, &HostTensor::from_f32(shape, &values));
+    println!("at most {most} of 255, {mean:.3} on average");
+    assert!(most > 0.0, "nothing was done in tiles");
     assert!(mean < 255.0 / 20.0, "{mean}");
+}
+
+/// How far pictures are apart that are decoded whole and in tiles: on average and at most.
+fn apart(pipeline: &mut Pipeline, latents: &HostTensor) -> [f64; 2] {
+    pipeline.limit(None, VaeTiling::Off);
+    let whole = pipeline.decode_latents(latents).unwrap().remove(0);
+    pipeline.limit(None, VaeTiling::On);
+    let tiled = pipeline.decode_latents(latents).unwrap().remove(0);
+    assert_eq!([whole.width, whole.height], [tiled.width, tiled.height]);
+    let apart: Vec<f64> =
+        whole.pixels.iter().zip(&tiled.pixels).map(|(a, b)| f64::from(a.abs_diff(*b))).collect();
+    [apart.iter().sum::<f64>() / apart.len() as f64, apart.iter().copied().fold(0.0, f64::max)]
 }
 
 #[test]

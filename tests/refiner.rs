@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 const MODEL: &str = "sdxl-refiner-tiny";
 
 /// The base model with the refiner.
-fn model() -> Model {
+pub fn model() -> Model {
     let mut model = Golden::open("sdxl-tiny", "stages").model();
     model.refine_with(Golden::open(MODEL, "stages").model()).unwrap();
     model
