@@ -1,10 +1,12 @@
 // How much guidance is to be scaled back (Lin et al. 2023, arXiv:2305.08891, section 3.4; diffusers'
 // rescale_noise_cfg): the ratio of the conditional output's standard deviation to the guided one's, one workgroup
-// an image, mixed with 1 by the rescale weight.
+// an image, mixed with 1 by the rescale weight. Of several prompts the conditional output is what guidance 1 makes of them.
 #variants {vectors} {-, SUBGROUPS}
 #import storage
 #import step
 #import reduce
+
+override PROMPTS: u32 = 1u; // how many prompts an image has
 
 struct Params {
     count: u32, // vectors of all images
@@ -13,13 +15,18 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> output: array<AV>;       // [2, count]
+@group(0) @binding(2) var<storage, read> output: array<AV>;       // [PROMPTS + 1, count]
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>; // [B]
+@group(0) @binding(4) var<storage, read> weights: array<f32>;     // [PROMPTS, B]
 
-fn conditional(i: u32) -> FV { return from_a(output[i + params.count]); }
-fn guided(i: u32) -> FV {
-    let u = from_a(output[i]);
-    return u + step.guidance * (conditional(i) - u);
+fn guided(i: u32, guidance: f32) -> FV {
+    let u = from_a(output[i + PROMPTS * params.count]);
+    var m = u;
+    for (var k = 0u; k < PROMPTS; k++) {
+        let weight = guidance * weights[k * (params.count / params.image) + i / params.image];
+        m += weight * (from_a(output[i + k * params.count]) - u);
+    }
+    return m;
 }
 
 @compute @workgroup_size(64)
@@ -30,16 +37,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, team: Team) {
     var a = 0.0;
     var b = 0.0;
     for (var i = local; i < params.image; i += 64u) {
-        a += lanes(conditional(begin + i));
-        b += lanes(guided(begin + i));
+        a += lanes(guided(begin + i, 1.0));
+        b += lanes(guided(begin + i, step.guidance));
     }
     let mean_a = reduce(a, team) * inverse;
     let mean_b = reduce(b, team) * inverse;
     a = 0.0;
     b = 0.0;
     for (var i = local; i < params.image; i += 64u) {
-        let da = conditional(begin + i) - mean_a;
-        let db = guided(begin + i) - mean_b;
+        let da = guided(begin + i, 1.0) - mean_a;
+        let db = guided(begin + i, step.guidance) - mean_b;
         a += lanes(da * da);
         b += lanes(db * db);
     }

@@ -10,25 +10,31 @@ struct Params {
     count: u32, // vectors of the latents
     image: u32, // vectors of one image
 }
-override GUIDED: bool = false;  // the model saw the unconditional batch first, then the conditional one
+override PROMPTS: u32 = 1u;     // how many prompts an image has
+override GUIDED: bool = false;  // the model saw the unconditional batch too, after the prompts'
 override RESCALE: bool = false; // `factor` holds each image's rescaling of the guided output
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> output: array<AV>;          // [1 or 2, count]
+@group(0) @binding(2) var<storage, read> output: array<AV>;          // [parts, count]
 @group(0) @binding(3) var<storage, read> noise: array<FV>;           // [noises, count]
 @group(0) @binding(4) var<storage, read> factor: array<f32>;         // [B]
 @group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count]
-@group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [1 or 2, count]
+@group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [parts, count]
+@group(0) @binding(7) var<storage, read> weights: array<f32>;        // [PROMPTS, B]
 
 fn element(n: u32) {
-    let u = from_a(output[n]);
+    let image = n / params.image;
+    let u = from_a(output[n + select(0u, PROMPTS, GUIDED) * params.count]);
     var m = u;
-    if (GUIDED) {
-        m = u + step.guidance * (from_a(output[n + params.count]) - u);
+    if (GUIDED || PROMPTS > 1u) {
+        for (var k = 0u; k < PROMPTS; k++) {
+            let weight = step.guidance * weights[k * (params.count / params.image) + image];
+            m += weight * (from_a(output[n + k * params.count]) - u);
+        }
     }
     if (RESCALE) {
-        m *= factor[n / params.image];
+        m *= factor[image];
     }
 #for r in 0..REGISTERS
     let r_$r = registers[n + $ru * params.count];
@@ -55,8 +61,7 @@ fn element(n: u32) {
     registers[n + $ru * params.count] = n_$r;
 #endfor
     let next = to_a(n_0 * step.input_scale);
-    input[n] = next;
-    if (GUIDED) {
-        input[n + params.count] = next;
+    for (var k = 0u; k < PROMPTS + select(0u, 1u, GUIDED); k++) {
+        input[n + k * params.count] = next;
     }
 }

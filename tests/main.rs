@@ -33,6 +33,9 @@ mod words;
 /// Prompts by A1111's and ComfyUI's rules: text states, and when they change.
 mod prompts;
 
+/// Several prompts at once: latents as A1111's rule has them.
+mod together;
+
 /// The built-in model: its pictures are those of diffusers.
 mod bounds;
 mod builtin;

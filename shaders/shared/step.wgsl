@@ -6,7 +6,7 @@ struct Step {
     rows: array<array<vec4<f32>, 3>, REGISTERS>, // new registers over the basis: 8 registers, m, c, noise, u
     clamp: array<vec4<f32>, 3>, // c before it is clamped, over the same basis
     clamp_range: f32, // c is held within ± this; 0 for no clamp
-    guidance: f32, // m = u + guidance (c − u) of the unconditional and conditional outputs
+    guidance: f32, // m = u + guidance Σ weight (c − u) of the unconditional and conditional outputs
     rescale: f32, // how far the guided output's spread is pulled to the conditional one's, 0 to 1
     input_scale: f32, // multiplies the sample to give the next evaluation's input
     timestep: f32, // what the model is told of the time at this evaluation

@@ -89,10 +89,10 @@ fn a_grid_holds_all_pictures() {
 #[test]
 fn what_is_wrong_with_any_prompt_is_told_before_the_first_is_drawn() {
     let folder = Folder::new();
-    folder.write("prompts.txt", "a cat\na dog AND a bird\n");
+    folder.write("prompts.txt", "a cat\na dog <lora:ink:1>\n");
     folder.fails(
         2,
         &["generate", "--backend", "cpu", "-m", &tiny(), "--from-file", "prompts.txt"],
-        &["--from-file prompts.txt: \"a dog AND a bird\"", "AND"],
+        &["--from-file prompts.txt: \"a dog <lora:ink:1>\"", "--lora"],
     );
 }

@@ -100,7 +100,6 @@ fn what_cannot_be_drawn_again_is_told() {
     folder.fails(2, &absent, &["LoRA ink", "no ink.safetensors"]);
     folder.fails(2, &asked("a <lora:ink:much> cat"), &["<lora:ink>", "a number"]);
     folder.fails(2, &asked("a <lora:ink:1:0.5> cat"), &["one scale"]);
-    folder.fails(2, &asked("a cat AND a dog"), &["AND", "--prompt-style plain"]);
     folder.fails(2, &[asked("a cat"), vec!["--clip-skip", "0"]].concat(), &["--clip-skip 0"]);
     folder.fails(2, &[asked("a cat"), vec!["--prompt-style", "no"]].concat(), &["a1111, plain, comfy"]);
 }

@@ -345,11 +345,19 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
     let registers = values[&op.registers].clone();
     let (count, images) = (registers.len() / REGISTERS, case.graph.shape(op.registers).dims()[1]);
     let image = count / images;
-    let mut m: Vec<f64> = output[..count].to_vec();
+    let (weights, parts) = (&values[&op.weights], output.len() / count);
+    let prompts = parts - usize::from(op.guided);
+    let without = &output[if op.guided { prompts * count } else { 0 }..][..count];
+    // The unconditional output, and of each prompt its weight's share of what it says otherwise.
+    let guided = |scale: f64| -> Vec<f64> {
+        let share =
+            |i: usize, k: usize| weights[k * images + i / image] * (output[k * count + i] - without[i]);
+        let of = |i: usize| without[i] + scale * (0..prompts).map(|k| share(i, k)).sum::<f64>();
+        (0..count).map(of).collect()
+    };
+    let m = guided(f64::from(step.guidance));
+    let with = guided(1.0);
     let mut factors = vec![1.0; images];
-    if op.guided {
-        (0..count).for_each(|i| m[i] += f64::from(step.guidance) * (output[count + i] - output[i]));
-    }
     if op.rescale {
         for (i, factor) in factors.iter_mut().enumerate() {
             let spread = |x: &[f64]| {
@@ -357,7 +365,7 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
                 x.iter().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
             };
             let own = i * image..(i + 1) * image;
-            let ratio = spread(&output[count..][own.clone()]) / spread(&m[own]);
+            let ratio = spread(&with[own.clone()]) / spread(&m[own]);
             *factor = f64::from(step.rescale) * ratio + 1.0 - f64::from(step.rescale);
         }
     }
@@ -366,7 +374,7 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
         let mut basis = [0.0; BASIS];
         (0..REGISTERS).for_each(|r| basis[r] = registers[r * count + i]);
         basis[REGISTERS] = m[i] * factors[i / image];
-        basis[REGISTERS + 3] = output[i];
+        basis[REGISTERS + 3] = without[i];
         if step.uses_noise == 1 {
             basis[REGISTERS + 2] = values[&op.noise][step.noise as usize * count + i];
         }
@@ -379,7 +387,7 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
         (0..REGISTERS).for_each(|r| next[r * count + i] = dot(&step.rows[r], &basis));
     }
     let input: Vec<f64> = next[..count].iter().map(|x| x * f64::from(step.input_scale)).collect();
-    values.insert(op.input, input.repeat(if op.guided { 2 } else { 1 }));
+    values.insert(op.input, input.repeat(parts));
     values.insert(op.registers, next);
     factors
 }

@@ -24,8 +24,11 @@ pub struct Framed {
     pub dropped: Option<String>,
 }
 
-/// What one picture is told by text: each encoder's prompt, in the model's order of encoders.
+/// What one picture is told by one prompt: each encoder's text, in the model's order of encoders.
 pub(crate) type Spoken = Vec<(Role, PromptPart)>;
+
+/// The same by all prompts that it has at once.
+pub(crate) type Together = Vec<Spoken>;
 
 /// The most chunks that are attended to.
 const MOST_CHUNKS: usize = 64;
@@ -39,7 +42,7 @@ impl Order {
     }
 
     /// What the prompts say, one for all images or one for each; of the negative prompts only where they count.
-    pub(crate) fn spoken(&self, roles: &[Role]) -> Result<(Option<Vec<Spoken>>, Vec<Spoken>)> {
+    pub(crate) fn spoken(&self, roles: &[Role]) -> Result<(Option<Vec<Together>>, Vec<Together>)> {
         let positive = self.all(roles, [&self.prompts, &self.prompts_2], false)?;
         let counts = self.guided() && !self.negative_is_zero;
         let texts = [&self.negative_prompts, &self.negative_prompts_2];
@@ -47,15 +50,25 @@ impl Order {
         Ok((negative, positive))
     }
 
-    fn all(&self, roles: &[Role], texts: [&Vec<String>; 2], is_negative: bool) -> Result<Vec<Spoken>> {
+    fn all(&self, roles: &[Role], texts: [&Vec<String>; 2], is_negative: bool) -> Result<Vec<Together>> {
         let of = |texts: &Vec<String>, i: usize| texts.get(i).or(texts.first()).cloned();
         let one = |i: usize| {
             let first = of(texts[0], i).unwrap_or_default();
-            let text = |role: &Role| match role {
+            let text = |role: Role| match role {
                 Role::Text2 => of(texts[1], i).unwrap_or_else(|| first.clone()),
                 _ => first.clone(),
             };
-            roles.iter().map(|role| Ok((*role, self.part(&text(role), is_negative)?))).collect()
+            let said =
+                |role: Role| PromptPart::of(&text(role), self.prompt_style, is_negative, self.passing());
+            let mut together = vec![Spoken::new(); said(roles[0]).len()];
+            for role in roles {
+                let parts = said(*role);
+                if parts.len() != together.len() {
+                    return Err(unlike(together.len(), parts.len()));
+                }
+                together.iter_mut().zip(parts).for_each(|(spoken, part)| spoken.push((*role, part)));
+            }
+            Ok(together)
         };
         (0..texts[0].len().max(texts[1].len())).map(one).collect()
     }
@@ -81,34 +94,18 @@ impl Order {
         Ok(())
     }
 
-    /// What one prompt says.
-    pub(crate) fn part(&self, text: &str, is_negative: bool) -> Result<PromptPart> {
-        let parts = PromptPart::of(text, self.prompt_style, is_negative, self.passing());
-        <[PromptPart; 1]>::try_from(parts).map(|[part]| part).map_err(|several| {
-            Error::request(
-                Field::Prompts,
-                format!(
-                    "the prompt is {} in one (AND), which is not drawn yet: draw one of them, or take AND for text with {} \
-                     plain",
-                    several.len(),
-                    Field::PromptStyle
-                ),
-            )
-        })
+    /// How much of each prompt goes into a picture, as the first text encoder's says it.
+    pub(crate) fn own_shares(&self, roles: &[Role]) -> Result<Vec<Vec<f64>>> {
+        let share = |spoken: &Spoken| spoken[0].1.weight;
+        let all = self.all(roles, [&self.prompts, &self.prompts_2], false)?;
+        Ok(all.iter().map(|together| together.iter().map(share).collect()).collect())
     }
+}
 
-    /// What the prompts as a whole are multiplied with: one number for a batch.
-    pub(crate) fn own_weight(&self) -> Result<f64> {
-        let weights = self.prompts.iter().map(|text| Ok(self.part(text, false)?.weight));
-        let weights = weights.collect::<Result<Vec<f64>>>()?;
-        match weights.iter().all(|weight| *weight == weights[0]) {
-            true => Ok(weights[0]),
-            false => {
-                let why = "the prompts of a batch end in different weights: draw them one after another";
-                Err(Error::request(Field::Prompts, why.to_string()))
-            }
-        }
-    }
+fn unlike(first: usize, second: usize) -> Error {
+    let (one, two) = (Field::Prompts, Field::Prompts2);
+    let why = format!("{one} is {first} in one (AND), and {two} {second}: give both as many");
+    Error::request(two, why)
 }
 
 impl Model {
@@ -159,7 +156,7 @@ impl Model {
         Ok(Framed { ids, weights, words: words.len(), dropped: None })
     }
 
-    /// How many chunks a picture is told: as many as the longest of its texts, in every turn and to every encoder.
+    /// How many chunks a picture is told by a prompt: as many as the longest of its texts, in every turn and to every encoder.
     pub(crate) fn chunks(&self, order: &Order, spoken: &Spoken) -> Result<usize> {
         let mut most = 1;
         for (role, part) in spoken {
@@ -175,8 +172,10 @@ impl Model {
     pub(crate) fn tokens(&self, order: &Order) -> Result<usize> {
         let (negative, positive) = order.spoken(self.config.index.texts)?;
         let mut chunks = 1;
-        for spoken in positive.iter().chain(negative.iter().flatten()) {
-            chunks = common(chunks, self.chunks(order, spoken)?);
+        for together in positive.iter().chain(negative.iter().flatten()) {
+            let each = together.iter().map(|spoken| self.chunks(order, spoken));
+            let longest = each.collect::<Result<Vec<_>>>()?.into_iter().max();
+            chunks = common(chunks, longest.unwrap_or(1));
         }
         match chunks <= MOST_CHUNKS {
             true => Ok(chunks * self.config.tokens()),

@@ -21,7 +21,7 @@ pub struct Turn {
     pub until: usize,
     /// Those of the negative prompts, where the run is guided.
     pub negative: Option<Vec<Condition>>,
-    /// Those of the prompts.
+    /// Those of the prompts; where images have several (`AND`), first the first ones of all, then the second ones, and so on.
     pub positive: Vec<Condition>,
 }
 
@@ -41,6 +41,18 @@ impl Condition {
             pooled: zeros(self.pooled.len()),
             ids: self.ids.clone(),
         }
+    }
+
+    /// With its last state again and again, up to a number of tokens: so A1111 has prompts of one picture that are of different
+    /// lengths (modules/prompt_parser.py `reconstruct_multicond_batch`).
+    pub(crate) fn padded(mut self, tokens: usize) -> Self {
+        let (own, width) = (self.states.shape().rows(), self.states.shape().channels());
+        if own < tokens {
+            let mut values = self.states.to_f32();
+            (own..tokens).for_each(|_| values.extend_from_within(values.len() - width..));
+            self.states = HostTensor::from_f32([1, tokens, width], &values);
+        }
+        self
     }
 
     /// The states again and again, up to a number of tokens: attention to them is the same.

@@ -145,20 +145,18 @@ impl<'a> Denoising<'a> {
         let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
         for (i, step) in sampler.steps.iter().enumerate() {
             let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
-            let row = StepRow { row: i as u32, ..row(step, next, order) };
+            let row = StepRow { row: i as u32, ..row(step, next, (order, size.guided)) };
             words.extend_from_slice(&row.words());
         }
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
         exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
+        exec.write(&part.ports["weights"], 0, bytemuck::cast_slice(&order.weights()))?;
 
-        // 4. The first input, once for each half of guidance.
+        // 4. The first input, once for each prompt of an image, and for guidance.
         let scale = sampler.steps.first().map_or(1.0, |s| s.input_scale);
         let input = &part.ports["latents"];
-        let mut first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
-        if size.guided {
-            first.extend_from_within(..);
-        }
-        let first = HostTensor::from_f32(input.shape, &first).cast(input.dtype);
+        let first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
+        let first = HostTensor::from_f32(input.shape, &first.repeat(size.parts())).cast(input.dtype);
         exec.write(input, 0, first.bytes())?;
 
         let taken = begun.map_or(0, |begun| begun.steps);
@@ -251,12 +249,13 @@ impl<'a> Denoising<'a> {
 }
 
 /// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
-fn row(step: &calotype_sampling::Step, next_scale: f32, order: &Order) -> StepRow {
+fn row(step: &calotype_sampling::Step, next_scale: f32, (order, guided): (&Order, bool)) -> StepRow {
+    let guidance = f64::from(order.cfg_scale) * order.program.guidance;
     StepRow {
         rows: step.rows,
         clamp: step.clamp.as_ref().map_or([0.0; BASIS], |c| c.row),
         clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
-        guidance: (f64::from(order.cfg_scale) * order.weight * order.program.guidance) as f32,
+        guidance: if guided { guidance as f32 } else { 1.0 },
         rescale: order.cfg_rescale,
         input_scale: next_scale,
         timestep: step.timestep,

@@ -1,6 +1,6 @@
 //! Prompts to conditions, by their style's rules, in turns.
 
-use crate::chunks::{Framed, Spoken};
+use crate::chunks::{Framed, Spoken, Together};
 use crate::condition::{Condition, TextOutput, Turn};
 use crate::error::{Error, Result};
 use crate::order::Order;
@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 /// A text's chunk of those that are met together: the text, how often it stands, what it is, and what comes of it.
 type Chunk<'a> = (&'a str, usize, &'a Framed, Vec<f32>);
+
+/// What is told in turns, each with the evaluation up to which it stands.
+type Turns = Vec<(usize, Condition)>;
 
 impl Pipeline {
     /// A text as it stands, as the model is told of it. What is longer than the text encoders take loses its end, which is
@@ -100,8 +103,7 @@ impl Pipeline {
             }
         };
         let ends = ends(positive.iter().chain(negative.iter().flatten()).flatten().map(|(end, _)| *end));
-        let at =
-            |all: &[Vec<(usize, Condition)>], end| all.iter().map(|turns| at(turns, end).clone()).collect();
+        let at = |all: &[Turns], end| all.iter().map(|turns| at(turns, end).clone()).collect();
         let turn = |end| Turn {
             until: end,
             negative: negative.as_ref().map(|all| at(all, end)),
@@ -113,24 +115,40 @@ impl Pipeline {
         Ok(own.map(|turn| Turn { until: turn.until - before, ..turn }).collect())
     }
 
-    /// Each picture's conditions, each with the evaluation up to which it stands.
-    async fn in_turns(&mut self, order: &Order, all: &[Spoken]) -> Result<Vec<Vec<(usize, Condition)>>> {
-        let mut found = Vec::new();
-        for spoken in all {
-            let length = self.model.of_two(order.refines).chunks(order, spoken)?;
-            let mut encoders = Vec::new();
-            for (role, part) in spoken {
-                let is_said = *role != spoken[0].0 && part.turns == spoken[0].1.turns;
-                encoders.push(self.texts(order, *role, &part.turns, (length, is_said)).await?);
+    /// Each picture's conditions: of the first prompt that it has, then of the second, and so on. A picture that has fewer of
+    /// them than others, and takes nothing of the rest, is told its first again.
+    async fn in_turns(&mut self, order: &Order, all: &[Together]) -> Result<Vec<Turns>> {
+        let mut pictures = Vec::new();
+        for together in all {
+            let mut own = Vec::new();
+            for spoken in together {
+                own.push(self.one_in_turns(order, spoken).await?);
             }
-            let ends = ends(encoders.iter().flatten().map(|(end, _)| *end));
-            let condition = |end: usize| {
-                let each: Vec<TextOutput> = encoders.iter().map(|turns| at(turns, end).clone()).collect();
-                (end, Condition::side_by_side(&each))
-            };
-            found.push(ends.into_iter().map(condition).collect());
+            let rows = |(_, condition): &(usize, Condition)| condition.states.shape().rows();
+            let tokens = own.iter().flatten().map(rows).max().unwrap_or(0);
+            let padded =
+                |turns: Turns| turns.into_iter().map(|(end, one)| (end, one.padded(tokens))).collect();
+            pictures.push(own.into_iter().map(padded).collect::<Vec<Turns>>());
         }
-        Ok(found)
+        let prompts = pictures.iter().map(Vec::len).max().unwrap_or(0);
+        let all_of = |k: usize| pictures.iter().map(move |own| own.get(k).unwrap_or(&own[0]).clone());
+        Ok((0..prompts).flat_map(all_of).collect())
+    }
+
+    /// A prompt's conditions.
+    async fn one_in_turns(&mut self, order: &Order, spoken: &Spoken) -> Result<Turns> {
+        let length = self.model.of_two(order.refines).chunks(order, spoken)?;
+        let mut encoders = Vec::new();
+        for (role, part) in spoken {
+            let is_said = *role != spoken[0].0 && part.turns == spoken[0].1.turns;
+            encoders.push(self.texts(order, *role, &part.turns, (length, is_said)).await?);
+        }
+        let ends = ends(encoders.iter().flatten().map(|(end, _)| *end));
+        let condition = |end: usize| {
+            let each: Vec<TextOutput> = encoders.iter().map(|turns| at(turns, end).clone()).collect();
+            (end, Condition::side_by_side(&each))
+        };
+        Ok(ends.into_iter().map(condition).collect())
     }
 
     /// What an encoder makes of the texts that a prompt is in turns, all of one length: shorter ones end in empty chunks.
@@ -213,17 +231,19 @@ impl Pipeline {
         ports: &Ports,
     ) -> Result<Vec<(&'static str, HostTensor)>> {
         let (mut states, mut added) = (Vec::new(), Vec::new());
-        let negative = turn.negative.iter().map(|half| (half, &order.negative_ids));
+        let negative = turn.negative.iter().map(|part| (&part[..], &order.negative_ids));
         let config = &self.model.of_two(order.refines).config;
-        for (half, own) in negative.chain([(&turn.positive, &order.ids)]) {
-            let (has, batch) = (half.len(), order.batch_size);
+        let each = (turn.positive.len() / order.prompts_an_image()).max(1);
+        let positive = turn.positive.chunks(each).map(|part| (part, &order.ids));
+        for (part, own) in positive.chain(negative) {
+            let (has, batch) = (part.len(), order.batch_size);
             if has != 1 && has != batch {
                 let why =
                     format!("{has} text states do not go with {batch} images: give one, or one an image");
                 return Err(Error::request(Field::Prompts, why));
             }
             for i in 0..batch {
-                let condition = &half[if has == 1 { 0 } else { i }];
+                let condition = &part[if has == 1 { 0 } else { i }];
                 states.extend(condition.repeated(order.tokens));
                 let ids = if condition.ids.is_empty() { own } else { &condition.ids };
                 added.extend(unet::added(&config.unet, &condition.pooled, ids));

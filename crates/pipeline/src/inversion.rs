@@ -83,7 +83,7 @@ impl Model {
             return Ok(named);
         }
         let (negative, positive) = order.spoken(self.config.index.texts)?;
-        for (role, part) in positive.iter().chain(negative.iter().flatten()).flatten() {
+        for (role, part) in positive.iter().chain(negative.iter().flatten()).flatten().flatten() {
             for (_, text) in &part.turns {
                 let framed = self.framed(*role, text, (order.prompt_style, order.emphasis))?;
                 for row in framed

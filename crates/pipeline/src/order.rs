@@ -23,8 +23,9 @@ pub struct Order {
     pub emphasis: Emphasis,
     /// Which of the text encoder's layers is taken, counted from the last.
     pub clip_skip: Option<usize>,
-    /// What the prompt as a whole is multiplied with, beside `cfg_scale`: 1 unless it ends in another number, as A1111 reads it.
-    pub weight: f64,
+    /// How much of each prompt goes into a picture (A1111's `AND`), one list for all images or one for each: 1 unless the
+    /// prompt ends in another number, as A1111 reads it.
+    pub shares: Vec<Vec<f64>>,
     /// Places of the text that the UNet attends to.
     pub tokens: usize,
     /// Width of the sinusoids by which the UNet itself is told the guidance, where it is.
@@ -102,9 +103,23 @@ impl Order {
     /// Whether the model sees the unconditional batch too: at more than 1, and in dialects that say so below it as well.
     pub fn guided(&self) -> bool {
         let below = self.dialect.is_fixed() && self.cfg_scale != 1.0;
-        let by_scale = self.cfg_scale > 1.0 || below || self.weight != 1.0;
+        let shared = self.shares.iter().flatten().any(|share| *share != 1.0) || self.prompts_an_image() > 1;
+        let by_scale = self.cfg_scale > 1.0 || below || shared;
         // Where the UNet is told the guidance it is not guided besides.
         by_scale && self.embedded_guidance.is_none() || self.sampler.descriptor().needs_unconditional
+    }
+
+    /// How many prompts an image has: as many as the one that has most.
+    pub fn prompts_an_image(&self) -> usize {
+        self.shares.iter().map(Vec::len).max().unwrap_or(1).max(1)
+    }
+
+    /// Their weights, `[prompts, B]`; an image that has fewer takes nothing of the rest.
+    pub(crate) fn weights(&self) -> Vec<f32> {
+        let of = |image: usize| self.shares.get(image).or(self.shares.first());
+        let share = |k: usize, image: usize| of(image).and_then(|shares| shares.get(k)).copied();
+        let images = |k| (0..self.batch_size).map(move |image| share(k, image).unwrap_or(0.0) as f32);
+        (0..self.prompts_an_image()).flat_map(images).collect()
     }
 
     /// Layers at the text encoder's end that are left out.

@@ -93,7 +93,7 @@ impl Request {
             prompt_style: self.prompt_style,
             emphasis: self.emphasis,
             clip_skip: self.layer(model)?,
-            weight: 1.0,
+            shares: Vec::new(),
             tokens: 0,
             embedded_guidance: model.config.unet.time_cond_proj_dim,
             ids,
@@ -122,7 +122,7 @@ impl Request {
             refines: matches!(stretch, Stretch::From(_)),
         };
         order.check_loras()?;
-        order.weight = order.own_weight()?;
+        order.shares = order.own_shares(model.config.index.texts)?;
         order.tokens = model.tokens(&order)?;
         order.embeddings = model.named(&order)?;
         Ok(order)

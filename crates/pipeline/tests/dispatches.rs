@@ -41,3 +41,15 @@ fn a_guided_step_of_stable_diffusion_takes_at_most_300_launches() {
         assert!(preset != "synthetic:sd15" || gib < 2.27, "{gib:.3} GiB");
     }
 }
+
+#[test]
+fn prompts_at_once_take_no_more_launches() {
+    let model = Model::open("synthetic:sd15", None).unwrap();
+    let size = Request { width: Some(512), height: Some(512), ..Request::default() };
+    let launches = |prompt: &str| {
+        let order = Request { prompts: vec![prompt.into()], ..size.clone() }.settle(&model).unwrap();
+        let planned = plan(&model, &order, Precision::F16, &gpu()).unwrap();
+        planned.stages.iter().find(|stage| stage.stage == Stage::Step).unwrap().dispatches
+    };
+    assert!(launches("a lighthouse AND the sea :0.5 AND a gull") <= launches("a lighthouse"));
+}

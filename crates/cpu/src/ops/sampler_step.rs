@@ -1,21 +1,28 @@
 use crate::values::Values;
-use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, Shapes, StepRow};
+use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, Shapes};
 
 /// Guidance, the sampler's linear map of its registers, and the next evaluation's model input. `y` is the factor
 /// by which each image's guided output was scaled back.
 pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Result<(), String> {
     let step = values.step(op.table)?;
-    let [output, registers, input, noise] =
-        [op.output, op.registers, op.input, op.noise].map(|v| values.get(v));
+    let [output, registers, input, noise, weights] =
+        [op.output, op.registers, op.input, op.noise, op.weights].map(|v| values.get(v));
     let count = values.shape(op.registers).numel() / REGISTERS;
     let outputs = output.read();
-    let guided = guided(op, &step, &outputs, count);
     let image = count / y.len().max(1);
+    let without = if op.guided { &outputs[outputs.len() - count..] } else { &outputs[..count] };
+    let weights = weights.read();
+    let prompts = Prompts { outputs: &outputs, without, weights: &weights, image };
+    let guided = match op.guided || weights.len() > y.len() {
+        true => prompts.guided(step.guidance),
+        false => without.to_vec(),
+    };
     y.fill(1.0);
     if op.rescale && op.guided {
+        let with = prompts.guided(1.0);
         for (i, factor) in y.iter_mut().enumerate() {
             let own = i * image..(i + 1) * image;
-            let ratio = deviation(&outputs[count..][own.clone()]) / deviation(&guided[own]);
+            let ratio = deviation(&with[own.clone()]) / deviation(&guided[own]);
             *factor = step.rescale * ratio as f32 + 1.0 - step.rescale;
         }
     }
@@ -39,7 +46,7 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
         let z = drawn.map_or(0.0, |z| z[i]);
         basis[REGISTERS] = m;
         basis[REGISTERS + 2] = z;
-        basis[REGISTERS + 3] = outputs[i];
+        basis[REGISTERS + 3] = without[i];
         if step.clamp_range > 0.0 {
             let c = dot(&step.clamp, &basis);
             basis[REGISTERS + 1] = c.clamp(-step.clamp_range, step.clamp_range);
@@ -48,7 +55,7 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
             registers[r * count + i] = dot(row, &basis);
         }
         let next = registers[i] * step.input_scale;
-        input.chunks_exact_mut(count).for_each(|half| half[i] = next);
+        input.chunks_exact_mut(count).for_each(|part| part[i] = next);
     }
     Ok(())
 }
@@ -57,14 +64,27 @@ fn dot(row: &[f32; 12], basis: &[f32; BASIS]) -> f32 {
     row.iter().zip(basis).map(|(w, v)| w * v).sum()
 }
 
-/// The unconditional output, moved towards the conditional one and past it (Ho and Salimans 2022,
-/// arXiv:2207.12598).
-fn guided(op: &SamplerStep, step: &StepRow, output: &[f32], count: usize) -> Vec<f32> {
-    if !op.guided {
-        return output.to_vec();
+/// What the model says of some prompts an image, and what it says without; each prompt's weight, and values an image.
+struct Prompts<'a> {
+    outputs: &'a [f32],
+    without: &'a [f32],
+    weights: &'a [f32],
+    image: usize,
+}
+
+impl Prompts<'_> {
+    /// The unconditional output, moved towards each conditional one and past it (Ho and Salimans 2022,
+    /// arXiv:2207.12598; Liu et al. 2022, arXiv:2206.01714).
+    fn guided(&self, guidance: f32) -> Vec<f32> {
+        let (count, images) = (self.without.len(), self.without.len() / self.image);
+        let mut m = self.without.to_vec();
+        for (with, weights) in self.outputs.chunks_exact(count).zip(self.weights.chunks_exact(images)) {
+            for (i, (m, c)) in m.iter_mut().zip(with).enumerate() {
+                *m += guidance * weights[i / self.image] * (c - self.without[i]);
+            }
+        }
+        m
     }
-    let (without, with) = output.split_at(count);
-    without.iter().zip(with).map(|(u, c)| u + step.guidance * (c - u)).collect()
 }
 
 /// The standard deviation; with or without Bessel's correction is all one, since only ratios are taken.

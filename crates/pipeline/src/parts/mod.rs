@@ -30,6 +30,8 @@ pub struct Canvas {
     pub height: usize,
     /// Pixels.
     pub width: usize,
+    /// Prompts an image.
+    pub prompts: usize,
     /// Whether the model sees the unconditional batch too.
     pub guided: bool,
     /// Whether the guided output's spread is rescaled.
@@ -43,12 +45,18 @@ pub struct Canvas {
 }
 
 impl Canvas {
+    /// How many batches the model sees at once.
+    pub fn parts(&self) -> usize {
+        self.prompts + usize::from(self.guided)
+    }
+
     /// What an order's run decides.
     pub fn of(order: &Order, guided: bool) -> Self {
         Self {
             batch: order.batch_size,
             height: order.height,
             width: order.width,
+            prompts: order.prompts_an_image(),
             guided,
             rescale: guided && order.cfg_rescale > 0.0,
             rows: order.program.steps.len().next_multiple_of(64),

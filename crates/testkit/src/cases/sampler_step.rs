@@ -26,8 +26,9 @@ pub(super) fn table(b: &mut Builder, rows: Vec<StepRow>) -> ValueId {
 }
 
 /// A sampler step's variations.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Step {
+    prompts: usize,
     guided: bool,
     rescale: bool,
     clamp: f32,
@@ -37,13 +38,15 @@ struct Step {
 fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step) -> Case {
     // Twelve products with coefficients up to 1 and a guidance of 7.5; f16 rounds the model's input only.
     let mut case = Case::new(&format!("sampler_step.{name}"), Tolerance { f32: 3e-6, f16: 1e-3 }, |b| {
-        let images = if with.guided { 2 * batch } else { batch };
+        let images = (with.prompts + usize::from(with.guided)) * batch;
         let image = height * width * channels;
         let wide = Fill::Spread { mean: 0.0, spread: 1.0 };
         let output = b.x("output", [images, height, width, channels]);
         let registers = b.input("registers", [REGISTERS, batch, image], Elem::F32, wide.clone());
         let input = b.x("input", [images, height, width, channels]);
         let noise = b.input("noise", [2, batch * image], Elem::F32, wide);
+        let near_one = Fill::Spread { mean: 1.0, spread: 0.3 };
+        let weights = b.input("weights", [with.prompts, batch], Elem::F32, near_one);
         let uses =
             StepRow { noise: 1, uses_noise: with.noise.into(), clamp_range: with.clamp, ..step(500.0) };
         let table = table(b, vec![step(999.0), step(750.0), uses]);
@@ -53,6 +56,7 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
             input,
             noise,
             table,
+            weights,
             guided: with.guided,
             rescale: with.rescale,
         };
@@ -68,9 +72,10 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let plain = Step::default();
+    let plain = Step { prompts: 1, guided: false, rescale: false, clamp: 0.0, noise: false };
     let guided = Step { guided: true, ..plain };
-    let all = Step { guided: true, rescale: true, clamp: 0.5, noise: true };
+    let all = Step { prompts: 1, guided: true, rescale: true, clamp: 0.5, noise: true };
+    let several = Step { prompts: 3, ..plain };
     vec![
         sampler("plain", [1, 8, 8, 4], plain),
         sampler("guided", [1, 64, 64, 4], guided),
@@ -80,6 +85,9 @@ pub(super) fn cases() -> Vec<Case> {
         sampler("rescale", [2, 16, 16, 4], Step { rescale: true, ..guided }),
         sampler("all", [3, 9, 7, 4], all),
         sampler("all_odd_channels", [3, 9, 7, 3], all),
+        sampler("prompts", [2, 9, 7, 4], Step { guided: true, ..several }),
+        sampler("prompts_alone", [2, 8, 8, 4], several),
+        sampler("prompts_all", [3, 9, 7, 3], Step { prompts: 2, ..all }),
         sampler("one_pixel", [1, 1, 1, 4], Step { noise: true, ..guided }),
     ]
 }

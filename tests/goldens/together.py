@@ -1,0 +1,90 @@
+"""Pictures of several prompts at once (A1111's AND) with the tiny UNets, for tests/together.rs.
+
+    python tests/goldens/together.py           # writes together.safetensors; a second run writes the same bytes
+
+Prompts are read by prompt_styles.py, their states put together by prompt_states.py. Prompts of one picture that are of
+different lengths end in their last state again and again (modules/prompt_parser.py `reconstruct_multicond_batch` of A1111
+1.10), and the outputs are combined as modules/sd_samplers_cfg_denoiser.py `combine_denoised` has it: the unconditional one
+plus, of each prompt, its weight times the scale of what it says otherwise. Steps are diffusers' DDIM, in NumPy's f64.
+
+Names are MODEL/CASE, the latents after ten steps; the metadata holds each case, and MODEL/latents are those it begins with.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from models import MODELS, load
+from prompt_states import HERE, STEPS, Encoder, a1111
+from prompt_styles import parts
+from safetensors.torch import save_file
+from seeded import normal
+
+SHAPE = (4, 8, 8)
+LONG = "red house by the sea, " * 12 + "(blue:1.4) moon"
+# name, an image's prompts, negative prompt, scale
+CASES = [
+    ("two", ["a red house AND a blue moon"], "sea", 5.0),
+    ("weights", ["a red house :1.2 AND a moon:-0.3 AND (sea:1.3) : 0.5"], "", 4.0),
+    ("one_weight", ["a red house :1.4"], "sea", 3.0),
+    ("lengths", [LONG + " AND a moon :0.7"], "sea", 4.0),
+    ("turns", ["a [red:blue:4] house AND a moon [by the sea::0.6] :0.8"], "", 4.0),
+    ("scale_1", ["a red house :0.6 AND a moon :0.6"], "sea", 1.0),
+    ("batch", ["a red house AND a moon :0.5", "the sea", "a cat :2 AND blue AND a dog :-1"], "night", 3.0),
+]  # fmt: skip
+
+
+def padded(states: list[torch.Tensor]) -> list[torch.Tensor]:
+    longest = max(len(one) for one in states)
+    return [torch.cat([one, one[-1:].repeat(longest - len(one), 1)]) for one in states]
+
+
+def standing(turns: list, evaluation: int) -> torch.Tensor:
+    return next(states for end, states in turns if end >= evaluation)
+
+
+def draw(pipeline, encoder: Encoder, prompt: str, negative: str, scale: float, latents: torch.Tensor) -> np.ndarray:
+    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(STEPS)
+    said = parts(prompt)
+    weights = [weight for _, weight in said]
+    each = [a1111(encoder, text, "Original", 1) for text, _ in said]
+    without = a1111(encoder, negative, "Original", 1)
+
+    def output(x: np.ndarray, t: int, states: torch.Tensor) -> np.ndarray:
+        seen = torch.from_numpy(x).float()[None]
+        return pipeline.unet(seen, t, encoder_hidden_states=states[None])[0][0].double().numpy()
+
+    x = latents.double().numpy()
+    for evaluation, t in enumerate(scheduler.timesteps):
+        u = output(x, t, standing(without, evaluation))
+        m = u.copy()
+        for states, weight in zip(padded([standing(turns, evaluation) for turns in each]), weights):
+            m += weight * scale * (output(x, t, states) - u)
+        x = scheduler.step(torch.from_numpy(m), t, torch.from_numpy(x)).prev_sample.numpy()
+    return x
+
+
+def main():
+    torch.set_num_threads(1)
+    tensors, cases = {}, []
+    for model in MODELS:
+        pipeline, encoder = load(model), Encoder(HERE / model / "model", model == "sd2-tiny")
+        tensors[f"{model}/latents"] = torch.stack([normal(f"together.latents.{i}", SHAPE) for i in range(3)])
+        with torch.no_grad():
+            for name, prompts, negative, scale in CASES:
+                starts = tensors[f"{model}/latents"]
+                finals = [
+                    draw(pipeline, encoder, prompt, negative, scale, start) for prompt, start in zip(prompts, starts)
+                ]
+                tensors[f"{model}/{name}"] = torch.from_numpy(np.stack(finals)).float()
+                case = {"name": name, "prompts": prompts, "negative": negative, "scale": scale, "steps": STEPS}
+                cases.append({"model": model, **case})
+                print(f"  {model} {name}: std {np.std(finals):.3g}", flush=True)
+    save_file(tensors, Path(HERE) / "together.safetensors", {"cases": json.dumps(cases)})
+
+
+if __name__ == "__main__":
+    main()
