@@ -197,16 +197,20 @@ fn a_scheduler_that_is_not_implemented() {
     let folder = copied();
     let euler = [&OWN[..], &["--sampler", "euler"]].concat();
     let own = folder.drawn(&euler);
-    scheduled(&folder, "TCDScheduler", true);
+    scheduled(&folder, "DDPMScheduler", true);
     let draw = ["generate", "a cat", "--backend", "cpu", "-m", "model"];
-    folder.fails(2, &draw, &["TCDScheduler", "--sampler lcm", "euler"]);
+    folder.fails(2, &draw, &["DDPMScheduler", "--sampler ddim", "euler"]);
     assert_eq!(folder.drawn(&euler), own);
     let shown = folder.run(&["inspect", "model"]).out;
-    assert!(shown.contains("TCDScheduler") && shown.contains("--sampler lcm"), "{shown}");
+    assert!(shown.contains("DDPMScheduler") && shown.contains("--sampler ddim"), "{shown}");
     let told = folder.run(&["inspect", "model", "--json"]).out.replace(' ', "");
     assert!(told.contains("\"sampler\":null"), "{told}");
     let planned = folder.run(&["plan", "-m", "model", "--backend", "cpu"]);
-    assert!(planned.out.contains("steps of lcm") && planned.err.contains("TCDScheduler"), "{}", planned.err);
+    assert!(
+        planned.out.contains("steps of ddim") && planned.err.contains("DDPMScheduler"),
+        "{}",
+        planned.err
+    );
 }
 
 #[test]

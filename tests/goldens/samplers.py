@@ -45,7 +45,7 @@ def cases():
     """(class, configuration, steps, eta) for every field that changes a trajectory."""
     for c in product(timestep_spacing=SPACINGS, prediction_type=["epsilon", "v_prediction", "sample"]):
         for name in ["DDIM", "PNDM", "DPMSolverMultistep", "EulerDiscrete", "EulerAncestralDiscrete",
-                     "HeunDiscrete", "LMSDiscrete", "UniPCMultistep", "LCM"]:
+                     "HeunDiscrete", "LMSDiscrete", "UniPCMultistep", "LCM", "TCD"]:
             if name in ("PNDM", "EulerAncestralDiscrete") and c["prediction_type"] == "sample":
                 continue
             own = dict(skip_prk_steps=True) if name == "PNDM" else {}
@@ -64,7 +64,7 @@ def cases():
     trained = [round(0.001 + 0.0001 * i, 6) for i in range(100)]
     yield "DDIM", dict(trained_betas=trained, num_train_timesteps=100), 10, 0.0
     for name in ["DDIM", "PNDM", "DPMSolverMultistep", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete",
-                 "LMSDiscrete", "UniPCMultistep", "LCM"]:
+                 "LMSDiscrete", "UniPCMultistep", "LCM", "TCD"]:
         yield name, {}, 6, 0.0  # every default
 
     for c in product(eta=[0.3, 1.0], set_alpha_to_one=[True, False], clip_sample=[True, False]):
@@ -122,6 +122,9 @@ def cases():
     for c in product(original_inference_steps=[50, 100], timestep_scaling=[10.0, 1.0], set_alpha_to_one=[True, False]):
         yield "LCM", BASE | c, 4, 0.0
         yield "LCM", BASE | c | dict(clip_sample=True, prediction_type="v_prediction"), 8, 0.0
+    for eta, steps in itertools.product([0.3, 0.5, 1.0], [1, 4, 7, 11]):
+        yield "TCD", BASE, steps, eta
+        yield "TCD", BASE | dict(prediction_type="v_prediction", original_inference_steps=100), steps, eta
 
 
 FOLDERS = {  # scheduler_config.json of published models, and one older than the fields that pipelines correct
@@ -145,7 +148,7 @@ def switches():
     """(folder, class, schedule): `Class.from_config(pipeline.scheduler.config, use_karras_sigmas=True)`."""
     for folder in FOLDERS:
         for name in ["DDIM", "PNDM", "DPMSolverMultistep", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete",
-                     "LMSDiscrete", "UniPCMultistep", "LCM"]:
+                     "LMSDiscrete", "UniPCMultistep", "LCM", "TCD"]:
             yield folder, name, None
         for name in ["DPMSolverMultistep", "EulerDiscrete", "HeunDiscrete", "LMSDiscrete", "UniPCMultistep"]:
             for schedule in FLAGS:
@@ -173,7 +176,7 @@ def run(scheduler, steps, eta):
     scheduler.set_timesteps(steps)
     sample = torch.from_numpy(START).reshape(1, SIZE, 1, 1) * scheduler.init_noise_sigma
     samples = []
-    extra = dict(eta=eta) if isinstance(scheduler, diffusers.DDIMScheduler) else {}
+    extra = dict(eta=eta) if isinstance(scheduler, (diffusers.DDIMScheduler, diffusers.TCDScheduler)) else {}
     for t in scheduler.timesteps:
         seen = scheduler.scale_model_input(sample, t)
         output = torch.from_numpy(model(seen.numpy(), t).astype(np.float32))

@@ -41,6 +41,7 @@ SAMPLERS = [
     ("unipc_karras", "UniPCMultistepScheduler", KARRAS),
     ("unipc_bh1_order3", "UniPCMultistepScheduler", BH1),
     ("lcm", "LCMScheduler", {}),
+    ("tcd", "TCDScheduler", {}),
 ]
 # Fields that change a sampler; only the end of the way is kept.
 FIELDS = [
@@ -71,6 +72,7 @@ def cases(model: str) -> list:
         listed.append((name, kind, changes, SMALL, calm, False))
     listed += [
         ("ddim_eta", "DDIMScheduler", {}, SMALL, {"eta": 1.0}, True),
+        ("tcd_eta", "TCDScheduler", {}, SMALL, {"eta": 0.3}, True),
         ("ddim_no_guidance", "DDIMScheduler", {}, SMALL, {"guidance_scale": 1.0}, False),
         ("ddim_rescale", "DDIMScheduler", {}, SMALL, {"guidance_rescale": 0.7}, False),
         ("euler_batch", "EulerDiscreteScheduler", {}, (2, *SMALL[1:]), {}, False),

@@ -144,7 +144,7 @@ impl SamplerChoice {
             (sampler, schedule) => file.with_sampler(sampler, schedule)?,
         };
         let sampler = scheduler.sampler;
-        let eta = self.eta.unwrap_or(0.0);
+        let eta = self.eta.unwrap_or(sampler.descriptor().eta);
         let sheet = |begin| scheduler.sheet(Asked { steps, begin, eta });
         let train = scheduler.config.trained.num_train_timesteps;
         let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;

@@ -19,7 +19,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// The program for `steps` steps. `eta` scales DDIM's noise (0 is deterministic); other samplers ignore it.
+    /// The program for `steps` steps. `eta` scales DDIM's and TCD's noise (0 is deterministic); other samplers ignore it.
     ///
     /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
     pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
@@ -48,7 +48,7 @@ pub struct SchedulerFile {
 
 /// Classes that are not implemented, whose models were trained on betas as those of the implemented ones, each with the
 /// sampler that comes nearest.
-const NEAREST: [(&str, Sampler); 13] = [
+const NEAREST: [(&str, Sampler); 12] = [
     ("DDIMInverseScheduler", Sampler::DDIM),
     ("DDIMParallelScheduler", Sampler::DDIM),
     ("DDPMParallelScheduler", Sampler::DDIM),
@@ -61,7 +61,6 @@ const NEAREST: [(&str, Sampler); 13] = [
     ("KDPM2DiscreteScheduler", Sampler::DPM2),
     ("RePaintScheduler", Sampler::DDIM),
     ("SASolverScheduler", Sampler::SA_SOLVER),
-    ("TCDScheduler", Sampler::LCM),
 ];
 
 /// Fields of which one tells that a model was trained on betas.

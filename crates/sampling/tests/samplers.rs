@@ -282,6 +282,7 @@ fn programs_keep_only_what_they_read() {
         (Sampler::EULER, 1),
         (Sampler::EULER_ANCESTRAL, 1),
         (Sampler::LCM, 1),
+        (Sampler::TCD, 1),
         (Sampler::DPM_SOLVER, 2),
         (Sampler::HEUN, 3),
         (Sampler::LMS, 4),

@@ -105,7 +105,7 @@ fn files_are_taken_as_diffusers_takes_them() {
                 Some(class) => file.with_sampler(Some(sampler(class)), None)?,
                 None => file.own()?,
             };
-            Ok(run(&config.program(6, 0.0)?, &start, &noise))
+            Ok(run(&config.program(6, config.sampler.descriptor().eta)?, &start, &noise))
         };
         match (tell(), case[1].as_u64().map(|i| &theirs[i as usize])) {
             (Ok(ours), Some(theirs)) if equal(&ours, theirs) => same += 1,

@@ -35,7 +35,7 @@ pub struct Asked {
     pub steps: usize,
     /// How many of them another run has taken: this one begins there, and knows nothing of them.
     pub begin: usize,
-    /// How much of the noise DDIM draws anew.
+    /// How much of the noise DDIM and TCD draw anew.
     pub eta: f64,
 }
 

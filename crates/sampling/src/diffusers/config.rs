@@ -93,7 +93,7 @@ pub struct SchedulerConfig {
     pub predict_x0: bool,
     /// UniPC: steps after which the corrector is left out.
     pub disable_corrector: Vec<usize>,
-    /// LCM: steps of the schedule it was distilled with.
+    /// LCM, TCD: steps of the schedule it was distilled with.
     pub original_inference_steps: usize,
     /// LCM: timesteps are multiplied by this in the boundary condition.
     pub timestep_scaling: f64,

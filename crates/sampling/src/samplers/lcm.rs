@@ -31,7 +31,7 @@ const FIELDS: &str = r#"{
 const SIGMA_DATA: f64 = 0.5;
 
 fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
-    let visited = timesteps(config, asked.steps)?;
+    let visited = timesteps(config, asked.steps, "lcm")?;
     let alphas = Alphas::new(config);
     let mut drafts = Vec::new();
     for (i, &t) in visited.iter().enumerate().skip(asked.begin) {
@@ -56,7 +56,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
 }
 
 /// Evenly chosen from the `original_inference_steps` timesteps that the model was distilled on.
-fn timesteps(config: &SchedulerConfig, steps: usize) -> Result<Vec<f64>> {
+pub(super) fn timesteps(config: &SchedulerConfig, steps: usize, sampler: &str) -> Result<Vec<f64>> {
     let original = config.original_inference_steps;
     if original > config.trained.num_train_timesteps {
         let hint = format!("at most num_train_timesteps, {}", config.trained.num_train_timesteps);
@@ -64,7 +64,7 @@ fn timesteps(config: &SchedulerConfig, steps: usize) -> Result<Vec<f64>> {
     }
     if steps == 0 || steps > original {
         return Err(Error::Sampler(format!(
-            "sampler lcm takes 1 to {original} steps (original_inference_steps), not {steps}"
+            "sampler {sampler} takes 1 to {original} steps (original_inference_steps), not {steps}"
         )));
     }
     let stride = config.trained.num_train_timesteps / original;

@@ -26,6 +26,7 @@ mod res_multistep;
 mod restart;
 mod sa_solver;
 mod seeds;
+mod tcd;
 mod unipc;
 
 use crate::dialect::Dialect;
@@ -160,6 +161,7 @@ samplers! {
     sa_solver::SA_SOLVER_PECE,
     ddpm::DDPM,
     lcm::LCM,
+    tcd::TCD,
 }
 
 impl Sampler {
