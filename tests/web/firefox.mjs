@@ -21,7 +21,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () =>
 export const firefox = {
   name: "firefox",
   dtype: "f16",
-  native: ["--backend", "vulkan", "--dtype", "f16"],
+  // The kernels that a tab has: no subgroups, no matrices.
+  native: ["--backend", "vulkan", "--dtype", "f16", "--tier", "f16"],
   missing: () => (COMMAND ? null : "CALOTYPE_FIREFOX does not name a command that starts it"),
 
   async start() {
