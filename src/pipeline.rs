@@ -140,7 +140,23 @@ impl Pipeline {
         block_on(self.inner.prepare_previews(&order))
     }
 
-    /// A request to its pictures.
+    /// A request to its pictures, which may begin from another:
+    ///
+    /// ```no_run
+    /// use calotype::{Picture, Pipeline, Request};
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let photo = Picture::read("photo.jpg", &std::fs::read("photo.jpg")?)?;
+    /// let request = Request {
+    ///     init_img: Some(Arc::new(photo)),
+    ///     strength: Some(0.6),
+    ///     ..Request::new("a watercolour of a harbour")
+    /// };
+    /// let output = Pipeline::from_pretrained("path/to/stable-diffusion-v1-5")?.text_to_image(&request)?;
+    /// std::fs::write("harbour.png", output.pictures[0].png(None)?)?;
+    /// # Ok(()) }
+    /// ```
     pub fn text_to_image(&mut self, request: &Request) -> Result<Output, Error> {
         self.text_to_image_with(request, |_, _| ControlFlow::Continue(()))
     }
@@ -227,6 +243,12 @@ impl Pipeline {
             }
             run.latents().await
         })
+    }
+
+    /// A picture, whose sides are multiples of the VAE's factor, to latents, `[1, C, h, w]` f32 as the sampler leaves them: the
+    /// encoder's mean, or with noise, as many numbers in that order, its sample.
+    pub fn encode_picture(&mut self, picture: &Picture, noise: Option<&[f32]>) -> Result<HostTensor, Error> {
+        block_on(self.inner.encode_picture(picture, noise))
     }
 
     /// Latents, `[B, C, h, w]` f32 as the sampler leaves them, to pictures.

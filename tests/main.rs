@@ -27,6 +27,9 @@ mod trajectories;
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
 
+/// Pictures that begin from one, as diffusers draws them; files of pictures, as PIL reads them.
+mod image_to_image;
+
 /// Words that were added to a model: text states as diffusers has them.
 mod words;
 

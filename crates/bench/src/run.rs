@@ -260,7 +260,7 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
             Stage::Text | Stage::Text2 => 1 + usize::from(guided),
-            Stage::Context => 1,
+            Stage::Encoder | Stage::Context => 1,
             Stage::Step => evaluations,
             Stage::Decoder => request.batch_size,
         };

@@ -172,17 +172,17 @@ pub fn request(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Resu
         seed = seed.or(recalled.seed.filter(|_| args.seed.is_none()));
     }
     request.seed = seed.unwrap_or_else(random_seed);
+    args.picture.init.apply(&mut request, recalled)?;
     if let Some(path) = &args.latents {
         if args.batch_count > 1 {
             let why =
                 "--batch-count with --latents would draw the same pictures again: leave one of them out";
             return Err(Usage(why.into()).into());
         }
-        let noise = latents::read(path).with_context(|| "--latents".to_string())?;
-        if args.picture.batch_size.is_none() {
+        latents::read(path, &mut request).with_context(|| "--latents".to_string())?;
+        if let (None, Some(noise)) = (args.picture.batch_size, &request.noise) {
             request.batch_size = noise.latents.shape().dims()[0];
         }
-        request.noise = Some(noise);
     }
     request.check()?;
     Ok(request)

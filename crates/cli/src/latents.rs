@@ -1,38 +1,48 @@
 //! Noise from a file, and latents to one: for exact comparison with other programs.
 
 use anyhow::bail;
-use calotype::{DType, GivenNoise, HostTensor};
+use calotype::{DType, GivenNoise, HostTensor, Request};
 use calotype_weights::{Checkpoint, Tensors, warn_unused};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
 
-/// Reads `latents` and `noise.0`, `noise.1`, …, all f32 and of one shape, `[B, C, h, w]`.
-pub fn read(path: &Path) -> anyhow::Result<GivenNoise> {
+/// Puts what a file holds into a request: `latents` and `noise.0`, `noise.1`, …, all f32 and of one shape, `[B, C, h, w]`. A
+/// request that begins from a picture takes `noise.0` in the place of `latents`, and may have `vae_noise.0`.
+pub fn read(path: &Path, request: &mut Request) -> anyhow::Result<()> {
     let file = Checkpoint::open(path)?;
-    let latents = tensor(&file, path, "latents")?;
+    let begins = request.init_img.is_some();
+    let (start, first) = (if begins { "noise.0" } else { "latents" }, usize::from(begins));
+    let latents = tensor(&file, path, start)?;
     let shape = latents.shape();
     if shape.rank() != 4 {
-        bail!("{}: tensor latents has shape {shape}; [B, C, H/8, W/8] is needed", path.display());
+        bail!("{}: tensor {start} has shape {shape}; [B, C, H/8, W/8] is needed", path.display());
     }
     let mut added = Vec::new();
     loop {
-        let name = format!("noise.{}", added.len());
+        let name = format!("noise.{}", first + added.len());
         if !file.names().contains(&name.as_str()) {
             break;
         }
         let noise = tensor(&file, path, &name)?;
         if noise.shape() != shape {
             bail!(
-                "{}: tensor {name} has shape {}, and latents {shape}: they must agree",
+                "{}: tensor {name} has shape {}, and {start} {shape}: they must agree",
                 path.display(),
                 noise.shape()
             );
         }
         added.push(noise);
     }
-    let used = |name: &&str| *name == "latents" || (0..added.len()).any(|i| *name == format!("noise.{i}"));
+    let sample = "vae_noise.0";
+    let has_sample = begins && file.names().contains(&sample);
+    request.vae_noise = has_sample.then(|| tensor(&file, path, sample)).transpose()?;
+    let used = |name: &&str| {
+        let added = (0..added.len()).any(|i| *name == format!("noise.{}", first + i));
+        added || *name == start || has_sample && *name == sample
+    };
     warn_unused(&file.describe(""), "", file.names().into_iter().filter(|name| !used(name)));
-    Ok(GivenNoise { latents, added })
+    request.noise = Some(GivenNoise { latents, added });
+    Ok(())
 }
 
 fn tensor(file: &Checkpoint, path: &Path, name: &str) -> anyhow::Result<HostTensor> {

@@ -28,6 +28,7 @@ impl PlanTarget {
 /// Prints what a run takes; allocates nothing.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let mut request = args.picture.request("");
+    args.picture.init.apply(&mut request, None)?;
     request.check()?;
     let found = device::find_for(&args.picture, args.device.dtype, args.json)?;
     let guess = args.device.likely_precision();

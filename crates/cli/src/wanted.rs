@@ -28,7 +28,8 @@ pub fn recalled(args: &GenerateArgs) -> anyhow::Result<Option<Recalled>> {
         return Err(Usage(format!("--from-png {name}: the picture carries no settings")).into());
     };
     let recalled = settings.recall(&left);
-    for line in &recalled.left {
+    let begins = args.picture.init.init_img.is_some();
+    for line in recalled.left.iter().filter(|line| !(begins && line.starts_with("Denoising strength:"))) {
         text::note(&format!("{name}: not honoured: {line}"));
     }
     if recalled.seed.is_none() && args.seed.is_none() {

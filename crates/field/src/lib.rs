@@ -86,6 +86,14 @@ fields! {
     SeedResizeFrom = "seed_resize_from",
     /// Noise to begin with, or latents to decode.
     Latents = "latents",
+    /// The picture to begin from.
+    InitImg = "init_img",
+    /// How much of it is drawn anew.
+    Strength = "strength",
+    /// By whose rule steps are counted then.
+    Img2imgSteps = "img2img_steps",
+    /// How it is made to fit.
+    Resize = "resize",
     /// How activations are stored.
     Precision = "precision",
     /// What to run on.

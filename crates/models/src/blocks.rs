@@ -47,17 +47,31 @@ fn product(g: &mut Graph, name: &str, x: ValueId, shape: impl Into<Shape>, biase
 
 /// `Conv2d` of three by three pixels that keeps the size: `[B, H, W, C]` to `[B, H, W, O]`.
 pub fn conv3x3(g: &mut Graph, name: &str, x: ValueId, out: usize) -> Result<ValueId> {
-    conv(g, name, x, [out, out], 1)
+    let own = channels(g, x);
+    conv(g, name, x, (own, [out, out]), EVERY)
 }
 
 /// [`conv3x3`] whose output has more channels than the checkpoint's: the rest are zeros.
 pub fn conv3x3_padded(g: &mut Graph, name: &str, x: ValueId, out: usize, padded: usize) -> Result<ValueId> {
-    conv(g, name, x, [out, padded], 1)
+    let own = channels(g, x);
+    conv(g, name, x, (own, [out, padded]), EVERY)
+}
+
+/// [`conv3x3`] whose input has more channels than the checkpoint's, `own`: what is in the rest is passed over.
+pub fn conv3x3_of(g: &mut Graph, name: &str, x: ValueId, own: usize, out: usize) -> Result<ValueId> {
+    conv(g, name, x, (own, [out, out]), EVERY)
 }
 
 /// `Conv2d` of three by three pixels that takes every other one: `[B, H, W, C]` to `[B, ⌈H/2⌉, ⌈W/2⌉, O]`.
 pub fn downsample(g: &mut Graph, name: &str, x: ValueId, out: usize) -> Result<ValueId> {
-    conv(g, name, x, [out, out], 2)
+    let own = channels(g, x);
+    conv(g, name, x, (own, [out, out]), (2, Padding::all(1)))
+}
+
+/// [`downsample`] with zeros below and to the right alone: `[B, H, W, C]` to `[B, ⌊H/2⌋, ⌊W/2⌋, O]`.
+pub fn downsample_below(g: &mut Graph, name: &str, x: ValueId, out: usize) -> Result<ValueId> {
+    let (own, padding) = (channels(g, x), Padding { bottom: 1, right: 1, ..Padding::default() });
+    conv(g, name, x, (own, [out, out]), (2, padding))
 }
 
 /// Resampling to a size and a [`conv3x3`] that smooths it: `[B, H, W, C]` to `[B, size, C]`.
@@ -67,15 +81,23 @@ pub fn upsample(g: &mut Graph, name: &str, x: ValueId, size: [usize; 2]) -> Resu
     conv3x3(g, name, x, out)
 }
 
-fn conv(g: &mut Graph, name: &str, x: ValueId, [out, padded]: [usize; 2], stride: usize) -> Result<ValueId> {
+/// Every pixel, and as many as there are.
+const EVERY: (usize, Padding) = (1, Padding { top: 1, left: 1, bottom: 1, right: 1 });
+
+fn conv(
+    g: &mut Graph,
+    name: &str,
+    x: ValueId,
+    (own, [out, padded]): (usize, [usize; 2]),
+    (stride, padding): (usize, Padding),
+) -> Result<ValueId> {
     let channels = channels(g, x);
     let kernel = [3, 3];
     g.scope(name, |g| {
         let layout = Layout::Conv { kernel, channels };
-        let weight = g.weight(&["weight"], [out, channels, 3, 3], layout, [9 * channels, padded]);
+        let weight = g.weight(&["weight"], [out, own, 3, 3], layout, [9 * channels, padded]);
         let bias = g.weight(&["bias"], [out], Layout::Vector, [padded]);
-        let conv =
-            Conv2d { bias: Some(bias), stride, padding: Padding::all(1), ..Conv2d::new(x, weight, kernel) };
+        let conv = Conv2d { bias: Some(bias), stride, padding, ..Conv2d::new(x, weight, kernel) };
         Ok(g.push("", conv)?)
     })
 }

@@ -1,10 +1,11 @@
-//! The autoencoder's decoder: latents to a picture (Kingma and Welling 2013, arXiv:1312.6114; Esser et al. 2021,
+//! The autoencoder: latents to a picture, and a picture to latents (Kingma and Welling 2013, arXiv:1312.6114; Esser et al. 2021,
 //! arXiv:2012.09841; diffusers: `AutoencoderKL`).
 
 use crate::Result;
 use crate::attention::scaled_dot_product;
 use crate::blocks::{
-    activate, add, channels, conv1x1, conv3x3, conv3x3_padded, group_norm, linear, size, upsample,
+    activate, add, channels, conv1x1, conv3x3, conv3x3_of, conv3x3_padded, downsample_below, group_norm,
+    linear, size, upsample,
 };
 use crate::config::{Activation, VaeConfig};
 use crate::resnet::Resnet;
@@ -36,7 +37,7 @@ pub fn decode(g: &mut Graph, config: &VaeConfig, latents: ValueId) -> Result<Val
 
 fn forward(g: &mut Graph, config: &VaeConfig, x: ValueId) -> Result<ValueId> {
     let (groups, eps) = (config.norm_num_groups, VaeConfig::NORM_EPS);
-    let resnet = Resnet { groups, eps, activation: config.act_fn, time: None };
+    let resnet = resnet(config);
     let levels = config.block_out_channels.len();
 
     // 1. In.
@@ -54,6 +55,72 @@ fn forward(g: &mut Graph, config: &VaeConfig, x: ValueId) -> Result<ValueId> {
     let x = group_norm(g, "conv_norm_out", x, groups, eps)?;
     let x = g.scope("conv_norm_out", |g| activate(g, x, Activation::Silu))?;
     conv3x3_padded(g, "conv_out", x, config.out_channels, PIXEL)
+}
+
+fn resnet(config: &VaeConfig) -> Resnet {
+    let (groups, eps) = (config.norm_num_groups, VaeConfig::NORM_EPS);
+    Resnet { groups, eps, activation: config.act_fn, time: None }
+}
+
+/// The moments of a picture's latents, of a size that [`VaeConfig::factor`] divides.
+///
+/// Input `image`, `[1, height, width, 4]`, -1 to 1, whose fourth channel is passed over; output `moments`,
+/// `[1, height/f, width/f, 2 · latent_channels]`: the mean, then the logarithm of the variance, neither multiplied by
+/// `scaling_factor` (diffusers: `DiagonalGaussianDistribution`).
+pub fn encoder(config: &VaeConfig, height: usize, width: usize) -> Result<Graph> {
+    let mut g = Graph::new("vae encoder");
+    let image = g.input("image", [1, height, width, PIXEL], Elem::Float, Rate::Prompt);
+    let moments = encode(&mut g, config, image)?;
+    g.output("moments", moments);
+    Ok(g)
+}
+
+/// [`encoder`] inside a graph that does more: `[B, H, W, 4]` to `[B, H/f, W/f, 2 · latent_channels]`.
+pub fn encode(g: &mut Graph, config: &VaeConfig, image: ValueId) -> Result<ValueId> {
+    let x = g.scope("encoder", |g| backward(g, config, image))?;
+    match config.use_quant_conv {
+        true => conv1x1(g, "quant_conv", x, 2 * config.latent_channels),
+        false => Ok(x),
+    }
+}
+
+fn backward(g: &mut Graph, config: &VaeConfig, x: ValueId) -> Result<ValueId> {
+    let (groups, eps) = (config.norm_num_groups, VaeConfig::NORM_EPS);
+    let resnet = resnet(config);
+
+    // 1. In.
+    let mut x = conv3x3_of(g, "conv_in", x, config.in_channels, config.block_out_channels[0])?;
+
+    // 2. Down.
+    for level in 0..config.block_out_channels.len() {
+        x = g.scope(&format!("down_blocks.{level}"), |g| down_block(g, config, &resnet, level, x))?;
+    }
+
+    // 3. Middle.
+    x = g.scope("mid_block", |g| mid_block(g, config, &resnet, x))?;
+
+    // 4. Out.
+    let x = group_norm(g, "conv_norm_out", x, groups, eps)?;
+    let x = g.scope("conv_norm_out", |g| activate(g, x, Activation::Silu))?;
+    conv3x3(g, "conv_out", x, 2 * config.latent_channels)
+}
+
+/// `[B, H, W, C]` to `[B, H/2, W/2, C']`, or to `[B, H, W, C']` at the latents' level.
+fn down_block(
+    g: &mut Graph,
+    config: &VaeConfig,
+    resnet: &Resnet,
+    level: usize,
+    mut x: ValueId,
+) -> Result<ValueId> {
+    let out = config.block_out_channels[level];
+    for layer in 0..config.layers_per_block {
+        x = g.scope(&format!("resnets.{layer}"), |g| resnet.block(g, x, out))?;
+    }
+    match level + 1 == config.block_out_channels.len() {
+        true => Ok(x),
+        false => downsample_below(g, "downsamplers.0.conv", x, out),
+    }
 }
 
 /// `[B, H, W, C]` to the same.

@@ -52,12 +52,29 @@ pub struct Progress {
     pub submit: Duration,
 }
 
-/// What a run goes on with.
-pub(crate) struct Begun {
+/// What a run leaves.
+pub(crate) struct Drawn {
     /// `[B, C, h, w]` f32, as a run leaves them.
     pub latents: HostTensor,
     /// Steps that were taken for them.
     pub steps: usize,
+}
+
+/// What a run begins from.
+#[derive(Clone, Copy)]
+pub(crate) enum Begun<'a> {
+    /// Noise alone.
+    Noise,
+    /// A picture's latents, `[1 or B, C, h, w]` f32, to which noise is added.
+    Picture(&'a HostTensor),
+    /// What another model's run has left.
+    Run(&'a Drawn),
+}
+
+impl<'a> From<Option<&'a HostTensor>> for Begun<'a> {
+    fn from(picture: Option<&'a HostTensor>) -> Self {
+        picture.map_or(Self::Noise, Self::Picture)
+    }
 }
 
 impl<'a> Denoising<'a> {
@@ -67,14 +84,15 @@ impl<'a> Denoising<'a> {
         exec: &'a dyn Executor,
         (part, canvas): (&'a Ready, Canvas),
         order: &Order,
-        (vae, begun): (&VaeConfig, Option<&Begun>),
+        (vae, begun): (&VaeConfig, Begun<'_>),
     ) -> Result<Self> {
         let (size, sampler) = (canvas, &order.program);
         let factor = vae.factor();
         let [c, h, w] = [vae.latent_channels, size.height / factor, size.width / factor];
         let numel = size.batch * c * h * w;
 
-        // 1. The starting sample: unit noise times the sampler's first sigma.
+        // 1. The starting sample: unit noise times the sampler's first sigma, or a picture with so much of it as the first step
+        // takes.
         let fits = |t: &HostTensor, name: &str| match t.shape().dims() == [size.batch, c, h, w] {
             true => Ok(t.to_f32()),
             false => Err(Error::request(
@@ -93,8 +111,18 @@ impl<'a> Denoising<'a> {
         let start = given.map_or_else(|| Ok(drawn.first()), |given| fits(&given.latents, "latents"))?;
         let mut sample = ours(start);
         match begun {
-            None => sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma),
-            Some(begun) => sample = ours(begun.latents.to_f32()),
+            Begun::Noise => sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma),
+            Begun::Picture(picture) => {
+                let [kept, mut added] = level(order)?;
+                // ComfyUI's begins with the most noise there is a little above it.
+                added = if order.dialect == Dialect::Comfy { sampler.init_noise_sigma } else { added };
+                let picture = ours(picture.to_f32());
+                sample
+                    .iter_mut()
+                    .zip(picture.iter().cycle())
+                    .for_each(|(v, own)| *v = *v * added + own * kept);
+            }
+            Begun::Run(run) => sample = ours(run.latents.to_f32()),
         }
         if order.dialect == Dialect::Comfy {
             drawn = drawn.restarted();
@@ -159,7 +187,7 @@ impl<'a> Denoising<'a> {
         let first = HostTensor::from_f32(input.shape, &first.repeat(size.parts())).cast(input.dtype);
         exec.write(input, 0, first.bytes())?;
 
-        let taken = begun.map_or(0, |begun| begun.steps);
+        let taken = if let Begun::Run(run) = begun { run.steps } else { 0 };
         let rest = order.refiner.as_ref().map_or(0, |refining| refining.order.program.count());
         let total = taken + sampler.count() + rest;
         let (steps, started) = (sampler.steps.clone(), Instant::now());
@@ -246,6 +274,14 @@ impl<'a> Denoising<'a> {
             None => Ok(None),
         }
     }
+}
+
+/// What multiplies a picture and unit noise to give what an order's first step takes.
+fn level(order: &Order) -> Result<[f32; 2]> {
+    order.program.steps.first().and_then(|step| step.level).ok_or_else(|| {
+        let (field, sampler) = (Field::Sampler, order.sampler);
+        Error::request(field, format!("{field} {sampler} cannot begin from a picture: give another"))
+    })
 }
 
 /// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.

@@ -1,3 +1,4 @@
+use crate::init::InitPicture;
 use crate::request::GivenNoise;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_sampling::noise::Origin;
@@ -74,6 +75,8 @@ pub struct Order {
     pub program: Program,
     /// Noise to use in place of the seed's.
     pub noise: Option<GivenNoise>,
+    /// The picture that it begins from, where it does not from noise alone.
+    pub init: Option<InitPicture>,
     /// What the model's refiner does with what this order leaves.
     pub refiner: Option<Box<Refining>>,
     /// Whether it is the refiner's own.

@@ -1,6 +1,6 @@
 use crate::budget::Budget;
 use crate::condition::{Condition, TextOutput, Turn};
-use crate::denoise::{Begun, Denoising, Progress};
+use crate::denoise::{Begun, Denoising, Drawn, Progress};
 use crate::error::{Cure, Error, Result};
 use crate::image::Picture;
 use crate::model::{LORA, Model};
@@ -30,6 +30,8 @@ pub struct Pipeline {
     pub(crate) model: Model,
     pub(crate) session: Session,
     pub(crate) precision: Precision,
+    /// How the encoder's activations are stored, in the same way.
+    pub(crate) encoder: Precision,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
     /// Whether values of pictures are cut to 8 bits, not rounded.
@@ -79,6 +81,7 @@ impl Pipeline {
     /// device when they are first needed.
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
         Self {
+            encoder: model.decoder_precision(precision),
             decoder: model.decoder_precision(precision),
             truncate: false,
             model,
@@ -196,8 +199,10 @@ impl Pipeline {
     pub(crate) fn parts(&self, order: &Order) -> Vec<Key> {
         let mut parts = run(&self.model, order, self.precision);
         for key in &mut parts {
-            if let Part::Decoder { truncate, .. } = &mut key.part {
-                (*truncate, key.precision) = (self.truncate, self.decoder);
+            match &mut key.part {
+                Part::Decoder { truncate, .. } => (*truncate, key.precision) = (self.truncate, self.decoder),
+                Part::Encoder { .. } => key.precision = self.encoder,
+                _ => {}
             }
         }
         parts
@@ -213,7 +218,8 @@ impl Pipeline {
     ) -> Result<Denoising<'_>> {
         let turn =
             Turn { until: usize::MAX, negative: negative.map(<[_]>::to_vec), positive: positive.to_vec() };
-        self.denoise_in_turns(order, &[turn], None).await
+        let picture = self.begins_from(order).await?;
+        self.denoise_in_turns(order, &[turn], picture.as_ref().into()).await
     }
 
     /// The same with states that change on the way, and from what another model has begun.
@@ -221,7 +227,7 @@ impl Pipeline {
         &mut self,
         order: &Order,
         turns: &[Turn],
-        begun: Option<&Begun>,
+        begun: Begun<'_>,
     ) -> Result<Denoising<'_>> {
         if !order.refines {
             self.take_on(order)?;
@@ -259,15 +265,16 @@ impl Pipeline {
         };
         timings.text = start.elapsed().saturating_sub(self.session.spent.total() - loading);
 
-        // 2. Noise to latents.
+        // 2. The picture that it begins from, and noise, to latents.
         let start = Instant::now();
         let loaded = self.session.spent.total();
+        let picture = self.begins_from(order).await?;
         let part = Part::Denoiser(Canvas::of(order, order.guided()));
         let denoiser = Key { part, precision: self.precision, refines: false };
         self.prepare_beside(&self.parts(order), denoiser).await?;
-        let mut drawn = self.draw(order, (&turns, None), &mut each_step).await?;
+        let mut drawn = self.draw(order, (&turns, picture.as_ref().into()), &mut each_step).await?;
         if let Some((order, turns)) = refining {
-            drawn = self.draw(order, (&turns, Some(&drawn)), &mut each_step).await?;
+            drawn = self.draw(order, (&turns, Begun::Run(&drawn)), &mut each_step).await?;
         }
         let latents = drawn.latents;
         timings.denoise = start.elapsed().saturating_sub(self.session.spent.total() - loaded);
@@ -284,9 +291,9 @@ impl Pipeline {
     async fn draw(
         &mut self,
         order: &Order,
-        (turns, begun): (&[Turn], Option<&Begun>),
+        (turns, begun): (&[Turn], Begun<'_>),
         each_step: &mut impl AsyncFnMut(&Progress, &Denoising<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<Begun> {
+    ) -> Result<Drawn> {
         let mut run = self.denoise_in_turns(order, turns, begun).await?;
         let mut steps = 0;
         while let Some(progress) = run.step().await? {
@@ -297,7 +304,7 @@ impl Pipeline {
         }
         let latents = run.latents().await?;
         match not_finite(&latents.to_f32()) {
-            None => Ok(Begun { latents, steps }),
+            None => Ok(Drawn { latents, steps }),
             Some(_) => Err(self.find_broken_step(order, (turns, begun)).await?),
         }
     }
@@ -306,7 +313,7 @@ impl Pipeline {
     async fn find_broken_step(
         &mut self,
         order: &Order,
-        (turns, begun): (&[Turn], Option<&Begun>),
+        (turns, begun): (&[Turn], Begun<'_>),
     ) -> Result<Error> {
         let mut run = self.denoise_in_turns(order, turns, begun).await?;
         let mut at = (order.steps, "produced values that are not finite".to_string());

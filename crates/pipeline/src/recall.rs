@@ -1,6 +1,7 @@
 //! A picture's settings as a request: what draws it again.
 
 use crate::image::Infotext;
+use crate::init::StepRule;
 use crate::request::Request;
 use crate::words::{PromptStyle, networks};
 use calotype_sampling::noise::{BatchSeeds, Rng};
@@ -15,6 +16,10 @@ pub struct Recalled {
     pub seed: Option<u64>,
     /// What the model is called.
     pub model: Option<String>,
+    /// How much was drawn anew of the picture that it began from, where it began from one: `left` tells of that too.
+    pub strength: Option<f64>,
+    /// By whose rule its steps were counted.
+    pub img2img_steps: StepRule,
     /// What its refiner is called.
     pub refiner: Option<String>,
     /// What LoRAs are called, each with its scale.
@@ -28,14 +33,12 @@ pub struct Recalled {
 /// Names that tell of the picture and change nothing: of files, of what made them.
 const TOLD: [&str; 7] = ["Version", "Model hash", "Lora hashes", "VAE hash", "Batch pos", "User", "SDCPP"];
 
+/// What says that a picture began from another, which settings cannot hold.
+const STRENGTH: &str = "Denoising strength";
+
 /// Settings, and the value at which they change nothing: stable-diffusion.cpp writes all of its own, with six decimals.
-const NEUTRAL: [(&str, &str); 5] = [
-    ("ENSD", "0"),
-    ("Denoising strength", "1"),
-    ("Sampler RNG", "cuda"),
-    ("Eta", "0.000000"),
-    ("Guidance", "3.500000"),
-];
+const NEUTRAL: [(&str, &str); 5] =
+    [("ENSD", "0"), (STRENGTH, "1"), ("Sampler RNG", "cuda"), ("Eta", "0.000000"), ("Guidance", "3.500000")];
 
 impl Infotext {
     /// What these settings ask for; `left` of them could not be read at all.
@@ -51,6 +54,8 @@ impl Infotext {
             },
             seed: None,
             model: None,
+            strength: None,
+            img2img_steps: StepRule::A1111,
             refiner: None,
             loras: Vec::new(),
             embeddings: Vec::new(),
@@ -58,6 +63,9 @@ impl Infotext {
         };
         recalled.request.negative_prompts = vec![self.negative_prompt.clone()];
         for (name, value) in &self.pairs {
+            if name == STRENGTH {
+                recalled.strength = value.parse().ok();
+            }
             if recalled.take(name, value).is_none() {
                 recalled.left.push(format!("{name}: {value}"));
             }
@@ -99,6 +107,7 @@ impl Recalled {
                 let [width, height] = size(value)?;
                 (request.width, request.height) = (Some(width), Some(height));
             }
+            "Img2img steps" => self.img2img_steps = value.parse().ok()?,
             "Prompt 2" => request.prompts_2 = vec![value.into()],
             "Negative prompt 2" => request.negative_prompts_2 = vec![value.into()],
             "Original size" => request.original_size = Some(size(value)?),

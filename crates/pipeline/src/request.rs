@@ -1,10 +1,13 @@
 use crate::error::{Error, Result};
+use crate::image::{Picture, Resize};
+use crate::init::StepRule;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_field::Field;
 use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
 use calotype_sampling::{Dialect, Sampler, SamplerChoice, Schedule};
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What to draw, as it is wished for: what is left open the model settles ([`Request::settle`]).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +93,19 @@ pub struct Request {
     /// Noise to use in place of the seed's.
     #[serde(skip)]
     pub noise: Option<GivenNoise>,
+    /// The picture that drawing begins from, in the place of noise alone. It says the size where nothing else does, rounded down
+    /// to the model's step.
+    #[serde(skip)]
+    pub init_img: Option<Arc<Picture>>,
+    /// How much of that picture is drawn anew, 0 to 1; 0.75 where there is none.
+    pub strength: Option<f64>,
+    /// By whose rule the strength says how many steps are taken.
+    pub img2img_steps: StepRule,
+    /// How that picture is made to fit where it has another size.
+    pub resize: Resize,
+    /// Noise for the sample that the encoder takes of that picture, `[1 or B, C, H/f, W/f]` f32; its mean where there is none.
+    #[serde(skip)]
+    pub vae_noise: Option<HostTensor>,
 }
 
 impl Default for Request {
@@ -101,7 +117,8 @@ impl Default for Request {
 /// Noise from a file, for exact comparison.
 #[derive(Clone, Debug)]
 pub struct GivenNoise {
-    /// The unscaled starting noise, `[B, C, H/f, W/f]` f32, as diffusers' `latents=`.
+    /// The unscaled starting noise, `[B, C, H/f, W/f]` f32, as diffusers' `latents=`; where drawing begins from a picture, what is
+    /// added to it.
     pub latents: HostTensor,
     /// What an ancestral or LCM sampler adds, in order, each `[B, C, H/f, W/f]` f32.
     pub added: Vec<HostTensor>,
@@ -157,6 +174,11 @@ impl Request {
             aesthetic_score: None,
             negative_aesthetic_score: None,
             noise: None,
+            init_img: None,
+            strength: None,
+            img2img_steps: StepRule::default(),
+            resize: Resize::default(),
+            vae_noise: None,
         }
     }
 
@@ -270,6 +292,7 @@ impl Request {
                 }
             }
         }
+        self.check_init()?;
         let churned =
             [self.s_tmin.unwrap_or(0.0), self.s_tmax.filter(|most| *most > 0.0).unwrap_or(f64::INFINITY)];
         if churned[0] > churned[1] {

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use web_time::{Duration, Instant};
 
-/// Stages whose products are tuned, those first that a picture spends most of its time on: many steps, one decoding, the
-/// context once. The text encoder is not: it takes a hundredth of the time.
-const TUNED: [Stage; 3] = [Stage::Step, Stage::Decoder, Stage::Context];
+/// Stages whose products are tuned, those first that a picture spends most of its time on: many steps, one decoding, one
+/// encoding, the context once. The text encoder is not: it takes a hundredth of the time.
+const TUNED: [Stage; 4] = [Stage::Step, Stage::Decoder, Stage::Encoder, Stage::Context];
 
 /// What of one model is on a device.
 pub(crate) struct Session {
@@ -188,11 +188,10 @@ impl Session {
 
     /// Drops parts of the same kinds as `keys` that are none of them, but for those used last that hold `keep` bytes.
     fn make_room(&mut self, keys: &[Key], mut keep: u64) {
-        let kind = |key: &Key| (key.refines, key.part.role());
-        let kinds: Vec<(bool, Role)> = keys.iter().map(kind).collect();
+        let is_like = |own: &Key, key: &Key| own.refines == key.refines && own.part.is_like(key.part);
         let parts = std::mem::take(&mut self.parts);
         for (key, part) in parts.into_iter().rev() {
-            let replaced = !keys.contains(&key) && kinds.contains(&kind(&key));
+            let replaced = !keys.contains(&key) && keys.iter().any(|own| is_like(own, &key));
             if !replaced || part.bytes <= keep {
                 keep -= if replaced { part.bytes } else { 0 };
                 self.parts.insert(0, (key, part));

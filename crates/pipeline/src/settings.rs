@@ -1,6 +1,7 @@
 //! What a picture's file says about how it was made.
 
 use crate::image::Infotext;
+use crate::init::StepRule;
 use crate::order::{Order, Refining};
 use crate::words::{Emphasis, PromptStyle, networks};
 use calotype_sampling::noise::BatchSeeds;
@@ -29,6 +30,12 @@ impl Order {
             settings.push("Seed", origin.seed_of(i));
         }
         settings.push("Size", format!("{width}x{height}"));
+        if let Some(init) = &self.init {
+            settings.push("Denoising strength", init.strength);
+            if init.rule != StepRule::A1111 {
+                settings.push("Img2img steps", init.rule);
+            }
+        }
         self.push_told(&mut settings, i);
         settings.push("Model", &self.model);
         if let Some(Refining { switch, order }) = self.refiner.as_deref() {

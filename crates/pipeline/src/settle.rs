@@ -66,11 +66,16 @@ impl Request {
         &self,
         model: &Model,
         (defaults, scheduler): (&Defaults, &SchedulerFile),
-        stretch: Stretch,
+        mut stretch: Stretch,
     ) -> Result<Order> {
         let [height, width] = self.size(model)?;
         let form = defaults.form(self);
         let choice = self.choice();
+        let init = self.init(model, [height, width])?;
+        if let Some(init) = &init {
+            let listed = choice.listed().map(|list| list.iter().filter(|level| **level > 0.0).count());
+            stretch = Stretch::After(init.left_out(listed.unwrap_or(form.steps))?);
+        }
         let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
         let Chosen { sampler, schedule, dialect, program } = chosen;
         let [ids, negative_ids] = self.ids(model, [width, height]);
@@ -118,6 +123,7 @@ impl Request {
             choice,
             program,
             noise: self.noise.clone(),
+            init,
             refiner: None,
             refines: matches!(stretch, Stretch::From(_)),
         };
@@ -213,8 +219,10 @@ impl Request {
 
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.
     pub fn size(&self, model: &Model) -> Result<[usize; 2]> {
-        let own = model.config.default_size();
         let factor = model.config.vae.factor();
+        let whole = |side: usize| (side / factor * factor).max(factor);
+        let of_picture = self.init_img.as_ref().map(|picture| [picture.height, picture.width].map(whole));
+        let own = of_picture.or(model.config.default_size());
         let side = |asked: Option<usize>, own: Option<usize>, field: Field| {
             let pixels = asked.or(own).ok_or_else(|| {
                 Error::request(field, format!("the model does not say its size: give {field} in pixels"))

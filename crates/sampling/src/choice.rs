@@ -48,6 +48,8 @@ pub enum Stretch {
     Until(f64),
     /// Those of the second.
     From(f64),
+    /// All but so many of the first: those of a run that begins from a picture.
+    After(usize),
 }
 
 /// A run as it is drawn.
@@ -145,7 +147,8 @@ impl SamplerChoice {
         };
         let sampler = scheduler.sampler;
         let eta = self.eta.unwrap_or(sampler.descriptor().eta);
-        let sheet = |begin| scheduler.sheet(Asked { steps, begin, eta });
+        let is_late = matches!(stretch, Stretch::After(_));
+        let sheet = |begin| scheduler.sheet(Asked { steps, begin, is_late, eta });
         let train = scheduler.config.trained.num_train_timesteps;
         let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;
         let chooses = sampler.has_schedules() && scheduler.config.trained.edm.is_none();
@@ -198,20 +201,28 @@ impl SamplerChoice {
             let discards = descriptor.discards_penultimate.contains(&dialect);
             run.sigmas = self.levels(&run, schedule, steps, discards)?;
         }
+        let is_late = matches!(stretch, Stretch::After(_));
         let sheet = |begin: usize| {
             let mut run = run.clone();
+            let by_grid = is_late && [Sampler::DDIM, Sampler::DDIM_CFG_PP, Sampler::PNDM].contains(&sampler);
+            run.begin = if by_grid && own && dialect != Dialect::Comfy { begin } else { 0 };
+            let begin = begin - run.begin;
             // A sampler that chooses its levels itself cannot be given the later ones alone.
             let taken = if own || dialect.is_fixed() { 0 } else { begin };
             run.sigmas.drain(..taken);
             let mut sheet = Sheet::default();
             method(&run, &mut sheet)?;
             sheet.start = sheet.start.or(Some(run.start()));
+            // Noise that is turned up before the first step is added to that.
+            if let (false, Some(first), Some(sigma)) = (own, sheet.drafts.first_mut(), run.sigmas.first()) {
+                first.level = first.level.map(|level| if level[0] == 1.0 { [1.0, *sigma] } else { level });
+            }
             let [_, rest] = if taken < begin { sheet.cut(begin) } else { [Sheet::default(), sheet] };
             match taken < begin && rest.remembers() {
                 false => Ok(rest),
                 true => Err(Error::Sampler(format!(
-                    "sampler {sampler} goes on from its own steps alone in dialect {dialect}: with a refiner give another \
-                     {}",
+                    "sampler {sampler} goes on from its own steps alone in dialect {dialect}: to go on from others', or from a \
+                     picture, give another {}",
                     Field::Sampler
                 ))),
             }
@@ -272,8 +283,11 @@ fn stretched(
     (stretch, train): (Stretch, usize),
     sheet: impl Fn(usize) -> Result<Sheet>,
 ) -> Result<Program> {
-    let whole = sheet(0)?;
     let assemble = |sheet| Program::assemble(sampler.name(), sheet);
+    if let Stretch::After(begin) = stretch {
+        return assemble(sheet(begin)?);
+    }
+    let whole = sheet(0)?;
     let (Stretch::Until(share) | Stretch::From(share)) = stretch else { return assemble(whole) };
     let train = train as f64;
     let first = whole.steps_from((train - share * train).round_ties_even());

@@ -22,6 +22,8 @@ pub struct Step {
     pub timestep: f32,
     /// The model sees `register 0 * input_scale`.
     pub input_scale: f32,
+    /// What multiplies the clean picture and unit noise to give the sample that the step takes, where that is known.
+    pub level: Option<[f32; 2]>,
     /// The step's clamp, for configurations with `clip_sample`.
     pub clamp: Option<Clamp>,
     /// New registers as rows over the basis, all computed from the old ones at once.
@@ -88,6 +90,8 @@ pub struct Draft {
     pub timestep: f64,
     /// What the model sees is register 0 times this.
     pub input_scale: f64,
+    /// What multiplies the clean picture and unit noise to give the sample that it takes, where that is known.
+    pub level: Option<[f64; 2]>,
     /// New registers; those left at zero are forgotten.
     pub rows: [Lin; REGISTERS],
     /// Whether a step ends here.
@@ -101,7 +105,12 @@ impl Draft {
     /// An evaluation that leaves nothing behind so far.
     pub fn new(timestep: f64) -> Draft {
         let rows = [Lin::ZERO; REGISTERS];
-        Draft { timestep, input_scale: 1.0, rows, ends_step: true, draw: None, clamp: None }
+        Draft { timestep, input_scale: 1.0, level: None, rows, ends_step: true, draw: None, clamp: None }
+    }
+
+    /// The same at a cumulative alpha, of a sample of unit variance.
+    pub(crate) fn at_alpha(timestep: f64, a: f64) -> Draft {
+        Draft { level: Some([a.sqrt(), (1.0 - a).sqrt()]), ..Draft::new(timestep) }
     }
 
     /// Adds noise to the new sample.
@@ -237,7 +246,8 @@ impl Program {
             draws.extend(draft.draw.or(used.then_some(Draw::Fresh)).map(|draw| Drawn { draw, used }));
             let (timestep, input_scale) = (draft.timestep as f32, draft.input_scale as f32);
             let noise = used.then_some(0);
-            steps.push(Step { timestep, input_scale, clamp, rows, noise, ends_step: draft.ends_step });
+            let level = draft.level.map(|level| level.map(|c| c as f32));
+            steps.push(Step { timestep, input_scale, level, clamp, rows, noise, ends_step: draft.ends_step });
         }
         draws.extend(first_noise.map(|_| Drawn { draw: Draw::Fresh, used: false }));
         draws.reverse();

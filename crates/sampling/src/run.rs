@@ -83,6 +83,10 @@ pub struct Run {
     pub(crate) dialect: Dialect,
     /// How many steps were asked for.
     pub(crate) asked: usize,
+    /// Of those that a sampler chooses the levels of itself, how many are left out at the beginning.
+    pub(crate) begin: usize,
+    /// The sigmas of steps before the first that another has not taken: none but where diffusers counts them.
+    pub(crate) before: Vec<f64>,
     /// The cumulative alphas of the training timesteps.
     pub(crate) alphas: Vec<f64>,
 }
@@ -95,7 +99,8 @@ impl Run {
         let alphas = sigmas.iter().map(|s| 1.0 / (s * s + 1.0)).collect();
         let clock = Clock { logs, whole: dialect == Dialect::Comfy };
         let (prediction, knobs) = (trained.prediction_type, Knobs::default());
-        Run { sigmas: vec![], times: vec![], clock, prediction, knobs, clip: None, dialect, asked: 0, alphas }
+        let (sigmas, times, before, clip) = (vec![], vec![], vec![], None);
+        Run { sigmas, times, clock, prediction, knobs, clip, dialect, asked: 0, begin: 0, before, alphas }
     }
 
     /// Steps from one sigma to the next.
@@ -124,7 +129,7 @@ impl Run {
     pub fn at(&self, sigma: f64) -> Draft {
         let listed = self.sigmas.iter().position(|s| *s == sigma).and_then(|i| self.times.get(i));
         let time = listed.copied().unwrap_or_else(|| self.clock.time(sigma));
-        Draft { input_scale: alpha_of(sigma), ..Draft::new(time) }
+        Draft { input_scale: alpha_of(sigma), level: Some([1.0, sigma]), ..Draft::new(time) }
     }
 
     /// The clean sample as the guided output has it, of the sample in register 0.

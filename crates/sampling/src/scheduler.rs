@@ -23,7 +23,7 @@ impl Scheduler {
     ///
     /// Errors where the sampler cannot take this many steps, or where the configuration makes it divide by zero.
     pub fn program(&self, steps: usize, eta: f64) -> Result<Program> {
-        Program::assemble(self.sampler.name(), self.sheet(Asked { steps, begin: 0, eta })?)
+        Program::assemble(self.sampler.name(), self.sheet(Asked { steps, begin: 0, is_late: false, eta })?)
     }
 
     pub(crate) fn sheet(&self, asked: Asked) -> Result<Sheet> {

@@ -9,6 +9,7 @@ mod device;
 mod elsewhere;
 mod field;
 mod grid;
+mod init;
 mod memory;
 mod sampler;
 mod sdxl;
@@ -24,6 +25,7 @@ pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
 pub use grid::GridArgs;
+pub use init::InitArgs;
 pub use memory::MemoryArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
@@ -143,7 +145,8 @@ pub struct GenerateArgs {
     pub batch_seeds: Seeds,
 
     /// Begin with noise from a safetensors file: tensor `latents`, f32 [B,C,H/f,W/f], not scaled (as diffusers'
-    /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. Gives the size where -W, -H, -b do not
+    /// `latents=`); and `noise.0`, `noise.1`, … for samplers that add some. With --init-img there is no `latents`: `noise.0` is
+    /// added to the picture, and `vae_noise.0` makes the encoder's sample. Gives the size where -W, -H, -b do not
     #[arg(help_heading = "Picture", long, value_name = "FILE")]
     #[arg(conflicts_with_all = ["variation_seed", "seed_resize_from"])]
     pub latents: Option<PathBuf>,
@@ -231,6 +234,9 @@ pub struct PictureArgs {
 
     #[command(flatten)]
     pub sampler: SamplerArgs,
+
+    #[command(flatten)]
+    pub init: InitArgs,
 }
 
 /// How models of the hub are had. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count too.

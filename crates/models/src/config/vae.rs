@@ -26,14 +26,16 @@ pub struct VaeConfig {
     pub latents: Option<[Vec<f32>; 2]>,
     /// Whether f16 does not hold the decoder's numbers; SDXL's word alone counts, by diffusers' pipelines.
     pub force_upcast: bool,
+    /// Whether a 1×1 convolution follows the encoder.
+    pub use_quant_conv: bool,
     /// Whether a 1×1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
     /// Whether the middle block has attention (of one head).
     pub mid_block_add_attention: bool,
 }
 
-/// What tiles and encoders would ask for, neither of which is here.
-const INERT: [&str; 2] = ["sample_size", "use_quant_conv"];
+/// What its own tiles would ask for.
+const INERT: [&str; 1] = ["sample_size"];
 
 impl VaeConfig {
     /// Added to the variance in group norms. No field: diffusers' `Encoder` and `Decoder` have it written in.
@@ -66,6 +68,7 @@ impl VaeConfig {
             norm_num_groups: f.count("norm_num_groups", 32)?,
             scaling_factor: f.divisor("scaling_factor", 0.18215)?,
             force_upcast: f.flag("force_upcast", true),
+            use_quant_conv: f.flag("use_quant_conv", true),
             use_post_quant_conv: f.flag("use_post_quant_conv", true),
             mid_block_add_attention: f.flag("mid_block_add_attention", true),
             block_out_channels: channels,
@@ -107,7 +110,7 @@ mod tests {
         assert_eq!((&config.block_out_channels[..], config.layers_per_block), (&[64][..], 1));
         assert_eq!((config.norm_num_groups, config.factor()), (32, 1));
         assert_eq!((config.scaling_factor, config.act_fn), (0.18215, Activation::Silu));
-        assert!(config.use_post_quant_conv && config.mid_block_add_attention);
+        assert!(config.use_quant_conv && config.use_post_quant_conv && config.mid_block_add_attention);
     }
 
     #[test]

@@ -8,12 +8,16 @@ mod others;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
 #[cfg(not(target_arch = "wasm32"))]
+mod read;
+mod resize;
+#[cfg(not(target_arch = "wasm32"))]
 mod target;
 mod texts;
 mod watermark;
 
 pub use infotext::Infotext;
 pub use others::settings;
+pub use resize::Resize;
 pub use texts::{is_picture, texts};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {

@@ -2,6 +2,7 @@
 
 mod decoder;
 mod denoiser;
+mod encoder;
 mod memory;
 mod need;
 mod strategy;
@@ -76,6 +77,13 @@ pub enum Part {
         /// Layers at its end that are left out.
         skipped: usize,
     },
+    /// A picture of this size to the moments of its latents.
+    Encoder {
+        /// Pixels.
+        height: usize,
+        /// Pixels.
+        width: usize,
+    },
     /// The denoiser, guidance and the sampler's update.
     Denoiser(Canvas),
     /// Latents to a picture of this size.
@@ -109,6 +117,9 @@ pub enum Stage {
     /// The same by the second encoder.
     #[serde(rename = "second text encoder")]
     Text2,
+    /// Pixels to the moments of latents.
+    #[serde(rename = "vae encoder")]
+    Encoder,
     /// Of the denoiser what does not change from step to step.
     #[serde(rename = "unet context")]
     Context,
@@ -125,6 +136,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Text => "text encoder",
             Self::Text2 => "second text encoder",
+            Self::Encoder => "vae encoder",
             Self::Context => "unet context",
             Self::Step => "unet",
             Self::Decoder => "vae",
@@ -162,13 +174,19 @@ pub struct PartGraphs {
 }
 
 impl Part {
-    /// The component whose weights it takes: no component is taken by parts of two kinds.
+    /// The component whose weights it takes.
     pub fn role(self) -> Role {
         match self {
             Self::Text { role, .. } => role,
             Self::Denoiser(_) => Role::Denoiser,
-            Self::Decoder { .. } => Role::Vae,
+            Self::Encoder { .. } | Self::Decoder { .. } => Role::Vae,
         }
+    }
+
+    /// Whether another is of its kind, whose place it takes.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        let encodes = |part: Self| matches!(part, Self::Encoder { .. });
+        self.role() == other.role() && encodes(self) == encodes(other)
     }
 }
 
@@ -189,6 +207,9 @@ impl Key {
             Part::Text { role, skipped } => {
                 let encoder = config.text(role).ok_or_else(|| no_such(model, role))?;
                 vec![(Stage::text(role), text::encoder(encoder, skipped)?)]
+            }
+            Part::Encoder { height, width } => {
+                vec![(Stage::Encoder, encoder::encoder(&config.vae, height, width)?)]
             }
             Part::Denoiser(canvas) => {
                 let (context, step) = denoiser::denoiser(config, canvas)?;
@@ -255,9 +276,10 @@ pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
         let part = Part::Denoiser(Canvas { width, height, batch, ..Canvas::of(order, order.guided()) });
         Key { part, precision, refines: order.refines }
     });
-    let mut keys: Vec<Key> = texts.chain(denoisers).collect();
-    let part = Part::Decoder { height, width, truncate: false };
-    keys.push(Key { part, precision: model.decoder_precision(precision), refines: false });
+    let vae = |part| Key { part, precision: model.decoder_precision(precision), refines: false };
+    let encoder = order.init.as_ref().map(|_| vae(Part::Encoder { height, width }));
+    let mut keys: Vec<Key> = texts.chain(encoder).chain(denoisers).collect();
+    keys.push(vae(Part::Decoder { height, width, truncate: false }));
     keys
 }
 

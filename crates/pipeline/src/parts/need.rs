@@ -118,6 +118,8 @@ impl HostCopies {
     fn see(&mut self, name: &str, shape: Shape) {
         if name.ends_with("registers") {
             (self.registers, self.images) = (shape.bytes(DType::F32), shape.dims()[1] as u64);
+        } else if name.ends_with("image") {
+            self.pixels = shape.bytes(DType::F32);
         } else if name.ends_with("pixels") {
             self.pixels = shape.bytes(DType::U32);
         }

@@ -149,7 +149,8 @@ pub(crate) fn decide(
 ) -> Result<Strategy> {
     let target = budget.target();
     let mut strategy = Strategy::default();
-    let vae = parts.iter().position(|part| part.role == Role::Vae);
+    // What encodes comes before.
+    let vae = parts.iter().rposition(|part| part.role == Role::Vae);
     if let (Some(vae), VaeTiling::On) = (vae, budget.tiling) {
         strategy.tiles = Tiles::usual(decoder.latents());
         strategy.tiles.iter().try_for_each(|tiles| decoder.need(*tiles).map(|need| parts[vae] = need))?;

@@ -35,6 +35,9 @@ pub struct Asked {
     pub steps: usize,
     /// How many of them another run has taken: this one begins there, and knows nothing of them.
     pub begin: usize,
+    /// Whether those are left out as diffusers' pipelines that begin from a picture do, whose lists of timesteps begin later:
+    /// PNDM's and LMS's classes take that amiss.
+    pub is_late: bool,
     /// How much of the noise DDIM and TCD draw anew.
     pub eta: f64,
 }

@@ -27,7 +27,8 @@ pub(crate) fn edm_sigmas(config: &SchedulerConfig, asked: Asked) -> Result<(Edm,
 
 /// An evaluation at a sigma.
 pub(crate) fn edm_draft(edm: &Edm, sigma: f64) -> Draft {
-    Draft { input_scale: edm.input_scale(sigma), ..Draft::new(edm.time(sigma)) }
+    let level = Some([1.0, sigma]);
+    Draft { input_scale: edm.input_scale(sigma), level, ..Draft::new(edm.time(sigma)) }
 }
 
 /// What multiplies unit noise at the start.

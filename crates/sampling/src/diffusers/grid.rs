@@ -146,14 +146,16 @@ fn initial_sigma(config: &SchedulerConfig, sigmas: &[f32]) -> f64 {
 
 /// The program of a class that is a method over sigmas: Euler's, Heun's, LMS's.
 pub fn over_sigmas(config: &SchedulerConfig, asked: Asked, method: Method) -> Result<Sheet> {
-    let Asked { steps, begin, .. } = asked;
+    let Asked { steps, begin, is_late, .. } = asked;
     let found = sigmas(config, timesteps(config, steps, Grid::Fractional)?, steps, Span::Visited);
     let mut times = found.timesteps;
     if config.continuous_timesteps && config.trained.prediction_type == Prediction::V {
         times = found.sigmas.iter().take(times.len()).map(|s| 0.25 * f64::from(*s).ln()).collect();
     }
     let start = initial_sigma(config, &found.sigmas);
+    let before = found.sigmas[..if is_late { begin } else { 0 }].iter().map(|s| f64::from(*s)).collect();
     let run = Run {
+        before,
         // Evenly in log sigma there is one more than is gone to.
         sigmas: found.sigmas.into_iter().take(times.len() + 1).skip(begin).map(f64::from).collect(),
         times: times.into_iter().skip(begin).collect(),

@@ -72,13 +72,13 @@ impl Alphas {
 }
 
 fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
-    let Asked { steps, begin, eta } = asked;
+    let Asked { steps, begin, eta, .. } = asked;
     let alphas = Alphas::new(config);
     let stride = (config.trained.num_train_timesteps / steps.max(1)) as f64;
     let mut drafts = Vec::new();
     for t in timesteps(config, steps, Grid::Rounded)?.into_iter().skip(begin) {
         let (a, a_prev) = (alphas.at(t)?, alphas.at(t - stride)?);
-        let mut step = Draft::new(t);
+        let mut step = Draft::at_alpha(t, a);
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
         let x0 = step.clip(x0, config.clip_sample);
         let (next, deviation) = back([a, a_prev], eta, x0, noise);
@@ -130,6 +130,11 @@ pub(super) fn compvis_grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
     )))
 }
 
+/// What is left of a grid of timesteps, rising, where the run begins later.
+pub(super) fn kept<'a>(run: &Run, grid: &'a [usize]) -> &'a [usize] {
+    &grid[..grid.len().saturating_sub(run.begin)]
+}
+
 /// A1111's form: over its own grid, from unit noise (modules/sd_samplers_timesteps_impl.py, `ddim` and `ddim_cfgpp`). It
 /// draws noise at each step, whether it is used or not. ComfyUI's DDIM is Euler's method.
 fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
@@ -145,12 +150,12 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
 /// Down a grid of timesteps, the lowest of which is not evaluated.
 fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) -> Result<()> {
     sheet.start = Some(1.0);
-    for pair in grid.windows(2).rev() {
+    for pair in kept(run, grid).windows(2).rev() {
         let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
         let of = |output| predict(run.prediction, Lin::X, output, a.sqrt(), (1.0 - a).sqrt());
         let (x0, noise) = of(Lin::M);
         let noise = if plus { of(Lin::U).1 } else { noise };
-        let mut step = Draft::new(pair[1] as f64);
+        let mut step = Draft::at_alpha(pair[1] as f64, a);
         let deviation;
         (step.rows[0], deviation) = back([a, a_prev], run.knobs.eta, x0, noise);
         step.add(Draw::Fresh, deviation * run.knobs.s_noise);
@@ -178,7 +183,7 @@ fn keras(run: &Run, sheet: &mut Sheet) -> Result<()> {
     for (i, &t) in times.iter().enumerate().rev() {
         let (a, a_prev) = (run.alphas[t], if i == 0 { 1.0 } else { run.alphas[times[i - 1]] });
         let (x0, noise) = predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
-        let mut step = Draft::new(t as f64);
+        let mut step = Draft::at_alpha(t as f64, a);
         (step.rows[0], _) = back([a, a_prev], 0.0, x0, noise);
         sheet.push(step);
     }

@@ -74,6 +74,11 @@ impl Level {
         let alpha = alpha_of(ratio);
         Level { alpha, sigma: ratio * alpha, lambda: -ratio.ln() }
     }
+
+    /// An evaluation there.
+    pub fn draft(self, timestep: f64) -> Draft {
+        Draft { level: Some([self.alpha, self.sigma]), ..Draft::new(timestep) }
+    }
 }
 
 fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
@@ -86,8 +91,8 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         && config.trained.beta_schedule != BetaSchedule::SquaredCosCapV2;
     let mut drafts = Vec::new();
     for (i, &t) in run.timesteps.iter().enumerate().skip(begin) {
-        let mut step = Draft::new(if rounds { t.round_ties_even() } else { t.trunc() });
         let here = levels[i];
+        let mut step = here.draft(if rounds { t.round_ties_even() } else { t.trunc() });
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
         let in_noise = matches!(config.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
         let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
@@ -219,7 +224,7 @@ fn compvis(run: &Run, sheet: &mut Sheet) -> Result<()> {
         let outputs = [x0, Lin::register(1), Lin::ZERO];
         let past = [Some(here), i.checked_sub(1).map(|k| levels[k]), None];
         let order = if i == 0 || (steps < SHORT_RUN && i + 1 == steps) { 1 } else { 2 };
-        let mut step = Draft::new(times[i]);
+        let mut step = here.draft(times[i]);
         let solver = (Algorithm::DpmSolverPlusPlus, SolverType::Midpoint);
         step.rows[0] = update(solver, order, &outputs, past, levels[i + 1]);
         step.rows[1] = x0;

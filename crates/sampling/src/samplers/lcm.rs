@@ -36,7 +36,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
     let mut drafts = Vec::new();
     for (i, &t) in visited.iter().enumerate().skip(asked.begin) {
         let a = alphas.at(t)?;
-        let mut step = Draft::new(t);
+        let mut step = Draft::at_alpha(t, a);
         let (x0, _) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
         let x0 = step.clip(x0, config.clip_sample);
         let scaled = t * config.timestep_scaling;

@@ -36,9 +36,11 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
         // Slopes, newest first; register k holds that of k steps ago.
         let mut slopes: [Lin; ORDER] = std::array::from_fn(Lin::register);
         slopes[0] = run.slope(&mut step, sigma);
-        let past: Vec<f64> = (0..ORDER.min(i + 1)).map(|k| run.sigmas[i - k]).collect();
+        // A class that begins late weighs the slopes that it has as if those before them were there.
+        let visited = run.before.iter().chain(&run.sigmas[..=i]).rev();
+        let past: Vec<f64> = visited.take(ORDER).copied().collect();
         step.rows[0] = Lin::X;
-        for (k, &slope) in slopes[..past.len()].iter().enumerate() {
+        for (k, &slope) in slopes[..past.len().min(i + 1)].iter().enumerate() {
             step.rows[0] = step.rows[0] + slope * weight(&past, k, next);
         }
         step.rows[1..ORDER].copy_from_slice(&slopes[..ORDER - 1]);

@@ -3,7 +3,7 @@
 //! else three Runge-Kutta steps of four evaluations each come first.
 
 use super::Descriptor;
-use super::ddim::Alphas;
+use super::ddim::{Alphas, kept};
 use crate::dialect::Dialect;
 use crate::diffusers::{Asked, Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
@@ -45,13 +45,24 @@ const SUM: usize = 2;
 const OUTPUTS: usize = 3;
 
 fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
-    let Asked { steps, begin, .. } = asked;
-    let visited: Vec<f64> = timesteps(config, steps, Grid::Rounded)?.into_iter().skip(begin).collect();
+    let Asked { steps, begin, is_late, .. } = asked;
+    let mut visited = timesteps(config, steps, Grid::Rounded)?;
     let transfer = Transfer { alphas: Alphas::new(config), prediction: config.trained.prediction_type };
     let stride = (config.trained.num_train_timesteps / steps) as f64;
     let drafts = match config.skip_prk_steps {
-        true => multistep_with_warm_up(&transfer, &visited, stride)?,
+        true => {
+            // The class has its second timestep twice, and what begins late takes the list as it comes.
+            if let (true, Some(&second)) = (is_late, visited.get(1)) {
+                visited.insert(1, second);
+            }
+            let mut visited = visited.split_off(begin.min(visited.len()));
+            if let (false, Some(&second)) = (is_late, visited.get(1)) {
+                visited.insert(1, second);
+            }
+            multistep_with_warm_up(&transfer, &visited, stride)?
+        }
         false => {
+            let visited = visited.split_off(begin.min(visited.len()));
             if visited.len() < 4 {
                 return Err(Error::Sampler(format!(
                     "sampler pndm with skip_prk_steps false takes at least 4 steps, not {steps}: take more, or \
@@ -90,7 +101,7 @@ impl Transfer {
 
 /// One Adams-Bashforth step with the outputs in the registers, of which the newest is this evaluation's.
 fn multistep(transfer: &Transfer, from: f64, to: f64, outputs: usize) -> Result<Draft> {
-    let mut step = Draft::new(from);
+    let mut step = Draft::at_alpha(from, transfer.alphas.at(from)?);
     let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
     let m = Lin::M;
     let output = match outputs {
@@ -104,19 +115,20 @@ fn multistep(transfer: &Transfer, from: f64, to: f64, outputs: usize) -> Result<
     Ok(step)
 }
 
-/// The first step is taken twice: an Euler step, then again with the mean of the outputs at both its ends.
+/// The first step is taken twice: an Euler step, then again with the mean of the outputs at both its ends. `visited` has the
+/// second timestep twice.
 fn multistep_with_warm_up(transfer: &Transfer, visited: &[f64], stride: f64) -> Result<Vec<Draft>> {
     let Some(&first) = visited.first() else { return Ok(Vec::new()) };
     let mut drafts = vec![multistep(transfer, first, first - stride, 1)?];
     let Some(&second) = visited.get(1) else { return Ok(drafts) };
     drafts[0].rows[BEFORE] = Lin::X;
     drafts[0].ends_step = false;
-    let mut again = Draft::new(second);
+    let mut again = Draft::at_alpha(second, transfer.alphas.at(second)?);
     let mean = (Lin::M + Lin::register(OUTPUTS)) / 2.0;
     again.rows[0] = transfer.apply(Lin::register(BEFORE), mean, second + stride, second)?;
     again.rows[OUTPUTS] = Lin::register(OUTPUTS);
     drafts.push(again);
-    for (i, &t) in visited[1..].iter().enumerate() {
+    for (i, &t) in visited[2..].iter().enumerate() {
         drafts.push(multistep(transfer, t, t - stride, (i + 2).min(4))?);
     }
     Ok(drafts)
@@ -130,7 +142,8 @@ fn runge_kutta(transfer: &Transfer, visited: &[f64], half: usize) -> Result<Vec<
     for i in 0..3 {
         let (from, to) = (visited[i], visited[i + 1]);
         let midpoint = to + half;
-        let mut stages = [from, midpoint, midpoint, to].map(Draft::new);
+        let at = |t: f64| transfer.alphas.at(t).map(|a| Draft::at_alpha(t, a));
+        let mut stages = [at(from)?, at(midpoint)?, at(midpoint)?, at(to)?];
         stages[0].rows[0] = transfer.apply(Lin::X, Lin::M, from, from - half)?;
         stages[0].rows[BEFORE] = Lin::X;
         stages[0].rows[SUM] = Lin::M / 6.0;
@@ -167,9 +180,9 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) -> Result<()> {
         predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt()).1
     };
     let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
-    for (i, pair) in grid.windows(2).rev().enumerate() {
+    for (i, pair) in kept(run, grid).windows(2).rev().enumerate() {
         let (to, from) = (pair[0], pair[1]);
-        let mut step = Draft { draw: draws, ..Draft::new(from as f64) };
+        let mut step = Draft { draw: draws, ..Draft::at_alpha(from as f64, run.alphas[from]) };
         let e = noise_at(from);
         let mean = match i {
             0 => e,
@@ -185,7 +198,7 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) -> Result<()> {
             sheet.push(step);
             // CompVis' grid begins with a timestep that is none of its own.
             let end = if to > 0 { to } else { from };
-            step = Draft { draw: draws, ..Draft::new(end as f64) };
+            step = Draft { draw: draws, ..Draft::at_alpha(end as f64, run.alphas[end]) };
             step.rows[0] = go(Lin::register(BEFORE), (e1 + noise_at(end)) / 2.0, from, to);
             step.rows[OUTPUTS] = e1;
         }

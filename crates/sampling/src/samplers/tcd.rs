@@ -32,7 +32,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         // PyTorch multiplies whole timesteps in f32.
         let low = ((1.0 - asked.eta) as f32 * next.unwrap_or(0.0) as f32).floor();
         let (a, a_low) = (alphas.at(t)?, alphas.at(f64::from(low))?);
-        let mut step = Draft::new(t);
+        let mut step = Draft::at_alpha(t, a);
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
         let reached = x0 * a_low.sqrt() + noise * (1.0 - a_low).sqrt();
         step.rows[0] = match next.filter(|_| asked.eta > 0.0) {

@@ -92,7 +92,7 @@ impl Chain<'_> {
             order = most.min(left).min(i - self.begin + 1);
             let mut outputs = vec![output];
             outputs.extend(&old[..most - 1]);
-            let mut step = Draft::new(t);
+            let mut step = here.draft(t);
             step.rows[0] = Move { chain: self, at: i, order }.predicted(sample, &outputs);
             step.rows[LAST] = sample;
             step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);

@@ -1,0 +1,47 @@
+use super::values::number;
+use anyhow::Context;
+use calotype::{Picture, Recalled, Request, Resize, StepRule};
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The picture that drawing begins from.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "From a picture")]
+pub struct InitArgs {
+    /// Begin from a picture, a PNG, JPEG or WebP: it is turned as its EXIF says, and what is clear in it is white. Without -W
+    /// and -H the new one has its size, rounded down to the model's step
+    #[arg(long, value_name = "FILE")]
+    pub init_img: Option<PathBuf>,
+
+    /// How much of it is drawn anew, 0 to 1 [default: 0.75]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub strength: Option<f64>,
+
+    /// By whose rule --strength says how many of the steps are taken: diffusers (20 at 0.75 are 15) or a1111 (one more)
+    /// [default: diffusers]
+    #[arg(long, value_name = "RULE", value_parser = str::parse::<StepRule>)]
+    pub img2img_steps: Option<StepRule>,
+
+    /// How a picture of another size is made to fit: stretch, crop (what stands over is left out) or fill (its edges go on)
+    /// [default: stretch]
+    #[arg(long, value_name = "HOW", value_parser = str::parse::<Resize>)]
+    pub resize: Option<Resize>,
+}
+
+impl InitArgs {
+    /// Puts what is said here into a request, the picture read; how far another picture was from its own where nothing is said.
+    pub fn apply(&self, request: &mut Request, recalled: Option<&Recalled>) -> anyhow::Result<()> {
+        let recalled = recalled.filter(|recalled| self.init_img.is_some() && recalled.strength.is_some());
+        request.strength = self.strength.or(recalled.and_then(|recalled| recalled.strength));
+        let rule = recalled.map(|recalled| recalled.img2img_steps);
+        request.img2img_steps = self.img2img_steps.or(rule).unwrap_or_default();
+        request.resize = self.resize.unwrap_or_default();
+        if let Some(path) = &self.init_img {
+            let name = path.display().to_string();
+            let file = std::fs::read(path).with_context(|| format!("--init-img {name}: cannot be read"))?;
+            request.init_img = Some(Arc::new(Picture::read(&name, &file).context("--init-img")?));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! What a run begins from, where that is a picture: Meng et al. 2021, arXiv:2108.01073 (diffusers:
+//! `StableDiffusionImg2ImgPipeline`).
+
+use crate::error::{Error, Result};
+use crate::image::{Picture, Resize};
+use calotype_field::Field;
+use calotype_tensor::HostTensor;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// By whose rule the steps are counted of a run that begins from a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepRule {
+    /// The whole number below steps times strength, all of them at 1.
+    #[default]
+    Diffusers,
+    /// One more than that, but at 1 (modules/sd_samplers_common.py, `setup_img2img_steps`).
+    A1111,
+}
+
+impl StepRule {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Diffusers => "diffusers",
+            Self::A1111 => "a1111",
+        }
+    }
+
+    /// How many steps are left out at the beginning.
+    pub fn left_out(self, steps: usize, strength: f64) -> usize {
+        let taken = match self {
+            Self::Diffusers => (steps as f64 * strength) as usize,
+            Self::A1111 => (strength.min(0.999) * steps as f64) as usize + 1,
+        };
+        steps.saturating_sub(taken)
+    }
+}
+
+impl FromStr for StepRule {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let found = [Self::Diffusers, Self::A1111].into_iter().find(|rule| rule.name() == name);
+        found.ok_or_else(|| "use diffusers or a1111".into())
+    }
+}
+
+impl fmt::Display for StepRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an order begins from.
+#[derive(Clone, Debug)]
+pub struct InitPicture {
+    /// The picture, of the order's size.
+    pub picture: Arc<Picture>,
+    /// How much of it is drawn anew, 0 to 1.
+    pub strength: f64,
+    /// By whose rule steps are counted.
+    pub rule: StepRule,
+    /// How it was made to fit.
+    pub resize: Resize,
+    /// Noise for the encoder's sample, `[1 or B, C, h, w]`; its mean is taken where there is none.
+    pub vae_noise: Option<HostTensor>,
+}
+
+impl InitPicture {
+    /// How many of a run's steps are left out.
+    pub(crate) fn left_out(&self, steps: usize) -> Result<usize> {
+        let out = self.rule.left_out(steps, self.strength);
+        if out < steps {
+            return Ok(out);
+        }
+        let (strength, field) = (self.strength, Field::Strength);
+        let why =
+            format!("{field} {strength} leaves none of {steps} steps: give more, or more {}", Field::Steps);
+        Err(Error::request(field, why))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn fitted(picture: &Picture, [height, width]: [usize; 2], how: Resize) -> Result<Picture> {
+    picture.resized(width, height, how)
+}
+
+/// Browsers resize pictures themselves.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn fitted(picture: &Picture, [height, width]: [usize; 2], _: Resize) -> Result<Picture> {
+    let why =
+        format!("{} is {}x{}: give it as {width}x{height}", Field::InitImg, picture.width, picture.height);
+    Err(Error::request(Field::InitImg, why))
+}
