@@ -58,7 +58,8 @@ mod edm;
 /// Models of few steps, by their names.
 mod few_steps;
 
-/// Stable Diffusion XL, and its refiner.
+/// Stable Diffusion XL, and its refiner; at its full size by hand.
+mod full_size;
 mod refiner;
 mod sdxl;
 

@@ -110,7 +110,11 @@ pub struct Golden {
 impl Golden {
     /// `set` is `stages`, `trajectories` or `pictures`.
     pub fn open(model: &str, set: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(model);
+        Self::within(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(model), set)
+    }
+
+    /// The same of another folder.
+    pub fn within(folder: PathBuf, set: &str) -> Self {
         // Python writes infinity so, and JSON has no such word.
         let text = std::fs::read_to_string(folder.join(format!("{set}.json"))).unwrap();
         let text = text.replace(": -Infinity", ": \"-Infinity\"");

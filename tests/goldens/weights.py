@@ -22,22 +22,24 @@ def fill(module: torch.nn.Module, label: str, gains: dict | None = None) -> torc
     """Overwrites every parameter with seeded numbers that f16 holds exactly. `gains` by full name come first."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            full = f"{label}.{name}"
-            if name.endswith("token_embedding.weight"):
-                values = normal(full, parameter.shape, TOKEN_DEVIATION)
-            elif name.endswith("position_embedding.weight"):
-                values = normal(full, parameter.shape, POSITION_DEVIATION)
-            elif parameter.dim() == 1 and name.endswith("weight"):
-                values = 1 + normal(full, parameter.shape, 0.2)
-            elif parameter.dim() == 1:
-                values = normal(full, parameter.shape, 0.1)
-            else:
-                gain = next((g for keys, g in GAINS if any(key in name for key in keys)), 1.0)
-                gain = (gains or {}).get(name, gain)
-                fan_in = parameter.shape[1:].numel()
-                values = normal(full, parameter.shape, gain / fan_in**0.5)
-            parameter.copy_(values.half().float())
+            parameter.copy_(drawn(label, name, parameter.shape, gains).half().float())
     return module.eval()
+
+
+def drawn(label: str, name: str, shape: torch.Size, gains: dict | None = None) -> torch.Tensor:
+    """A parameter's numbers."""
+    full = f"{label}.{name}"
+    if name.endswith("token_embedding.weight"):
+        return normal(full, shape, TOKEN_DEVIATION)
+    if name.endswith("position_embedding.weight"):
+        return normal(full, shape, POSITION_DEVIATION)
+    if len(shape) == 1 and name.endswith("weight"):
+        return 1 + normal(full, shape, 0.2)
+    if len(shape) == 1:
+        return normal(full, shape, 0.1)
+    gain = next((g for keys, g in GAINS if any(key in name for key in keys)), 1.0)
+    gain = (gains or {}).get(name, gain)
+    return normal(full, shape, gain / shape[1:].numel() ** 0.5)
 
 
 def carry_noise(unet: torch.nn.Module, share: float, rest: float):
