@@ -21,6 +21,7 @@ mod loras;
 mod outputs;
 mod recalled;
 mod recorded;
+mod refiner;
 mod report;
 mod single_files;
 #[cfg(unix)]
