@@ -3,9 +3,13 @@
 
 use crate::sdxl::text;
 use crate::support::{Device, Golden, Report};
+#[cfg(target_os = "linux")]
+use calotype::samplers::SchedulerFile;
 use calotype::{GivenNoise, Model, Precision, Request, Sampler};
 use calotype_models::layout;
 use serde_json::{Value as Json, json};
+#[cfg(target_os = "linux")]
+use std::{io::Read, path::Path};
 
 /// The model with another scheduler, and latents of another mean and deviation.
 fn model(golden: &Golden, case: &Json) -> Model {
@@ -55,6 +59,63 @@ fn pictures_are_those_of_diffusers() {
         }
     }
     report.finish();
+}
+
+/// A single file of SDXL's names and shapes, whose zeros take no room on disk, and of some numbers beside them.
+#[cfg(target_os = "linux")]
+fn single(path: &Path, marks: &[(&str, &[f32])]) -> Model {
+    let layouts =
+        std::fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/layouts.txt.gz"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(layouts.unwrap()).read_to_string(&mut text).unwrap();
+    let lines = text.split("# ").find_map(|part| part.strip_prefix("sdxl\n")).unwrap();
+    let (mut header, mut end, mut numbers) = (serde_json::Map::new(), 0, Vec::new());
+    let mut put = |name: &str, dtype: &str, shape: Json, bytes: usize| {
+        let start = end;
+        end += bytes;
+        header.insert(name.into(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
+    };
+    for (name, values) in marks {
+        put(name, "F32", json!([values.len()]), 4 * values.len());
+        numbers.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    }
+    for line in lines.lines() {
+        let (name, shape, _): (String, Vec<usize>, Json) = serde_json::from_str(line).unwrap();
+        put(&name, "F16", json!(shape), 2 * shape.iter().product::<usize>());
+    }
+    let header = Json::from(header).to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat();
+    std::fs::write(path, &bytes).unwrap();
+    let size = (8 + header.len() + end) as u64;
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size).unwrap();
+    Model::at_path(path, None).unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn single_files_say_by_tensors_that_they_are_edms() {
+    let (golden, folder) = (Golden::open("sdxl-tiny", "edm"), tempfile::tempdir().unwrap());
+    let path = folder.path().join("model.safetensors");
+    let drawn = |model: &Model| Request { steps: Some(8), ..Request::new("") }.settle(model).unwrap();
+    let of = |name: &str, least: f64| {
+        let case = golden.cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+        let mut file = case["scheduler"].clone();
+        // As the file has it.
+        file["sigma_min"] = json!(least);
+        SchedulerFile::new(text(&file["_class_name"]), &file.to_string()).unwrap().own().unwrap()
+    };
+    let plain = single(&path, &[]);
+    assert_eq!((plain.config.vae.latents.clone(), drawn(&plain).sampler), (None, Sampler::EULER));
+    let (mean, std) = ([-1.6, 1.9, -1.4, 2.5], [8.5, 5.9, 6.5, 5.2]);
+    let playground = single(&path, &[("edm_mean", &mean), ("edm_std", &std)]);
+    let vae = &playground.config.vae;
+    assert_eq!((vae.scaling_factor, vae.latents.clone()), (0.5, Some([mean.to_vec(), std.to_vec()])));
+    let own = of("edm_playground", 0.002);
+    assert_eq!(drawn(&playground).program, own.program(8, 0.0).unwrap());
+    let range: [(&str, &[f32]); 2] = [("edm_vpred.sigma_max", &[120.0]), ("edm_vpred.sigma_min", &[0.002])];
+    let cosxl = single(&path, &range);
+    assert_eq!(drawn(&cosxl).program, of("edm_cosxl", 0.002_f32.into()).program(8, 0.0).unwrap());
+    assert_eq!((cosxl.config.vae.latents.clone(), cosxl.scheduler.prediction_type()), (None, "v_prediction"));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct ModelFiles {
     pub(crate) found: BTreeMap<Role, Renamed>,
     /// Names of a single file's tensors that are of no component.
     pub(crate) marks: Vec<String>,
+    /// The single file that has them.
+    pub(crate) marked: Option<Rc<dyn Tensors>>,
     /// What a single file says of itself.
     pub(crate) said: BTreeMap<String, String>,
     /// What a UNet that is another's is called, and says of itself.
@@ -107,6 +109,7 @@ impl ModelFiles {
             weights: BTreeMap::new(),
             found: BTreeMap::new(),
             marks: Vec::new(),
+            marked: None,
             said: BTreeMap::new(),
             unet: None,
             family: None,

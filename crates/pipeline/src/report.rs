@@ -3,7 +3,7 @@
 use crate::contents::Contents;
 use crate::error::Result;
 use crate::single;
-use calotype_models::detect::{self, Family, Predicts};
+use calotype_models::detect::{self, EdmMarks, Family, Predicts};
 use calotype_tensor::Tensors;
 use calotype_weights::Checkpoint;
 use calotype_weights::schemes::{FileKind, FileParts};
@@ -61,7 +61,8 @@ impl FileReport {
             && let Some((family, because)) = Family::of(unet)
         {
             let (prediction, assumed) = detect::prediction(unet, family, &parts.rest).await?;
-            let purpose = single::purpose(unet, family);
+            let edm = if EdmMarks::is(&parts.rest) { ", trained as an EDM" } else { "" };
+            let purpose = single::purpose(unet, family) + edm;
             let is_drawn = single::is_drawn(unet, family);
             let assumed = assumed.map(|assumed| assumed.why);
             report.unet = Some(UNetReport { family, purpose, because, prediction, assumed, is_drawn });

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use calotype_field::Field;
 use calotype_models::Role;
-use calotype_models::detect::{self, Assumed, Family, Predicts, Said};
+use calotype_models::detect::{self, Assumed, EdmMarks, Family, Predicts, Said};
 use calotype_models::layout;
 use calotype_tensor::Tensors;
 use calotype_weights::schemes::{FileKind, FileParts, keras, under_own_names};
@@ -26,9 +26,6 @@ pub struct Hints {
 
 /// The tensor, of no component, by which a file says that its last timestep is pure noise.
 const ZERO_SNR: &str = "ztsnr";
-/// What the names of tensors begin with by which a file says that its noise levels are others (Karras et al. 2022,
-/// arXiv:2206.00364).
-const EDM: &str = "edm_";
 
 impl ModelFiles {
     /// A file that holds a model, or a component of one.
@@ -44,7 +41,8 @@ impl ModelFiles {
             return Err(Error::Model(format!("{place}: {}, and no model{field}", kind.words())));
         }
         let said = checkpoint.said().clone();
-        let parts = FileParts::of(Rc::new(checkpoint))?;
+        let checkpoint = Rc::new(checkpoint);
+        let parts = FileParts::of(Rc::<Checkpoint>::clone(&checkpoint))?;
         warn_unused(&place, "", parts.rest.iter().map(String::as_str));
         let mut files = Self::empty(name, place);
         files.said = said;
@@ -54,6 +52,7 @@ impl ModelFiles {
             }
         }
         files.marks = parts.rest;
+        files.marked = Some(checkpoint);
         Ok(files)
     }
 
@@ -61,7 +60,7 @@ impl ModelFiles {
     /// stays: it says what shapes cannot.
     pub fn replace(&mut self, role: Role, mut other: Self) -> Result<()> {
         if role == Role::Denoiser {
-            self.marks = std::mem::take(&mut other.marks);
+            (self.marks, self.marked) = (std::mem::take(&mut other.marks), other.marked.take());
             self.unet = Some((other.name.clone(), std::mem::take(&mut other.said)));
         }
         // A text encoder by itself does not say that it is the second.
@@ -109,7 +108,11 @@ impl ModelFiles {
         let unet = unet.expect("it was just there");
         let nothing = || Error::Model(format!("{}: the UNet attends to no text", unet.describe("")));
         let family = family.ok_or_else(nothing)?;
-        self.refuse(&*unet, family)?;
+        self.refuse(&*unet, family, in_folder)?;
+        let edm = match &self.marked {
+            Some(file) => EdmMarks::of(&**file, &self.marks).await?,
+            None => None,
+        };
         let said = said.or_else(|| detect::said(&*unet, &self.marks));
         let (prediction, assumed) = match said {
             Some(said) => (said, None),
@@ -129,7 +132,8 @@ impl ModelFiles {
         self.family = self.family.or(Some(family));
         for role in family.texts().iter().copied().chain([Role::Denoiser, Role::Vae]) {
             let Some(mut part) = self.found.remove(&role) else { continue };
-            let config = detect::config(role, &part, family, prediction)?;
+            let mut config = detect::config(role, &part, family, prediction)?;
+            edm.iter().filter(|_| role == Role::Vae).for_each(|edm| edm.tell(&mut config));
             if let (Role::Text, Some(layers)) = (role, config["num_hidden_layers"].as_u64()) {
                 part.leave_out(&format!("text_model.encoder.layers.{layers}."));
             }
@@ -139,7 +143,11 @@ impl ModelFiles {
         if in_folder {
             return self.overrule(said, zero_snr);
         }
-        let scheduler = detect::scheduler(family, prediction, zero_snr);
+        let mut scheduler = match edm {
+            Some(edm) => edm.scheduler,
+            None => detect::scheduler(family, prediction, zero_snr),
+        };
+        scheduler["prediction_type"] = prediction.name().into();
         self.keep(layout::INDEX, detect::index(family, &scheduler).to_string().into_bytes());
         self.keep(layout::SCHEDULER, scheduler.to_string().into_bytes());
         Ok(())
@@ -199,9 +207,10 @@ impl ModelFiles {
     }
 
     /// Refuses what is recognised and not drawn.
-    fn refuse(&self, unet: &dyn Tensors, family: Family) -> Result<()> {
-        let edm = self.marks.iter().any(|name| name.starts_with(EDM));
-        let what = purpose(unet, family) + if edm { " that was trained as an EDM" } else { "" };
+    fn refuse(&self, unet: &dyn Tensors, family: Family, in_folder: bool) -> Result<()> {
+        let edm = in_folder && EdmMarks::is(&self.marks);
+        let what =
+            purpose(unet, family) + if edm { " that was trained as an EDM, in another's folder" } else { "" };
         match is_drawn(unet, family) && !edm {
             true => Ok(()),
             false => Err(Error::Model(format!(

@@ -3,6 +3,7 @@
 //!
 //! Widths and depths are read, not looked up. What shapes cannot tell is the family's: heads, activations, the prediction.
 
+mod edm;
 mod facts;
 mod family;
 mod place;
@@ -12,6 +13,7 @@ mod text;
 mod unet;
 mod vae;
 
+pub use edm::EdmMarks;
 pub use family::Family;
 pub use prediction::{Assumed, Predicts, SPEC, prediction, said};
 pub use said::Said;

@@ -1,4 +1,4 @@
-use super::{Family, facts};
+use super::{EdmMarks, Family, facts};
 use crate::Result;
 use calotype_tensor::Tensors;
 
@@ -61,7 +61,7 @@ const DEVIATION: f32 = 0.09;
 
 /// What a file itself says that its UNet predicts. `marks` are the names of the file's tensors that are of no component.
 pub fn said(unet: &dyn Tensors, marks: &[String]) -> Option<Predicts> {
-    if marks.iter().any(|name| name == "v_pred") {
+    if marks.iter().any(|name| name == "v_pred") || EdmMarks::is_v(marks) {
         return Some(Predicts::V);
     }
     match unet.metadata(SPEC)? {
