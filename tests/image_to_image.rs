@@ -108,7 +108,8 @@ fn files_are_read_and_resized_as_pil_does_it() {
         let how: Resize = text(&case["mode"]).parse().unwrap();
         let found = read(text(&case["file"])).unwrap().resized(width, height, how).unwrap();
         assert_eq!((found.width, found.height), (width, height));
-        hold(text(&case["png"]), &found, &case["png"], 1);
+        // Weights have fewer bits here: each of two passes may round to the next number, and the second spreads the first's.
+        hold(text(&case["png"]), &found, &case["png"], 2);
     }
     report.finish();
     for (name, part) in [

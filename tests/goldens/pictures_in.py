@@ -8,8 +8,9 @@ from PIL import Image, ImageOps
 from seeded import ROOT, write_json
 
 FOLDER = ROOT / "pictures_in"
-# Width and height of what is resized, and of what comes of it.
-SIZES = [((72, 48), (64, 64)), ((72, 48), (128, 40)), ((48, 72), (96, 96)), ((90, 50), (40, 64)), ((50, 91), (50, 64))]
+# Width and height of what is resized, and of what comes of it: sizes at which this Pillow goes over columns first, as all did
+# before it; where rows first are less work it now begins with those, which tells by a few of 255 at sharp edges.
+SIZES = [((72, 48), (64, 64)), ((72, 48), (128, 56)), ((48, 72), (96, 96)), ((90, 50), (40, 64)), ((50, 91), (50, 64))]
 ORIENTATION = 0x0112
 
 

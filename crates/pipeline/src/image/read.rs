@@ -65,7 +65,8 @@ impl Picture {
         Picture::new(width, height, 3, pixels)
     }
 
-    /// By columns first, then by rows, each to 8 bits: the order in which PIL does it tells at sharp edges.
+    /// By columns first, then by rows, each to 8 bits, as PIL does it, but for its newest where rows are much less work: the order
+    /// tells at sharp edges.
     fn scaled(&self, [width, height]: [usize; 2]) -> Result<Picture, Error> {
         let wide = along(&self.rgb(), [self.width, self.height], [width, self.height])?;
         Picture::new(width, height, 3, along(&wide, [width, self.height], [width, height])?)
