@@ -6,6 +6,7 @@ use crate::support::{Device, Golden, Report, nhwc};
 use calotype::samplers::SchedulerFile;
 use calotype::{
     Choice, Condition, DType, GivenNoise, HostTensor, Lora, Model, Precision, PromptStyle, Request, Role,
+    Sampler, Schedule,
 };
 use calotype_graph::ops::StepRow;
 use calotype_models::{layout, unet};
@@ -264,4 +265,20 @@ fn what_one_encoder_knows_nothing_of_is_refused() {
         let message = request.settle(&one).unwrap_err().to_string();
         assert!(message.starts_with(part) && message.contains("leave it out"), "{message}");
     }
+}
+
+#[test]
+fn schedules_that_were_searched_for_are_sdxls_own() {
+    let second = |model: &str| {
+        let request = Request {
+            steps: Some(11),
+            schedule: Some(Schedule::AlignYourSteps),
+            sampler: Some(Sampler::EULER),
+            ..Request::new("a cat")
+        };
+        let order = request.settle(&Golden::open(model, "stages").model()).unwrap();
+        let scale = f64::from(order.program.steps[1].input_scale);
+        (1.0 / (scale * scale) - 1.0).sqrt()
+    };
+    assert!((second(MODEL) - 6.315).abs() < 1e-4 && (second("sd1-tiny") - 6.475).abs() < 1e-4);
 }

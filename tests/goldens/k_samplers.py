@@ -91,6 +91,11 @@ AYS = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, .963, .652, .399, .152, .029]
 AYS_COMFY = [14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092, .9642583904, .6523686016,
              .3977456272, .1515232662, .0291671582]
 GITS = [14.615, 4.617, 2.507, 1.236, .702, .402, .240, .156, .104, .094, .029]
+# The same of SDXL.
+AYS_XL = [14.615, 6.315, 3.771, 2.181, 1.342, .862, .555, .380, .234, .113, .029]
+AYS_COMFY_XL = [14.6146412293, 6.3184485287, 3.7681790315, 2.1811480769, 1.3405244945, .8620721141, .5550693289, .3798540708,
+                .2332364134, .1114188177, .0291671582]
+GITS_XL = [14.615, 4.734, 2.567, 1.529, .987, .652, .418, .268, .179, .127, .029]
 
 
 def quadratic(n, threshold=0.025):
@@ -143,6 +148,8 @@ SCHEDULES = {
     "linear_quadratic": (quadratic,) * 2,
     "align_your_steps": (lambda n: zero(between(AYS, n)), lambda n: [*between(AYS_COMFY, n + 1)[:-1], 0.0]),
     "align_your_steps_gits": (lambda n: zero(between(GITS, n)),) * 2,
+    "align_your_steps_xl": (lambda n: zero(between(AYS_XL, n)), lambda n: [*between(AYS_COMFY_XL, n + 1)[:-1], 0.0]),
+    "align_your_steps_gits_xl": (lambda n: zero(between(GITS_XL, n)),) * 2,
     "vp": (lambda n: zero(np.sqrt(np.expm1(19.9 * np.linspace(1, 1e-3, n)**2 / 2 + 0.1 * np.linspace(1, 1e-3, n)))),) * 2,
     "laplace": (laplace,) * 2,
     "turbo": (lambda n: zero(TABLE[max(round((n - k) * 1000 / n - 1), 0)] for k in range(n)),
@@ -305,7 +312,7 @@ def cases():
             yield name, "comfy", "simple", n, "epsilon", {}
         yield name, "comfy", "karras", 10, "v_prediction", {}
     yield "euler", "comfy", "karras", 10, "epsilon", dict(s_churn=3.0, s_tmin=0.1, s_tmax=10.0)
-    for schedule in SCHEDULES:
+    for schedule in [name for name in SCHEDULES if not name.endswith("_xl")]:
         yield "dpm++_2m", "k", schedule, 10, "epsilon", {}
     for name in ("ddim", "ddim_cfg++", "plms", "unipc", "unipc_bh2", "lcm"):
         for n in (10, 7, 3, 2, 20) if name != "lcm" else (10, 4, 2, 1):

@@ -322,8 +322,9 @@ impl Request {
     }
 
     /// What is said of the sampler.
-    pub(crate) fn choice(&self) -> SamplerChoice {
+    pub(crate) fn choice(&self, xl: bool) -> SamplerChoice {
         SamplerChoice {
+            xl,
             sampler: self.sampler,
             schedule: self.schedule,
             dialect: self.sampler_dialect,

@@ -70,7 +70,7 @@ impl Request {
     ) -> Result<Order> {
         let [height, width] = self.size(model)?;
         let form = defaults.form(self);
-        let choice = self.choice();
+        let choice = self.choice(model.config.unet.text_time.is_some());
         let init = self.init(model, [height, width])?;
         if let Some(init) = &init {
             let listed = choice.listed().map(|list| list.iter().filter(|level| **level > 0.0).count());
@@ -256,6 +256,6 @@ impl Request {
     /// The sampler and its program: the model's own, or as asked.
     pub fn sampler(&self, model: &Model) -> Result<Chosen> {
         let (defaults, scheduler) = model.drawn_with();
-        Ok(self.choice().settle(&scheduler, defaults.form(self).steps)?)
+        Ok(self.choice(model.config.unet.text_time.is_some()).settle(&scheduler, defaults.form(self).steps)?)
     }
 }

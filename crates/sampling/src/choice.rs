@@ -34,6 +34,8 @@ pub struct SamplerChoice {
     pub sigmas: Option<Vec<f64>>,
     /// The timesteps one by one, falling, in their place.
     pub timesteps: Option<Vec<f64>>,
+    /// Whether the model is SDXL or the like, for which schedules that were searched for are others.
+    pub xl: bool,
 }
 
 /// Which of a run's steps are taken. At a share of the training timesteps, counted from the noise, a second model goes on
@@ -269,7 +271,7 @@ impl SamplerChoice {
                 Error::Sampler(format!("{field} takes falling numbers of zero or more, one or several"))
             });
         }
-        let mut sigmas = levels(schedule, run.dialect, &run.clock, steps + usize::from(discards))?;
+        let mut sigmas = levels((schedule, self.xl), run.dialect, &run.clock, steps + usize::from(discards))?;
         if discards && sigmas.len() > 2 {
             sigmas.remove(sigmas.len() - 2);
         }

@@ -7,32 +7,45 @@ use crate::run::Clock;
 use crate::schedule::{Schedule, beta, beta_quantile, karras, linspace};
 use calotype_field::Field;
 
-/// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", for Stable Diffusion 1, as A1111 rounds it.
-const ALIGNED: [f64; 11] = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029];
+/// Eleven levels that were searched for, of Stable Diffusion 1 and of SDXL.
+type Tables = [[f64; 11]; 2];
 
-/// The same as ComfyUI has it.
-const ALIGNED_COMFY: [f64; 11] = [
-    14.6146412293,
-    6.4745760956,
-    3.8636745985,
-    2.6946151520,
-    1.8841921177,
-    1.3943805092,
-    0.9642583904,
-    0.6523686016,
-    0.3977456272,
-    0.1515232662,
-    0.0291671582,
+/// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", as A1111 rounds it.
+static ALIGNED: Tables = [
+    [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029],
+    [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029],
 ];
 
-/// Chen et al. 2024, arXiv 2405.11326, "GITS", for Stable Diffusion 1, as Forge has it.
-const GITS: [f64; 11] = [14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029];
+/// The same as ComfyUI has it.
+#[rustfmt::skip]
+static ALIGNED_COMFY: Tables = [
+    [
+        14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092, 0.9642583904, 0.6523686016,
+        0.3977456272, 0.1515232662, 0.0291671582,
+    ],
+    [
+        14.6146412293, 6.3184485287, 3.7681790315, 2.1811480769, 1.3405244945, 0.8620721141, 0.5550693289, 0.3798540708,
+        0.2332364134, 0.1114188177, 0.0291671582,
+    ],
+];
+
+/// Chen et al. 2024, arXiv 2405.11326, "GITS", as Forge has it.
+static GITS: Tables = [
+    [14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029],
+    [14.615, 4.734, 2.567, 1.529, 0.987, 0.652, 0.418, 0.268, 0.179, 0.127, 0.029],
+];
 
 /// The levels that `steps` steps go through, mostly one more than steps: some rules make more or fewer.
 ///
 /// Errors where the dialect has no such schedule, or where a level would not be below the one before.
-pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps: usize) -> Result<Vec<f64>> {
+pub(crate) fn levels(
+    (schedule, xl): (Schedule, bool),
+    dialect: Dialect,
+    clock: &Clock,
+    steps: usize,
+) -> Result<Vec<f64>> {
     let comfy = dialect == Dialect::Comfy;
+    let of = |tables: &'static Tables| &tables[usize::from(xl)];
     let table: Vec<f64> = clock.logs.iter().map(|log| log.exp()).collect();
     let (least, most, count) = (table[0], table[table.len() - 1], table.len());
     let timed = |times: Vec<f64>| ended(times.into_iter().map(|t| clock.sigma(t)));
@@ -67,10 +80,10 @@ pub(crate) fn levels(schedule: Schedule, dialect: Dialect, clock: &Clock, steps:
         }
         Schedule::LinearQuadratic => linear_quadratic(steps).into_iter().map(|y| most * (1.0 - y)).collect(),
         Schedule::AlignYourSteps => match comfy {
-            true => zeroed(&ALIGNED_COMFY, steps),
-            false => ended(interpolated(&ALIGNED, steps)),
+            true => zeroed(of(&ALIGNED_COMFY), steps),
+            false => ended(interpolated(of(&ALIGNED), steps)),
         },
-        Schedule::Gits => ended(interpolated(&GITS, steps)),
+        Schedule::Gits => ended(interpolated(of(&GITS), steps)),
         Schedule::Vp => {
             let sigma = |t: f64| (19.9 * t * t / 2.0 + 0.1 * t).exp_m1().sqrt();
             ended(linspace(1.0, 1e-3, steps).into_iter().map(sigma))

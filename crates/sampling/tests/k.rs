@@ -177,7 +177,9 @@ fn schedules_equal_their_peers() {
         let steps = case[2].as_u64().expect("a number") as usize;
         let theirs: Vec<f64> =
             case[3].as_array().expect("levels").iter().map(|v| v.as_f64().expect("a level")).collect();
+        let (name, xl) = name.strip_suffix("_xl").map_or((name, false), |name| (name, true));
         let choice = SamplerChoice {
+            xl,
             sampler: Some(Sampler::EULER),
             schedule: Some(name.parse().expect("a schedule")),
             dialect: Some(dialect.parse().expect("a dialect")),
