@@ -28,6 +28,7 @@ mod single_files;
 mod sizes;
 #[cfg(target_os = "linux")]
 mod streams;
+mod styles;
 mod support;
 mod weights;
 #[cfg(windows)]

@@ -7,6 +7,7 @@ use crate::hashes::Hashing;
 use crate::output::DASH;
 use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
+use crate::styles::Styles;
 use crate::text::Lines;
 use crate::{device, interrupt, latents, memory, text, wanted};
 use anyhow::{Context, bail};
@@ -138,9 +139,10 @@ pub fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -
 
 /// The prompt, or those of the file.
 pub fn prompts(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Result<Vec<String>> {
+    let styles = Styles::read(&args.words)?;
     let Some(path) = &args.from_file else {
         let carried = recalled.and_then(|recalled| recalled.request.prompts.first());
-        return Ok(args.prompt.iter().chain(carried).take(1).cloned().collect());
+        return Ok(args.prompt.iter().chain(carried).take(1).map(|prompt| styles.prompt(prompt)).collect());
     };
     let name = path.display();
     let read = if path.as_os_str() == DASH {
@@ -151,7 +153,8 @@ pub fn prompts(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Resu
     let text = read
         .with_context(|| format!("--from-file {name}: cannot be read as a text file of one prompt a line"))?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(String::from).collect();
+    let prompts: Vec<String> =
+        lines.filter(|line| !line.is_empty()).map(|line| styles.prompt(line)).collect();
     if prompts.is_empty() {
         bail!("--from-file {name}: the file holds no prompt; write one a line");
     }
@@ -171,6 +174,8 @@ pub fn request(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Resu
         request = wanted::over(&recalled.request, &request)?;
         seed = seed.or(recalled.seed.filter(|_| args.seed.is_none()));
     }
+    let styles = Styles::read(&args.words)?;
+    request.negative_prompts.iter_mut().for_each(|text| *text = styles.negative_prompt(text));
     request.seed = seed.unwrap_or_else(random_seed);
     args.picture.init.apply(&mut request, recalled)?;
     if let Some(path) = &args.latents {

@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod styles;
 mod text;
 mod wanted;
 

@@ -3,6 +3,7 @@
 use crate::args::{EmbeddingArg, GenerateArgs, LoraArg, WordArgs};
 use crate::device::embedding_name;
 use crate::exit::Usage;
+use crate::styles::Styles;
 use crate::text;
 use anyhow::Context;
 use calotype::words::{PromptStyle, networks};
@@ -103,9 +104,10 @@ pub fn loras(
 
 /// Puts the LoRAs and the embeddings that a command's prompts ask for beside those of `--lora` and `--embedding`.
 pub fn gather(args: &mut GenerateArgs) -> anyhow::Result<()> {
-    let prompts: Vec<String> = args.prompt.iter().cloned().collect();
+    let styles = Styles::read(&args.words)?;
+    let prompts: Vec<String> = args.prompt.iter().map(|prompt| styles.prompt(prompt)).collect();
     args.picture.lora = loras(args, args.words.prompt_style.unwrap_or_default(), &prompts, None)?;
-    let negative_prompts = vec![args.negative_prompt.clone()];
+    let negative_prompts = vec![styles.negative_prompt(&args.negative_prompt)];
     let mut request = Request { negative_prompts, ..Request::default() };
     args.sdxl.apply(&mut request);
     args.words.embedding = embeddings(&args.words, &request, &prompts)?;

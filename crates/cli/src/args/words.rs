@@ -35,6 +35,15 @@ pub struct WordArgs {
     #[arg(long, value_name = "FOLDER")]
     pub embedding_dir: Option<PathBuf>,
 
+    /// Texts that prompts are put into, by name: a table of A1111's (styles.csv), with the columns name, prompt and
+    /// negative_prompt
+    #[arg(long, value_name = "FILE", requires = "style")]
+    pub styles: Option<PathBuf>,
+
+    /// A style of --styles: the prompt takes the place of {prompt} in it, or stands before it; may be repeated
+    #[arg(long, value_name = "NAME", requires = "styles")]
+    pub style: Vec<String>,
+
     /// Draw with the settings that a picture carries, as if typed; flags that are typed go before them
     #[arg(long, value_name = "FILE", conflicts_with = "from_file")]
     pub from_png: Option<PathBuf>,
