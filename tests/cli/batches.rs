@@ -89,10 +89,10 @@ fn a_grid_holds_all_pictures() {
 #[test]
 fn what_is_wrong_with_any_prompt_is_told_before_the_first_is_drawn() {
     let folder = Folder::new();
-    folder.write("prompts.txt", "a cat\na dog <lora:ink:1>\n");
+    folder.write("prompts.txt", format!("a cat\n{}\n", "dog ".repeat(5000)));
     folder.fails(
         2,
         &["generate", "--backend", "cpu", "-m", &tiny(), "--from-file", "prompts.txt"],
-        &["--from-file prompts.txt: \"a dog <lora:ink:1>\"", "--lora"],
+        &["--from-file prompts.txt: \"dog dog", "too long"],
     );
 }

@@ -58,6 +58,10 @@ fields! {
     Steps = "steps",
     /// How far to follow the prompt.
     CfgScale = "cfg_scale",
+    /// From which share of the steps on to guide.
+    CfgStart = "cfg_start",
+    /// Up to which share of the steps.
+    CfgEnd = "cfg_end",
     /// How far to rescale what guidance makes.
     CfgRescale = "cfg_rescale",
     /// DDIM's noise.

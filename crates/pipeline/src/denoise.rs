@@ -18,14 +18,18 @@ use web_time::{Duration, Instant};
 // The kernel and the samplers count on the same vectors.
 const _: () = assert!(REGISTERS == ops::REGISTERS && BASIS == ops::BASIS);
 
-/// Ports and what is written into them.
-type Told = Vec<(&'static str, HostTensor)>;
+/// Ports and what is written into them, of each part.
+type Told = Vec<Vec<(&'static str, HostTensor)>>;
 
 /// A run under way.
 pub struct Denoising<'a> {
     exec: &'a dyn Executor,
-    part: &'a Ready,
-    canvas: Canvas,
+    /// What evaluations run on: where some are guided and others are not, first that of the guided ones.
+    parts: Vec<(&'a Ready, Canvas)>,
+    /// Which of them each takes.
+    takes: Vec<usize>,
+    /// Which of them has the sample.
+    at: usize,
     steps: Vec<calotype_sampling::Step>,
     evaluation: usize,
     step: usize,
@@ -82,11 +86,14 @@ impl<'a> Denoising<'a> {
     /// compiled after this.
     pub(crate) fn begin(
         exec: &'a dyn Executor,
-        (part, canvas): (&'a Ready, Canvas),
+        parts: Vec<(&'a Ready, Canvas)>,
         order: &Order,
         (vae, begun): (&VaeConfig, Begun<'_>),
     ) -> Result<Self> {
-        let (size, sampler) = (canvas, &order.program);
+        let (size, sampler) = (parts[0].1, &order.program);
+        let takes: Vec<usize> =
+            order.guides().iter().map(|guides| usize::from(!guides) % parts.len()).collect();
+        let at = takes.first().copied().unwrap_or(0);
         let factor = vae.factor();
         let [c, h, w] = [vae.latent_channels, size.height / factor, size.width / factor];
         let numel = size.batch * c * h * w;
@@ -157,44 +164,41 @@ impl<'a> Denoising<'a> {
                 let added = ours(values).into_iter().map(|v| v * sampler.first_noise);
                 sample.iter_mut().zip(added).for_each(|(v, added)| *v += added);
             } else if noise.used {
-                exec.write(
-                    &part.ports["noise"],
-                    (slot * numel * 4) as u64,
-                    bytemuck::cast_slice(&ours(values)),
-                )?;
+                let values = ours(values);
+                for (part, _) in &parts {
+                    let begin = (slot * numel * 4) as u64;
+                    exec.write(&part.ports["noise"], begin, bytemuck::cast_slice(&values))?;
+                }
                 slot += 1;
             }
         }
         let mut registers = sample.clone();
         registers.resize(REGISTERS * numel, 0.0);
-        exec.write(&part.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
+        exec.write(&parts[at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
 
         // 3. The step table.
         let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
         for (i, step) in sampler.steps.iter().enumerate() {
             let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
-            let row = StepRow { row: i as u32, ..row(step, next, (order, size.guided)) };
+            let guided = parts[takes[i]].1.guided;
+            let row = StepRow { row: i as u32, ..row(step, next, (order, guided)) };
             words.extend_from_slice(&row.words());
         }
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
-        exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
-        exec.write(&part.ports["weights"], 0, bytemuck::cast_slice(&order.weights()))?;
-
-        // 4. The first input, once for each prompt of an image, and for guidance.
-        let scale = sampler.steps.first().map_or(1.0, |s| s.input_scale);
-        let input = &part.ports["latents"];
-        let first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
-        let first = HostTensor::from_f32(input.shape, &first.repeat(size.parts())).cast(input.dtype);
-        exec.write(input, 0, first.bytes())?;
+        for (part, _) in &parts {
+            exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
+            exec.write(&part.ports["weights"], 0, bytemuck::cast_slice(&order.weights()))?;
+        }
 
         let taken = if let Begun::Run(run) = begun { run.steps } else { 0 };
         let rest = order.refiner.as_ref().map_or(0, |refining| refining.order.program.count());
         let total = taken + sampler.count() + rest;
         let (steps, started) = (sampler.steps.clone(), Instant::now());
-        Ok(Self {
+        let run = Self {
             exec,
-            part,
-            canvas,
+            parts,
+            takes,
+            at,
             steps,
             evaluation: 0,
             step: taken,
@@ -204,7 +208,27 @@ impl<'a> Denoising<'a> {
             started,
             turns: VecDeque::new(),
             colours: None,
-        })
+        };
+        run.show(&sample)?;
+        Ok(run)
+    }
+
+    /// Shows the model the sample that the next evaluation begins with, once for each prompt of an image, and for guidance.
+    fn show(&self, sample: &[f32]) -> Result<()> {
+        let (part, canvas) = self.parts[self.at];
+        let scale = self.steps.get(self.evaluation).map_or(1.0, |step| step.input_scale);
+        let input = &part.ports["latents"];
+        let first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
+        let first = HostTensor::from_f32(input.shape, &first.repeat(canvas.parts())).cast(input.dtype);
+        Ok(self.exec.write(input, 0, first.bytes())?)
+    }
+
+    /// Goes on where the next evaluation runs, with all that the one before has left. Waits for the device.
+    async fn change(&mut self) -> Result<()> {
+        let registers = self.exec.read(&self.parts[self.at].0.ports["registers"]).await?.to_f32();
+        self.at = self.takes[self.evaluation];
+        self.exec.write(&self.parts[self.at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
+        self.show(&registers[..registers.len() / REGISTERS])
     }
 
     /// Has the run listen to what it is told in turns; the first is there from now on, with all that follows from them alone.
@@ -215,10 +239,13 @@ impl<'a> Denoising<'a> {
 
     fn hear(&self) -> Result<()> {
         let (_, told) = self.turns.front().expect("there is something for every evaluation");
-        for (port, values) in told {
-            self.exec.write(&self.part.ports[*port], 0, values.bytes())?;
+        for ((part, _), told) in self.parts.iter().zip(told) {
+            for (port, values) in told {
+                self.exec.write(&part.ports[*port], 0, values.bytes())?;
+            }
+            self.exec.run(part.program(Stage::Context), 0)?;
         }
-        Ok(self.exec.run(self.part.program(Stage::Context), 0)?)
+        Ok(())
     }
 
     /// Takes one step; none is left where it returns none. The device may still be at work on it: only the step
@@ -234,7 +261,10 @@ impl<'a> Denoising<'a> {
                 self.turns.pop_front();
                 self.hear()?;
             }
-            self.exec.run(self.part.program(Stage::Step), self.evaluation)?;
+            if self.takes[self.evaluation] != self.at {
+                self.change().await?;
+            }
+            self.exec.run(self.parts[self.at].0.program(Stage::Step), self.evaluation)?;
             submit += start.elapsed();
             // One evaluation is encoded while the one before runs: the device never waits for the host.
             self.exec.pace(1).await?;
@@ -257,9 +287,9 @@ impl<'a> Denoising<'a> {
 
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
     pub async fn latents(&self) -> Result<HostTensor> {
-        let size = self.canvas;
+        let (part, size) = self.parts[self.at];
         let shape = [size.batch, self.channels, size.height / self.factor, size.width / self.factor];
-        let registers = self.exec.read(&self.part.ports["registers"]).await?.to_f32();
+        let registers = self.exec.read(&part.ports["registers"]).await?.to_f32();
         let [_, c, h, w] = shape;
         let values = nhwc_to_nchw(&registers[..shape.iter().product()], [c, h, w]);
         Ok(HostTensor::from_f32(shape, &values))

@@ -2,7 +2,7 @@ use crate::init::InitPicture;
 use crate::request::GivenNoise;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_sampling::noise::Origin;
-use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule};
+use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule, Step};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
 /// done. Everything that draws takes it.
@@ -45,6 +45,8 @@ pub struct Order {
     pub steps: usize,
     /// How far to follow the prompt.
     pub cfg_scale: f32,
+    /// The shares of the steps from which on, and up to which, they are guided.
+    pub guided_from_to: [f64; 2],
     /// How far to pull the guided output's spread back to the conditional one's, 0 to 1.
     pub cfg_rescale: f32,
     /// Where noise comes from; sizes in it are latents'.
@@ -109,7 +111,27 @@ impl Order {
         let shared = self.shares.iter().flatten().any(|share| *share != 1.0) || self.prompts_an_image() > 1;
         let by_scale = self.cfg_scale > 1.0 || below || shared;
         // Where the UNet is told the guidance it is not guided besides.
-        by_scale && self.embedded_guidance.is_none() || self.sampler.descriptor().needs_unconditional
+        let is =
+            by_scale && self.embedded_guidance.is_none() || self.sampler.descriptor().needs_unconditional;
+        is && self.guides().contains(&true)
+    }
+
+    /// Which of its evaluations are guided, where it is at all: those of step k of n with `int(start n) <= k < int(end n)`
+    /// (diffusers' guiders), of those that are taken.
+    pub(crate) fn guides(&self) -> Vec<bool> {
+        let parted = self.refines || self.program.rest > 0;
+        let steps = if parted { self.steps } else { self.program.count() };
+        let [start, end] = self.guided_from_to.map(|share| (share * steps as f64) as usize);
+        // Some samplers take more steps than were asked for.
+        let end = if self.guided_from_to[1] < 1.0 { end } else { usize::MAX };
+        // A refiner's steps are the last.
+        let mut step = if self.refines { self.steps.saturating_sub(self.program.count()) } else { 0 };
+        let guides = |evaluation: &Step| {
+            let guides = (start..end).contains(&step);
+            step += usize::from(evaluation.ends_step);
+            guides
+        };
+        self.program.steps.iter().map(guides).collect()
     }
 
     /// How many prompts an image has: as many as the one that has most.

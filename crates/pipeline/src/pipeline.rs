@@ -8,7 +8,7 @@ use crate::order::Order;
 use crate::parts::{Canvas, Key, MemoryPlan, Part, Strategy, plan_parts, run};
 use crate::preview::Colours;
 use crate::room::fits;
-use crate::session::Session;
+use crate::session::{Ready, Session};
 use crate::tiles::{Tiles, VaeTiling};
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_models::Role;
@@ -233,14 +233,23 @@ impl Pipeline {
             self.take_on(order)?;
         }
         let guided = turns.first().is_some_and(|turn| turn.negative.is_some());
-        let canvas = Canvas::of(order, guided);
         let refines = order.refines;
-        let key = Key { part: Part::Denoiser(canvas), precision: self.precision, refines };
-        self.session.prepare(&self.model, &[key]).await?;
-        let (exec, part) = (&*self.session.exec, self.session.get(key));
-        let turns = turns.iter().map(|turn| Ok((turn.until, self.told(order, turn, &part.ports)?)));
+        let key = |canvas| Key { part: Part::Denoiser(canvas), precision: self.precision, refines };
+        let canvases = Canvas::all_of(order, guided);
+        let keys: Vec<Key> = canvases.iter().copied().map(key).collect();
+        self.session.prepare(&self.model, &keys).await?;
+        let exec = &*self.session.exec;
+        let ready = |key: &Key| self.session.get(*key);
+        let parts: Vec<(&Ready, Canvas)> = keys.iter().map(ready).zip(canvases).collect();
+        let turns = turns.iter().map(|turn| {
+            let told = |(part, canvas): &(&Ready, Canvas)| {
+                let alone = Turn { negative: None, ..turn.clone() };
+                self.told(order, if canvas.guided { turn } else { &alone }, &part.ports)
+            };
+            Ok((turn.until, parts.iter().map(told).collect::<Result<Vec<_>>>()?))
+        });
         let turns = turns.collect::<Result<Vec<_>>>()?;
-        let mut run = Denoising::begin(exec, (part, canvas), order, (&self.model.config.vae, begun))?;
+        let mut run = Denoising::begin(exec, parts, order, (&self.model.config.vae, begun))?;
         run.colours.clone_from(&self.colours);
         run.listen(turns)?;
         Ok(run)

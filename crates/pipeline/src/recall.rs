@@ -123,6 +123,8 @@ impl Recalled {
             "Negative aesthetic score" => request.negative_aesthetic_score = Some(number()? as f32),
             "Model" => self.model = Some(value.into()),
             "Few steps" => request.few_steps = Some(true),
+            "CFG start" => request.cfg_start = number()?,
+            "CFG end" => request.cfg_end = number()?,
             "CFG rescale" => request.cfg_rescale = value.parse().ok()?,
             "Eta" | "Eta DDIM" => request.eta = Some(number()?),
             "Sigma churn" => request.s_churn = Some(number()?),

@@ -43,6 +43,11 @@ pub struct Request {
     /// How far to follow the prompt (classifier-free guidance: Ho and Salimans 2022, arXiv:2207.12598). At 1 or below
     /// the unconditional pass is skipped. The model's own where there is none.
     pub cfg_scale: Option<f32>,
+    /// From which share of the steps on they are guided, 0 to 1; before it the prompt alone counts, and a step takes half the
+    /// time (Kynkäänniemi et al. 2024, arXiv:2404.07724; diffusers' guiders: `start`).
+    pub cfg_start: f64,
+    /// Up to which share of the steps, 0 to 1 (`stop`).
+    pub cfg_end: f64,
     /// Whether to draw in the few-steps form of a model that has one; where nothing is said, unless the request asks for
     /// what it cannot do: guidance, a negative prompt, many steps.
     pub few_steps: Option<bool>,
@@ -151,6 +156,8 @@ impl Request {
             height: None,
             steps: None,
             cfg_scale: None,
+            cfg_start: 0.0,
+            cfg_end: 1.0,
             few_steps: None,
             cfg_rescale: 0.0,
             seed: 0,
@@ -243,11 +250,20 @@ impl Request {
         if !(0.0..=1.0).contains(&self.cfg_rescale) {
             return bad(Field::CfgRescale, format!("{} is not between 0 and 1", self.cfg_rescale));
         }
-        let shares = [(Field::Eta, self.eta), (Field::VariationStrength, Some(self.variation_strength))];
+        let shares = [
+            (Field::Eta, self.eta),
+            (Field::VariationStrength, Some(self.variation_strength)),
+            (Field::CfgStart, Some(self.cfg_start)),
+            (Field::CfgEnd, Some(self.cfg_end)),
+        ];
         for (field, share) in shares {
             if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
                 return bad(field, format!("{share} is not between 0 and 1"));
             }
+        }
+        if self.cfg_start > self.cfg_end {
+            let (start, end) = (self.cfg_start, self.cfg_end);
+            return bad(Field::CfgStart, format!("{start} is above {} {end}", Field::CfgEnd));
         }
         let numbers = [
             (Field::SNoise, self.s_noise),
@@ -321,7 +337,7 @@ impl Request {
         self.sigmas.as_ref().or(self.timesteps.as_ref())
     }
 
-    /// What is said of the sampler.
+    /// What is said of the sampler, for a model that is SDXL or the like, or another.
     pub(crate) fn choice(&self, xl: bool) -> SamplerChoice {
         SamplerChoice {
             xl,

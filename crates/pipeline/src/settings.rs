@@ -84,12 +84,19 @@ impl Order {
         } else if self.emphasis != Emphasis::Original {
             settings.push("Emphasis", self.emphasis.label());
         }
+        if self.guided_from_to != [0.0, 1.0] {
+            let [start, end] = self.guided_from_to;
+            settings.push("CFG start", start);
+            settings.push("CFG end", end);
+        }
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);
         }
-        // Of diffusers' classes one alone has it.
-        let has_eta = self.dialect != Dialect::Diffusers || self.sampler == Sampler::DDIM;
-        let told = |eta: &f64| has_eta && (self.dialect != Dialect::Diffusers || *eta > 0.0);
+        // Of diffusers' classes two alone have it.
+        let has_eta =
+            self.dialect != Dialect::Diffusers || [Sampler::DDIM, Sampler::TCD].contains(&self.sampler);
+        let is_own = |eta: f64| self.dialect == Dialect::Diffusers && eta == self.sampler.descriptor().eta;
+        let told = |eta: &f64| has_eta && !is_own(*eta);
         let numbers = [
             ("Eta", choice.eta.filter(told)),
             ("Sigma churn", choice.s_churn),

@@ -70,7 +70,7 @@ impl Request {
     ) -> Result<Order> {
         let [height, width] = self.size(model)?;
         let form = defaults.form(self);
-        let choice = self.choice(model.config.unet.text_time.is_some());
+        let choice = self.choice(is_xl(model));
         let init = self.init(model, [height, width])?;
         if let Some(init) = &init {
             let listed = choice.listed().map(|list| list.iter().filter(|level| **level > 0.0).count());
@@ -108,6 +108,7 @@ impl Request {
             batch_size: self.batch_size,
             steps,
             cfg_scale: form.cfg_scale,
+            guided_from_to: [self.cfg_start, self.cfg_end],
             cfg_rescale: self.cfg_rescale,
             origin,
             seed_resize_from: self.seed_resize_from,
@@ -256,6 +257,11 @@ impl Request {
     /// The sampler and its program: the model's own, or as asked.
     pub fn sampler(&self, model: &Model) -> Result<Chosen> {
         let (defaults, scheduler) = model.drawn_with();
-        Ok(self.choice(model.config.unet.text_time.is_some()).settle(&scheduler, defaults.form(self).steps)?)
+        Ok(self.choice(is_xl(model)).settle(&scheduler, defaults.form(self).steps)?)
     }
+}
+
+/// Whether a model is SDXL or the like: it is told more than the text.
+fn is_xl(model: &Model) -> bool {
+    model.config.unet.text_time.is_some()
 }

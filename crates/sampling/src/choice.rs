@@ -80,12 +80,12 @@ impl SamplerChoice {
     }
 
     /// Whether diffusers' class of a sampler has not what is asked for: Euler's ancestral one alone goes over sigmas, but has
-    /// neither schedules nor a share of noise.
+    /// neither schedules nor a share of noise. A sampler that is diffusers' alone has no other.
     fn beyond_class(&self, sampler: Sampler) -> bool {
         let of = sampler.descriptor();
         let plain = of.own_sigmas.is_empty() && !sampler.has_schedules();
         let asked = self.eta.is_some() || self.schedule.is_some_and(|s| s != Schedule::Discrete);
-        of.class.is_none() || (plain && asked)
+        of.class.is_none() || (plain && asked && of.k.is_some())
     }
 
     /// Whose rules, where nothing is said: diffusers' where it has all that is asked for, else A1111's.

@@ -88,6 +88,9 @@ export interface Words {
   steps?: number;
   /** The model's own if nothing is said, as a rule 7.5; at 1 or below the negative prompt is not looked at, and a step takes half the time. */
   cfgScale?: number;
+  /** The share of the steps from which on they are guided, 0 if nothing is said; and up to which, 1 if nothing is said. */
+  cfgStart?: number;
+  cfgEnd?: number;
   cfgRescale?: number;
   /** Random if nothing is said. Digits or a bigint where it is larger than a JavaScript number can be. */
   seed?: number | bigint | string;

@@ -49,6 +49,8 @@ struct Words {
     height: Option<usize>,
     steps: Option<usize>,
     cfg_scale: Option<f32>,
+    cfg_start: Option<f64>,
+    cfg_end: Option<f64>,
     cfg_rescale: Option<f32>,
     /// Digits: JavaScript's numbers end before a seed does.
     seed: Option<String>,
@@ -104,6 +106,8 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     request.height = words.height;
     request.steps = words.steps;
     request.cfg_scale = words.cfg_scale;
+    request.cfg_start = words.cfg_start.unwrap_or(request.cfg_start);
+    request.cfg_end = words.cfg_end.unwrap_or(request.cfg_end);
     request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);
     request.eta = words.eta;
     (request.s_noise, request.s_churn) = (words.s_noise, words.s_churn);

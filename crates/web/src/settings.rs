@@ -21,6 +21,8 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("negativePrompt", Some(settings.negative_prompt.clone().into()));
     put("steps", number("Steps"));
     put("cfgScale", number("CFG scale"));
+    put("cfgStart", number("CFG start"));
+    put("cfgEnd", number("CFG end"));
     put("cfgRescale", number("CFG rescale"));
     put("eta", number("Eta"));
     put("seed", settings.seed().map(|seed| seed.to_string().into()));

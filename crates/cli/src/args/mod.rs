@@ -228,6 +228,14 @@ pub struct PictureArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub cfg_scale: Option<f32>,
 
+    /// Guide from this share of the steps on, 0 to 1; before it the prompt alone counts, and a step takes half the time
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = number::<f64>)]
+    pub cfg_start: f64,
+
+    /// Guide up to this share of the steps, 0 to 1
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = number::<f64>)]
+    pub cfg_end: f64,
+
     /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>)]
     pub cfg_rescale: f32,
@@ -352,6 +360,8 @@ impl PictureArgs {
             steps: self.steps,
             cfg_scale: self.cfg_scale,
             few_steps: self.no_few_steps.then_some(false),
+            cfg_start: self.cfg_start,
+            cfg_end: self.cfg_end,
             cfg_rescale: self.cfg_rescale,
             ..self.sampler.request(prompt)
         }

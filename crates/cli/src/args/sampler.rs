@@ -18,7 +18,7 @@ pub struct SamplerArgs {
     #[arg(long, value_name = "NAME", value_parser = str::parse::<Dialect>)]
     pub sampler_dialect: Option<Dialect>,
 
-    /// The share of noise that is drawn anew, 0 to 1 [default: the sampler's own; 0 for DDIM]
+    /// The share of noise that is drawn anew, 0 to 1 [default: the sampler's own; 0 for DDIM, 0.3 for TCD]
     #[arg(long, value_name = "X", value_parser = number::<f64>)]
     pub eta: Option<f64>,
 

@@ -19,7 +19,7 @@ use crate::tiles::Tiles;
 use calotype_graph::{Caps, Elem, Graph, Precision};
 use calotype_models::Role;
 use calotype_tensor::{DType, Shape};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// What decides the shapes of the denoising loop.
@@ -49,6 +49,17 @@ impl Canvas {
     /// How many batches the model sees at once.
     pub fn parts(&self) -> usize {
         self.prompts + usize::from(self.guided)
+    }
+
+    /// Those that the evaluations of an order's run take: where some are guided and others are not, first that of the guided
+    /// ones.
+    pub fn all_of(order: &Order, guided: bool) -> Vec<Self> {
+        let first = Self::of(order, guided);
+        let alone = Self { guided: false, rescale: false, ..first };
+        match guided && order.guides().contains(&false) {
+            true => vec![first, alone],
+            false => vec![first],
+        }
     }
 
     /// What an order's run decides.
@@ -272,9 +283,10 @@ pub fn run(model: &Model, order: &Order, precision: Precision) -> Vec<Key> {
         let texts = model.of_two(order.refines).config.index.texts;
         texts.iter().map(move |role| Key { part: text(role), precision, refines: order.refines })
     });
-    let denoisers = orders().map(|order| {
-        let part = Part::Denoiser(Canvas { width, height, batch, ..Canvas::of(order, order.guided()) });
-        Key { part, precision, refines: order.refines }
+    let denoisers = orders().flat_map(|order| {
+        let of = |canvas| Part::Denoiser(Canvas { width, height, batch, ..canvas });
+        let canvases = Canvas::all_of(order, order.guided()).into_iter();
+        canvases.map(move |canvas| Key { part: of(canvas), precision, refines: order.refines })
     });
     let vae = |part| Key { part, precision: model.decoder_precision(precision), refines: false };
     let encoder = order.init.as_ref().map(|_| vae(Part::Encoder { height, width }));
@@ -301,7 +313,8 @@ pub fn plan_within(
 
 /// The same of a run's parts.
 pub(crate) fn plan_parts(budget: &Budget, model: &Model, keys: &[Key], caps: &Caps) -> Result<MemoryPlan> {
-    let need = |key: &Key| need::need(&key.draw(model)?, caps);
+    let mut counted = HashSet::new();
+    let need = |key: &Key| need::need(&key.draw(model)?, caps, &mut counted);
     let mut parts = keys.iter().map(need).collect::<Result<Vec<_>>>()?;
     let decoder = keys.iter().find(|key| matches!(key.part, Part::Decoder { .. }));
     let decoder = Tiled { key: decoder.or(keys.first()).copied(), model, caps };
@@ -327,7 +340,8 @@ impl strategy::InTiles for Tiled<'_> {
 
     fn need(&self, tiles: Tiles) -> Result<need::PartNeed> {
         let key = self.key.expect("what is to decode in tiles is there");
-        let mut part = need::need(&key.in_tiles(tiles, self.model).draw(self.model)?, self.caps)?;
+        let drawn = key.in_tiles(tiles, self.model).draw(self.model)?;
+        let mut part = need::need(&drawn, self.caps, &mut HashSet::new())?;
         if let (Part::Decoder { height, width, .. }, Some(_)) = (key.part, self.caps.host) {
             part.need.host.blends(height * width);
         }

@@ -126,11 +126,14 @@ impl HostCopies {
     }
 }
 
-/// What a part takes on a device.
-pub(crate) fn need(part: &PartGraphs, caps: &Caps) -> Result<PartNeed> {
+/// Weights that are counted: by their keys, and whether they are the refiner's.
+pub(crate) type Counted = HashSet<(bool, String)>;
+
+/// What a part takes on a device beside those before it, which may have its weights.
+pub(crate) fn need(part: &PartGraphs, caps: &Caps, counted: &mut Counted) -> Result<PartNeed> {
     let aligned = |bytes: u64| bytes.next_multiple_of(caps.alignment);
     let untuned = Caps { tuned: Default::default(), ..caps.clone() };
-    let (mut need, mut stages, mut seen) = (Need::default(), Vec::new(), HashSet::new());
+    let (mut need, mut stages, mut loaded) = (Need::default(), Vec::new(), Vec::new());
     let (mut plans, mut by_table) = (Vec::new(), Vec::new());
     for (name, port) in &part.ports {
         let bytes = caps.bytes(port.shape, port.dtype);
@@ -145,7 +148,7 @@ pub(crate) fn need(part: &PartGraphs, caps: &Caps) -> Result<PartNeed> {
     for (stage, graph) in &part.graphs {
         let own: u64 = graph
             .weight_values()
-            .filter(|(id, ..)| seen.insert(graph.weight_key(*id)))
+            .filter(|(id, ..)| counted.insert((part.key.refines, graph.weight_key(*id))))
             .map(|(id, shape, _)| {
                 let stored = caps.stored(graph.weights()[id.index()].stored);
                 let bytes = stored.bytes(shape.numel());
@@ -160,6 +163,10 @@ pub(crate) fn need(part: &PartGraphs, caps: &Caps) -> Result<PartNeed> {
             None => lower(graph, &plan, part.key.precision, caps)?.dispatches.len(),
         };
         need.weights += own;
+        // What others have loaded streams with them.
+        if own > 0 {
+            loaded.push((*stage, loads(graph, caps.alignment)));
+        }
         if caps.host.is_none() {
             // Tuning may do any product in two launches.
             let more = if caps.tunes { plan.cuts.len() } else { 0 };
@@ -175,6 +182,5 @@ pub(crate) fn need(part: &PartGraphs, caps: &Caps) -> Result<PartNeed> {
     }
     let pool = |plans: &[plan::Plan]| plan::pool(&plans.iter().collect::<Vec<_>>());
     (need.buffers, need.by_table) = (pool(&plans), pool(&by_table));
-    let loads = part.graphs.iter().map(|(stage, graph)| (*stage, loads(graph, caps.alignment))).collect();
-    Ok(PartNeed { role: part.key.part.role(), refines: part.key.refines, need, stages, loads })
+    Ok(PartNeed { role: part.key.part.role(), refines: part.key.refines, need, stages, loads: loaded })
 }
