@@ -63,7 +63,7 @@ impl Model {
     /// Adds the words that a LoRA brings in its file. Where one of that name was added before, that one is kept, as A1111 does
     /// (`network.py` of its extension Lora). Fails where one is for another model.
     pub async fn add_words(&mut self, lora: &Lora) -> Result<()> {
-        for (name, embedding) in lora.embeddings().await? {
+        for (name, embedding) in TextualInversion::brought_by(lora).await? {
             if !self.embeddings().any(|known| known.eq_ignore_ascii_case(&name)) {
                 self.add_embedding(name, &embedding)?;
             }

@@ -1,6 +1,6 @@
 //! Words with vectors of their own (textual inversion: Gal et al. 2022, arXiv:2208.01618), in the files of all trainers.
 
-use crate::patches::{Family, decode};
+use crate::patches::{Family, Lora, decode};
 use crate::schemes::FileKind;
 use crate::{Checkpoint, Error, Result};
 use calotype_tensor::Tensors;
@@ -77,8 +77,18 @@ impl TextualInversion {
         Ok(embedding)
     }
 
+    /// Reads those that a LoRA brings in its file, each with the name that prompts have for it, in the names' order.
+    pub async fn brought_by(lora: &Lora) -> Result<Vec<(String, Self)>> {
+        let mut found = Vec::new();
+        for name in lora.words() {
+            let (file, prefix) = lora.word(name);
+            found.push((name.to_owned(), Self::within(file, &prefix).await?));
+        }
+        Ok(found)
+    }
+
     /// Reads the vectors of the tensors whose names begin with this.
-    pub(crate) async fn within(file: &(impl Tensors + ?Sized), prefix: &str) -> Result<Self> {
+    async fn within(file: &(impl Tensors + ?Sized), prefix: &str) -> Result<Self> {
         let place = match prefix {
             "" => file.describe(""),
             _ => format!("{}, {}", file.describe(""), prefix.trim_end_matches('.')),

@@ -1,6 +1,6 @@
 //! LoRAs on disk: which file of a folder is opened, and what PEFT's `adapter_config.json` says beside it.
 
-use calotype_weights::{Checkpoint, Lora, Merged, Tensors};
+use calotype_weights::{Checkpoint, Lora, Merged, Tensors, TextualInversion};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use std::path::Path;
@@ -226,7 +226,7 @@ fn a_file_says_what_it_is() {
     assert_eq!(said.trigger_words, ["ink", "a cat"]);
     assert_eq!((said.words, said.others.len()), (vec!["both".into(), "ink".into()], 1));
     let file = Checkpoint::in_memory("lora", with_metadata(&tensors, &metadata)).unwrap();
-    let words = block_on(Lora::new(file).unwrap().embeddings()).unwrap();
+    let words = block_on(TextualInversion::brought_by(&Lora::new(file).unwrap())).unwrap();
     let towers: Vec<_> = words.iter().map(|(name, word)| (&name[..], word.count(), word.widths())).collect();
     assert_eq!(towers, [("both", 2, "6 and 4 wide".into()), ("ink", 3, "4 wide".into())]);
     assert_eq!(words[1].1.towers[0].values, [0.5; 12]);

@@ -2,24 +2,19 @@
 
 use super::Lora;
 use super::schemes::{BUNDLED, Unknown};
-use crate::{Result, TextualInversion};
+use calotype_tensor::Tensors;
 use std::collections::BTreeSet;
 
 impl Lora {
     /// The names of the words that it brings along, by which prompts call them: trained together with it, they say what it
-    /// shows.
+    /// shows. Their vectors are [`TextualInversion::brought_by`](crate::TextualInversion::brought_by) it.
     pub fn words(&self) -> BTreeSet<&str> {
         let words = self.others.iter().filter(|(_, why)| *why == Unknown::Word);
         words.filter_map(|(tensor, _)| tensor.strip_prefix(BUNDLED)?.split('.').next()).collect()
     }
 
-    /// The same with their vectors, in the names' order.
-    pub async fn embeddings(&self) -> Result<Vec<(String, TextualInversion)>> {
-        let mut found = Vec::new();
-        for word in self.words() {
-            let embedding = TextualInversion::within(&*self.source, &format!("{BUNDLED}{word}.")).await?;
-            found.push((word.to_owned(), embedding));
-        }
-        Ok(found)
+    /// Its file, and what the names of a word's tensors begin with there.
+    pub(crate) fn word(&self, name: &str) -> (&dyn Tensors, String) {
+        (&*self.source, format!("{BUNDLED}{name}."))
     }
 }
