@@ -3,10 +3,10 @@ mod halves;
 
 use crate::value::Layout;
 use crate::{Error, Graph, Tensor, Weight, WeightId};
+use calotype_tensor::parallel::prelude::*;
 use calotype_tensor::{DType, Encoding, Shape, Tensors};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Bytes of packed weights held on the host at a time: what bounds its memory while a model loads.

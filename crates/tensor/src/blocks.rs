@@ -2,8 +2,8 @@
 //! ggml's `src/ggml-common.h` and `src/ggml-quants.c` (`dequantize_row_…`, `quantize_row_…_ref`).
 
 use crate::Encoding;
+use crate::parallel::prelude::*;
 use half::f16;
-use rayon::prelude::*;
 
 /// Elements of a block of the k-quants (`QK_K`).
 const SUPER: usize = 256;

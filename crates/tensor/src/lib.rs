@@ -10,6 +10,7 @@ mod encoding;
 mod error;
 mod host;
 mod made;
+pub mod parallel;
 mod shape;
 mod tensors;
 

@@ -1,8 +1,8 @@
 use crate::patches::fit::Laid;
 use crate::patches::{Lora, decode};
 use crate::{Error, Result};
+use calotype_tensor::parallel::prelude::*;
 use calotype_tensor::{DType, Encoding, Read, TensorInfo, Tensors};
-use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;

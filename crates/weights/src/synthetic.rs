@@ -1,7 +1,7 @@
 use crate::{Error, Result};
+use calotype_tensor::parallel::prelude::*;
 use calotype_tensor::{DType, Read, TensorInfo, Tensors};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
-use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;

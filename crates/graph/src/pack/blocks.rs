@@ -5,8 +5,8 @@ use super::{Order, Part, checked, fits, gate, lay, transpose};
 use crate::quant::BLOCK;
 use crate::value::Layout;
 use crate::{Error, Tensor, Weight};
+use calotype_tensor::parallel::prelude::*;
 use calotype_tensor::{DType, Encoding, Shape, blocks};
-use rayon::prelude::*;
 
 /// Whether blocks as a checkpoint holds them can be those of a device without a number being another.
 pub(super) fn lossless(weight: &Weight, from: Encoding) -> bool {

@@ -3,10 +3,10 @@
 use super::entry::Extent;
 use super::{Format, others::gguf, safetensors};
 use crate::{Error, Result};
+use calotype_tensor::parallel::prelude::*;
 use calotype_tensor::{Encoding, TensorInfo, Tensors, blocks};
 use half::{bf16, f16};
 use pollster::block_on;
-use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;

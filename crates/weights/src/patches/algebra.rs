@@ -1,6 +1,6 @@
 //! The little linear algebra that changes take. Sums are formed in f64.
 
-use rayon::prelude::*;
+use calotype_tensor::parallel::prelude::*;
 
 /// A shape's first axis, and the product of the others.
 pub(super) fn matrix(shape: &[usize]) -> [usize; 2] {

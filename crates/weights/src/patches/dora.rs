@@ -3,7 +3,7 @@
 use super::algebra::{Array, Weight};
 use super::kind::{Piece, Shapes, Values, Wrong, misfit};
 use Piece::{Magnitudes, OutputMagnitudes};
-use rayon::prelude::*;
+use calotype_tensor::parallel::prelude::*;
 
 /// Who wrote the magnitudes, and so what they are of.
 struct Convention {

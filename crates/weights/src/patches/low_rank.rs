@@ -3,7 +3,7 @@
 use super::algebra::{Weight, matrix};
 use super::kind::{Kind, Piece, Shapes, Values, Wrong, same_rank};
 use Piece::{Down, Mid, Up};
-use rayon::prelude::*;
+use calotype_tensor::parallel::prelude::*;
 
 /// `W + m · alpha/rank · up · down`: `down` `[rank, in]`, or a kernel `[rank, in, kh, kw]`, `up` `[out, rank]`, or
 /// `[out, rank, 1, 1]` (Hu et al. 2021, arXiv:2106.09685; LyCORIS' `LoConModule`).

@@ -3,7 +3,7 @@
 use super::algebra::{Array, Weight, add_scaled, cayley};
 use super::kind::{Kind, Piece, Shapes, Values, Wrong, misfit};
 use Piece::{Blocks, Rescale, Rotations};
-use rayon::prelude::*;
+use calotype_tensor::parallel::prelude::*;
 
 /// `W'[k, m] = Σ R[k, n, m] · W[k, n]` over `blocks` `[k, n, n]`, of which `R` is Cayley's transform of the skew-symmetric
 /// part; at strength m by `m·R + (1 − m)·I`. Where alpha is above zero the part's norm is at most alpha times the layer's
