@@ -168,6 +168,22 @@ fn what_a_picture_is_asked_for_is_settled() {
 }
 
 #[test]
+fn each_run_begins_from_its_own_picture() {
+    let golden = Golden::open("sd1-tiny", "image_to_image");
+    let request = request(&golden, &golden.cases["pictures"][0]);
+    let own = request.init_img.clone().unwrap();
+    let turned = own.pixels.iter().map(|value| 255 - value).collect();
+    let turned = Picture::new(own.width, own.height, own.channels, turned).unwrap();
+    let other = Request { init_img: Some(turned.into()), ..request.clone() };
+    let mut pipeline = Device::cpu().pipeline(golden.model(), Precision::F32);
+    let mut draw = |request: &Request| pipeline.text_to_image(request).unwrap().pictures;
+    let (first, second) = (draw(&request), draw(&other));
+    assert_ne!(first, second);
+    assert_eq!((draw(&request), draw(&request)), (first.clone(), first));
+    assert_eq!(draw(&other), second);
+}
+
+#[test]
 fn parts_that_leave_draw_the_same_picture() {
     let golden = Golden::open("sd1-tiny", "image_to_image");
     let request = request(&golden, &golden.cases["pictures"][0]);

@@ -222,16 +222,16 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A turn's conditions of all images of a batch, one after another, as the denoiser's ports take them: states, and what
-    /// joins the time.
+    /// A turn's conditions of all images of a batch, one after another, as the ports of a denoiser take them that is guided or is
+    /// not: states, and what joins the time.
     pub(crate) fn told(
         &self,
         order: &Order,
-        turn: &Turn,
+        (turn, guided): (&Turn, bool),
         ports: &Ports,
     ) -> Result<Vec<(&'static str, HostTensor)>> {
         let (mut states, mut added) = (Vec::new(), Vec::new());
-        let negative = turn.negative.iter().map(|part| (&part[..], &order.negative_ids));
+        let negative = turn.negative.iter().filter(|_| guided).map(|part| (&part[..], &order.negative_ids));
         let config = &self.model.of_two(order.refines).config;
         let each = (turn.positive.len() / order.prompts_an_image()).max(1);
         let positive = turn.positive.chunks(each).map(|part| (part, &order.ids));

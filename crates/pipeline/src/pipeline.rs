@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::Arc;
 use web_time::{Duration, Instant};
 
 /// A text encoder, and whether it is the refiner's; how many of its last layers are passed over, and a chunk's ids.
@@ -32,6 +33,8 @@ pub struct Pipeline {
     pub(crate) precision: Precision,
     /// How the encoder's activations are stored, in the same way.
     pub(crate) encoder: Precision,
+    /// The picture that the last run began from, and the mean of its latents.
+    pub(crate) begun_from: Option<(Arc<Picture>, HostTensor)>,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
     /// Whether values of pictures are cut to 8 bits, not rounded.
@@ -82,6 +85,7 @@ impl Pipeline {
     pub fn new(exec: Rc<dyn Executor>, model: Model, precision: Precision) -> Self {
         Self {
             encoder: model.decoder_precision(precision),
+            begun_from: None,
             decoder: model.decoder_precision(precision),
             truncate: false,
             model,
@@ -242,10 +246,8 @@ impl Pipeline {
         let ready = |key: &Key| self.session.get(*key);
         let parts: Vec<(&Ready, Canvas)> = keys.iter().map(ready).zip(canvases).collect();
         let turns = turns.iter().map(|turn| {
-            let told = |(part, canvas): &(&Ready, Canvas)| {
-                let alone = Turn { negative: None, ..turn.clone() };
-                self.told(order, if canvas.guided { turn } else { &alone }, &part.ports)
-            };
+            let told =
+                |(part, canvas): &(&Ready, Canvas)| self.told(order, (turn, canvas.guided), &part.ports);
             Ok((turn.until, parts.iter().map(told).collect::<Result<Vec<_>>>()?))
         });
         let turns = turns.collect::<Result<Vec<_>>>()?;
