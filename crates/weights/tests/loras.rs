@@ -61,9 +61,10 @@ fn what_peft_says_beside_its_file_is_heard() {
         std::fs::write(dir.join("other.safetensors"), lora()).unwrap();
         assert_eq!(added(&dir.join("other.safetensors")), 4.0);
     }
-    for (text, part) in
-        [("{", "EOF"), (r#"{"peft_type": "LOHA"}"#, "peft_type = \"LOHA\": only LORA is read")]
-    {
+    for (text, part) in [
+        ("{", "EOF"),
+        (r#"{"peft_type": "VERA"}"#, "peft_type = \"VERA\": only LORA, LOHA, LOKR, IA3, OFT, BOFT are read"),
+    ] {
         std::fs::write(&config, text).unwrap();
         refused(dir, &["adapter_config.json", part]);
     }

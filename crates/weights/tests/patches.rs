@@ -1,4 +1,4 @@
-//! `patches/`: LoRAs of every kind make the weights that LyCORIS' formulas make in f64.
+//! `patches/`: LoRAs of every kind make the weights that LyCORIS' formulas, and PEFT, make in f64.
 
 use calotype_tensor::HostTensor;
 use calotype_weights::{Checkpoint, Lora, Merged, Tensors};
@@ -31,6 +31,13 @@ fn floats(source: &impl Tensors, name: &str) -> Vec<f64> {
     HostTensor::from_bytes([info.numel()], info.dtype, bytes).to_f32().into_iter().map(f64::from).collect()
 }
 
+/// How far numbers are from others, of the largest of those.
+fn distance(ours: &[f64], theirs: &[f64]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    let largest = theirs.iter().fold(0f64, |most, v| most.max(v.abs()));
+    ours.iter().zip(theirs).fold(0f64, |far, (a, b)| far.max((a - b).abs())) / largest
+}
+
 #[test]
 fn loras_of_every_kind_make_what_lycoris_makes_of_them() {
     let bytes = std::fs::read(folder().join("patches.safetensors")).unwrap();
@@ -58,12 +65,49 @@ fn loras_of_every_kind_make_what_lycoris_makes_of_them() {
                 assert_eq!(ours, floats(&model(), tensor), "{name}: {tensor} should be as it was");
                 continue;
             }
-            let theirs = floats(&expected, tensor);
-            let largest = theirs.iter().fold(0f64, |most, v| most.max(v.abs()));
-            assert_eq!(ours.len(), theirs.len());
-            let far = ours.iter().zip(&theirs).fold(0f64, |far, (a, b)| far.max((a - b).abs())) / largest;
+            let far = distance(&ours, &floats(&expected, tensor));
             if far > WEIGHTS {
                 wrong.push(format!("{name}: {tensor} is off by {far:.1e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn kinds_of_pefts_own_make_what_peft_makes_of_them() {
+    let bytes = std::fs::read(folder().join("peft.safetensors")).unwrap();
+    let cases: Json = serde_json::from_slice(&std::fs::read(folder().join("peft.json")).unwrap()).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert!(cases.len() > 12);
+    let mut wrong = Vec::new();
+    for case in cases {
+        let [name, component, config] =
+            ["name", "component", "config"].map(|field| case[field].as_str().unwrap());
+        let model = || Checkpoint::in_memory("model", part(&bytes, &format!("{component} "))).unwrap();
+        let file = Checkpoint::in_memory("adapter", part(&bytes, &format!("{name}: "))).unwrap();
+        let lora = Rc::new(Lora::with(file, Some(("adapter_config.json", config))).unwrap());
+        lora.check(&[(component, &model())]).unwrap();
+        let expected = Checkpoint::in_memory("goldens", part(&bytes, &format!("{name} makes "))).unwrap();
+        assert_eq!(expected.names().len() as u64, case["changed"].as_u64().unwrap(), "{name}");
+        // A share of every change but BOFT's, whose stages are shared out, is that share of the difference.
+        for strength in [1.0, 0.4] {
+            if strength < 1.0 && name.starts_with("boft") {
+                continue;
+            }
+            let merged = Merged::new(model(), component, &[(lora.clone(), strength)]).unwrap();
+            for tensor in model().names() {
+                let (ours, before) = (floats(&merged, tensor), floats(&model(), tensor));
+                if !expected.contains(tensor) {
+                    assert_eq!(ours, before, "{name}: {tensor} should be as it was");
+                    continue;
+                }
+                let between = |(before, after): (&f64, f64)| before + f64::from(strength) * (after - before);
+                let theirs: Vec<f64> = before.iter().zip(floats(&expected, tensor)).map(between).collect();
+                let far = distance(&ours, &theirs);
+                if far > WEIGHTS {
+                    wrong.push(format!("{name} at {strength}: {tensor} is off by {far:.1e}"));
+                }
             }
         }
     }

@@ -1,18 +1,56 @@
-//! What PEFT says of a LoRA beside its tensors.
+//! What PEFT says of a change beside its tensors.
 
+use super::kind::Piece;
 use regex_lite::Regex;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// The fields of PEFT's `LoraConfig` that decide the scale.
-#[derive(Debug, Default)]
+/// The fields of PEFT's configurations (`tuners/*/config.py`) that decide what is made of the tensors.
+#[derive(Debug)]
 pub struct Adapter {
-    lora_alpha: Option<f32>,
+    alpha: Option<f64>,
     /// By what paths end with, in the file's order, of which the first that fits counts.
-    alphas: Vec<(Regex, f32)>,
+    alphas: Patterns,
     use_rslora: bool,
+    /// LoKr's and LoHa's rank, which tensors may not tell.
+    rank: Option<f64>,
+    ranks: Patterns,
+    /// The layers whose inputs (IA)³ changes.
+    feedforward: Vec<Regex>,
+    /// Of OFT's rotations: whether they are formed by a series, of how many terms, whether what they are formed of is bounded,
+    /// and by what.
+    use_cayley_neumann: bool,
+    terms: u32,
+    coft: bool,
+    eps: f64,
 }
+
+/// Numbers by what paths end with.
+type Patterns = Vec<(Regex, f64)>;
+
+impl Default for Adapter {
+    fn default() -> Self {
+        Self {
+            alpha: None,
+            alphas: Vec::new(),
+            use_rslora: false,
+            rank: None,
+            ranks: Vec::new(),
+            feedforward: Vec::new(),
+            use_cayley_neumann: true,
+            terms: 5,
+            coft: false,
+            eps: 6e-5,
+        }
+    }
+}
+
+/// More terms than anyone needs.
+const MOST_TERMS: u64 = 100;
+
+/// The kinds of change that are read, by PEFT's names.
+const READ: [&str; 6] = ["LORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT"];
 
 /// Fields that make another change of it, unless they are null, false or empty.
 const OFF: [&str; 4] = ["use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens"];
@@ -29,22 +67,57 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// What `B·A` is multiplied with: `alpha`, or what is said here of a layer, by its rank (or the root of it:
+    /// What a product is multiplied with: `alpha`, or what is said here of a layer, by its rank (or the root of it:
     /// Kalajdzievski 2023, arXiv:2312.03732).
-    pub fn factor(&self, path: &str, alpha: Option<f32>, rank: f32) -> f32 {
-        let own = || self.alphas.iter().find(|(end, _)| end.is_match(path)).map(|(_, alpha)| *alpha);
-        let alpha = alpha.or_else(own).or(self.lora_alpha).unwrap_or(rank);
+    pub fn factor(&self, path: &str, alpha: Option<f64>, rank: f64) -> f64 {
+        let alpha = alpha.or_else(|| of(&self.alphas, path)).or(self.alpha).unwrap_or(rank);
         alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+
+    /// The rank that a layer is said to have.
+    pub fn rank(&self, path: &str) -> Option<f64> {
+        of(&self.ranks, path).or(self.rank)
+    }
+
+    /// Of how many terms of Neumann's series OFT's rotations are formed, where they are not solved for.
+    pub fn series(&self) -> Option<u32> {
+        self.use_cayley_neumann.then_some(self.terms)
+    }
+
+    /// How large the numbers of all of OFT's rotations may be, if that is bounded (Qiu et al. 2023, constrained OFT).
+    pub fn bound(&self) -> Option<f64> {
+        self.coft.then_some(self.eps)
+    }
+
+    /// What a tensor is to its layer, by what is said of it here.
+    pub fn piece(&self, piece: Piece, path: &str) -> Piece {
+        let inputs = piece == Piece::Factors && self.feedforward.iter().any(|end| end.is_match(path));
+        if inputs { Piece::InputFactors } else { piece }
     }
 
     fn set(&mut self, field: &str, value: Value) -> Result<(), String> {
         let wrong = |value: &Value, wanted: &str| Err(format!("{field} = {value}: {wanted}"));
         match (field, value) {
-            ("lora_alpha" | "use_rslora" | "peft_type" | "init_lora_weights", Value::Null) => {}
-            ("lora_alpha", value) => self.lora_alpha = Some(number(field, &value)?),
-            ("use_rslora", Value::Bool(value)) => self.use_rslora = value,
-            ("use_rslora", value) => return wrong(&value, "true or false is needed"),
-            ("peft_type", value) if value != "LORA" => return wrong(&value, "only LORA is read"),
+            (
+                "lora_alpha" | "alpha" | "r" | "use_rslora" | "peft_type" | "init_lora_weights",
+                Value::Null,
+            ) => {}
+            ("feedforward_modules" | "use_cayley_neumann" | "num_cayley_neumann_terms", Value::Null) => {}
+            ("coft" | "eps", Value::Null) => {}
+            ("lora_alpha" | "alpha", value) => self.alpha = Some(number(field, &value)?),
+            ("r", value) => self.rank = Some(number(field, &value)?).filter(|rank| *rank > 0.0),
+            ("use_rslora", value) => self.use_rslora = flag(field, &value)?,
+            ("feedforward_modules", value) => self.feedforward = modules(field, &value)?,
+            ("use_cayley_neumann", value) => self.use_cayley_neumann = flag(field, &value)?,
+            ("num_cayley_neumann_terms", value) => match value.as_u64() {
+                Some(terms) if terms <= MOST_TERMS => self.terms = terms as u32,
+                _ => return wrong(&value, &format!("a number of terms up to {MOST_TERMS} is needed")),
+            },
+            ("coft", value) => self.coft = flag(field, &value)?,
+            ("eps", value) => self.eps = number(field, &value)?,
+            ("peft_type", value) if !READ.iter().any(|kind| value == *kind) => {
+                return wrong(&value, &format!("only {} are read", READ.join(", ")));
+            }
             ("init_lora_weights", Value::String(way))
                 if CHANGES_THE_MODEL.iter().any(|m| way.starts_with(m)) =>
             {
@@ -61,8 +134,30 @@ impl Adapter {
     }
 }
 
-fn number(field: &str, value: &Value) -> Result<f32, String> {
-    value.as_f64().map(|v| v as f32).ok_or_else(|| format!("{field} = {value}: a number is needed"))
+fn of(patterns: &Patterns, path: &str) -> Option<f64> {
+    patterns.iter().find(|(end, _)| end.is_match(path)).map(|(_, number)| *number)
+}
+
+fn number(field: &str, value: &Value) -> Result<f64, String> {
+    value.as_f64().ok_or_else(|| format!("{field} = {value}: a number is needed"))
+}
+
+fn flag(field: &str, value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("{field} = {value}: true or false is needed"))
+}
+
+/// Layers by the ends of their paths, or by a pattern of the whole (PEFT: `IA3Model._check_target_module_feedforward`).
+fn modules(field: &str, value: &Value) -> Result<Vec<Regex>, String> {
+    let wrong = || format!("{field} = {value}: a list of layers' names, or a pattern, is needed");
+    let patterns: Option<Vec<String>> = match value {
+        Value::String(pattern) => Some(vec![format!("^(?:{pattern})$")]),
+        Value::Array(ends) => {
+            ends.iter().map(|end| end.as_str().map(|end| format!("{}$", regex_lite::escape(end)))).collect()
+        }
+        _ => None,
+    };
+    let patterns = patterns.ok_or_else(wrong)?;
+    patterns.iter().map(|pattern| Regex::new(pattern).map_err(|_| wrong())).collect()
 }
 
 fn is_off(value: &Value) -> bool {
@@ -77,8 +172,8 @@ fn is_off(value: &Value) -> bool {
 /// The fields behind a prefix.
 struct Fields<'a>(&'a str);
 
-/// Patterns with their alphas, in the file's order.
-struct Patterns;
+/// Patterns with their numbers, in the file's order, of a field.
+struct Numbers(&'static str);
 
 impl<'de> DeserializeSeed<'de> for Fields<'_> {
     type Value = Adapter;
@@ -99,7 +194,8 @@ impl<'de> Visitor<'de> for Fields<'_> {
         let mut adapter = Adapter::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.strip_prefix(self.0) {
-                Some("alpha_pattern") => adapter.alphas = map.next_value_seed(Patterns)?,
+                Some("alpha_pattern") => adapter.alphas = map.next_value_seed(Numbers("alpha_pattern"))?,
+                Some("rank_pattern") => adapter.ranks = map.next_value_seed(Numbers("rank_pattern"))?,
                 Some(field) => adapter.set(field, map.next_value()?).map_err(serde::de::Error::custom)?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -108,19 +204,19 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Patterns {
-    type Value = Vec<(Regex, f32)>;
+impl<'de> DeserializeSeed<'de> for Numbers {
+    type Value = Patterns;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Patterns {
-    type Value = Vec<(Regex, f32)>;
+impl<'de> Visitor<'de> for Numbers {
+    type Value = Patterns;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("alpha_pattern, an object of numbers")
+        write!(f, "{}, an object of numbers", self.0)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -129,13 +225,13 @@ impl<'de> Visitor<'de> for Patterns {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut patterns = Vec::new();
-        while let Some((pattern, alpha)) = map.next_entry::<String, Value>()? {
-            let alpha = number("alpha_pattern", &alpha).map_err(serde::de::Error::custom)?;
+        while let Some((pattern, value)) = map.next_entry::<String, Value>()? {
+            let value = number(self.0, &value).map_err(serde::de::Error::custom)?;
             // As PEFT's `get_pattern_key` matches.
             let end = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
             let end =
-                end.map_err(|_| serde::de::Error::custom(format!("alpha_pattern {pattern} is no pattern")))?;
-            patterns.push((end, alpha));
+                end.map_err(|_| serde::de::Error::custom(format!("{} {pattern} is no pattern", self.0)))?;
+            patterns.push((end, value));
         }
         Ok(patterns)
     }
@@ -145,7 +241,7 @@ impl<'de> Visitor<'de> for Patterns {
 mod tests {
     use super::*;
 
-    fn factor(text: &str, path: &str) -> f32 {
+    fn factor(text: &str, path: &str) -> f64 {
         Adapter::parse(text, "").unwrap().factor(path, None, 4.0)
     }
 
@@ -175,9 +271,33 @@ mod tests {
     }
 
     #[test]
+    fn ranks_and_series_are_what_the_fields_say() {
+        let text = r#"{"peft_type": "LOKR", "r": 8, "alpha": 4, "rank_pattern": {"to_q": 2}}"#;
+        let lokr = Adapter::parse(text, "").unwrap();
+        assert_eq!([lokr.rank("x.to_q"), lokr.rank("x.to_k")], [Some(2.0), Some(8.0)]);
+        assert_eq!(lokr.factor("x.to_q", None, 2.0), 2.0);
+        let oft = |text| Adapter::parse(text, "").unwrap();
+        assert_eq!((oft("{}").series(), oft("{}").bound()), (Some(5), None));
+        let solved =
+            oft(r#"{"num_cayley_neumann_terms": 3, "use_cayley_neumann": false, "eps": 0.5, "coft": true}"#);
+        assert_eq!((solved.series(), solved.bound()), (None, Some(0.5)));
+        let ia3 = |text| oft(text).piece(Piece::Factors, "a.ff.net.2");
+        for text in
+            [r#"{"feedforward_modules": ["net.0", "net.2"]}"#, r#"{"feedforward_modules": "a.*net.\\d"}"#]
+        {
+            assert_eq!(ia3(text), Piece::InputFactors, "{text}");
+        }
+        assert_eq!(ia3(r#"{"feedforward_modules": ["net_2"]}"#), Piece::Factors);
+    }
+
+    #[test]
     fn what_is_no_lora_is_refused_by_its_field() {
         let cases = [
-            (r#"{"peft_type": "LOHA"}"#, "peft_type"),
+            (r#"{"peft_type": "VERA"}"#, "peft_type"),
+            (r#"{"feedforward_modules": 3}"#, "feedforward_modules"),
+            (r#"{"feedforward_modules": "("}"#, "feedforward_modules"),
+            (r#"{"num_cayley_neumann_terms": 1e9}"#, "num_cayley_neumann_terms"),
+            (r#"{"rank_pattern": {"(": 1}}"#, "rank_pattern ("),
             (r#"{"use_qalora": true}"#, "use_qalora"),
             (r#"{"init_lora_weights": "pissa_niter_4"}"#, "init_lora_weights"),
             (r#"{"lora_alpha": "many"}"#, "lora_alpha"),

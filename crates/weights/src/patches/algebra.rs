@@ -24,6 +24,13 @@ impl Array {
         matrix(&self.shape)[1]
     }
 
+    /// Its rows as columns.
+    pub fn transposed(&self) -> Self {
+        let (rows, columns) = (self.rows(), self.columns());
+        let values = (0..columns).flat_map(|c| (0..rows).map(move |r| self.values[r * columns + c]));
+        Self { shape: vec![columns, rows], values: values.collect() }
+    }
+
     pub fn to_f64(&self) -> Vec<f64> {
         self.values.iter().map(|v| f64::from(*v)).collect()
     }

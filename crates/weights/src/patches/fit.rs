@@ -92,8 +92,9 @@ impl Lora {
                 if kinds.is_empty() {
                     continue;
                 }
+                let needed = || kinds.iter().copied().filter(|kind| !kind.optional());
                 let Ok(info) = checkpoint.get(&tensor) else {
-                    fit.left.extend(left(at, layer, kinds, || Why::NoLayer));
+                    fit.left.extend(left(at, layer, needed(), || Why::NoLayer));
                     continue;
                 };
                 if !taken.insert(tensor.clone()) {
@@ -103,6 +104,7 @@ impl Lora {
                 match channels(layer, &kinds, target, &info.shape) {
                     Ok(channels) => fit.laid.push(Laid { tensor, layer: at, kinds, channels }),
                     Err(Wrong::Torn(piece, why)) => return Err(self.wrong(&layer.tensors[&piece], why)),
+                    Err(Wrong::Shape(..)) if needed().next().is_none() => {}
                     Err(Wrong::Shape(piece, why)) => {
                         let why = format!("{why} ({tensor})");
                         let tensor = layer.tensors[&piece].clone();

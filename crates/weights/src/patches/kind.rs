@@ -1,7 +1,9 @@
 //! What every kind of change has in common.
 
+use super::adapter::Adapter;
 use super::algebra::{Array, Weight, matrix};
 use std::collections::BTreeMap;
+use std::ops::Index;
 
 /// What a tensor is to its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,16 @@ pub(crate) enum Piece {
     Blocks,
     Rotations,
     Rescale,
+    /// PEFT's factors of (IA)³, and those of layers that it calls feedforward.
+    Factors,
+    InputFactors,
+    /// PEFT's rotations of inputs: the upper triangles, or whole blocks in stages.
+    Triangles,
+    Stages,
+    /// The factor of each output beside stages.
+    Lengths,
+    EmbeddingDown,
+    EmbeddingUp,
     /// LyCORIS' magnitudes of DoRA, whose shape says along which axis.
     Magnitudes,
     /// PEFT's, one for each output.
@@ -83,7 +95,33 @@ impl Shapes {
 }
 
 /// A layer's tensors.
-pub(super) type Values = BTreeMap<Piece, Array>;
+pub(crate) struct Values<'a> {
+    pieces: BTreeMap<Piece, Array>,
+    /// What PEFT says of its component's layers.
+    pub adapter: &'a Adapter,
+}
+
+impl<'a> Values<'a> {
+    pub fn new(adapter: &'a Adapter) -> Self {
+        Self { pieces: BTreeMap::new(), adapter }
+    }
+
+    pub fn insert(&mut self, piece: Piece, array: Array) {
+        self.pieces.insert(piece, array);
+    }
+
+    pub fn get(&self, piece: &Piece) -> Option<&Array> {
+        self.pieces.get(piece)
+    }
+}
+
+impl Index<&Piece> for Values<'_> {
+    type Output = Array;
+
+    fn index(&self, piece: &Piece) -> &Array {
+        &self.pieces[piece]
+    }
+}
 
 /// One way to change a layer: a file each, and a line in [`KINDS`](super::KINDS).
 pub(crate) trait Kind: Sync {
@@ -106,6 +144,11 @@ pub(crate) trait Kind: Sync {
     /// A tensor without which it is not whole.
     fn lacks(&self, shapes: &Shapes) -> Option<Piece> {
         self.pieces().iter().copied().find(|piece| !shapes.has(*piece))
+    }
+
+    /// Whether it comes with another kind's change, and layers may well lack what it would change: biases.
+    fn optional(&self) -> bool {
+        false
     }
 
     /// What alpha is divided by, where alpha is a scale.

@@ -1,11 +1,14 @@
 //! A layer's change, as a file has it.
 
 use super::kind::{Kind, Piece, Shapes, Target};
-use super::{boft, difference, dora, glora, hadamard, ia3, kronecker, low_rank, norms, oft, tucker};
+use super::{
+    boft, difference, dora, embedding, factors, glora, hadamard, ia3, inputs, kronecker, low_rank, norms,
+    oft, tucker,
+};
 use std::collections::BTreeMap;
 
 /// Every kind of change. A layer may have several.
-const KINDS: [&dyn Kind; 13] = [
+const KINDS: [&dyn Kind; 18] = [
     &low_rank::LowRank,
     &tucker::Tucker,
     &hadamard::Hadamard,
@@ -16,9 +19,14 @@ const KINDS: [&dyn Kind; 13] = [
     &glora::Glora,
     &oft::Oft,
     &boft::Boft,
+    &factors::WEIGHT,
+    &inputs::Oft,
+    &inputs::Boft,
+    &embedding::Embedding,
     &difference::BIAS,
     &difference::UpBias,
     &norms::BIAS,
+    &factors::BIAS,
 ];
 
 /// The change of one layer.

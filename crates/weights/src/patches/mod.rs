@@ -10,11 +10,14 @@ mod check;
 mod describe;
 mod difference;
 mod dora;
+mod embedding;
+mod factors;
 mod family;
 pub(crate) mod fit;
 mod glora;
 mod hadamard;
 mod ia3;
+mod inputs;
 pub(crate) mod kind;
 mod kronecker;
 pub(crate) mod layer;
@@ -120,6 +123,7 @@ impl Lora {
                 }
             };
             adapters.extend(adapter.map(|adapter| (adapter, *name)));
+            let piece = self.adapters[component].piece(piece, &path);
             let (tensors, shapes) = (BTreeMap::new(), Shapes::default());
             let new = Layer { component, path, scheme, tensors, shapes };
             let layer = layers.entry((component, new.key())).or_insert(new);
@@ -211,7 +215,8 @@ impl Lora {
         strength: f32,
     ) -> Result<()> {
         let layer = &self.layers[laid.layer];
-        let (mut pieces, mut factors) = (Values::new(), Vec::new());
+        let mut pieces = Values::new(&self.adapters[layer.component]);
+        let mut factors = Vec::new();
         for kind in &laid.kinds {
             factors.push(self.factor(layer, *kind).await?);
         }
@@ -246,16 +251,13 @@ impl Lora {
         if kind.plain_alpha() {
             return Ok(alpha.map(f64::from));
         }
-        let Some(rank) = kind.rank(&layer.shapes) else { return Ok(None) };
+        let adapter = &self.adapters[layer.component];
+        let rank = kind.rank(&layer.shapes).map(|rank| rank as f64);
+        let Some(rank) = rank.or_else(|| adapter.rank(&layer.path)) else { return Ok(None) };
         if let Some(scale) = self.number(layer, Piece::Scale).await? {
             return Ok(Some(f64::from(scale)));
         }
-        let rank = rank as f32;
-        // PEFT's fields are about its own names.
-        if layer.shapes.has(Piece::Down) {
-            return Ok(Some(f64::from(self.adapters[layer.component].factor(&layer.path, alpha, rank))));
-        }
-        Ok(alpha.map(|alpha| f64::from(alpha) / f64::from(rank)))
+        Ok(Some(adapter.factor(&layer.path, alpha.map(f64::from), rank)))
     }
 
     async fn number(&self, layer: &Layer, piece: Piece) -> Result<Option<f32>> {

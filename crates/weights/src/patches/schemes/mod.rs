@@ -41,12 +41,10 @@ pub(crate) struct Named<'a> {
 }
 
 /// What names of other changes to a model hold, and what those are called.
-const OTHER_KINDS: [(&str, &str); 5] = [
-    (".lora_embedding_", "LoRA of an embedding"),
+const OTHER_KINDS: [(&str, &str); 3] = [
     ("lora_controlnet", CONTROL),
-    (".ia3_l", "PEFT's (IA)³"),
-    (".oft_R", "PEFT's OFT"),
-    (".boft_", "PEFT's BOFT"),
+    (".oft_r", "OFT as PEFT up to 0.13 wrote it"),
+    (".oft_embedding_R", "OFT of an embedding"),
 ];
 
 /// What the names of words that a LoRA brings along begin with, before the word's own (A1111: `network.py` and
@@ -226,11 +224,24 @@ mod tests {
     fn adapters_are_told_by_name() {
         assert_eq!(named("unet.a.lora_A.style.weight").unwrap().adapter, Some("style"));
         assert_eq!(named("unet.a.lora_A.weight").unwrap().adapter, None);
+        for (name, piece) in [
+            ("unet.a.ia3_l.style", Piece::Factors),
+            ("unet.a.oft_R.style.weight", Piece::Triangles),
+            ("unet.a.hada_w1_a.style", Piece::HadamardA1),
+            ("unet.a.lora_embedding_B.style", Piece::EmbeddingUp),
+        ] {
+            let found = named(name).unwrap();
+            assert_eq!((found.adapter, &found.path[..], found.piece), (Some("style"), "a", piece), "{name}");
+        }
+        for name in ["unet.a.ia3_l.", "unet.a.ia3_l.b.c", "unet.a.lora_A.style"] {
+            assert_eq!(named(name), Err(Unknown::Name), "{name}");
+        }
     }
 
     #[test]
     fn what_is_not_read_is_told_apart() {
-        let kinds = [("lora_controlnet", CONTROL), ("base_model.model.a.ia3_l", "PEFT's (IA)³")];
+        let kinds =
+            [("lora_controlnet", CONTROL), ("base_model.model.a.oft_r", "OFT as PEFT up to 0.13 wrote it")];
         for (name, kind) in kinds {
             assert_eq!(named(name), Err(Unknown::Kind(kind)), "{name}");
         }
