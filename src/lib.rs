@@ -22,7 +22,9 @@ mod pipeline;
 mod place;
 
 #[cfg(feature = "gpu")]
-pub use calotype_gpu::{AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters, preferred};
+pub use calotype_gpu::{
+    AdapterReport, Backend, Choice, Tier, TierReport, Tuning, adapters, cache_folder, preferred,
+};
 pub use calotype_graph::{Caps, Clock, Executor, MemoryUse, Precision, Quant, Room, Span};
 #[cfg(feature = "hub")]
 pub use calotype_hub as hub;
@@ -37,6 +39,7 @@ pub mod hub {
 pub use calotype_models::Role;
 pub use calotype_models::config::ModelConfig;
 pub use calotype_models::detect::{Predicts, Said};
+pub use calotype_pipeline::image::open_embedding;
 pub use calotype_pipeline::noise::{BatchSeeds, Rng};
 pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::words::{Emphasis, PromptStyle};

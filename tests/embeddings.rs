@@ -181,6 +181,25 @@ fn a_lora_brings_words() {
 }
 
 #[test]
+fn pictures_carry_the_words_that_a1111_put_there() {
+    let web = TextualInversion::open(file("sd1-web.pt")).unwrap();
+    for name in ["sd1-shown.png", "sd1-hidden.png", "sd1-hidden.webp"] {
+        let word = calotype::open_embedding(file(name)).unwrap();
+        assert_eq!(
+            (&word.word, word.step, &word.trained_with),
+            (&web.word, web.step, &web.trained_with),
+            "{name}"
+        );
+        assert_eq!(word.towers[0].values, web.towers[0].values, "{name}");
+        assert_eq!(word.towers[0].width, web.towers[0].width, "{name}");
+    }
+    let same = calotype::open_embedding(file("sd1-web.pt")).unwrap();
+    assert_eq!(same.towers[0].values, web.towers[0].values);
+    let error = calotype::open_embedding(file("picture.png")).unwrap_err().to_string();
+    assert!(error.contains("picture.png") && error.contains("carries no embedding"), "{error}");
+}
+
+#[test]
 fn what_is_no_word_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let told = |tensors: &[(&str, &[usize], f32)]| {

@@ -39,6 +39,15 @@ fn a_word_of_a_prompt_is_an_embedding() {
     assert_eq!(of("cat.png").get("TI hashes"), Some(&*format!("my-cat: {}", short("sd1-web.pt"))));
     let pixels = |name: &str| crate::support::decode(&folder.read(name)).2;
     assert_eq!(pixels("word.png"), pixels("cat.png"));
+    // In a picture the word's own name goes with it, and in a folder the file's.
+    folder.draw(&["a my-cat, red", "--seed", "1", "--embedding", &file("sd1-shown.png"), "-o", "shown.png"]);
+    folder.draw(&["a sd1-hidden, red", "--seed", "1", "--embedding-dir", &words, "-o", "hidden.png"]);
+    for (name, word, of_file) in
+        [("shown.png", "my-cat", "sd1-shown.png"), ("hidden.png", "sd1-hidden", "sd1-hidden.png")]
+    {
+        assert_eq!(of(name).get("TI hashes"), Some(&*format!("{word}: {}", short(of_file))));
+        assert_eq!(pixels(name), pixels("cat.png"), "{name}");
+    }
     assert_ne!(pixels("word.png"), pixels("plain.png"));
     let negative = ["a cat", "--seed", "1", "-n", "sd1-web", "--embedding-dir", &words, "-o", "not.png"];
     folder.draw(&negative);
@@ -69,7 +78,7 @@ fn a_prompt_shows_what_is_understood_and_mistakes_are_named() {
     draw(2, &file("sd2-web.pt"), &["--embedding", "sd2-web.pt", "48 wide", "takes 32"]);
     draw(2, &file("xl.safetensors"), &["xl.safetensors", "for SDXL"]);
     draw(1, "absent.pt", &["--embedding", "absent.pt"]);
-    draw(1, &file("picture.png"), &["picture.png"]);
+    draw(1, &file("picture.png"), &["--embedding", "picture.png", "carries no embedding"]);
     folder.fails(2, &["generate", "a", "--embedding", ":"], &["--embedding", "behind a colon"]);
     let absent = ["generate", "a", "--embedding-dir", "absent"];
     folder.fails(2, &absent, &["--embedding-dir absent", "cannot be read"]);
@@ -86,6 +95,10 @@ fn inspect_tells_what_an_embedding_is() {
         "vectors": 3, "widths": [32], "family": null, "word": "my-cat", "steps": 1500, "trained_with": "tiny",
     });
     assert_eq!(said["embedding"], expected);
+    let said = json_lines(&folder.run(&["inspect", &file("sd1-hidden.webp"), "--json"])).remove(0);
+    assert_eq!(said["embedding"], expected);
+    let said = folder.run(&["inspect", &file("sd1-shown.png")]);
+    assert!(said.out.contains("carries an embedding") && said.out.contains("my-cat"), "{}", said.out);
     let said = folder.run(&["inspect", &file("xl.safetensors"), "--hashes"]);
     assert!(said.out.contains("3, 40 and 24 wide") && said.out.contains("SDXL"), "{}", said.out);
     assert!(said.out.contains("AutoV3"), "{}", said.out);

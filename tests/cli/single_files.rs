@@ -1,6 +1,6 @@
 //! `-m FILE`: what a file of weights is taken for, and what it is called where it is no model.
 
-use crate::support::{Folder, tiny};
+use crate::support::{Folder, goldens, json_lines, settings, tiny};
 
 /// A file of tensors of these names and shapes, all zeros.
 fn weights(folder: &Folder, file: &str, tensors: &[(&str, &[usize])]) {
@@ -59,6 +59,43 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
     assert_eq!(report["is"]["what"], "of a model, its vae");
     let said = folder.run(&["inspect", "ink.safetensors"]);
     assert!(said.out.contains("what it is") && said.out.contains("a LoRA"), "{}", said.out);
+}
+
+/// A golden's file (tests/goldens/single_files.py), with a token embedding as long as CLIP's: of all other tokens zeros.
+fn whole(folder: &Folder, file: &str) {
+    let text = std::fs::read(goldens().join("single_files.json")).unwrap();
+    let cases: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let case = &cases[0];
+    let golden = std::fs::read(goldens().join("single_files").join(case["file"].as_str().unwrap())).unwrap();
+    let golden = safetensors::SafeTensors::deserialize(&golden).unwrap();
+    let rows = case["vocabulary"].as_u64().unwrap() as usize;
+    let name = case["tokens"].as_str().unwrap();
+    let width = golden.tensor(name).unwrap().shape()[1];
+    let table = vec![0; 2 * width * rows];
+    let views = golden.tensors().into_iter().map(|(tensor, view)| {
+        let long = || {
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F16, vec![rows, width], &table).unwrap()
+        };
+        let view = if tensor == name { long() } else { view };
+        (tensor, view)
+    });
+    folder.write(file, safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap());
+}
+
+#[test]
+fn pictures_name_the_model_by_its_hash() {
+    let folder = Folder::new();
+    // What is kept of the file goes there.
+    let cache = folder.path().join("cache");
+    let folder = folder.with("CALOTYPE_CACHE_DIR", cache.to_str().unwrap());
+    whole(&folder, "model.safetensors");
+    let args = ["a cat", "-m", "model.safetensors", "-W", "64", "-H", "64", "--steps", "1", "-o", "a.png"];
+    folder.run(&[&["generate", "--backend", "cpu"][..], &args].concat());
+    let told = json_lines(&folder.run(&["inspect", "model.safetensors", "--hashes", "--json"])).remove(0);
+    let hash = told["hashes"]["AutoV2"].as_str().unwrap();
+    let settings = settings(&folder.read("a.png")).unwrap();
+    assert_eq!((hash.len(), settings.get("Model hash")), (10, Some(hash)));
+    assert_eq!(std::fs::read_dir(cache.join("hashes")).unwrap().count(), 1);
 }
 
 #[test]

@@ -11,14 +11,18 @@ In `embeddings.safetensors` states are MODEL/CASE, pooled vectors MODEL/CASE.poo
 it is read, its files, each with the name that prompts have for it or null.
 """
 
+import base64
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import models
+import numpy as np
 import sdxl
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from prompt_states import framed_weights, weigh
 from prompt_styles import attention, comfy
 from prompts import NEGATIVE
@@ -35,6 +39,37 @@ def vectors(name: str, count: int, width: int) -> torch.Tensor:
     return normal(f"embeddings.{name}", (count, width), 0.3).half().float()
 
 
+def noise(count: int) -> np.ndarray:
+    """What A1111 mixes the hidden numbers with (modules/textual_inversion/image_embedding.py)."""
+    state, values = 0, []
+    for _ in range(count):
+        state = (1664525 * state + 1013904223) % 2**32
+        values.append(state % 255)
+    return np.array(values, np.uint8)
+
+
+def pictures(word: dict):
+    """A word in pictures, as A1111 puts it there: as text beside the pixels, and in their low bits; and with the text lost."""
+    saved = word | {"string_to_param": {key: {"TORCHTENSOR": value.tolist()} for key, value in word["string_to_param"].items()}}
+    text = json.dumps(saved).encode()
+    packed, height = np.frombuffer(zlib.compress(text, 9), np.uint8), 40
+    packed = np.resize(packed, -(-len(packed) // (3 * height)) * 3 * height)
+    # What is seen there are the high bits.
+    shades = np.where(np.arange(packed.size) % 48 < 24, 0x90, 0x50).astype(np.uint8)
+    low, high = (nibbles ^ (noise(packed.size) & 15) | shade for nibbles, shade in ((packed & 15, shades), (packed >> 4, shades[::-1])))
+    low, high = (block.reshape(height, -1, 3) for block in (low, high))
+    shown = np.full((height, 24, 3), (200, 40, 90), np.uint8)
+    line = np.zeros((height, 1, 3), np.uint8)
+    whole = np.concatenate([low, line, shown, line, high], axis=1)
+    # Sites put pictures on black.
+    framed = np.pad(whole, ((3, 2), (0, 5), (0, 0)))
+    said = PngInfo()
+    said.add_text("sd-ti-embedding", base64.b64encode(text).decode())
+    Image.fromarray(whole).save(FOLDER / "sd1-shown.png", pnginfo=said)
+    Image.fromarray(framed).save(FOLDER / "sd1-hidden.png")
+    Image.fromarray(framed).save(FOLDER / "sd1-hidden.webp", lossless=True)
+
+
 def write():
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
@@ -49,6 +84,8 @@ def write():
             "sd_checkpoint_name": "tiny",
         }
         torch.save(web, FOLDER / f"{side}-web.pt")
+        if side == "sd1":
+            pictures(web)
         parameters = torch.nn.ParameterDict({"*": torch.nn.Parameter(vectors(f"{side}.first", 2, width))})
         first = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": parameters}
         torch.save(first, FOLDER / f"{side}-first.pt")

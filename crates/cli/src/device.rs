@@ -7,10 +7,10 @@ use crate::text;
 use anyhow::Context;
 use calotype::{
     Assembly, Backend, Choice, Device, Lora, Model, ModelPlace, NamedLora, OpenDevice, Order, Pipeline,
-    Precision, Request, TextualInversion, Tuning, lora_name,
+    Precision, Request, Tuning, image, lora_name,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 impl DeviceArgs {
@@ -93,6 +93,13 @@ pub struct FoundModel {
     refiner: Option<ModelPlace>,
 }
 
+impl FoundModel {
+    /// The model's file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.place.file()
+    }
+}
+
 /// Finds what `-m` names for a picture, once what goes with it is there: a model is not fetched for nothing.
 pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> anyhow::Result<FoundModel> {
     let tiny = picture.assembly.tiny()?.map(PathBuf::from);
@@ -147,15 +154,15 @@ pub fn model(
 const UNNAMED: &str = "learned_embeds";
 
 fn add(model: &mut Model, arg: &EmbeddingArg) -> Result<(), calotype::Error> {
-    model.add_embedding(embedding_name(arg), &TextualInversion::open(&arg.file)?)
+    model.add_embedding(embedding_name(arg), &calotype::open_embedding(&arg.file)?)
 }
 
-/// What prompts call an embedding.
+/// What prompts call an embedding: as is said, else as its file is called, but for what is in a picture, or has diffusers' name.
 pub fn embedding_name(EmbeddingArg { file, name, .. }: &EmbeddingArg) -> String {
     let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let own = || match stem() {
-        stem if stem == UNNAMED => {
-            TextualInversion::open(file).ok().and_then(|embedding| embedding.word).unwrap_or(stem)
+        stem if stem == UNNAMED || image::names_picture(file) => {
+            calotype::open_embedding(file).ok().and_then(|embedding| embedding.word).unwrap_or(stem)
         }
         stem => stem,
     };

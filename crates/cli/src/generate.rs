@@ -64,7 +64,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
 
     let mut lines = Lines::default();
-    let (mut hashing, mut hashes) = (Some(Hashing::begin(args)), Hashes::default());
+    let (mut hashing, mut hashes) = (Some(Hashing::begin(args, found.file())), Hashes::default());
     let mut done = 0;
     for prompt in &prompts {
         request.prompts = vec![prompt.clone()];

@@ -157,7 +157,10 @@ pub fn embeddings(
     let others = [&request.negative_prompts, &request.prompts_2, &request.negative_prompts_2];
     let texts: Vec<String> =
         prompts.iter().chain(others.into_iter().flatten()).map(|text| bare(text)).collect();
-    for file in files(folder, "--embedding-dir", &EMBEDDINGS)? {
+    let mut found = files(folder, "--embedding-dir", &EMBEDDINGS)?;
+    // One that lies beside a file of weights shows what that makes.
+    found.sort_by_key(|file| image::names_picture(file));
+    for file in found {
         let Some(name) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
         let called = |known: &EmbeddingArg| {
             known
@@ -167,7 +170,10 @@ pub fn embeddings(
                 .map(|known| known.eq_ignore_ascii_case(name))
         };
         let is_new = !all.iter().any(|known| called(known) == Some(true));
-        if is_new && !bare(name).is_empty() && texts.iter().any(|text| text.contains(&bare(name))) {
+        let is_named = !bare(name).is_empty() && texts.iter().any(|text| text.contains(&bare(name)));
+        // Any other picture is no fault.
+        let carries = || !image::names_picture(&file) || calotype::open_embedding(&file).is_ok();
+        if is_new && is_named && carries() {
             all.push(EmbeddingArg { name: Some(name.into()), file, found: true });
         }
     }
@@ -189,7 +195,7 @@ pub fn tell_missing(words: &WordArgs, recalled: Option<&Recalled>) {
 }
 
 /// What files of embeddings end in.
-const EMBEDDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
+const EMBEDDINGS: [&str; 5] = ["safetensors", "pt", "bin", "png", "webp"];
 
 /// What files of LoRAs end in (A1111: `networks.list_available_networks`).
 const ENDINGS: [&str; 3] = ["safetensors", "pt", "ckpt"];

@@ -37,3 +37,4 @@ pub use calotype_graph::lower::Tier;
 pub use device::prospects;
 pub use error::Error;
 pub use executor::GpuExecutor;
+pub use store::cache_folder;

@@ -3,9 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Where what was learned of devices is kept: CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that
-/// is empty or there is no home.
+/// Where what was learned of devices is kept: in the cache folder, or a folder of it where that is the user's.
 pub(crate) fn folder() -> Option<PathBuf> {
+    let own = env::var_os("CALOTYPE_CACHE_DIR").is_some();
+    cache_folder().map(|folder| if own { folder } else { folder.join("kernels") })
+}
+
+/// Where what may be lost is kept: CALOTYPE_CACHE_DIR, or a folder of ours in the user's cache; none where that is empty or
+/// there is no home.
+pub fn cache_folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(own) = env::var_os("CALOTYPE_CACHE_DIR") {
         return (!own.is_empty()).then(|| own.into());
@@ -17,7 +23,7 @@ pub(crate) fn folder() -> Option<PathBuf> {
     } else {
         set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?
     };
-    Some(base.join("calotype").join("kernels"))
+    Some(base.join("calotype"))
 }
 
 /// Writes a file so that readers see the old or the new one, whole.

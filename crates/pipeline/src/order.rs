@@ -98,6 +98,8 @@ pub struct Refining {
 /// the files knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hashes {
+    /// The model's, where it is one file.
+    pub model: Option<String>,
     /// LoRAs'.
     pub loras: Vec<(String, String)>,
     /// Embeddings', also of those that the prompts do not name.

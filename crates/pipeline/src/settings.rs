@@ -37,6 +37,7 @@ impl Order {
             }
         }
         self.push_told(&mut settings, i);
+        self.hashes.model.iter().for_each(|hash| settings.push("Model hash", hash));
         settings.push("Model", &self.model);
         if let Some(Refining { switch, order }) = self.refiner.as_deref() {
             settings.push("Refiner", &order.model);

@@ -79,7 +79,7 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
             pipeline.set_loras(&loras.open(&cells[at].args.picture.lora)?).context("--lora")?;
             let (cell, label) = (&cells[at], format!("[{}/{}] ", places.len(), cells.len()));
             let plan = pipeline.check(&order)?;
-            let (start, hashing) = (Instant::now(), Hashing::begin(&cell.args));
+            let (start, hashing) = (Instant::now(), Hashing::begin(&cell.args, group.found.file()));
             let output = generate::draw(&mut pipeline, &order, RunProgress::new(label, own.json))?;
             let elapsed = start.elapsed();
             order.hashes = hashing.end();

@@ -11,12 +11,15 @@ mod told;
 use crate::args::InspectArgs;
 use crate::device;
 use crate::exit::Usage;
-use calotype::Precision;
+use calotype::{Precision, image};
+use std::path::Path;
 
 /// Prints what a model or a file of weights holds.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    if let Some(name) = args.model.as_deref().filter(|name| picture::is_one(name)) {
-        return picture::print(name.as_ref(), args.json);
+    if let Some(name) =
+        args.model.as_deref().map(Path::new).filter(|name| image::names_picture(name) && name.is_file())
+    {
+        return picture::print(name, args.json);
     }
     let place = device::find(args.model.as_deref(), &args.hub, None, args.json)?;
     if let Some(prompt) = &args.prompt {

@@ -1,22 +1,26 @@
-//! A picture: the settings that it carries.
+//! A picture: the settings that it carries, or the embedding.
 
-use super::plain;
+use super::{embedding, plain};
 use crate::text::{self, table};
 use crate::wanted;
+use calotype::Picture;
 use serde_json::{Map, Value, json};
 use std::path::Path;
-
-/// Whether a name is that of a picture.
-pub fn is_one(name: &str) -> bool {
-    let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ["png", "jpg", "jpeg", "webp"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-        && Path::new(name).is_file()
-}
 
 /// Prints what a picture's settings are, and what of them a run here does not honour.
 pub fn print(file: &Path, as_json: bool) -> anyhow::Result<()> {
     let name = file.display().to_string();
-    let Some((settings, left)) = wanted::settings(file)? else {
+    let (settings, word) = (wanted::settings(file)?, Picture::embedding(&name, &std::fs::read(file)?)?);
+    if let Some(word) = word {
+        return match as_json {
+            true => text::json(&json!({"file": name, "embedding": embedding::object(&word)})),
+            false => text::result(&format!(
+                "{name}: a picture that carries an embedding\n\n{}",
+                table(&embedding::rows(&word), &[])
+            )),
+        };
+    }
+    let Some((settings, left)) = settings else {
         return match as_json {
             true => text::json(&json!({"file": name, "settings": null})),
             false => text::result(&format!("{name}: a picture without settings")),

@@ -2,6 +2,8 @@
 //! read; grids; and file names that never overwrite.
 
 #[cfg(not(target_arch = "wasm32"))]
+mod embedded;
+#[cfg(not(target_arch = "wasm32"))]
 mod files;
 mod infotext;
 mod others;
@@ -18,9 +20,10 @@ mod watermark;
 pub use infotext::Infotext;
 pub use others::settings;
 pub use resize::Resize;
-pub use texts::{is_picture, texts};
+pub use texts::{is_picture, names_picture, texts};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
+    embedded::open_embedding,
     files::*,
     pattern::{Pattern, folder_of},
     target::Target,

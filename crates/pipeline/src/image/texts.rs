@@ -3,6 +3,7 @@
 use super::bad;
 use crate::error::Result;
 use std::io::Cursor;
+use std::path::Path;
 
 /// What PNG files begin with.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -11,6 +12,12 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 pub fn is_picture(bytes: &[u8]) -> bool {
     let webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
     bytes.starts_with(PNG) || bytes.starts_with(b"\xff\xd8\xff") || webp
+}
+
+/// Whether a file's name ends as a picture's does.
+pub fn names_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    ["png", "jpg", "jpeg", "webp"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// The texts of a picture, keyword and text; A1111's own, wherever it stands, as `parameters`.

@@ -143,7 +143,7 @@ fn place(at: usize, stage: usize, n: usize) -> usize {
 
 /// The side of a square whose upper triangle has so many numbers.
 fn side(numbers: usize) -> Option<usize> {
-    let n = (1 + (1 + numbers.checked_mul(8)?).isqrt()) / 2;
+    let n = (1 + numbers.checked_mul(8)?).isqrt().div_ceil(2);
     (n > 1 && n * (n - 1) / 2 == numbers).then_some(n)
 }
 

@@ -1,5 +1,7 @@
 //! Words with vectors of their own (textual inversion: Gal et al. 2022, arXiv:2208.01618), in the files of all trainers.
 
+mod json;
+
 use crate::patches::{Family, Lora, decode};
 use crate::schemes::FileKind;
 use crate::{Checkpoint, Error, Result};

@@ -1,5 +1,7 @@
 //! The hashes by which sites with models know a file, and pictures' settings name one.
 
+mod known;
+
 use crate::args::GenerateArgs;
 use crate::device;
 use calotype::{Hashes, lora_name};
@@ -14,6 +16,8 @@ use std::thread::{self, JoinHandle};
 /// AUTOMATIC1111's first short hash is of this much, from there on (`model_hash` in its `modules/sd_models.py`).
 const OLD_BYTES: u64 = 0x10000;
 const OLD_START: u64 = 0x10_0000;
+/// As many figures as A1111 writes of a model's.
+const AUTO_V2: usize = 10;
 /// Bytes of a safetensors file before its header: the header's length.
 const LENGTH_BYTES: u64 = 8;
 
@@ -24,7 +28,7 @@ pub fn of(path: &Path, format: Format) -> io::Result<Vec<(&'static str, String)>
     let mut file = File::open(path)?;
     let whole = hash(&mut file, 0, u64::MAX)?;
     let old = hash(&mut file, OLD_START, OLD_BYTES)?;
-    let mut hashes = vec![("AutoV1", old[..8].into()), ("AutoV2", whole[..10].into())];
+    let mut hashes = vec![("AutoV1", old[..8].into()), ("AutoV2", whole[..AUTO_V2].into())];
     if format == Format::Safetensors {
         hashes.push(("AutoV3", numbers(&mut file)?[..12].into()));
     }
@@ -45,7 +49,7 @@ pub struct Hashing(Option<JoinHandle<Hashes>>);
 
 impl Hashing {
     /// Begins to read the files, where pictures tell of them.
-    pub fn begin(args: &GenerateArgs) -> Self {
+    pub fn begin(args: &GenerateArgs, model: Option<&Path>) -> Self {
         let loras: Vec<_> =
             args.picture.lora.iter().map(|lora| (lora_name(&lora.file), lora.file.clone())).collect();
         let embeddings: Vec<_> = args
@@ -54,12 +58,17 @@ impl Hashing {
             .iter()
             .map(|word| (device::embedding_name(word), word.file.clone()))
             .collect();
-        let none = args.no_metadata || loras.is_empty() && embeddings.is_empty();
+        let model = model.map(Path::to_owned);
+        let none = args.no_metadata || model.is_none() && loras.is_empty() && embeddings.is_empty();
         // What cannot be read is told where it is opened.
         let each = |files: Vec<(String, PathBuf)>, of: fn(&Path) -> io::Result<String>| {
             files.into_iter().filter_map(|(name, file)| Some((name, of(&file).ok()?))).collect()
         };
-        let all = move || Hashes { loras: each(loras, of_lora), embeddings: each(embeddings, of_embedding) };
+        let all = move || Hashes {
+            model: model.and_then(|file| known::of(&file).ok()).map(|hash| hash[..AUTO_V2].into()),
+            loras: each(loras, of_lora),
+            embeddings: each(embeddings, of_embedding),
+        };
         Self((!none).then(|| thread::spawn(all)))
     }
 
