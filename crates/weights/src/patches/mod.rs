@@ -123,7 +123,8 @@ impl Lora {
                 }
             };
             adapters.extend(adapter.map(|adapter| (adapter, *name)));
-            let piece = self.adapters[component].piece(piece, &path);
+            let of_inputs = piece == Piece::Factors && self.adapters[component].feeds_forward(&path);
+            let piece = if of_inputs { Piece::InputFactors } else { piece };
             let (tensors, shapes) = (BTreeMap::new(), Shapes::default());
             let new = Layer { component, path, scheme, tensors, shapes };
             let layer = layers.entry((component, new.key())).or_insert(new);
