@@ -59,7 +59,10 @@ fn an_output_that_cannot_be_written_is_told_before_the_work() {
     );
     folder.fails(1, &draw(&["--save-latents", "none/l.safetensors"]), &["--save-latents", "none"]);
     folder.fails(2, &draw(&["-o", "."]), &["--output", "folder", "out_%05d.png"]);
-    folder.fails(2, &draw(&["-o", "cat.jpg"]), &["cat.jpg", ".png"]);
+    folder.fails(2, &draw(&["-o", "cat.gif"]), &["cat.gif", "PNG, JPEG or WebP", ".png"]);
+    folder.fails(2, &draw(&["-o", "cat.png", "--format", "webp"]), &["--output cat.png", "--format"]);
+    folder.fails(2, &draw(&["-o", "cat.webp", "--quality", "80"]), &["--quality", "JPEG"]);
+    folder.fails(2, &draw(&["-o", "cat.jpg", "--quality", "0"]), &["--quality", "from 1 to 100"]);
     folder.fails(2, &draw(&["-o", "%s.png"]), &["%s.png", "%05d"]);
     if cfg!(target_os = "linux") {
         let refused = calotype(folder.path()).args(draw(&["-o", "/proc/cat.png"])).output().unwrap();

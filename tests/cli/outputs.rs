@@ -1,6 +1,6 @@
 //! Where pictures go: nothing is lost, nothing is replaced unasked, and what cannot be written is told before the work.
 
-use crate::support::{Folder, calotype, decode, tiny};
+use crate::support::{Folder, calotype, decode, settings, tiny};
 use std::collections::BTreeSet;
 
 /// The model does not exist: that the output is what the error speaks of shows that it was looked at first.
@@ -29,6 +29,32 @@ fn runs_side_by_side_have_each_their_own_numbers() {
         names.iter().for_each(|name| assert_eq!(decode(&folder.read(name)).0, 16));
     }
     assert_eq!(folder.names().len(), 64, "{:?}", folder.names());
+}
+
+#[test]
+fn pictures_are_of_the_format_that_is_asked_for_and_carry_their_settings_in_each() {
+    let folder = Folder::new();
+    let seed = ["a cat", "--seed", "4", "-W", "32", "-H", "32"];
+    let draw = |more: &[&str]| folder.draw(&[&seed[..], more].concat());
+    draw(&["-o", "a.png"]);
+    draw(&["-o", "a.webp", "--grid"]);
+    draw(&["--format", "jpeg"]);
+    draw(&["-o", "bare", "--format", "webp"]);
+    draw(&["-o", "small.JPEG", "--quality", "10"]);
+    assert_eq!(folder.names(), ["a.png", "a.webp", "a_grid.webp", "bare", "out_00000.jpg", "small.JPEG"]);
+    let of = |name: &str| settings(&folder.read(name)).unwrap().to_string();
+    let read = |name: &str| calotype::Picture::read(name, &folder.read(name)).unwrap().pixels;
+    for name in folder.names() {
+        assert_eq!(of(&name), of("a.png"), "{name}");
+    }
+    for name in ["a.webp", "a_grid.webp", "bare"] {
+        assert_eq!(read(name), read("a.png"), "{name}");
+        assert!(folder.read(name).starts_with(b"RIFF"), "{name}");
+    }
+    assert!(folder.read("small.JPEG").len() < folder.read("out_00000.jpg").len());
+    // Drawn again from any of them it is the same picture.
+    folder.draw(&["--from-png", "small.JPEG", "-o", "again.png"]);
+    assert_eq!(folder.read("again.png"), folder.read("a.png"));
 }
 
 #[test]

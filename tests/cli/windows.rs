@@ -26,7 +26,11 @@ fn devices_and_names_that_lose_their_end_are_refused_before_the_work() {
     let latents = ["-o", "a.png", "--save-latents", "aux.safetensors"];
     folder.fails(1, &[&EARLY[..], &latents].concat(), &["--save-latents aux.safetensors", "a device"]);
     for name in ["cat.png.", "cat.png ", "cat ."] {
-        folder.fails(2, &[&EARLY[..], &["-o", name]].concat(), &["--output", "end the name in .png"]);
+        folder.fails(
+            2,
+            &[&EARLY[..], &["-o", name]].concat(),
+            &["--output", "end the name in .png, .jpg or .webp"],
+        );
     }
     let latents = ["-o", "a.png", "--save-latents", "a.safetensors."];
     folder.fails(1, &[&EARLY[..], &latents].concat(), &["--save-latents", "ends in a dot or a blank"]);

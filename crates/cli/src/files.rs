@@ -6,6 +6,7 @@ use crate::latents;
 use crate::output::{Series, apart, is_stdout};
 use crate::report::Report;
 use crate::text;
+use calotype::image::PictureFormat;
 use calotype::{Order, Output, Picture};
 use std::path::Path;
 
@@ -15,6 +16,7 @@ pub struct OutputFiles {
     grid: Option<Series>,
     latents: Option<Series>,
     metadata: bool,
+    format: PictureFormat,
     /// The grid's, until it is drawn.
     kept: Vec<Picture>,
 }
@@ -23,7 +25,8 @@ impl OutputFiles {
     /// Sees that they can be written, and that none is another or one that is read.
     pub fn new(args: &GenerateArgs, runs: u64, batch: usize) -> anyhow::Result<Self> {
         check_names(args)?;
-        let (path, overwrite) = (&args.output, args.overwrite);
+        let (path, format) = args.written.of(&args.output)?;
+        let (path, overwrite) = (&path, args.overwrite);
         let count = runs.saturating_mul(batch as u64);
         let pictures = Series::one_or_stdout(path, count, overwrite, "--output")?;
         let grid = args.grid.then(|| Series::grid(path, overwrite, "--grid")).transpose()?;
@@ -43,7 +46,7 @@ impl OutputFiles {
         inputs.extend(args.picture.assembly.inputs());
         inputs.extend(args.picture.refiner.iter().map(|name| ("--refiner", Path::new(name))));
         apart(&outputs, &inputs)?;
-        Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, kept: Vec::new() })
+        Ok(Self { pictures, grid, latents, metadata: !args.no_metadata, format, kept: Vec::new() })
     }
 
     fn parameters(&self, order: &Order, i: usize) -> Option<String> {
@@ -60,8 +63,8 @@ impl OutputFiles {
         };
         for (i, picture) in output.pictures.iter().enumerate() {
             let parameters = self.parameters(order, i);
-            let png = picture.png(parameters.as_deref())?;
-            self.pictures.write(&png).map_or_else(&mut note, |path| report.files.push(path));
+            let file = picture.encoded(self.format, parameters.as_deref())?;
+            self.pictures.write(&file).map_or_else(&mut note, |path| report.files.push(path));
         }
         if let Some(series) = &mut self.latents {
             let file = latents::file(&output.latents)?;
@@ -88,7 +91,7 @@ impl OutputFiles {
     ) -> anyhow::Result<()> {
         let parameters = self.parameters(order, 0).map(|text| text + told);
         if let Some(series) = &mut self.grid {
-            report.grid = Some(series.write(&sheet.png(parameters.as_deref())?)?);
+            report.grid = Some(series.write(&sheet.encoded(self.format, parameters.as_deref())?)?);
         }
         Ok(())
     }
@@ -97,7 +100,7 @@ impl OutputFiles {
     pub fn write_grid(&mut self, order: &Order, report: &mut Report) -> anyhow::Result<()> {
         let parameters = self.parameters(order, 0);
         if let Some(series) = &mut self.grid {
-            let grid = Picture::grid(&self.kept, None).and_then(|grid| grid.png(parameters.as_deref()));
+            let grid = Picture::grid(&self.kept, None)?.encoded(self.format, parameters.as_deref());
             report.grid = Some(series.write(&grid?)?);
         }
         Ok(())
@@ -107,9 +110,6 @@ impl OutputFiles {
 /// What a name itself tells.
 fn check_names(args: &GenerateArgs) -> Result<(), Usage> {
     let name = args.output.display();
-    if args.output.extension().is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
-        return Err(Usage(format!("--output {name}: pictures are PNG: end the name in .png")));
-    }
     if args.json && is_stdout(&args.output) {
         return Err(Usage(format!(
             "--output {name}: --json has standard output for itself: leave one of them out"

@@ -8,6 +8,7 @@ mod convert;
 mod device;
 mod elsewhere;
 mod field;
+mod format;
 mod grid;
 mod init;
 mod memory;
@@ -24,6 +25,7 @@ pub use compat::{Autocast, CompatArgs, KerasArgs, Program, Release, Txt2imgArgs}
 pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
+pub use format::FormatArgs;
 pub use grid::GridArgs;
 pub use init::InitArgs;
 pub use memory::MemoryArgs;
@@ -157,8 +159,11 @@ pub struct GenerateArgs {
 
     /// The file; with %d or %05d the next free number. For more than one picture out.png becomes out_1.png, …; - is
     /// standard output, for one picture
-    #[arg(help_heading = "Output", short, long, value_name = "FILE", default_value = "out_%05d.png")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE", default_value = format::OUTPUT)]
     pub output: PathBuf,
+
+    #[command(flatten)]
+    pub written: FormatArgs,
 
     /// Allow replacing files that exist, and writing into FIFOs and devices; numbered patterns replace nothing
     #[arg(help_heading = "Output", long)]
@@ -168,7 +173,7 @@ pub struct GenerateArgs {
     #[arg(help_heading = "Output", long)]
     pub grid: bool,
 
-    /// Leave the settings out of the PNG
+    /// Leave the settings out of the pictures
     #[arg(help_heading = "Output", long)]
     pub no_metadata: bool,
 

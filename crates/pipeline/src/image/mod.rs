@@ -5,6 +5,8 @@
 mod embedded;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
+#[cfg(not(target_arch = "wasm32"))]
+mod format;
 mod infotext;
 mod others;
 #[cfg(not(target_arch = "wasm32"))]
@@ -25,6 +27,7 @@ pub use texts::{is_picture, names_picture, texts};
 pub use {
     embedded::open_embedding,
     files::*,
+    format::PictureFormat,
     pattern::{Pattern, folder_of},
     target::Target,
 };
