@@ -57,7 +57,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calotype-kernels", &["calotype-shaders", "calotype-graph", "calotype-gpu", "calotype-pipeline"]),
     // Thin shells. A page has no files and never blocks, so it awaits the pipeline itself.
     ("calotype-bench", &["calotype"]),
-    ("calotype-cli", &["calotype", "calotype-bench", "calotype-weights", "calotype-testkit"]),
+    ("calotype-worker", &["calotype"]),
+    ("calotype-serve", &["calotype", "calotype-worker"]),
+    (
+        "calotype-cli",
+        &[
+            "calotype",
+            "calotype-bench",
+            "calotype-weights",
+            "calotype-testkit",
+            "calotype-worker",
+            "calotype-serve",
+        ],
+    ),
     (
         "calotype-web",
         &[

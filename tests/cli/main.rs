@@ -23,6 +23,7 @@ mod recalled;
 mod recorded;
 mod refiner;
 mod report;
+mod serve;
 mod single_files;
 #[cfg(unix)]
 mod sizes;

@@ -116,6 +116,12 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
     Ok(FoundModel { tiny, place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
 }
 
+/// Finds a model that nothing goes with.
+pub fn find_alone(name: Option<&str>, hub: &HubArgs, dtype: Option<Dtype>) -> anyhow::Result<FoundModel> {
+    let place = find(name, hub, dtype, true)?;
+    Ok(FoundModel { place, with: Assembly::default(), tiny: None, refiner: None })
+}
+
 /// Opens a model and adds the LoRAs and the embeddings.
 pub fn model(
     found: &FoundModel,

@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod serve;
 mod styles;
 mod text;
 mod wanted;
@@ -32,12 +33,14 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    calotype::Field::spell_with(args::flag);
     #[cfg(unix)]
     interrupt::outlive_file_limits();
     #[cfg(target_os = "linux")]
     device::ask_no_compositor();
     let typed: Vec<OsString> = std::env::args_os().collect();
+    // A server's clients know fields, and no flags.
+    let serves = typed.get(1).is_some_and(|command| command == "serve");
+    calotype::Field::spell_with(if serves { calotype_serve::spelled } else { args::flag });
     let cli = match args::parse(&typed) {
         Ok(cli) => cli,
         Err(ended) => return ended,
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Compat(args) => compat::run(&args),
+        Command::Serve(args) => serve::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

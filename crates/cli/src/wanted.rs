@@ -157,10 +157,7 @@ pub fn embeddings(
     let others = [&request.negative_prompts, &request.prompts_2, &request.negative_prompts_2];
     let texts: Vec<String> =
         prompts.iter().chain(others.into_iter().flatten()).map(|text| bare(text)).collect();
-    let mut found = files(folder, "--embedding-dir", &EMBEDDINGS)?;
-    // One that lies beside a file of weights shows what that makes.
-    found.sort_by_key(|file| image::names_picture(file));
-    for file in found {
+    for file in embedding_files(folder)? {
         let Some(name) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
         let called = |known: &EmbeddingArg| {
             known
@@ -193,6 +190,36 @@ pub fn tell_missing(words: &WordArgs, recalled: Option<&Recalled>) {
         }
     }
 }
+
+/// The files of a folder and of those in it that may be embeddings.
+pub fn embedding_files(folder: &Path) -> Result<Vec<PathBuf>, Usage> {
+    let mut found = files(folder, "--embedding-dir", &EMBEDDINGS)?;
+    // One that lies beside a file of weights shows what that makes.
+    found.sort_by_key(|file| image::names_picture(file));
+    Ok(found)
+}
+
+/// The files of a folder and of those in it that may be LoRAs.
+pub fn lora_files(folder: &Path) -> Result<Vec<PathBuf>, Usage> {
+    files(folder, "--lora-dir", &ENDINGS)
+}
+
+/// The models of a folder: files of weights, and diffusers' folders.
+pub fn models(folder: &Path) -> Result<Vec<PathBuf>, Usage> {
+    let entries = std::fs::read_dir(folder)
+        .map_err(|e| Usage(format!("--model-dir {}: the folder cannot be read: {e}", folder.display())))?;
+    let ends = |path: &Path| {
+        path.extension().is_some_and(|e| MODELS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
+    };
+    let is_one = |path: &PathBuf| if path.is_dir() { path.join(INDEX).is_file() } else { ends(path) };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// What files of models end in, and the file that makes a folder one.
+const MODELS: [&str; 3] = ["safetensors", "ckpt", "gguf"];
+const INDEX: &str = "model_index.json";
 
 /// What files of embeddings end in.
 const EMBEDDINGS: [&str; 5] = ["safetensors", "pt", "bin", "png", "webp"];

@@ -14,6 +14,7 @@ mod init;
 mod memory;
 mod sampler;
 mod sdxl;
+mod serve;
 mod told;
 mod values;
 mod words;
@@ -31,6 +32,7 @@ pub use init::InitArgs;
 pub use memory::MemoryArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
+pub use serve::ServeArgs;
 pub use told::{generate, parse};
 pub use values::{EmbeddingArg, LoraArg, Seed, sampler};
 pub use words::WordArgs;
@@ -74,6 +76,8 @@ pub enum Command {
     Convert(Box<ConvertArgs>),
     /// The first programs, by their own names for things: CompVis' txt2img.py, KerasCV's text_to_image
     Compat(Box<CompatArgs>),
+    /// Answer over HTTP: the image APIs of AUTOMATIC1111's web UI and of OpenAI
+    Serve(Box<ServeArgs>),
 }
 
 const GENERATE_HELP: &str = "\
