@@ -250,6 +250,16 @@ def fast(run, n, eta=1.0):
     return solver.dpm_solver_fast(x, t(HIGH), t(LOW), n, eta, 1.0, draw)[0].numpy()
 
 
+def adaptive(model, x, s, noise, **knobs):
+    """From the first sigma to the last but zero."""
+    def denoise(x, sigma):
+        return torch.from_numpy(model(x[0].numpy(), float(sigma[0]))[0])[None]
+    draw = lambda *_: torch.from_numpy(noise(None, None))[None]
+    low, high = (torch.tensor(v, dtype=f64) for v in (min(v for v in s if v > 0), s[0]))
+    options = dict(disable=True, noise_sampler=draw) | knobs
+    return K.sample_dpm_adaptive(denoise, torch.from_numpy(x)[None], low, high, **options)[0].numpy()
+
+
 def lcm_a1(run, n):
     """Over the fifty timesteps of the distillation, with the boundary condition; eps only."""
     times = np.arange(19, 1000, 20)
@@ -288,7 +298,7 @@ SAMPLERS = {
     "dpmpp_2m_cfg_pp": (peers.two_m_plus, {}), "dpmpp_2s_ancestral_cfg_pp": (peers.two_s_plus, {}), "ddpm": (peers.ddpm, {}),
 }
 COMFY = {"euler": (peers.euler, {}), "heunpp2": (peers.heunpp2, {}), "lcm": (peers.lcm, {}), "unipc": (peers.unipc, {}),
-         "unipc_bh2": (peers.unipc, dict(bh2=True)), "ddim": (peers.euler, {})}
+         "unipc_bh2": (peers.unipc, dict(bh2=True)), "dpm_adaptive": (adaptive, {}), "ddim": (peers.euler, {})}
 DISCARD = {"k": {"dpm2", "dpm2_a", "dpm++_3m_sde"}, "comfy": {"dpm2", "dpm2_a", "unipc", "unipc_bh2"}}
 
 
@@ -323,6 +333,9 @@ def cases():
     for n in (1, 2, 3, 4, 5, 10, 12):
         for eta in (0.0, 0.6):
             yield "dpm_fast", "k", None, n, "epsilon", dict(eta=eta)
+    for eta in (0.0, 0.6, 1.0):
+        yield "dpm_adaptive", "k", None, 10, "epsilon", dict(eta=eta)
+        yield "dpm_adaptive", "k", None, 10, "v_prediction", dict(eta=eta, s_noise=1.01)
 
 
 def play(name, dialect, schedule, n, prediction, knobs):
@@ -334,7 +347,8 @@ def play(name, dialect, schedule, n, prediction, knobs):
                  "plms": lambda: peers_timesteps.a1_plms(run.eps, x, BAR, n, run.noise),
                  "unipc": lambda: peers_timesteps.a1_unipc(run.eps, x, BAR, n, run.noise),
                  "unipc_bh2": lambda: peers_timesteps.a1_unipc(run.eps, x, BAR, n, run.noise, bh2=True),
-                 "lcm": lambda: lcm_a1(run, n), "dpm_fast": lambda: fast(run, n, **knobs)}
+                 "lcm": lambda: lcm_a1(run, n), "dpm_fast": lambda: fast(run, n, **knobs),
+                 "dpm_adaptive": lambda: adaptive(run.clean, x * HIGH, [HIGH, LOW], run.noise, **knobs)}
         return run, timed[name]()
     discards = name in DISCARD[dialect]
     s = [float(v) for v in SCHEDULES[schedule][int(dialect == "comfy")](n + discards)]

@@ -1,9 +1,11 @@
+use crate::adapt::Adapting;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
 use crate::session::Ready;
+use crate::table::{Guidance, table};
 use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
@@ -31,6 +33,10 @@ pub struct Denoising<'a> {
     /// Which of them has the sample.
     at: usize,
     steps: Vec<calotype_sampling::Step>,
+    /// Evaluations that were taken before those.
+    before: usize,
+    /// What draws up the steps that follow, where they follow from these.
+    adapting: Option<Box<Adapting>>,
     evaluation: usize,
     step: usize,
     total: usize,
@@ -177,13 +183,8 @@ impl<'a> Denoising<'a> {
         exec.write(&parts[at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
 
         // 3. The step table.
-        let mut words = Vec::with_capacity(sampler.steps.len() * StepRow::WORDS);
-        for (i, step) in sampler.steps.iter().enumerate() {
-            let next = sampler.steps.get(i + 1).map_or(1.0, |s| s.input_scale);
-            let guided = parts[takes[i]].1.guided;
-            let row = StepRow { row: i as u32, ..row(step, next, (order, guided)) };
-            words.extend_from_slice(&row.words());
-        }
+        let guidance = Guidance::of(order);
+        let words = table(&sampler.steps, |i| guidance.unless(!parts[takes[i]].1.guided));
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
         for (part, _) in &parts {
             exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
@@ -200,6 +201,11 @@ impl<'a> Denoising<'a> {
             takes,
             at,
             steps,
+            before: 0,
+            adapting: order.adaptive.clone().map(|adaptive| {
+                let given = order.noise.as_ref().map(|given| given.added.clone());
+                Box::new(Adapting { adaptive, noises: drawn, given, guidance: guidance.unless(!size.guided) })
+            }),
             evaluation: 0,
             step: taken,
             total,
@@ -257,7 +263,9 @@ impl<'a> Denoising<'a> {
         let mut submit = Duration::ZERO;
         loop {
             let start = Instant::now();
-            if self.turns.front().is_some_and(|(until, _)| *until < self.evaluation) && self.turns.len() > 1 {
+            if self.turns.front().is_some_and(|(until, _)| *until < self.before + self.evaluation)
+                && self.turns.len() > 1
+            {
                 self.turns.pop_front();
                 self.hear()?;
             }
@@ -276,6 +284,7 @@ impl<'a> Denoising<'a> {
         self.step += 1;
         if self.evaluation == self.steps.len() {
             self.exec.pace(0).await?;
+            self.adapt().await?;
         }
         Ok(Some(Progress {
             step: self.step,
@@ -285,10 +294,27 @@ impl<'a> Denoising<'a> {
         }))
     }
 
+    /// Where steps are as long as the error lets them be, judges the attempt at one, and goes on with the next.
+    async fn adapt(&mut self) -> Result<()> {
+        let image = self.image();
+        let Some(adapting) = &mut self.adapting else { return Ok(()) };
+        let next = adapting.judge(self.exec, self.parts[0].0, image).await?;
+        self.total = adapting.total(self.step).unwrap_or(self.total);
+        let Some((steps, sample)) = next else { return Ok(()) };
+        self.before += std::mem::replace(&mut self.steps, steps).len();
+        self.evaluation = 0;
+        self.show(&sample)
+    }
+
+    /// The shape of the latents.
+    fn image(&self) -> [usize; 4] {
+        let size = self.parts[self.at].1;
+        [size.batch, self.channels, size.height / self.factor, size.width / self.factor]
+    }
+
     /// The latents as they are now, `[B, C, h, w]` f32. Waits for the device.
     pub async fn latents(&self) -> Result<HostTensor> {
-        let (part, size) = self.parts[self.at];
-        let shape = [size.batch, self.channels, size.height / self.factor, size.width / self.factor];
+        let (part, shape) = (self.parts[self.at].0, self.image());
         let registers = self.exec.read(&part.ports["registers"]).await?.to_f32();
         let [_, c, h, w] = shape;
         let values = nhwc_to_nchw(&registers[..shape.iter().product()], [c, h, w]);
@@ -312,21 +338,4 @@ fn level(order: &Order) -> Result<[f32; 2]> {
         let (field, sampler) = (Field::Sampler, order.sampler);
         Error::request(field, format!("{field} {sampler} cannot begin from a picture: give another"))
     })
-}
-
-/// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
-fn row(step: &calotype_sampling::Step, next_scale: f32, (order, guided): (&Order, bool)) -> StepRow {
-    let guidance = f64::from(order.cfg_scale) * order.program.guidance;
-    StepRow {
-        rows: step.rows,
-        clamp: step.clamp.as_ref().map_or([0.0; BASIS], |c| c.row),
-        clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
-        guidance: if guided { guidance as f32 } else { 1.0 },
-        rescale: order.cfg_rescale,
-        input_scale: next_scale,
-        timestep: step.timestep,
-        noise: step.noise.unwrap_or(0) as u32,
-        uses_noise: step.noise.is_some().into(),
-        row: 0,
-    }
 }

@@ -4,6 +4,7 @@
 //! Those are pure. [`Pipeline`] puts them around the models' graphs and runs the loop on any
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
+mod adapt;
 mod budget;
 mod chunks;
 mod components;
@@ -40,6 +41,7 @@ mod session;
 mod settings;
 mod settle;
 mod single;
+mod table;
 mod tiles;
 mod tiny;
 pub mod tokenizer;

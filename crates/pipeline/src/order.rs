@@ -2,7 +2,7 @@ use crate::init::InitPicture;
 use crate::request::GivenNoise;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_sampling::noise::Origin;
-use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice, Schedule, Step};
+use calotype_sampling::{Adaptive, Dialect, Program, Sampler, SamplerChoice, Schedule, Step};
 
 /// A request as one model draws it ([`Request::settle`](crate::Request::settle)): nothing is open any more, and it can be
 /// done. Everything that draws takes it.
@@ -75,6 +75,8 @@ pub struct Order {
     pub choice: SamplerChoice,
     /// What the sampler does, evaluation by evaluation.
     pub program: Program,
+    /// What draws up its steps one after the other, where they are as long as the error lets them be.
+    pub adaptive: Option<Adaptive>,
     /// Noise to use in place of the seed's.
     pub noise: Option<GivenNoise>,
     /// The picture that it begins from, where it does not from noise alone.

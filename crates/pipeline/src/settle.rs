@@ -77,7 +77,14 @@ impl Request {
             stretch = Stretch::After(init.left_out(listed.unwrap_or(form.steps))?);
         }
         let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
-        let Chosen { sampler, schedule, dialect, program } = chosen;
+        let Chosen { sampler, schedule, dialect, program, adaptive } = chosen;
+        if adaptive.is_some() && (self.cfg_start > 0.0 || self.cfg_end < 1.0) {
+            let field = if self.cfg_start > 0.0 { Field::CfgStart } else { Field::CfgEnd };
+            let why =
+                "is a share of steps that are not known before they are taken: leave it out, or give another";
+            let (of, sampler) = (Field::Sampler, sampler.name());
+            return Err(Error::request(field, format!("with {of} {sampler} {field} {why} {of}")));
+        }
         let [ids, negative_ids] = self.ids(model, [width, height]);
         let factor = model.config.vae.factor();
         // Noise levels one by one say how many steps there are.
@@ -123,6 +130,7 @@ impl Request {
             dialect,
             choice,
             program,
+            adaptive,
             noise: self.noise.clone(),
             init,
             refiner: None,

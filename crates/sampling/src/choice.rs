@@ -1,5 +1,6 @@
 //! From what is wished for to a program, by whoever's rules.
 
+use crate::adaptive::Adaptive;
 use crate::dialect::Dialect;
 use crate::diffusers::Asked;
 use crate::error::{Error, Result};
@@ -65,6 +66,8 @@ pub struct Chosen {
     pub dialect: Dialect,
     /// What it does.
     pub program: Program,
+    /// What draws up its steps one after the other, where they are as long as the error lets them be.
+    pub adaptive: Option<Adaptive>,
 }
 
 impl SamplerChoice {
@@ -155,7 +158,7 @@ impl SamplerChoice {
         let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;
         let chooses = sampler.has_schedules() && scheduler.config.trained.edm.is_none();
         let schedule = chooses.then_some(scheduler.config.schedule);
-        Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program })
+        Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program, adaptive: None })
     }
 
     fn over_sigmas(
@@ -206,7 +209,9 @@ impl SamplerChoice {
         let is_late = matches!(stretch, Stretch::After(_));
         let sheet = |begin: usize| {
             let mut run = run.clone();
-            let by_grid = is_late && [Sampler::DDIM, Sampler::DDIM_CFG_PP, Sampler::PNDM].contains(&sampler);
+            let by_grid = is_late
+                && [Sampler::DDIM, Sampler::DDIM_CFG_PP, Sampler::PNDM, Sampler::DPM_ADAPTIVE]
+                    .contains(&sampler);
             run.begin = if by_grid && own && dialect != Dialect::Comfy { begin } else { 0 };
             let begin = begin - run.begin;
             // A sampler that chooses its levels itself cannot be given the later ones alone.
@@ -235,7 +240,8 @@ impl SamplerChoice {
         let most = noisy().fold(0.0, f64::max);
         program.span = [noisy().fold(most, f64::min), most];
         let by_hand = self.listed().is_some();
-        Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program })
+        let adaptive = program.adapts.map(|way| Adaptive::new(&run, way));
+        Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program, adaptive })
     }
 
     fn knobs(&self, eta: f64) -> Knobs {
@@ -291,6 +297,13 @@ fn stretched(
     }
     let whole = sheet(0)?;
     let (Stretch::Until(share) | Stretch::From(share)) = stretch else { return assemble(whole) };
+    if whole.adapts.is_some() {
+        return Err(Error::Sampler(format!(
+            "sampler {sampler} has no steps to part before it takes them: give another {}, or no {}",
+            Field::Sampler,
+            Field::Refiner
+        )));
+    }
     let train = train as f64;
     let first = whole.steps_from((train - share * train).round_ties_even());
     let [before, after] = whole.cut(first);

@@ -9,6 +9,7 @@
 //! The crate knows no model and no graph. [`diffusers`] reads a `scheduler_config.json` and puts the classes' roundings
 //! on the three axes (diffusers 0.42.1, which each file cites next to its paper).
 
+mod adaptive;
 mod choice;
 mod dialect;
 pub mod diffusers;
@@ -23,6 +24,7 @@ mod schedule;
 mod scheduler;
 mod trained;
 
+pub use adaptive::{Adaptive, Attempt};
 pub use choice::{Chosen, SamplerChoice, Stretch};
 pub use dialect::Dialect;
 pub use diffusers::{Algorithm, Class, FinalSigma, SchedulerConfig, SolverType, Spacing};

@@ -58,6 +58,9 @@ pub struct Program {
     pub span: [f64; 2],
     /// What multiplies the guidance that the user asks for.
     pub guidance: f64,
+    /// Where steps are as long as the error lets them be, `-ln sigma` at the run's beginning and end: `steps` is the first
+    /// attempt at one.
+    pub adapts: Option<[f64; 2]>,
 }
 
 /// Where a noise comes from.
@@ -156,11 +159,13 @@ pub struct Sheet {
     pub guidance: f64,
     /// Its evaluations.
     pub drafts: Vec<Draft>,
+    /// Where they are the first attempt at a step, `-ln sigma` at the run's beginning and end. All registers are kept then.
+    pub adapts: Option<[f64; 2]>,
 }
 
 impl Default for Sheet {
     fn default() -> Sheet {
-        Sheet { start: None, first_noise: None, guidance: 1.0, drafts: Vec::new() }
+        Sheet { start: None, first_noise: None, guidance: 1.0, drafts: Vec::new(), adapts: None }
     }
 }
 
@@ -219,8 +224,8 @@ impl Program {
 
     /// Numbers the noises, forgets what is never read again, and checks that every coefficient is finite.
     pub(crate) fn assemble(sampler: &str, sheet: Sheet) -> Result<Program> {
-        let Sheet { start, first_noise, guidance, drafts } = sheet;
-        let mut live = [false; REGISTERS];
+        let Sheet { start, first_noise, guidance, drafts, adapts } = sheet;
+        let mut live = [adapts.is_some(); REGISTERS];
         live[0] = true;
         let mut steps = Vec::with_capacity(drafts.len());
         let mut draws = Vec::new();
@@ -270,6 +275,7 @@ impl Program {
             noises,
             span: [0.0; 2],
             guidance,
+            adapts,
         })
     }
 

@@ -34,7 +34,7 @@ impl Default for Knobs {
 }
 
 /// How a sigma becomes the timestep that the model is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Clock {
     /// `ln` of the training sigmas, rising.
     pub logs: Vec<f64>,
@@ -66,7 +66,7 @@ impl Clock {
 }
 
 /// A run over sigmas.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Falling; the last is where the run ends, mostly zero.
     pub sigmas: Vec<f64>,

@@ -19,8 +19,8 @@ pub static DPM_FAST: Descriptor = Descriptor {
 };
 
 /// The sample and the slope at the beginning of an interval.
-const BEFORE: usize = 1;
-const SLOPE: usize = 2;
+pub(super) const BEFORE: usize = 1;
+pub(super) const SLOPE: usize = 2;
 
 /// A1111 goes from the most noise the model knows to the least, ComfyUI from the run's first sigma to its last but zero.
 fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
@@ -58,7 +58,7 @@ fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
 }
 
 /// One interval in `lambda`, by as many evaluations as its order.
-fn interval(run: &Run, sheet: &mut Sheet, order: usize, from: f64, to: f64) {
+pub(super) fn interval(run: &Run, sheet: &mut Sheet, order: usize, from: f64, to: f64) {
     let h = to - from;
     let sigma = |t: f64| (-t).exp();
     // What is left of the sample's noise where a share `r` of the interval is done.

@@ -4,6 +4,7 @@ mod ddim;
 mod ddpm;
 mod deis;
 mod dpm2;
+pub(crate) mod dpm_adaptive;
 mod dpm_fast;
 mod dpm_solver;
 mod dpmpp_2m;
@@ -136,6 +137,7 @@ samplers! {
     dpm2::DPM2,
     dpm2::DPM2_ANCESTRAL,
     dpm_fast::DPM_FAST,
+    dpm_adaptive::DPM_ADAPTIVE,
     dpmpp_2s_ancestral::DPMPP_2S_ANCESTRAL,
     dpmpp_2s_ancestral::DPMPP_2S_ANCESTRAL_CFG_PP,
     dpm_solver::DPM_SOLVER,

@@ -1,0 +1,48 @@
+//! Steps as the device sees them.
+
+use crate::order::Order;
+use calotype_graph::ops::StepRow;
+use calotype_sampling::{BASIS, Step};
+
+/// How far evaluations are guided.
+#[derive(Clone, Copy)]
+pub(crate) struct Guidance {
+    scale: f32,
+    rescale: f32,
+}
+
+impl Guidance {
+    pub(crate) fn of(order: &Order) -> Self {
+        let scale = f64::from(order.cfg_scale) * order.program.guidance;
+        Self { scale: scale as f32, rescale: order.cfg_rescale }
+    }
+
+    pub(crate) fn unless(self, alone: bool) -> Self {
+        if alone { Self { scale: 1.0, ..self } } else { self }
+    }
+}
+
+/// The table of steps as the device sees it, each guided so.
+pub(crate) fn table(steps: &[Step], guidance: impl Fn(usize) -> Guidance) -> Vec<u32> {
+    let row = |(i, step): (usize, _)| {
+        let next = steps.get(i + 1).map_or(1.0, |step| step.input_scale);
+        StepRow { row: i as u32, ..row(step, next, guidance(i)) }.words()
+    };
+    steps.iter().enumerate().flat_map(row).collect()
+}
+
+/// A step as the device sees it. `next_scale` multiplies the new sample to give the next evaluation's input.
+fn row(step: &Step, next_scale: f32, guidance: Guidance) -> StepRow {
+    StepRow {
+        rows: step.rows,
+        clamp: step.clamp.as_ref().map_or([0.0; BASIS], |c| c.row),
+        clamp_range: step.clamp.as_ref().map_or(0.0, |c| c.range),
+        guidance: guidance.scale,
+        rescale: guidance.rescale,
+        input_scale: next_scale,
+        timestep: step.timestep,
+        noise: step.noise.unwrap_or(0) as u32,
+        uses_noise: step.noise.is_some().into(),
+        row: 0,
+    }
+}
