@@ -190,6 +190,11 @@ impl ModelPlace {
         Ok(files)
     }
 
+    /// Whether a folder is a model's, in the diffusers layout.
+    pub fn is_folder(path: &Path) -> bool {
+        path.join(calotype_models::layout::INDEX).is_file()
+    }
+
     /// Where it lies on this machine, where it is a file.
     pub fn file(&self) -> Option<&Path> {
         match self {

@@ -7,7 +7,7 @@ use crate::styles::Styles;
 use crate::text;
 use anyhow::Context;
 use calotype::words::{PromptStyle, networks};
-use calotype::{Recalled, Request, builtin, image, lora_name};
+use calotype::{ModelPlace, Recalled, Request, builtin, image, lora_name};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -211,15 +211,14 @@ pub fn models(folder: &Path) -> Result<Vec<PathBuf>, Usage> {
     let ends = |path: &Path| {
         path.extension().is_some_and(|e| MODELS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
     };
-    let is_one = |path: &PathBuf| if path.is_dir() { path.join(INDEX).is_file() } else { ends(path) };
+    let is_one = |path: &PathBuf| if path.is_dir() { ModelPlace::is_folder(path) } else { ends(path) };
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
     found.sort();
     Ok(found)
 }
 
-/// What files of models end in, and the file that makes a folder one.
+/// What files of models end in.
 const MODELS: [&str; 3] = ["safetensors", "ckpt", "gguf"];
-const INDEX: &str = "model_index.json";
 
 /// What files of embeddings end in.
 const EMBEDDINGS: [&str; 5] = ["safetensors", "pt", "bin", "png", "webp"];

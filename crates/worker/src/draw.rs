@@ -1,7 +1,7 @@
 //! The worker's own thread.
 
-use crate::job::{Failure, Job, LoraFile, Made, Outcome};
-use crate::{JobId, LOOKED, Open, Running, Shared, Stop};
+use crate::job::{Failure, Job, LoraFile, MadePicture, Outcome};
+use crate::{JobId, LOOKED, Open, RunningJob, Shared, Stop};
 use calotype::{Kind, Lora, NamedLora, Pipeline, Request};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// What the thread holds.
-pub struct Engine {
+pub struct WorkerThread {
     /// The model that is open, by its name; none after it could not be opened.
     open: Option<(String, Pipeline)>,
     first: String,
@@ -19,7 +19,7 @@ pub struct Engine {
     loras: BTreeMap<PathBuf, Rc<Lora>>,
 }
 
-impl Engine {
+impl WorkerThread {
     pub fn new(model: String, pipeline: Pipeline, opens: Open) -> Self {
         Self { first: model.clone(), open: Some((model, pipeline)), opens, loras: BTreeMap::new() }
     }
@@ -37,7 +37,7 @@ impl Engine {
                     None => queue = shared.came.wait(queue).unwrap_or_else(|e| e.into_inner()),
                 }
             };
-            let running = Running {
+            let running = RunningJob {
                 id,
                 batches: [0, job.batches],
                 steps: [0, 0],
@@ -91,7 +91,7 @@ impl Engine {
                 Ok(output) => {
                     for (i, (picture, seed)) in output.pictures.into_iter().zip(output.seeds).enumerate() {
                         let settings = order.settings(i).to_string();
-                        outcome.pictures.push(Made { picture, seed, settings });
+                        outcome.pictures.push(MadePicture { picture, seed, settings });
                     }
                 }
                 Err(error) if error.is_stopped() => outcome.stopped = true,

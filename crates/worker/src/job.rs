@@ -30,7 +30,7 @@ pub struct LoraFile {
 
 /// A picture that was drawn.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct MadePicture {
     /// It.
     pub picture: Picture,
     /// The seed that gives it in a batch of its own.
@@ -43,7 +43,7 @@ pub struct Made {
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// What was drawn, whole pictures alone.
-    pub pictures: Vec<Made>,
+    pub pictures: Vec<MadePicture>,
     /// Whether it was stopped on the way.
     pub stopped: bool,
     /// Why it ended before it was done.

@@ -4,10 +4,10 @@
 mod draw;
 mod job;
 
-pub use job::{Failure, Job, LoraFile, Made, Outcome};
+pub use job::{Failure, Job, LoraFile, MadePicture, Outcome};
 
 use calotype::{Picture, Pipeline};
-use draw::Engine;
+use draw::WorkerThread;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -41,14 +41,14 @@ pub struct State {
     /// Jobs that wait.
     pub waiting: usize,
     /// The one that is being drawn.
-    pub running: Option<Running>,
+    pub running: Option<RunningJob>,
     /// The model that it has open.
     pub model: Option<String>,
 }
 
 /// A job that is being drawn.
 #[derive(Clone, Debug)]
-pub struct Running {
+pub struct RunningJob {
     /// Which.
     pub id: JobId,
     /// Batches that are done, and those that there are to be.
@@ -74,7 +74,7 @@ enum Stop {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(JobId, Job, Told)>,
-    running: Option<(Running, Instant, Stop)>,
+    running: Option<(RunningJob, Instant, Stop)>,
     model: Option<String>,
     looked: Option<Instant>,
     next: JobId,
@@ -110,7 +110,7 @@ impl Worker {
             };
             own.queue().model = Some(model.clone());
             let _ = opened.send(Ok(()));
-            Engine::new(model, pipeline, open).work(&own);
+            WorkerThread::new(model, pipeline, open).work(&own);
         };
         let thread = thread::Builder::new().name("worker".into()).spawn(run);
         let thread = thread.map_err(|e| Failure::model(format!("no thread can be started: {e}")))?;
@@ -174,7 +174,7 @@ impl Worker {
         let running = queue
             .running
             .as_ref()
-            .map(|(running, since, _)| Running { elapsed: since.elapsed(), ..running.clone() });
+            .map(|(running, since, _)| RunningJob { elapsed: since.elapsed(), ..running.clone() });
         State { waiting: queue.waiting.len(), running, model: queue.model.clone() }
     }
 

@@ -4,8 +4,9 @@ use super::{Picture, bad};
 use crate::error::Result;
 use exif::experimental::Writer;
 use exif::{Field, In, Tag, Value};
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use image_webp::WebPEncoder;
-use jpeg_encoder::Encoder;
 use std::fmt::Display;
 use std::io::Cursor;
 use std::path::Path;
@@ -15,11 +16,14 @@ use std::path::Path;
 pub enum PictureFormat {
     /// Every pixel as it is, the settings in a text chunk.
     Png,
-    /// With losses, by a quality of 1 to 100; from 90 on colours are as fine as light. The settings in EXIF.
+    /// With losses, by a quality of 1 to 100. The settings in EXIF.
     Jpeg(u8),
     /// Every pixel as it is, in less space than PNG. The settings in EXIF.
     WebP,
 }
+
+/// Bytes of EXIF in a JPEG, whose segments are at most 65,535 long, with their length and what they are called.
+const SEGMENT: usize = 65_535 - 2 - 6;
 
 impl PictureFormat {
     /// What JPEGs have where nothing is said.
@@ -48,15 +52,22 @@ impl Picture {
             PictureFormat::Png => return self.png(parameters),
             PictureFormat::Jpeg(quality) => {
                 let failed = |e: &dyn Display| failed("JPEG", e);
-                let side =
-                    |side: usize| u16::try_from(side).map_err(|_| failed(&"at most 65535 pixels a side"));
-                let mut encoder = Encoder::new(&mut bytes, quality);
-                if let Some(text) = parameters {
-                    encoder.add_exif_metadata(&comment(text)?).map_err(|e| failed(&e))?;
+                if self.width.max(self.height) > usize::from(u16::MAX) {
+                    return Err(failed(&"at most 65535 pixels a side"));
                 }
-                let (width, height) = (side(self.width)?, side(self.height)?);
-                let colours = jpeg_encoder::ColorType::Rgb;
-                encoder.encode(&self.rgb(), width, height, colours).map_err(|e| failed(&e))?;
+                let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+                if let Some(text) = parameters {
+                    let comment = comment(text)?;
+                    if comment.len() > SEGMENT {
+                        return Err(failed(
+                            &"the settings are too long for its EXIF: leave them out, or take PNG",
+                        ));
+                    }
+                    encoder.set_exif_metadata(comment).map_err(|e| failed(&e))?;
+                }
+                let [width, height] = [self.width, self.height].map(|side| side as u32);
+                let colours = ExtendedColorType::Rgb8;
+                encoder.write_image(&self.rgb(), width, height, colours).map_err(|e| failed(&e))?;
             }
             PictureFormat::WebP => {
                 let failed = |e: &dyn Display| failed("WebP", e);

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use calotype::image::{Infotext, PictureFormat};
 use calotype::{Dialect, Picture, Request, Resize, Rng, StepRule};
-use calotype_worker::{Job, Made};
+use calotype_worker::{Job, MadePicture};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// What clients send, by A1111's names; null is as if it were not there.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct DrawingAsked {
     prompt: Option<String>,
     negative_prompt: Option<String>,
     seed: Option<i64>,
@@ -60,12 +60,18 @@ const SIDE: usize = 512;
 const CFG_SCALE: f32 = 7.0;
 const STRENGTH: f64 = 0.75;
 
-pub async fn txt2img(State(served): State<Shared>, Sent(asked): Sent<Asked>) -> Result<Json<Value>, Problem> {
+pub async fn txt2img(
+    State(served): State<Shared>,
+    Sent(asked): Sent<DrawingAsked>,
+) -> Result<Json<Value>, Problem> {
     let job = job(&served, &asked, None)?;
     answer(&served, job, &asked).await
 }
 
-pub async fn img2img(State(served): State<Shared>, Sent(asked): Sent<Asked>) -> Result<Json<Value>, Problem> {
+pub async fn img2img(
+    State(served): State<Shared>,
+    Sent(asked): Sent<DrawingAsked>,
+) -> Result<Json<Value>, Problem> {
     let first = asked.init_images.iter().flatten().next();
     let missing = || Problem::new(StatusCode::NOT_FOUND, "Init image not found");
     let picture = pictures::read("init_images", first.ok_or_else(missing)?).await?;
@@ -73,7 +79,7 @@ pub async fn img2img(State(served): State<Shared>, Sent(asked): Sent<Asked>) -> 
     answer(&served, job, &asked).await
 }
 
-fn job(served: &Served, asked: &Asked, init: Option<Picture>) -> Result<Job, Problem> {
+fn job(served: &Served, asked: &DrawingAsked, init: Option<Picture>) -> Result<Job, Problem> {
     refuse(asked)?;
     let options = served.options.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let set = |name: &str| {
@@ -128,7 +134,7 @@ fn job(served: &Served, asked: &Asked, init: Option<Picture>) -> Result<Job, Pro
 }
 
 /// Says of what is not here that it is not: a picture without it would be another.
-fn refuse(asked: &Asked) -> Result<(), Problem> {
+fn refuse(asked: &DrawingAsked) -> Result<(), Problem> {
     let not = |field: &'static str, what: &str| {
         Err(Problem::field(field, format!("{field}: {what} is not here yet: leave it out")))
     };
@@ -159,7 +165,7 @@ fn refuse(asked: &Asked) -> Result<(), Problem> {
 }
 
 /// The sampler and the schedule, which older clients write behind it.
-fn sampler(asked: &Asked, request: &mut Request) -> Result<(), Problem> {
+fn sampler(asked: &DrawingAsked, request: &mut Request) -> Result<(), Problem> {
     let name = asked.sampler_name.as_ref().or(asked.sampler_index.as_ref());
     let name = name.map_or("Euler", |name| &**name);
     let said = Infotext {
@@ -182,7 +188,7 @@ fn sampler(asked: &Asked, request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn answer(served: &Shared, job: Job, asked: &Asked) -> Result<Json<Value>, Problem> {
+async fn answer(served: &Shared, job: Job, asked: &DrawingAsked) -> Result<Json<Value>, Problem> {
     let (request, model) = (job.request.clone(), job.model.clone());
     let outcome = draw(served, job).await?;
     let mut images = Vec::new();
@@ -193,12 +199,12 @@ async fn answer(served: &Shared, job: Job, asked: &Asked) -> Result<Json<Value>,
     let model = model.or(served.worker.state().model).unwrap_or_default();
     let info = info(&request, &model, &outcome.pictures).to_string();
     // Pictures that came are not sent back.
-    let told = Asked { init_images: None, mask: None, ..asked.clone() };
+    let told = DrawingAsked { init_images: None, mask: None, ..asked.clone() };
     Ok(Json(json!({"images": images, "parameters": told, "info": info})))
 }
 
 /// What `Processed.js` of modules/processing.py tells.
-fn info(request: &Request, model: &str, made: &[Made]) -> Value {
+fn info(request: &Request, model: &str, made: &[MadePicture]) -> Value {
     let all = |text: &str| vec![text.to_owned(); made.len()];
     let (prompt, negative) = (&request.prompts[0], &request.negative_prompts[0]);
     let variation = request.variation_seed.unwrap_or(0);
