@@ -5,6 +5,7 @@
 //! ever fetched, no name of a client's is ever joined to a path, and neither prompts nor bodies are logged.
 
 mod body;
+mod connections;
 mod drawing;
 mod guard;
 mod openai;
@@ -86,19 +87,27 @@ pub struct Limits {
     pub side: usize,
     /// Pictures of a request.
     pub pictures: usize,
+    /// Connections that may be open.
+    pub connections: usize,
+    /// How long a request may stand still while it comes.
+    pub still: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { waiting: 64, steps: 150, side: 4096, pictures: 64 }
+        Self {
+            waiting: 64,
+            steps: 150,
+            side: 4096,
+            pictures: 64,
+            connections: 512,
+            still: Duration::from_secs(30),
+        }
     }
 }
 
 /// Bytes of a body: pictures come in some.
 const BODY: usize = 64 << 20;
-
-/// How long a body may stand still.
-const STILL: Duration = Duration::from_secs(30);
 
 /// How long what is being drawn may take when the server is to end.
 const LAST: Duration = Duration::from_secs(30);
@@ -132,8 +141,9 @@ pub fn serve(listener: TcpListener, worker: Worker, config: Config) -> io::Resul
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let ending = end(Arc::clone(&served));
-        axum::serve(listener, router(served)).with_graceful_shutdown(ending).await
+        let (limits, ending) = (served.config.limits, end(Arc::clone(&served)));
+        connections::answer(listener, router(served), limits.connections, limits.still, ending).await;
+        Ok(())
     })
 }
 
@@ -147,6 +157,9 @@ async fn end(served: Shared) {
             () = asked() => std::process::exit(130),
             () = tokio::time::sleep(LAST) => served.worker.interrupt(),
         }
+        // Who holds a connection open holds nothing up.
+        tokio::time::sleep(LAST).await;
+        std::process::exit(1);
     });
 }
 
@@ -180,7 +193,7 @@ fn router(served: Shared) -> Router {
         .route("/healthz", get(async || "ok"))
         .fallback(async || problem::Problem::unknown())
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(RequestBodyTimeoutLayer::new(STILL))
+        .layer(RequestBodyTimeoutLayer::new(served.config.limits.still))
         .layer(from_fn_with_state(Arc::clone(&served), guard::stand))
         .with_state(served)
 }
