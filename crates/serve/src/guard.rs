@@ -25,10 +25,11 @@ pub async fn stand(State(served): State<Shared>, request: Request, next: Next) -
     let openai = request.uri().path().starts_with("/v1/");
     let said = |problem: &Problem| if openai { problem.as_openai() } else { problem.as_sdapi() };
     let headers = request.headers();
-    // Whether it is alive anyone may ask who can reach it.
-    let is_alive = request.uri().path() == "/healthz";
+    // Whether it is alive anyone may ask who can reach it, and for a picture whoever knows what it is called.
+    let path = request.uri().path();
+    let is_open = path == "/healthz" || path.starts_with("/files/");
     let allowed = served.guard.host(headers).and_then(|()| served.guard.origin(request.method(), headers));
-    let allowed = allowed.and_then(|()| if is_alive { Ok(()) } else { served.guard.key(headers) });
+    let allowed = allowed.and_then(|()| if is_open { Ok(()) } else { served.guard.key(headers) });
     if let Err(problem) = allowed.and_then(|()| served.guard.open()) {
         return said(&problem);
     }

@@ -119,7 +119,7 @@ async fn generations(
         data.push(match by_address {
             false => json!({"b64_json": pictures::base64(&file)}),
             true => {
-                let id = served.kept.lock().unwrap_or_else(|e| e.into_inner()).keep(format, file);
+                let id = served.kept.lock().unwrap_or_else(|e| e.into_inner()).keep(format, file)?;
                 json!({"url": format!("http://{host}/files/{id}")})
             }
         });
@@ -128,8 +128,8 @@ async fn generations(
     Ok(Json(json!({"created": created, "data": data})))
 }
 
-async fn file(State(served): State<Shared>, Path(id): Path<u64>) -> Result<Response, Problem> {
-    let found = served.kept.lock().unwrap_or_else(|e| e.into_inner()).get(id);
+async fn file(State(served): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = served.kept.lock().unwrap_or_else(|e| e.into_inner()).get(&id);
     let (format, file) = found.ok_or_else(Problem::unknown)?;
     Ok(([(header::CONTENT_TYPE, pictures::media_type(format))], file).into_response())
 }

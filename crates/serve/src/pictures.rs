@@ -46,28 +46,28 @@ pub fn base64(file: &[u8]) -> String {
 
 /// The last pictures that answers named by an address.
 #[derive(Default)]
-pub struct Kept {
-    next: u64,
-    files: VecDeque<(u64, PictureFormat, Vec<u8>)>,
-}
+pub struct Kept(VecDeque<(String, PictureFormat, Vec<u8>)>);
 
 /// As many as are kept.
 const KEPT: usize = 64;
 
 impl Kept {
-    /// Keeps a file, in the place of the oldest where there are many; what it is called from now on.
-    pub fn keep(&mut self, format: PictureFormat, file: Vec<u8>) -> u64 {
-        self.next += 1;
-        if self.files.len() == KEPT {
-            self.files.pop_front();
+    /// Keeps a file, in the place of the oldest where there are many. What it is called from now on nobody can guess: who is
+    /// told it needs no key.
+    pub fn keep(&mut self, format: PictureFormat, file: Vec<u8>) -> Result<String, Problem> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|e| Problem::bad(format!("no random numbers: {e}")))?;
+        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        if self.0.len() == KEPT {
+            self.0.pop_front();
         }
-        self.files.push_back((self.next, format, file));
-        self.next
+        self.0.push_back((name.clone(), format, file));
+        Ok(name)
     }
 
     /// A file that is kept.
-    pub fn get(&self, id: u64) -> Option<(PictureFormat, Vec<u8>)> {
-        self.files.iter().find(|(known, ..)| *known == id).map(|(_, format, file)| (*format, file.clone()))
+    pub fn get(&self, name: &str) -> Option<(PictureFormat, Vec<u8>)> {
+        self.0.iter().find(|(known, ..)| known == name).map(|(_, format, file)| (*format, file.clone()))
     }
 }
 
