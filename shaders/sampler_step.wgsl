@@ -1,6 +1,7 @@
 // Guidance and one update of the sampler, for every element of the latents at once. A sampler is a linear map on
 // eight registers of latent size, plus at most one clamp (see the crate `sampling`); the registers are updated
-// in place, and the next evaluation's input is written in the model's own storage type.
+// in place, and the next evaluation's input is written in the model's own storage type. Where a mask keeps a picture, the
+// output, the sample or that input is blended with it.
 #variants {vectors}
 #import storage
 #import step
@@ -17,7 +18,7 @@ override RESCALE: bool = false; // `factor` holds each image's rescaling of the 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> output: array<AV>;          // [parts, count]
-@group(0) @binding(3) var<storage, read> noise: array<FV>;           // [noises, count]
+@group(0) @binding(3) var<storage, read> noise: array<FV>;           // [noises, count], and behind them what is kept
 @group(0) @binding(4) var<storage, read> factor: array<f32>;         // [B]
 @group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count]
 @group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [parts, count]
@@ -39,6 +40,18 @@ fn element(n: u32) {
 #for r in 0..REGISTERS
     let r_$r = registers[n + $ru * params.count];
 #endfor
+    var share = FV(0.0);
+    var picture = FV(0.0);
+    var added = FV(0.0);
+    if (step.keeps != 0u) {
+        let at = n + step.kept * params.count;
+        share = noise[at];
+        picture = noise[at + params.count];
+        added = noise[at + 2u * params.count];
+    }
+    if ((step.keeps & KEEPS_OUTPUT) != 0u) {
+        m = mix(m, step.kept_by.x * r_0 + step.kept_by.y * picture, share);
+    }
     var z = FV(0.0);
     if (step.uses_noise == 1u) {
         z = noise[n + step.noise * params.count];
@@ -60,7 +73,16 @@ fn element(n: u32) {
         + w_$r_2.x * m + w_$r_2.y * c + w_$r_2.z * z + w_$r_2.w * u;
     registers[n + $ru * params.count] = n_$r;
 #endfor
-    let next = to_a(n_0 * step.input_scale);
+    var sample = n_0;
+    if ((step.keeps & KEEPS_SAMPLE) != 0u) {
+        sample = mix(n_0, step.kept_by.z * picture + step.kept_by.w * added, share);
+        registers[n] = sample;
+    }
+    sample *= step.input_scale;
+    if ((step.keeps & KEEPS_INPUT) != 0u) {
+        sample = mix(sample, picture, share);
+    }
+    let next = to_a(sample);
     for (var k = 0u; k < PROMPTS + select(0u, 1u, GUIDED); k++) {
         input[n + k * params.count] = next;
     }

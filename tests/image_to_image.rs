@@ -25,13 +25,14 @@ fn picture(golden: &Golden, name: &Json) -> Picture {
 }
 
 /// The scheduler that a case names.
-fn scheduler(case: &Json) -> SchedulerFile {
+pub fn scheduler(case: &Json) -> SchedulerFile {
     let mut config = case["scheduler_config"].clone();
     config["_class_name"] = case["scheduler_class"].clone();
     SchedulerFile::alone(&config.to_string().replace("\"-Infinity\"", "-Infinity")).unwrap()
 }
 
-fn request(golden: &Golden, case: &Json) -> Request {
+/// What a case asks for.
+pub fn request(golden: &Golden, case: &Json) -> Request {
     let mut noise = golden.list(&case["noise"]).into_iter();
     Request {
         prompts: vec![text(&case["prompt"]).into()],

@@ -211,9 +211,18 @@ fn constants(module: &naga::Module) -> String {
         (Some(name), naga::Expression::Literal(naga::Literal::U32(value))) => Some((name.clone(), *value)),
         _ => None,
     };
-    let found = module.constants.iter().filter_map(number).find(|(name, _)| name == "REGISTERS");
-    let (name, value) = found.expect("shaders/shared/step.wgsl says how many registers there are");
-    format!("/// Registers of latent size that a step works on.\npub const {name}: u32 = {value};\n")
+    let found: BTreeMap<String, u32> = module.constants.iter().filter_map(number).collect();
+    let constant = |name: &str, doc: &str| {
+        let value = found.get(name).unwrap_or_else(|| panic!("shaders/shared/step.wgsl says no {name}"));
+        format!("/// {doc}\npub const {name}: u32 = {value};\n")
+    };
+    [
+        constant("REGISTERS", "Registers of latent size that a step works on."),
+        constant("KEEPS_OUTPUT", "Of `Step::keeps`: where a mask keeps a picture the guided output does."),
+        constant("KEEPS_SAMPLE", "Likewise the new sample."),
+        constant("KEEPS_INPUT", "Likewise the next input."),
+    ]
+    .concat()
 }
 
 /// A type and its size. An array of vectors is an array of their numbers.

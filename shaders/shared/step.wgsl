@@ -1,6 +1,10 @@
 // What changes from one model evaluation to the next: a row of the table that a run uploads before it starts. The Rust
 // struct is generated from it.
 const REGISTERS: u32 = 8u; // of latent size, on which a sampler works; register 0 is the sample
+// What keeps to a picture where a mask says so.
+const KEEPS_OUTPUT: u32 = 1u; // the guided output
+const KEEPS_SAMPLE: u32 = 2u; // the new sample
+const KEEPS_INPUT: u32 = 4u; // the next input
 
 struct Step {
     rows: array<array<vec4<f32>, 3>, REGISTERS>, // new registers over the basis: 8 registers, m, c, noise, u
@@ -13,4 +17,7 @@ struct Step {
     noise: u32, // which of the run's noise tensors this step takes
     uses_noise: u32, // 1 where it takes one
     row: u32, // which row of the table this is
+    kept_by: vec4<f32>, // where the mask keeps the picture an output is .x sample + .y picture, a sample .z picture + .w noise
+    keeps: u32, // which of output, sample and input keep to it
+    kept: u32, // the first of three of the run's noise tensors: the mask, 1 where it keeps; the picture; its noise
 }

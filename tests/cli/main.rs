@@ -19,6 +19,7 @@ mod interrupt;
 mod latents;
 mod loras;
 mod outputs;
+mod pictures;
 mod recalled;
 mod recorded;
 mod refiner;

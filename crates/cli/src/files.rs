@@ -42,6 +42,7 @@ impl OutputFiles {
         inputs.extend(args.words.embedding.iter().map(|word| ("--embedding", word.file.as_path())));
         inputs.extend(args.words.from_png.iter().map(|path| ("--from-png", path.as_path())));
         inputs.extend(args.picture.init.init_img.iter().map(|path| ("--init-img", path.as_path())));
+        inputs.extend(args.picture.init.mask.iter().map(|path| ("--mask", path.as_path())));
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
         inputs.extend(args.picture.assembly.inputs());
         inputs.extend(args.picture.refiner.iter().map(|name| ("--refiner", Path::new(name))));

@@ -30,7 +30,12 @@ pub fn recalled(args: &GenerateArgs) -> anyhow::Result<Option<Recalled>> {
     };
     let recalled = settings.recall(&left);
     let begins = args.picture.init.init_img.is_some();
-    for line in recalled.left.iter().filter(|line| !(begins && line.starts_with("Denoising strength:"))) {
+    let masked = args.picture.init.mask.is_some();
+    let is_given = |line: &&String| {
+        let name = line.split(':').next().unwrap_or_default();
+        begins && name == "Denoising strength" || masked && Recalled::OF_MASKS.contains(&name)
+    };
+    for line in recalled.left.iter().filter(|line| !is_given(line)) {
         text::note(&format!("{name}: not honoured: {line}"));
     }
     if recalled.seed.is_none() && args.seed.is_none() {

@@ -370,14 +370,19 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
         }
     }
     let mut next = registers.clone();
+    let mut input = vec![0.0; count];
     for i in 0..count {
         let mut basis = [0.0; BASIS];
         (0..REGISTERS).for_each(|r| basis[r] = registers[r * count + i]);
-        basis[REGISTERS] = m[i] * factors[i / image];
+        let noise = |tensor: u32| values[&op.noise][tensor as usize * count + i];
+        let [share, picture, added] = [0, 1, 2].map(|k| noise(step.kept + k));
+        let by = step.kept_by.map(f64::from);
+        let keep = |bit: u32, value: f64, own: f64| {
+            if step.keeps & bit == 0 { value } else { (1.0 - share) * value + share * own }
+        };
+        basis[REGISTERS] = keep(1, m[i] * factors[i / image], by[0] * registers[i] + by[1] * picture);
         basis[REGISTERS + 3] = without[i];
-        if step.uses_noise == 1 {
-            basis[REGISTERS + 2] = values[&op.noise][step.noise as usize * count + i];
-        }
+        basis[REGISTERS + 2] = if step.uses_noise == 1 { noise(step.noise) } else { 0.0 };
         let dot =
             |row: &[f32; 12], basis: &[f64]| (0..BASIS).map(|j| f64::from(row[j]) * basis[j]).sum::<f64>();
         if step.clamp_range > 0.0 {
@@ -385,8 +390,9 @@ fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec
             basis[REGISTERS + 1] = dot(&step.clamp, &basis).clamp(-range, range);
         }
         (0..REGISTERS).for_each(|r| next[r * count + i] = dot(&step.rows[r], &basis));
+        next[i] = keep(2, next[i], by[2] * picture + by[3] * added);
+        input[i] = keep(4, next[i] * f64::from(step.input_scale), picture);
     }
-    let input: Vec<f64> = next[..count].iter().map(|x| x * f64::from(step.input_scale)).collect();
     values.insert(op.input, input.repeat(parts));
     values.insert(op.registers, next);
     factors

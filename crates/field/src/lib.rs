@@ -98,6 +98,10 @@ fields! {
     Img2imgSteps = "img2img_steps",
     /// How it is made to fit.
     Resize = "resize",
+    /// What of it is drawn anew.
+    Mask = "mask",
+    /// How far that is softened.
+    MaskBlur = "mask_blur",
     /// How activations are stored.
     Precision = "precision",
     /// What to run on.

@@ -40,7 +40,7 @@ impl Adapting {
         if steps.is_empty() {
             return Ok(None);
         }
-        let words = table(&steps, |_| self.guidance);
+        let words = table(&steps, |_| self.guidance, None);
         exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
         // What the model is told of the time follows from the table.
         exec.run(part.program(Stage::Context), 0)?;

@@ -1,6 +1,8 @@
 use crate::adapt::Adapting;
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::init::InitPicture;
+use crate::masked::Kept;
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
@@ -45,6 +47,8 @@ pub struct Denoising<'a> {
     started: Instant,
     /// What the model is told, each with the evaluation up to which it stands.
     turns: VecDeque<(usize, Told)>,
+    /// What is kept of a picture.
+    kept: Option<Kept>,
     /// What previews are made with, where that is known.
     pub(crate) colours: Option<Rc<Colours>>,
 }
@@ -123,17 +127,21 @@ impl<'a> Denoising<'a> {
         let given = order.noise.as_ref();
         let start = given.map_or_else(|| Ok(drawn.first()), |given| fits(&given.latents, "latents"))?;
         let mut sample = ours(start);
+        let mut kept = None;
         match begun {
             Begun::Noise => sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma),
             Begun::Picture(picture) => {
-                let [kept, mut added] = level(order)?;
+                let picture = ours(picture.to_f32());
+                kept = Kept::of(order, (&picture, &sample), [c, h, w])?;
+                let [mut own_share, mut added] = level(order)?;
                 // ComfyUI's begins with the most noise there is a little above it.
                 added = if order.dialect == Dialect::Comfy { sampler.init_noise_sigma } else { added };
-                let picture = ours(picture.to_f32());
-                sample
-                    .iter_mut()
-                    .zip(picture.iter().cycle())
-                    .for_each(|(v, own)| *v = *v * added + own * kept);
+                // diffusers draws all of what a mask names from noise alone.
+                if kept.is_some() && order.init.as_ref().is_some_and(InitPicture::is_noise) {
+                    [own_share, added] = [0.0, sampler.init_noise_sigma];
+                }
+                let own = picture.iter().cycle();
+                sample.iter_mut().zip(own).for_each(|(v, own)| *v = *v * added + own * own_share);
             }
             Begun::Run(run) => sample = ours(run.latents.to_f32()),
         }
@@ -178,13 +186,21 @@ impl<'a> Denoising<'a> {
                 slot += 1;
             }
         }
+        if let Some(kept) = &kept {
+            for (i, values) in kept.tensors.iter().enumerate() {
+                let begin = ((kept.first + i) * numel * 4) as u64;
+                for (part, _) in &parts {
+                    exec.write(&part.ports["noise"], begin, bytemuck::cast_slice(values))?;
+                }
+            }
+        }
         let mut registers = sample.clone();
         registers.resize(REGISTERS * numel, 0.0);
         exec.write(&parts[at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
 
         // 3. The step table.
         let guidance = Guidance::of(order);
-        let words = table(&sampler.steps, |i| guidance.unless(!parts[takes[i]].1.guided));
+        let words = table(&sampler.steps, |i| guidance.unless(!parts[takes[i]].1.guided), kept.as_ref());
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
         for (part, _) in &parts {
             exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
@@ -213,6 +229,7 @@ impl<'a> Denoising<'a> {
             factor,
             started,
             turns: VecDeque::new(),
+            kept,
             colours: None,
         };
         run.show(&sample)?;
@@ -224,7 +241,10 @@ impl<'a> Denoising<'a> {
         let (part, canvas) = self.parts[self.at];
         let scale = self.steps.get(self.evaluation).map_or(1.0, |step| step.input_scale);
         let input = &part.ports["latents"];
-        let first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
+        let mut first: Vec<f32> = sample.iter().map(|v| v * scale).collect();
+        if let Some(kept) = &self.kept {
+            kept.show(self.evaluation, &mut first);
+        }
         let first = HostTensor::from_f32(input.shape, &first.repeat(canvas.parts())).cast(input.dtype);
         Ok(self.exec.write(input, 0, first.bytes())?)
     }

@@ -76,6 +76,7 @@ impl Request {
             rule: self.img2img_steps,
             resize: self.resize,
             vae_noise: self.vae_noise.clone(),
+            inpaint: None,
         }))
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::image::{Picture, Resize};
+use crate::inpaint::Inpaint;
 use calotype_field::Field;
+use calotype_sampling::KeepRule;
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,6 +29,21 @@ impl StepRule {
         match self {
             Self::Diffusers => "diffusers",
             Self::A1111 => "a1111",
+        }
+    }
+
+    /// By how many pixels masks are softened where nothing is said.
+    pub(crate) fn blur(self) -> f64 {
+        match self {
+            Self::Diffusers => 0.0,
+            Self::A1111 => 4.0,
+        }
+    }
+
+    pub(crate) const fn keeping(self) -> KeepRule {
+        match self {
+            Self::Diffusers => KeepRule::Diffusers,
+            Self::A1111 => KeepRule::A1111,
         }
     }
 
@@ -68,9 +85,23 @@ pub struct InitPicture {
     pub resize: Resize,
     /// Noise for the encoder's sample, `[1 or B, C, h, w]`; its mean is taken where there is none.
     pub vae_noise: Option<HostTensor>,
+    /// What of it is drawn anew, where that is not all.
+    pub inpaint: Option<Inpaint>,
 }
 
 impl InitPicture {
+    /// Has a picture that was drawn be this one wherever that is kept.
+    pub(crate) fn paste(&self, drawn: &mut Picture) {
+        if let Some(inpaint) = &self.inpaint {
+            inpaint.paste(drawn, &self.picture);
+        }
+    }
+
+    /// Whether diffusers begins from noise alone where a mask keeps the rest.
+    pub(crate) fn is_noise(&self) -> bool {
+        self.rule == StepRule::Diffusers && self.strength == 1.0
+    }
+
     /// How many of a run's steps are left out.
     pub(crate) fn left_out(&self, steps: usize) -> Result<usize> {
         let out = self.rule.left_out(steps, self.strength);

@@ -1,4 +1,5 @@
 use crate::init::InitPicture;
+use crate::inpaint::Inpaint;
 use crate::request::GivenNoise;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_sampling::noise::Origin;
@@ -149,6 +150,12 @@ impl Order {
         let share = |k: usize, image: usize| of(image).and_then(|shares| shares.get(k)).copied();
         let images = |k| (0..self.batch_size).map(move |image| share(k, image).unwrap_or(0.0) as f32);
         (0..self.prompts_an_image()).flat_map(images).collect()
+    }
+
+    /// How many tensors say what is kept of a picture.
+    pub(crate) fn kept_tensors(&self) -> usize {
+        let keeps = self.init.as_ref().is_some_and(|init| init.inpaint.is_some());
+        if keeps { Inpaint::TENSORS } else { 0 }
     }
 
     /// Layers at the text encoder's end that are left out.

@@ -292,7 +292,10 @@ impl Pipeline {
 
         // 3. Latents to pixels.
         let start = Instant::now();
-        let pictures = self.decode_latents(&latents).await?;
+        let mut pictures = self.decode_latents(&latents).await?;
+        if let Some(init) = &order.init {
+            pictures.iter_mut().for_each(|picture| init.paste(picture));
+        }
         timings.decode = start.elapsed();
         timings.load = self.session.spent.total() - loading;
         Ok(Output { pictures, seeds: order.seeds(), latents, timings, memory: self.session.exec.memory() })

@@ -66,7 +66,7 @@ impl Infotext {
             if name == STRENGTH {
                 recalled.strength = value.parse().ok();
             }
-            if recalled.take(name, value).is_none() {
+            if recalled.take(name, value).is_none() || Recalled::OF_MASKS.contains(&name.as_str()) {
                 recalled.left.push(format!("{name}: {value}"));
             }
         }
@@ -87,6 +87,9 @@ impl Infotext {
 }
 
 impl Recalled {
+    /// What is honoured where a mask is given, which settings cannot hold: `left` tells of it too.
+    pub const OF_MASKS: [&str; 1] = ["Mask blur"];
+
     /// Takes a setting; nothing where it is none of ours, or not readable.
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
         let request = &mut self.request;
@@ -107,6 +110,7 @@ impl Recalled {
                 let [width, height] = size(value)?;
                 (request.width, request.height) = (Some(width), Some(height));
             }
+            "Mask blur" => request.mask_blur = Some(number()?),
             "Img2img steps" => self.img2img_steps = value.parse().ok()?,
             "Prompt 2" => request.prompts_2 = vec![value.into()],
             "Negative prompt 2" => request.negative_prompts_2 = vec![value.into()],

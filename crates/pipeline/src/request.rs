@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::image::{Picture, Resize};
+use crate::image::{Mask, Picture, Resize};
 use crate::init::StepRule;
 use crate::words::{Emphasis, PromptStyle};
 use calotype_field::Field;
@@ -111,6 +111,11 @@ pub struct Request {
     /// Noise for the sample that the encoder takes of that picture, `[1 or B, C, H/f, W/f]` f32; its mean where there is none.
     #[serde(skip)]
     pub vae_noise: Option<HostTensor>,
+    /// What of that picture is drawn anew, of its size; all of it where there is none.
+    #[serde(skip)]
+    pub mask: Option<Arc<Mask>>,
+    /// By how many pixels the mask is softened: where there is none by 0, or by 4 where steps are counted by A1111's rule.
+    pub mask_blur: Option<f64>,
 }
 
 impl Default for Request {
@@ -186,6 +191,8 @@ impl Request {
             img2img_steps: StepRule::default(),
             resize: Resize::default(),
             vae_noise: None,
+            mask: None,
+            mask_blur: None,
         }
     }
 
@@ -309,6 +316,7 @@ impl Request {
             }
         }
         self.check_init()?;
+        self.check_mask()?;
         let churned =
             [self.s_tmin.unwrap_or(0.0), self.s_tmax.filter(|most| *most > 0.0).unwrap_or(f64::INFINITY)];
         if churned[0] > churned[1] {

@@ -35,6 +35,9 @@ impl Order {
             if init.rule != StepRule::A1111 {
                 settings.push("Img2img steps", init.rule);
             }
+            if let Some(inpaint) = init.inpaint.as_ref().filter(|inpaint| inpaint.blur > 0.0) {
+                settings.push("Mask blur", inpaint.blur);
+            }
         }
         self.push_told(&mut settings, i);
         self.hashes.model.iter().for_each(|hash| settings.push("Model hash", hash));

@@ -71,13 +71,16 @@ impl Request {
         let [height, width] = self.size(model)?;
         let form = defaults.form(self);
         let choice = self.choice(is_xl(model));
-        let init = self.init(model, [height, width])?;
+        let mut init = self.init(model, [height, width])?;
         if let Some(init) = &init {
             let listed = choice.listed().map(|list| list.iter().filter(|level| **level > 0.0).count());
             stretch = Stretch::After(init.left_out(listed.unwrap_or(form.steps))?);
         }
         let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
-        let Chosen { sampler, schedule, dialect, program, adaptive } = chosen;
+        if let Some(init) = &mut init {
+            init.inpaint = self.inpaint(&chosen, [height, width])?;
+        }
+        let Chosen { sampler, schedule, dialect, program, adaptive, .. } = chosen;
         if adaptive.is_some() && (self.cfg_start > 0.0 || self.cfg_end < 1.0) {
             let field = if self.cfg_start > 0.0 { Field::CfgStart } else { Field::CfgEnd };
             let why =

@@ -1,5 +1,6 @@
 //! Steps as the device sees them.
 
+use crate::masked::Kept;
 use crate::order::Order;
 use calotype_graph::ops::StepRow;
 use calotype_sampling::{BASIS, Step};
@@ -22,11 +23,12 @@ impl Guidance {
     }
 }
 
-/// The table of steps as the device sees it, each guided so.
-pub(crate) fn table(steps: &[Step], guidance: impl Fn(usize) -> Guidance) -> Vec<u32> {
+/// The table of steps as the device sees it, each guided so and keeping so much of a picture.
+pub(crate) fn table(steps: &[Step], guidance: impl Fn(usize) -> Guidance, kept: Option<&Kept>) -> Vec<u32> {
     let row = |(i, step): (usize, _)| {
         let next = steps.get(i + 1).map_or(1.0, |step| step.input_scale);
-        StepRow { row: i as u32, ..row(step, next, guidance(i)) }.words()
+        let row = StepRow { row: i as u32, ..row(step, next, guidance(i)) };
+        kept.map_or(row, |kept| kept.row(i, row)).words()
     };
     steps.iter().enumerate().flat_map(row).collect()
 }
@@ -43,6 +45,6 @@ fn row(step: &Step, next_scale: f32, guidance: Guidance) -> StepRow {
         timestep: step.timestep,
         noise: step.noise.unwrap_or(0) as u32,
         uses_noise: step.noise.is_some().into(),
-        row: 0,
+        ..StepRow::default()
     }
 }

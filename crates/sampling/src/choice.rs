@@ -10,6 +10,7 @@ use crate::run::{Knobs, Method, Run};
 use crate::samplers::Sampler;
 use crate::schedule::Schedule;
 use crate::scheduler::SchedulerFile;
+use crate::trained::{Edm, Prediction, Trained};
 use calotype_field::Field;
 
 /// How a run is to be drawn; what is left open the model's file settles, or the dialect.
@@ -64,6 +65,10 @@ pub struct Chosen {
     pub schedule: Option<Schedule>,
     /// Whose rules.
     pub dialect: Dialect,
+    /// What the model predicts.
+    pub prediction: Prediction,
+    /// How it is preconditioned, where it was trained on sigmas of a range.
+    pub edm: Option<Edm>,
     /// What it does.
     pub program: Program,
     /// What draws up its steps one after the other, where they are as long as the error lets them be.
@@ -158,7 +163,9 @@ impl SamplerChoice {
         let program = stretched(sampler, (stretch, train), sheet).map_err(|error| file.named(error))?;
         let chooses = sampler.has_schedules() && scheduler.config.trained.edm.is_none();
         let schedule = chooses.then_some(scheduler.config.schedule);
-        Ok(Chosen { sampler, schedule, dialect: Dialect::Diffusers, program, adaptive: None })
+        let Trained { prediction_type: prediction, edm, .. } = scheduler.config.trained;
+        let dialect = Dialect::Diffusers;
+        Ok(Chosen { sampler, schedule, dialect, prediction, edm, program, adaptive: None })
     }
 
     fn over_sigmas(
@@ -241,7 +248,8 @@ impl SamplerChoice {
         program.span = [noisy().fold(most, f64::min), most];
         let by_hand = self.listed().is_some();
         let adaptive = program.adapts.map(|way| Adaptive::new(&run, way));
-        Ok(Chosen { sampler, schedule: (!own && !by_hand).then_some(schedule), dialect, program, adaptive })
+        let schedule = (!own && !by_hand).then_some(schedule);
+        Ok(Chosen { sampler, schedule, dialect, prediction: run.prediction, edm: None, program, adaptive })
     }
 
     fn knobs(&self, eta: f64) -> Knobs {

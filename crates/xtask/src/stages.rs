@@ -203,18 +203,7 @@ impl Stage {
 }
 
 fn zeroed_row() -> StepRow {
-    StepRow {
-        rows: [[0.0; 12]; 8],
-        clamp: [0.0; 12],
-        clamp_range: 0.0,
-        guidance: 1.0,
-        rescale: 0.0,
-        input_scale: 1.0,
-        timestep: 0.0,
-        noise: 0,
-        uses_noise: 0,
-        row: 0,
-    }
+    StepRow { guidance: 1.0, input_scale: 1.0, ..StepRow::default() }
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {

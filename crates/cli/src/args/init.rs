@@ -1,8 +1,8 @@
 use super::values::number;
 use anyhow::Context;
-use calotype::{Picture, Recalled, Request, Resize, StepRule};
+use calotype::{Error, Mask, Picture, Recalled, Request, Resize, StepRule};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The picture that drawing begins from.
@@ -27,6 +27,14 @@ pub struct InitArgs {
     /// [default: stretch]
     #[arg(long, value_name = "HOW", value_parser = str::parse::<Resize>)]
     pub resize: Option<Resize>,
+
+    /// Draw anew what is white in this picture, which has the size of the one to begin from, and keep the rest
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+
+    /// Soften the mask by so many pixels [default: 0, or 4 with --img2img-steps a1111]
+    #[arg(long, value_name = "PX", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub mask_blur: Option<f64>,
 }
 
 impl InitArgs {
@@ -37,11 +45,22 @@ impl InitArgs {
         let rule = recalled.map(|recalled| recalled.img2img_steps);
         request.img2img_steps = self.img2img_steps.or(rule).unwrap_or_default();
         request.resize = self.resize.unwrap_or_default();
-        if let Some(path) = &self.init_img {
-            let name = path.display().to_string();
-            let file = std::fs::read(path).with_context(|| format!("--init-img {name}: cannot be read"))?;
-            request.init_img = Some(Arc::new(Picture::read(&name, &file).context("--init-img")?));
-        }
+        request.init_img = read("--init-img", self.init_img.as_deref(), Picture::read)?;
+        request.mask = read("--mask", self.mask.as_deref(), Mask::read)?;
+        let recalled = request.mask_blur.filter(|_| self.mask.is_some());
+        request.mask_blur = self.mask_blur.or(recalled);
         Ok(())
     }
+}
+
+/// What a flag's file holds.
+fn read<T>(
+    flag: &str,
+    path: Option<&Path>,
+    read: fn(&str, &[u8]) -> Result<T, Error>,
+) -> anyhow::Result<Option<Arc<T>>> {
+    let Some(path) = path else { return Ok(None) };
+    let name = path.display().to_string();
+    let file = std::fs::read(path).with_context(|| format!("{flag} {name}: cannot be read"))?;
+    Ok(Some(Arc::new(read(&name, &file).context(flag.to_string())?)))
 }

@@ -1,5 +1,7 @@
 use crate::values::Values;
-use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, Shapes};
+use calotype_graph::ops::{
+    BASIS, KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, REGISTERS, SamplerStep, Shapes, StepRow,
+};
 
 /// Guidance, the sampler's linear map of its registers, and the next evaluation's model input. `y` is the factor
 /// by which each image's guided output was scaled back.
@@ -28,12 +30,15 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
     }
 
     let noise = noise.read();
-    let drawn = if step.uses_noise == 1 {
-        let at = step.noise as usize * count;
-        let missing = || format!("noise {} was asked for, which was not given", step.noise);
-        Some(noise.get(at..at + count).ok_or_else(missing)?)
-    } else {
-        None
+    let tensor = |i: u32| {
+        let at = i as usize * count;
+        let missing = || format!("noise {i} was asked for, which was not given");
+        noise.get(at..at + count).ok_or_else(missing)
+    };
+    let drawn = if step.uses_noise == 1 { Some(tensor(step.noise)?) } else { None };
+    let kept = match step.keeps {
+        0 => None,
+        _ => Some([tensor(step.kept)?, tensor(step.kept + 1)?, tensor(step.kept + 2)?]),
     };
     let (mut registers, mut input) = (registers.write(), input.write());
     for i in 0..count {
@@ -42,7 +47,9 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
         for (r, v) in basis[..REGISTERS].iter_mut().enumerate() {
             *v = registers[r * count + i];
         }
-        let m = guided[i] * y[i / image];
+        let kept = kept.map(|kept| Kept { step: &step, values: kept.map(|tensor| tensor[i]) });
+        let blend = |value, what| kept.as_ref().map_or(value, |kept| kept.blend(value, registers[i], what));
+        let m = blend(guided[i] * y[i / image], KEEPS_OUTPUT);
         let z = drawn.map_or(0.0, |z| z[i]);
         basis[REGISTERS] = m;
         basis[REGISTERS + 2] = z;
@@ -51,13 +58,34 @@ pub(super) fn run(op: &SamplerStep, values: &Values<'_>, y: &mut [f32]) -> Resul
             let c = dot(&step.clamp, &basis);
             basis[REGISTERS + 1] = c.clamp(-step.clamp_range, step.clamp_range);
         }
-        for (r, row) in step.rows.iter().enumerate() {
-            registers[r * count + i] = dot(row, &basis);
+        let mut new = step.rows.map(|row| dot(&row, &basis));
+        new[0] = blend(new[0], KEEPS_SAMPLE);
+        let next = blend(new[0] * step.input_scale, KEEPS_INPUT);
+        for (r, value) in new.into_iter().enumerate() {
+            registers[r * count + i] = value;
         }
-        let next = registers[i] * step.input_scale;
         input.chunks_exact_mut(count).for_each(|part| part[i] = next);
     }
     Ok(())
+}
+
+/// What a step keeps of a picture at one place: how much, the picture, its noise.
+struct Kept<'a> {
+    step: &'a StepRow,
+    values: [f32; 3],
+}
+
+impl Kept<'_> {
+    /// A value that keeps to the picture as far as the mask says, if such values do.
+    fn blend(&self, value: f32, sample: f32, what: u32) -> f32 {
+        let ([share, picture, noise], [a, b, c, d]) = (self.values, self.step.kept_by);
+        let own = match what {
+            KEEPS_OUTPUT => a * sample + b * picture,
+            KEEPS_SAMPLE => c * picture + d * noise,
+            _ => picture,
+        };
+        if self.step.keeps & what == 0 { value } else { value * (1.0 - share) + own * share }
+    }
 }
 
 fn dot(row: &[f32; 12], basis: &[f32; BASIS]) -> f32 {

@@ -2,7 +2,7 @@ use super::{Operation, Shapes, ensure};
 use crate::error::Error;
 use crate::launch::{Context, Lower, flag, vector};
 use crate::value::{Elem, ValueId};
-pub use calotype_shaders::Step as StepRow;
+pub use calotype_shaders::{KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, Step as StepRow};
 use calotype_shaders::{guidance_spread, sampler_step};
 use calotype_tensor::Shape;
 
@@ -23,7 +23,8 @@ pub struct SamplerStep {
     pub registers: ValueId,
     /// The model's input, shaped as its output: updated.
     pub input: ValueId,
-    /// `[noises, B·H·W·C]` f32.
+    /// `[noises, B·H·W·C]` f32. Where steps keep a picture three of them are what [`StepRow`] says: how much of it is kept, from
+    /// 0 to 1, the picture's latents, and noise.
     pub noise: ValueId,
     /// The step table, `[steps, 128]`.
     pub table: ValueId,

@@ -8,6 +8,7 @@ mod files;
 #[cfg(not(target_arch = "wasm32"))]
 mod format;
 mod infotext;
+mod mask;
 mod others;
 #[cfg(not(target_arch = "wasm32"))]
 mod pattern;
@@ -20,6 +21,7 @@ mod texts;
 mod watermark;
 
 pub use infotext::Infotext;
+pub use mask::Mask;
 pub use others::settings;
 pub use resize::Resize;
 pub use texts::{is_picture, names_picture, texts};

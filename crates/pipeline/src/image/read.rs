@@ -1,6 +1,6 @@
 //! Pictures from files, as they are looked at.
 
-use super::{Picture, Resize};
+use super::{Mask, Picture, Resize};
 use crate::error::Error;
 use exif::{In, Tag};
 use fast_image_resize::images::{Image, ImageRef};
@@ -24,22 +24,8 @@ impl Picture {
     /// A PNG, a JPEG or a WebP as it is looked at: turned as its EXIF says, over white where it is clear, with 8 bits a channel.
     /// `name` is what errors call it. Its size is looked at before its pixels are.
     pub fn read(name: &str, file: &[u8]) -> Result<Picture, Error> {
-        let read = match file {
-            [0x89, b'P', b'N', b'G', ..] => png(file),
-            [0xff, 0xd8, ..] => jpeg(file),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp(file),
-            _ => Err("neither a PNG nor a JPEG nor a WebP".into()),
-        };
-        let bad = |reason| Error::Image { file: name.into(), reason };
-        let (size, channels, values) = read.map_err(bad)?;
-        let pixels = values.chunks_exact(channels).map(|values| match *values {
-            [grey] => [grey; 3],
-            [grey, alpha] => over_white([grey, grey, grey, alpha]),
-            [r, g, b] => [r, g, b],
-            [r, g, b, alpha, ..] => over_white([r, g, b, alpha]),
-            [] => [0; 3],
-        });
-        let ([width, height], pixels) = turned(orientation(file), size, &pixels.collect::<Vec<_>>());
+        let ([width, height], pixels) = looked_at(name, file)?;
+        let pixels: Vec<[u8; 3]> = pixels.into_iter().map(over_white).collect();
         Picture::new(width, height, 3, pixels.into_flattened())
     }
 
@@ -68,13 +54,90 @@ impl Picture {
     /// By columns first, then by rows, each to 8 bits, as PIL does it, but for its newest where rows are much less work: the order
     /// tells at sharp edges.
     fn scaled(&self, [width, height]: [usize; 2]) -> Result<Picture, Error> {
-        let wide = along(&self.rgb(), [self.width, self.height], [width, self.height])?;
-        Picture::new(width, height, 3, along(&wide, [width, self.height], [width, height])?)
+        Picture::new(
+            width,
+            height,
+            3,
+            scaled(&self.rgb(), [self.width, self.height], [width, height], LANCZOS)?,
+        )
     }
 }
 
+impl Mask {
+    /// A mask from a PNG, a JPEG or a WebP: white is drawn anew. Where some of it is clear, what is not is drawn anew, as A1111's
+    /// page sends it (modules/processing.py, `create_binary_mask`).
+    pub fn read(name: &str, file: &[u8]) -> Result<Self, Error> {
+        let ([width, height], pixels) = looked_at(name, file)?;
+        let has_clear = pixels.iter().any(|pixel| pixel[3] != 255);
+        let value = |[r, g, b, alpha]: [u8; 4]| match has_clear {
+            true if alpha > 128 => 255,
+            true => 0,
+            false => luma([r, g, b]),
+        };
+        Self::new(width, height, pixels.into_iter().map(value).collect())
+    }
+
+    /// The mask at another size, as pictures are resized.
+    pub fn resized(&self, width: usize, height: usize, how: Resize) -> Result<Self, Error> {
+        let picture = Picture::new(self.width, self.height, 3, self.grey())?.resized(width, height, how)?;
+        Self::new(width, height, picture.pixels.chunks_exact(3).map(|pixel| pixel[0]).collect())
+    }
+
+    /// So many times smaller, by PIL's bicubic filter.
+    pub fn shrunk(&self, factor: usize) -> Result<Self, Error> {
+        let [width, height] = [self.width, self.height].map(|side| side / factor);
+        let pixels =
+            scaled(&self.grey(), [self.width, self.height], [width, height], FilterType::CatmullRom)?;
+        Self::new(width, height, pixels.chunks_exact(3).map(|pixel| pixel[0]).collect())
+    }
+
+    fn grey(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|value| [*value; 3]).collect()
+    }
+}
+
+/// As PIL has it (ImagingConvert, `rgb2l`).
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    let [r, g, b] = [r, g, b].map(u32::from);
+    ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
+}
+
+/// A picture's size and its pixels with what is clear of them, turned as EXIF says.
+fn looked_at(name: &str, file: &[u8]) -> Result<([usize; 2], Vec<[u8; 4]>), Error> {
+    let read = match file {
+        [0x89, b'P', b'N', b'G', ..] => png(file),
+        [0xff, 0xd8, ..] => jpeg(file),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp(file),
+        _ => Err("neither a PNG nor a JPEG nor a WebP".into()),
+    };
+    let bad = |reason| Error::Image { file: name.into(), reason };
+    let (size, channels, values) = read.map_err(bad)?;
+    let pixels = values.chunks_exact(channels).map(|values| match *values {
+        [grey] => [grey, grey, grey, 255],
+        [grey, alpha] => [grey, grey, grey, alpha],
+        [r, g, b] => [r, g, b, 255],
+        [r, g, b, alpha, ..] => [r, g, b, alpha],
+        [] => [0; 4],
+    });
+    Ok(turned(orientation(file), size, &pixels.collect::<Vec<_>>()))
+}
+
+/// PIL's filter for pictures.
+const LANCZOS: FilterType = FilterType::Lanczos3;
+
+/// Pixels of three channels at another size: by columns first, then by rows.
+fn scaled(
+    pixels: &[u8],
+    [w, h]: [usize; 2],
+    [width, height]: [usize; 2],
+    filter: FilterType,
+) -> Result<Vec<u8>, Error> {
+    let wide = along(pixels, [w, h], [width, h], filter)?;
+    along(&wide, [width, h], [width, height], filter)
+}
+
 /// Pixels of three channels at another size, which is another on one side at most.
-fn along(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, Error> {
+fn along(pixels: &[u8], from: [usize; 2], to: [usize; 2], filter: FilterType) -> Result<Vec<u8>, Error> {
     if from == to {
         return Ok(pixels.to_vec());
     }
@@ -83,7 +146,7 @@ fn along(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, Err
     let [from, to] = [from, to].map(|size| size.map(|side| u32::try_from(side).unwrap_or(u32::MAX)));
     let source = ImageRef::new(from[0], from[1], pixels, PixelType::U8x3).map_err(|e| failed(&e))?;
     let mut scaled = Image::new(to[0], to[1], PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
     Resizer::new().resize(&source, &mut scaled, &options).map_err(|e| failed(&e))?;
     Ok(scaled.into_vec())
 }
@@ -147,7 +210,7 @@ fn orientation(file: &[u8]) -> u32 {
 }
 
 /// Rows of pixels as they are looked at.
-fn turned(orientation: u32, [width, height]: [usize; 2], pixels: &[[u8; 3]]) -> ([usize; 2], Vec<[u8; 3]>) {
+fn turned(orientation: u32, [width, height]: [usize; 2], pixels: &[[u8; 4]]) -> ([usize; 2], Vec<[u8; 4]>) {
     let size = if (5..=8).contains(&orientation) { [height, width] } else { [width, height] };
     let (right, bottom) = (width.saturating_sub(1), height.saturating_sub(1));
     let from = |x: usize, y: usize| match orientation {

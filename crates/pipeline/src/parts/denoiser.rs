@@ -13,7 +13,7 @@ use calotype_models::unet::{self, Conditioning};
 /// `[S, h, w, C]`;
 /// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where
 /// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample; `noise`,
-/// `[noises, B·h·w·C]` f32; `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
+/// `[noises, B·h·w·C]` f32, what is kept of a picture behind the sampler's own; `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
 pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
     let Canvas { batch, height, width, prompts, guided, rescale, rows, noises, tokens } = canvas;
     let factor = config.vae.factor();

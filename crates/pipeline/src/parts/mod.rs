@@ -39,7 +39,7 @@ pub struct Canvas {
     pub rescale: bool,
     /// Rows of the step table: model evaluations, rounded up so that another number of steps need not recompile.
     pub rows: usize,
-    /// Noise tensors that the sampler adds.
+    /// Noise tensors that the sampler adds, and what it keeps of a picture.
     pub noises: usize,
     /// Places of the text that is attended to.
     pub tokens: usize,
@@ -72,7 +72,7 @@ impl Canvas {
             guided,
             rescale: guided && order.cfg_rescale > 0.0,
             rows: order.program.steps.len().next_multiple_of(64),
-            noises: order.program.noises,
+            noises: order.program.noises + order.kept_tensors(),
             tokens: order.tokens,
         }
     }

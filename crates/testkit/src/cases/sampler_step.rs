@@ -1,5 +1,7 @@
 use crate::{Builder, Case, Fill, Tolerance};
-use calotype_graph::ops::{BASIS, REGISTERS, SamplerStep, StepRow};
+use calotype_graph::ops::{
+    BASIS, KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, REGISTERS, SamplerStep, StepRow,
+};
 use calotype_graph::{Elem, ValueId};
 
 /// A step whose every coefficient is something else, between -1 and 1.
@@ -18,6 +20,9 @@ pub(super) fn step(timestep: f32) -> StepRow {
         noise: 0,
         uses_noise: 0,
         row: 0,
+        kept_by: [0.6, -0.4, 0.8, 0.5],
+        kept: 1,
+        ..StepRow::default()
     }
 }
 
@@ -33,6 +38,7 @@ struct Step {
     rescale: bool,
     clamp: f32,
     noise: bool,
+    keeps: u32,
 }
 
 fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step) -> Case {
@@ -44,11 +50,11 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
         let output = b.x("output", [images, height, width, channels]);
         let registers = b.input("registers", [REGISTERS, batch, image], Elem::F32, wide.clone());
         let input = b.x("input", [images, height, width, channels]);
-        let noise = b.input("noise", [2, batch * image], Elem::F32, wide);
+        let noise = b.input("noise", [4, batch * image], Elem::F32, wide);
         let near_one = Fill::Spread { mean: 1.0, spread: 0.3 };
         let weights = b.input("weights", [with.prompts, batch], Elem::F32, near_one);
         let uses =
-            StepRow { noise: 1, uses_noise: with.noise.into(), clamp_range: with.clamp, ..step(500.0) };
+            StepRow { noise: 1, uses_noise: with.noise.into(), clamp_range: with.clamp, keeps: with.keeps, ..step(500.0) };
         let table = table(b, vec![step(999.0), step(750.0), uses]);
         let op = SamplerStep {
             output,
@@ -72,9 +78,9 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let plain = Step { prompts: 1, guided: false, rescale: false, clamp: 0.0, noise: false };
+    let plain = Step { prompts: 1, guided: false, rescale: false, clamp: 0.0, noise: false, keeps: 0 };
     let guided = Step { guided: true, ..plain };
-    let all = Step { prompts: 1, guided: true, rescale: true, clamp: 0.5, noise: true };
+    let all = Step { prompts: 1, guided: true, rescale: true, clamp: 0.5, noise: true, keeps: 0 };
     let several = Step { prompts: 3, ..plain };
     vec![
         sampler("plain", [1, 8, 8, 4], plain),
@@ -88,6 +94,14 @@ pub(super) fn cases() -> Vec<Case> {
         sampler("prompts", [2, 9, 7, 4], Step { guided: true, ..several }),
         sampler("prompts_alone", [2, 8, 8, 4], several),
         sampler("prompts_all", [3, 9, 7, 3], Step { prompts: 2, ..all }),
+        sampler("kept_output", [2, 5, 7, 4], Step { keeps: KEEPS_OUTPUT, ..guided }),
+        sampler("kept_sample", [2, 5, 7, 4], Step { keeps: KEEPS_SAMPLE, ..plain }),
+        sampler("kept_input", [2, 5, 7, 3], Step { keeps: KEEPS_INPUT, ..guided }),
+        sampler(
+            "kept_all",
+            [2, 9, 7, 4],
+            Step { keeps: KEEPS_OUTPUT | KEEPS_SAMPLE | KEEPS_INPUT, prompts: 2, ..all },
+        ),
         sampler("one_pixel", [1, 1, 1, 4], Step { noise: true, ..guided }),
     ]
 }

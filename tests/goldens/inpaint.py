@@ -1,0 +1,140 @@
+"""Pictures of which a mask keeps a part, as StableDiffusionInpaintPipeline has them: with plain models by blending after every
+step, with every scheduler; with models that are told the mask and what it leaves (nine channels)."""
+
+from contextlib import contextmanager
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import StableDiffusionInpaintPipeline
+from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as module
+from image_to_image import GUIDANCE, HEIGHT, STEPS, WIDTH, picture
+from models import MODELS, load
+from PIL import Image
+from prompts import NEGATIVE, PROMPT
+from seeded import ROOT, Tensors, both, difference, normal, write_json
+from trajectories import KARRAS, recorded_noise
+
+CHANNELS = 9
+
+# name, scheduler class, changes, strength
+PLAIN = [
+    ("ddim", "DDIMScheduler", {}, 0.75),
+    ("ddim_all", "DDIMScheduler", {}, 1.0),
+    ("pndm", "PNDMScheduler", {"skip_prk_steps": True}, 0.75),
+    ("pndm_all", "PNDMScheduler", {"skip_prk_steps": True}, 1.0),
+    ("pndm_prk_all", "PNDMScheduler", {"skip_prk_steps": False}, 1.0),
+    ("euler", "EulerDiscreteScheduler", KARRAS, 0.75),
+    ("euler_all", "EulerDiscreteScheduler", {"timestep_spacing": "leading"}, 1.0),
+    ("euler_ancestral", "EulerAncestralDiscreteScheduler", {}, 0.75),
+    ("heun", "HeunDiscreteScheduler", {}, 0.75),
+    ("lms", "LMSDiscreteScheduler", {}, 0.75),
+    ("dpmpp_2m", "DPMSolverMultistepScheduler", {}, 0.75),
+    ("dpmpp_2m_all", "DPMSolverMultistepScheduler", KARRAS, 1.0),
+    ("unipc", "UniPCMultistepScheduler", {}, 0.75),
+    ("lcm", "LCMScheduler", {}, 0.75),
+]
+NINE = [
+    ("nine_ddim", "DDIMScheduler", {}, 0.75),
+    ("nine_euler_all", "EulerDiscreteScheduler", {}, 1.0),
+    ("nine_dpmpp_2m", "DPMSolverMultistepScheduler", KARRAS, 0.75),
+]
+
+
+def mask(width: int, height: int) -> Image.Image:
+    """White in the middle of the left, black at the right, every grey between."""
+    y, x = np.mgrid[0:height, 0:width]
+    away = np.hypot((x - 0.4 * width) / (0.3 * width), (y - 0.5 * height) / (0.4 * height))
+    return Image.fromarray((255 * np.clip(2.2 - 1.6 * away, 0, 1)).round().astype("uint8"))
+
+
+@contextmanager
+def given(noise):
+    """Has the pipeline add `noise`, and take the encoder's mean."""
+    theirs = module.randn_tensor, module.retrieve_latents
+    module.randn_tensor = lambda shape, generator=None, device=None, dtype=None: noise.to(dtype)
+    module.retrieve_latents = lambda encoded, generator=None: encoded.latent_dist.mean
+    try:
+        yield
+    finally:
+        module.randn_tensor, module.retrieve_latents = theirs
+
+
+def widened(unet, file: Tensors):
+    """The same UNet with a first convolution that takes the mask and the masked picture too."""
+    wide = diffusers.UNet2DConditionModel.from_config({**unet.config, "in_channels": CHANNELS})
+    weights = dict(unet.state_dict())
+    shape = wide.conv_in.weight.shape
+    more = normal("inpaint.conv_in", (shape[0], CHANNELS - 4, *shape[2:]), 0.1).half().float()
+    weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], dim=1)
+    wide.load_state_dict(weights)
+    file.tensors["conv_in.weight"] = weights["conv_in.weight"].half()
+    return wide.eval()
+
+
+def make(model: str, cases: list):
+    loaded, file, manifest = load(model), Tensors(), []
+    image, black = picture(WIDTH, HEIGHT), mask(WIDTH, HEIGHT)
+    black.save(ROOT / model / "pictures/mask.png", optimize=True)
+    own, unet = loaded.scheduler, loaded.unet
+    nine = widened(unet, file)
+    noise = normal("inpaint.noise", (1, 4, HEIGHT // 8, WIDTH // 8))
+    key = file.keep("noise", noise)
+    for name, kind, changes, strength in cases:
+        parts = {**loaded.components, "unet": nine if name.startswith("nine") else unet}
+        pipeline = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+        pipeline.set_progress_bar_config(disable=True)
+
+        def compute(dtype):
+            pipeline.scheduler = getattr(diffusers, kind).from_config(own.config, **changes)
+            shown, drawn = [], []
+            for output in ("latent", "pil"):
+                with given(noise), recorded_noise(f"inpaint.{name}", drawn := []):
+                    shown += pipeline(
+                        prompt=PROMPT,
+                        negative_prompt=NEGATIVE,
+                        image=image,
+                        mask_image=black,
+                        height=HEIGHT,
+                        width=WIDTH,
+                        strength=strength,
+                        num_inference_steps=STEPS,
+                        guidance_scale=GUIDANCE,
+                        output_type=output,
+                    ).images
+            return shown[0][None], shown[1], drawn
+
+        (single, drawing, drawn), (double, _, _) = both([pipeline.unet, pipeline.text_encoder, pipeline.vae], compute)
+        path = f"pictures/inpaint_{name}.png"
+        pasted = pipeline.image_processor.apply_overlay(black, image, drawing)
+        pasted.save(ROOT / model / path, optimize=True)
+        manifest.append(
+            {
+                "name": name,
+                "model": model,
+                "scheduler_class": kind,
+                "scheduler_config": {k: v for k, v in pipeline.scheduler.config.items() if not k.startswith("_")},
+                "prompt": PROMPT,
+                "negative_prompt": NEGATIVE,
+                "init": "pictures/init.png",
+                "mask": "pictures/mask.png",
+                "strength": strength,
+                "steps": STEPS,
+                "guidance": GUIDANCE,
+                "noise": [key, *(file.keep(f"{name}.noise.{i}", each) for i, each in enumerate(drawn))],
+                "final": file.keep(f"{name}.final", single),
+                "png": [path],
+                **difference(single, double),
+            }
+        )
+        print(f"  {name}: floor {manifest[-1]['floor']:.1e}")
+    write_json(ROOT / model / "inpaint.json", {"pictures": manifest}, compact=True)
+    file.write(ROOT / model / "inpaint.safetensors")
+
+
+def main():
+    # Stable Diffusion 2's kind predicts v, which changes blending in nothing but its coefficients.
+    for model in MODELS:
+        print(f" {model}")
+        names = ("ddim", "euler", "dpmpp_2m_all", "unipc", "nine_ddim")
+        make(model, [case for case in PLAIN + NINE if model == "sd1-tiny" or case[0] in names])
