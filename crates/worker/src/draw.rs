@@ -72,8 +72,9 @@ impl WorkerThread {
         let looked = || shared.queue().looked.is_some_and(|at| at.elapsed() < LOOKED);
         let mut request = job.request.clone();
         for batch in 0..job.batches {
-            if looked() {
-                pipeline.prepare_previews(&request)?;
+            // What cannot be shown on the way can be drawn all the same.
+            if looked() && let Err(error) = pipeline.prepare_previews(&request) {
+                log::warn!("no previews: {error}");
             }
             let order = pipeline.settle(&request)?;
             let output = pipeline.draw(&order, |at, run| {
