@@ -130,7 +130,7 @@ fn stems(folder: &Path, extension: &str) -> BTreeSet<String> {
 /// Kernels that are a part of an op, or another way to compute one, and whose they are.
 fn op_of(stem: &str) -> &str {
     match stem {
-        "group_norm_partial" | "group_norm_finish" | "group_norm_apply" => "group_norm",
+        "group_norm_partial" | "group_norm_finish" => "group_norm",
         "guidance_spread" => "sampler_step",
         other => ["_naive", "_rows", "_coop"].iter().find_map(|way| other.strip_suffix(way)).unwrap_or(other),
     }

@@ -73,6 +73,9 @@ mod keras;
 /// Device memory: a run takes no more than its plan says, and no step allocates.
 mod memory;
 
+/// Pictures decoded in tiles and by rows, beside those decoded in one piece.
+mod tiles;
+
 /// Numbers of any size: planned, or refused at once.
 mod limits;
 

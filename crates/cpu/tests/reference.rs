@@ -48,27 +48,10 @@ fn names_of_cases_differ_and_every_op_has_some() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count, "two cases have one name");
-    let ops = [
-        "activation",
-        "add",
-        "attention",
-        "concat",
-        "conv2d",
-        "embedding",
-        "from_latents",
-        "geglu",
-        "group_norm",
-        "layer_norm",
-        "matmul",
-        "range",
-        "row",
-        "sampler_step",
-        "scale",
-        "timestep_embedding",
-        "to_rgba8",
-        "upsample",
-    ];
-    for op in ops {
+    macro_rules! stems {
+        ($($stem:ident $name:ident,)*) => { [$(stringify!($stem)),*] };
+    }
+    for op in calotype_graph::each_op!(stems) {
         assert!(cases().iter().any(|c| c.stem() == op), "no case for {op}");
     }
 }
@@ -176,6 +159,13 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
                 () => i / image * c + i % c,
             };
             (0..a.len()).map(|i| a[i] + b[at(i)]).collect()
+        }
+        Op::Affine(op) => {
+            let (x, terms, c) = (get(op.x), get(op.terms), shape(op.x).channels());
+            let image = x.len() / shape(op.x).dims()[0];
+            let term = |i: usize, of: usize| terms[(i / image * 2 + of) * c + i % c];
+            let y = |(i, x): (usize, &f64)| activate(op.activation, x * term(i, 0) + term(i, 1));
+            x.iter().enumerate().map(y).collect()
         }
         Op::Scale(op) => get(op.x).iter().map(|x| x * f64::from(op.scale) + f64::from(op.shift)).collect(),
         Op::Concat(op) => {

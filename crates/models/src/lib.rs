@@ -18,6 +18,7 @@ mod source;
 pub mod taesd;
 pub mod unet;
 pub mod vae;
+pub mod vae_layers;
 
 pub use error::Error;
 pub use params::{declare, params, unused};

@@ -12,7 +12,7 @@ use crate::resnet::Resnet;
 use calotype_graph::{Elem, Graph, Rate, ValueId};
 
 /// Channels of the picture: red, green, blue and one of zeros, which keeps pixels aligned.
-const PIXEL: usize = 4;
+pub(crate) const PIXEL: usize = 4;
 
 /// A picture from latents of `height × width`, which have been divided by `scaling_factor` already.
 ///
@@ -28,23 +28,30 @@ pub fn decoder(config: &VaeConfig, height: usize, width: usize) -> Result<Graph>
 
 /// [`decoder`] inside a graph that does more: `[B, h, w, latent_channels]` to `[B, f·h, f·w, 4]`.
 pub fn decode(g: &mut Graph, config: &VaeConfig, latents: ValueId) -> Result<ValueId> {
+    let x = decode_middle(g, config, latents)?;
+    g.scope("decoder", |g| forward(g, config, x))
+}
+
+/// The decoder's part at the latents' size, the attention that sees all of them in it: `[B, h, w, latent_channels]` to
+/// `[B, h, w, C]`, where C is the channels of the last of `block_out_channels`.
+pub fn decode_middle(g: &mut Graph, config: &VaeConfig, latents: ValueId) -> Result<ValueId> {
     let x = match config.use_post_quant_conv {
         true => conv1x1(g, "post_quant_conv", latents, config.latent_channels)?,
         false => latents,
     };
-    g.scope("decoder", |g| forward(g, config, x))
+    g.scope("decoder", |g| {
+        // 1. In.
+        let x = conv3x3(g, "conv_in", x, config.block_out_channels[config.block_out_channels.len() - 1])?;
+
+        // 2. Middle.
+        g.scope("mid_block", |g| mid_block(g, config, &resnet(config), x))
+    })
 }
 
-fn forward(g: &mut Graph, config: &VaeConfig, x: ValueId) -> Result<ValueId> {
+fn forward(g: &mut Graph, config: &VaeConfig, mut x: ValueId) -> Result<ValueId> {
     let (groups, eps) = (config.norm_num_groups, VaeConfig::NORM_EPS);
     let resnet = resnet(config);
     let levels = config.block_out_channels.len();
-
-    // 1. In.
-    let mut x = conv3x3(g, "conv_in", x, config.block_out_channels[levels - 1])?;
-
-    // 2. Middle.
-    x = g.scope("mid_block", |g| mid_block(g, config, &resnet, x))?;
 
     // 3. Up.
     for (block, level) in (0..levels).rev().enumerate() {

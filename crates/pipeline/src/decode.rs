@@ -15,7 +15,7 @@ use calotype_tensor::HostTensor;
 use std::rc::Rc;
 
 /// What a decoder leaves.
-enum Decoded {
+pub(crate) enum Decoded {
     Picture(Picture),
     /// So many values that are no numbers.
     NotFinite(u32),
@@ -97,7 +97,11 @@ impl Pipeline {
     /// One image's latents, `[h, w, C]`, to its pixels: at once, or tile by tile.
     async fn decode_image(&mut self, image: &[f32], full: [usize; 2], part: Part) -> Result<Decoded> {
         let key = Key { part, precision: self.decoder, refines: false };
-        let Some(tiles) = self.tiles_of(key)? else {
+        let strategy = self.strategy_of(key)?;
+        if let Some(rows) = strategy.rows {
+            return Ok(self.decode_in_rows(image, key, rows).await?.unless_flat());
+        }
+        let Some(tiles) = strategy.tiles else {
             return Ok(self.decode(image, key).await?.unless_flat());
         };
         let mut blend = Blend::new(tiles, full, self.model.config.vae.factor());

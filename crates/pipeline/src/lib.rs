@@ -5,6 +5,7 @@
 //! [`calotype_graph::Executor`]: the same loop on a GPU, on the CPU and in a browser tab.
 
 mod adapt;
+mod bands;
 mod budget;
 mod chunks;
 mod components;
@@ -26,6 +27,7 @@ pub mod image;
 mod init;
 mod inpaint;
 mod inversion;
+mod layered;
 mod loras;
 mod masked;
 pub mod measure;

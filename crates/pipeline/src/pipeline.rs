@@ -9,7 +9,7 @@ use crate::parts::{Canvas, Key, MemoryPlan, Part, Strategy, plan_parts, run};
 use crate::preview::Colours;
 use crate::room::fits;
 use crate::session::{Ready, Session};
-use crate::tiles::{Tiles, VaeTiling};
+use crate::tiles::VaeTiling;
 use calotype_graph::{Executor, MemoryUse, Precision};
 use calotype_models::Role;
 use calotype_tensor::HostTensor;
@@ -169,8 +169,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The tiles in which a decoder does its work, if it does: as was planned, or now, beside the other parts of the last run.
-    pub(crate) fn tiles_of(&mut self, decoder: Key) -> Result<Option<Tiles>> {
+    /// How a decoder does its work: as was planned, or now, beside the other parts of the last run.
+    pub(crate) fn strategy_of(&mut self, decoder: Key) -> Result<Strategy> {
         let mut keys = self.checked.borrow().0.clone();
         if !keys.contains(&decoder) {
             keys.retain(|key| !matches!(key.part, Part::Decoder { .. }));
@@ -180,7 +180,7 @@ impl Pipeline {
             self.session.keep_to(&strategy);
             *self.checked.borrow_mut() = (keys, strategy);
         }
-        Ok(self.checked.borrow().1.tiles)
+        Ok(self.checked.borrow().1.clone())
     }
 
     /// Brings to the device what an order takes first, weights and kernels, as its run would otherwise do: all of it where
@@ -193,8 +193,8 @@ impl Pipeline {
 
     /// Makes those of a run's parts ready that are on the device at the same time as one of them.
     async fn prepare_beside(&mut self, parts: &[Key], one: Key) -> Result<()> {
-        let tiles = self.checked.borrow().1.tiles;
-        let as_run = |key: Key| tiles.map_or(key, |tiles| key.in_tiles(tiles, &self.model));
+        let strategy = self.checked.borrow().1.clone();
+        let as_run = |key: Key| key.by(&strategy, &self.model)[0];
         let beside: Vec<Key> = self.session.beside(parts, one).into_iter().map(as_run).collect();
         self.session.prepare(&self.model, &beside).await
     }

@@ -22,6 +22,8 @@ pub enum VaeTiling {
     Auto,
     /// Where they are larger than the tile that is usual (512 pixels).
     On,
+    /// In no tiles, but where they must layer by layer, some rows at a time, which leaves the picture as it is.
+    Exact,
     /// Never.
     Off,
 }

@@ -13,7 +13,7 @@ pub struct MemoryArgs {
     pub max_vram: Option<u64>,
 
     /// Decode pictures in overlapping tiles, which takes less memory and changes them slightly; auto does where they would not
-    /// fit otherwise
+    /// fit otherwise, exact decodes layer by layer then, some rows at a time, which leaves the picture as it is
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub vae_tiling: Tiling,
 }
@@ -23,6 +23,7 @@ pub enum Tiling {
     #[default]
     Auto,
     On,
+    Exact,
     Off,
 }
 
@@ -31,6 +32,7 @@ impl Tiling {
         match self {
             Self::Auto => VaeTiling::Auto,
             Self::On => VaeTiling::On,
+            Self::Exact => VaeTiling::Exact,
             Self::Off => VaeTiling::Off,
         }
     }

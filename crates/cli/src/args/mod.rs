@@ -272,7 +272,7 @@ pub struct HubArgs {
 #[command(
     after_long_help = "--json prints one object: peak_bytes, weight_bytes, activation_bytes, state_bytes, \
     stages (name, refiner, weight_bytes, activation_bytes, dispatches, flops), strategy (leaving: nothing, texts, loop or \
-    each; tiles: count, size, or null; streams: stage, refiner, resident_bytes, slot_bytes, run_bytes, pieces), limit_bytes \
+    each; tiles: count, size, or null; rows: how many at a time, or null; streams: stage, refiner, resident_bytes, slot_bytes, run_bytes, pieces), limit_bytes \
     (null where the memory is not known), fits (true, false, or null), adapter, adapter_memory, model, refiner, width, height, \
     batch_size, steps, sampler, guided, dtype."
 )]

@@ -3,7 +3,7 @@ use crate::caps::Caps;
 use crate::error::Error;
 use crate::launch::{Context, Lower, Part, vector};
 use crate::value::{Elem, ValueId};
-use calotype_shaders::{group_norm, group_norm_apply, group_norm_finish, group_norm_partial};
+use calotype_shaders::{affine, group_norm, group_norm_finish, group_norm_partial};
 use calotype_tensor::{DType, Shape};
 
 /// Rows that one workgroup sums.
@@ -139,7 +139,7 @@ impl Lower for GroupNorm {
 
         let overrides = [("ACTIVATION", self.activation as u32 as f64)];
         let operands = [Part::Rows(self.x), Part::Whole(affine)];
-        cx.pointwise("group_norm_apply", &overrides, &operands, out, |band| group_norm_apply::Params {
+        cx.pointwise("affine", &overrides, &operands, out, |band| affine::Params {
             count: band.count,
             first: band.first,
             width: width as u32,

@@ -49,6 +49,7 @@ macro_rules! each_op {
         $then! {
             activation Activate,
             add Add,
+            affine Affine,
             attention Attention,
             concat Concat,
             conv2d Conv2d,

@@ -1,4 +1,4 @@
-use crate::ops::{Activate, Activation, Add, Conv2d, GroupNorm, Matmul, Op, Shapes, Upsample};
+use crate::ops::{Activate, Activation, Add, Affine, Conv2d, GroupNorm, Matmul, Op, Shapes, Upsample};
 use crate::{Graph, Node, ValueId};
 use std::collections::HashMap;
 
@@ -57,7 +57,8 @@ fn activate(op: &Op, a: &Activate) -> Option<Op> {
     let slot = match &mut op {
         Op::Matmul(Matmul { activation, residual: None, gated: false, .. })
         | Op::Conv2d(Conv2d { activation, residual: None, .. })
-        | Op::GroupNorm(GroupNorm { activation, .. }) => activation,
+        | Op::GroupNorm(GroupNorm { activation, .. })
+        | Op::Affine(Affine { activation, .. }) => activation,
         _ => return None,
     };
     (*slot == Activation::None).then(|| *slot = a.activation)?;

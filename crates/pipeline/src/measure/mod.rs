@@ -10,7 +10,6 @@ pub use profile::{StageProfile, Work};
 
 use crate::error::Result;
 use crate::order::Order;
-use crate::parts::Part;
 use crate::pipeline::Pipeline;
 
 impl Pipeline {
@@ -38,12 +37,9 @@ impl Pipeline {
     pub async fn profile(&mut self, order: &Order, runs: usize) -> Result<Vec<StageProfile>> {
         self.load(order).await?;
         let mut stages = Vec::new();
-        for mut key in self.parts(order) {
-            if let Part::Decoder { .. } = key.part
-                && let Some(tiles) = self.tiles_of(key)?
-            {
-                key = key.in_tiles(tiles, &self.model);
-            }
+        let parts = self.parts(order);
+        let strategy = self.strategy_of(parts[parts.len() - 1])?;
+        for key in parts.into_iter().flat_map(|key| key.by(&strategy, &self.model)) {
             self.session.prepare(&self.model, &[key]).await?;
             let ready = self.session.get(key);
             for (stage, graph) in &key.draw(&self.model)?.graphs {

@@ -3,6 +3,7 @@
 mod decoder;
 mod denoiser;
 mod encoder;
+mod layered;
 mod memory;
 mod need;
 mod strategy;
@@ -17,7 +18,7 @@ use crate::model::Model;
 use crate::order::Order;
 use crate::tiles::Tiles;
 use calotype_graph::{Caps, Elem, Graph, Precision};
-use calotype_models::Role;
+use calotype_models::{Role, vae_layers};
 use calotype_tensor::{DType, Shape};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -106,6 +107,24 @@ pub enum Part {
         /// Whether values are cut to 8 bits, not rounded.
         truncate: bool,
     },
+    /// Of a decoder what it computes at the size of the latents.
+    Middle {
+        /// Pixels.
+        height: usize,
+        /// Pixels.
+        width: usize,
+    },
+    /// Some rows of one of a decoder's layers behind that.
+    Layer {
+        /// Which.
+        index: usize,
+        /// Of its input.
+        rows: usize,
+        /// Of its input.
+        width: usize,
+        /// As [`Part::Decoder`] has it.
+        truncate: bool,
+    },
 }
 
 /// A part, and how its activations are stored.
@@ -190,7 +209,9 @@ impl Part {
         match self {
             Self::Text { role, .. } => role,
             Self::Denoiser(_) => Role::Denoiser,
-            Self::Encoder { .. } | Self::Decoder { .. } => Role::Vae,
+            Self::Encoder { .. } | Self::Decoder { .. } | Self::Middle { .. } | Self::Layer { .. } => {
+                Role::Vae
+            }
         }
     }
 
@@ -208,6 +229,15 @@ impl Key {
             [*height, *width] = tiles.size.map(|side| side * model.config.vae.factor());
         }
         self
+    }
+
+    /// The parts that are run for this one by a strategy, one after another.
+    pub(crate) fn by(self, strategy: &Strategy, model: &Model) -> Vec<Self> {
+        match (strategy.tiles, strategy.rows) {
+            (Some(tiles), _) => vec![self.in_tiles(tiles, model)],
+            (None, Some(rows)) => self.in_rows(rows, model),
+            (None, None) => vec![self],
+        }
     }
 
     /// Draws the part up, of a model's components.
@@ -231,6 +261,13 @@ impl Key {
                     Stage::Decoder,
                     decoder::decoder((&config.vae, model.tiny.as_ref()), height, width, truncate)?,
                 )]
+            }
+            Part::Middle { height, width } => {
+                vec![(Stage::Decoder, layered::middle(&config.vae, height, width)?)]
+            }
+            Part::Layer { index, rows, width, truncate } => {
+                let layer = &vae_layers::layers(&config.vae)[index];
+                vec![(Stage::Decoder, layered::layer(&config.vae, layer, [rows, width], truncate)?)]
             }
         };
         let mut ports = BTreeMap::new();
@@ -346,5 +383,17 @@ impl strategy::InTiles for Tiled<'_> {
             part.need.host.blends(height * width);
         }
         Ok(part)
+    }
+
+    fn height(&self) -> usize {
+        match self.key.map(|key| key.part) {
+            // A tiny decoder has no norms, and takes little.
+            Some(Part::Decoder { height, .. }) if self.model.tiny.is_none() => height,
+            _ => 0,
+        }
+    }
+
+    fn need_in_rows(&self, rows: usize) -> Result<need::PartNeed> {
+        layered::need(self.key.expect("what is to decode by rows is there"), rows, self.model, self.caps)
     }
 }

@@ -52,6 +52,29 @@ pub(crate) struct PartNeed {
     pub loads: Vec<(Stage, Vec<u64>)>,
 }
 
+impl PartNeed {
+    /// What several take that hold the device one after another, and whose weights stay there.
+    pub fn in_turn(parts: Vec<Self>) -> Self {
+        let states = parts.iter().map(|part| part.need.states).max().unwrap_or(0);
+        let mut parts = parts.into_iter();
+        let first = parts.next().expect("there are some");
+        let mut all = parts.fold(first, |mut all, part| {
+            all.need = std::mem::take(&mut all.need).beside(&part.need);
+            for (own, stage) in all.stages.iter_mut().zip(part.stages) {
+                own.weight_bytes += stage.weight_bytes;
+                own.activation_bytes = own.activation_bytes.max(stage.activation_bytes);
+                own.dispatches += stage.dispatches;
+                own.flops += stage.flops;
+            }
+            all
+        });
+        all.need.states = states;
+        // They are few, and each is used for many rows.
+        all.loads.clear();
+        all
+    }
+}
+
 impl Need {
     /// What two take side by side.
     pub fn beside(mut self, other: &Self) -> Self {

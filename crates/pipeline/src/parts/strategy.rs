@@ -2,6 +2,7 @@
 
 use super::Stage;
 use super::need::{Need, PartNeed};
+use crate::bands::Bands;
 use crate::budget::Budget;
 use crate::error::{Result, bytes};
 use crate::tiles::{Tiles, VaeTiling};
@@ -17,6 +18,8 @@ pub struct Strategy {
     pub leaving: Leaving,
     /// In which tiles pictures are decoded, where they are.
     pub tiles: Option<Tiles>,
+    /// How many rows of a picture are decoded at a time, layer by layer, where they are.
+    pub rows: Option<usize>,
     /// Stages whose weights do not all stay on the device while they run.
     pub streams: Vec<StageStream>,
 }
@@ -118,6 +121,9 @@ impl fmt::Display for Strategy {
         if let Some(tiles) = &self.tiles {
             write!(f, "; the VAE decodes {tiles}")?;
         }
+        if let Some(rows) = &self.rows {
+            write!(f, "; the VAE decodes layer by layer, {rows} rows at a time")?;
+        }
         for StageStream { stage, refines, resident_bytes, run_bytes, pieces, .. } in &self.streams {
             let whose = if *refines { "the refiner's " } else { "" };
             let [brought, stay] = [*run_bytes, *resident_bytes].map(bytes);
@@ -137,6 +143,12 @@ pub(crate) trait InTiles {
 
     /// What the decoder takes for a tile.
     fn need(&self, tiles: Tiles) -> Result<PartNeed>;
+
+    /// The picture's height, where it can be decoded layer by layer; else 0.
+    fn height(&self) -> usize;
+
+    /// What the decoder takes so, with so many rows at a time.
+    fn need_in_rows(&self, rows: usize) -> Result<PartNeed>;
 }
 
 /// The cheapest means by which parts keep within a budget, or that take least; the decoder among the parts is then the one that
@@ -170,21 +182,20 @@ pub(crate) fn decide(
         return Ok(strategy);
     }
 
-    // 2. The VAE decodes in tiles, the fewest that fit, or the smallest.
-    let tiles: Vec<Tiles> = Tiles::of(decoder.latents()).collect();
-    if let (Some(vae), VaeTiling::Auto, false) = (vae, budget.tiling, tiles.is_empty())
-        && parts[vae].need.total(caps) > target
-    {
-        let (mut low, mut high) = (0, tiles.len() - 1);
-        while low < high {
-            let middle = low.midpoint(high);
-            match decoder.need(tiles[middle])?.need.total(caps) <= target {
-                true => high = middle,
-                false => low = middle + 1,
-            }
+    // 2. The VAE decodes in tiles, or by rows where the picture is to stay as it is. On the host, where all rows would lie,
+    // nothing is won by these.
+    if let Some(vae) = vae.filter(|vae| parts[*vae].need.total(caps) > target) {
+        let fits = |part: &PartNeed| part.need.total(caps) <= target;
+        if budget.tiling == VaeTiling::Auto {
+            let tiles: Vec<Tiles> = Tiles::of(decoder.latents()).collect();
+            let found = fewest(&tiles, |tiles| decoder.need(*tiles), fits)?;
+            strategy.tiles = found.map(|(tiles, need)| (parts[vae] = need, tiles).1);
         }
-        parts[vae] = decoder.need(tiles[low])?;
-        strategy.tiles = Some(tiles[low]);
+        if budget.tiling == VaeTiling::Exact && caps.host.is_none() {
+            let rows = Bands::choices(decoder.height());
+            let found = fewest(&rows, |rows| decoder.need_in_rows(*rows), fits)?;
+            strategy.rows = found.map(|(rows, need)| (parts[vae] = need, rows).1);
+        }
     }
 
     // 3. What is too large yet keeps its weights in the host's memory.
@@ -196,6 +207,24 @@ pub(crate) fn decide(
         strategy.streams = groups.values().flat_map(|group| stream(group, target, caps)).collect();
     }
     Ok(strategy)
+}
+
+/// The first of several choices, each of which takes less than those before it, that fits, or the last, and what it takes.
+fn fewest<T: Copy>(
+    choices: &[T],
+    need: impl Fn(&T) -> Result<PartNeed>,
+    fits: impl Fn(&PartNeed) -> bool,
+) -> Result<Option<(T, PartNeed)>> {
+    let Some(last) = choices.len().checked_sub(1) else { return Ok(None) };
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low.midpoint(high);
+        match fits(&need(&choices[middle])?) {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    Ok(Some((choices[low], need(&choices[low])?)))
 }
 
 /// The stages of some parts whose weights cannot all stay beside each other; none where they can. Those of the UNet's step
@@ -258,6 +287,14 @@ mod tests {
         fn need(&self, tiles: Tiles) -> Result<PartNeed> {
             Ok(part(Role::Vae, 1, self.0 * (tiles.size[0] * tiles.size[1]) as u64 / (128 * 128)))
         }
+
+        fn height(&self) -> usize {
+            1024
+        }
+
+        fn need_in_rows(&self, rows: usize) -> Result<PartNeed> {
+            Ok(part(Role::Vae, 1, (self.0 * rows as u64).div_ceil(1024)))
+        }
     }
 
     fn told(texts: [u64; 2], budget: &Budget) -> (Strategy, Vec<u64>) {
@@ -315,5 +352,12 @@ mod tests {
         assert_eq!(of(VaeTiling::Off, 3), None);
         assert_eq!(of(VaeTiling::On, 99).map(|tiles| tiles.size), Some([56, 56]));
         assert_eq!(of(VaeTiling::Auto, 99), None);
+        let exact = |bytes| {
+            let (strategy, _) = told([2, 3], &Budget { tiling: VaeTiling::Exact, ..limit(bytes) });
+            assert_eq!(strategy.tiles, None);
+            strategy.rows
+        };
+        // 1 of weights, and 8 for all rows.
+        assert_eq!([9, 8, 3, 1].map(exact), [None, Some(520), Some(208), Some(16)]);
     }
 }

@@ -1,4 +1,4 @@
-// Group normalisation, third of three: y = activation(x · scale + shift).
+// y = activation(x · scale + shift), channel by channel; group normalisation's third of three.
 #variants {vectors}
 #import storage
 #import activations
