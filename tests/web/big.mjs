@@ -52,11 +52,16 @@ function single(k) {
   return file(all);
 }
 
-/** A model in one file with the names and shapes of a published one (`layouts.py`), in f16. */
-export function published(model) {
+/**
+ * A model in one file with the names and shapes of a published one (`layouts.py`), in f16; `sdxl-2` is one whose transformers
+ * have two layers at most.
+ */
+export function published(name) {
+  const [model, depth = Infinity] = name.split("-");
   const text = gunzipSync(readFileSync(join(GOLDENS, "layouts.txt.gz"))).toString();
   const lines = text.split("# ").find((part) => part.startsWith(`${model}\n`)).split("\n").slice(1);
-  const stored = lines.filter(Boolean).map((line) => JSON.parse(line)).filter(([name]) => !name.endsWith("position_ids"));
+  const stored = lines.filter(Boolean).map((line) => JSON.parse(line)).filter(([name]) => !name.endsWith("position_ids"))
+    .filter(([name]) => !(/\.transformer_blocks\.(\d+)\./.exec(name)?.[1] >= Number(depth)));
   return file(stored.map(([name, shape]) => ({ name, dtype: "F16", shape, tile: random(name, shape) })));
 }
 
@@ -69,7 +74,7 @@ export const SINGLE = alone.size;
 files["single.safetensors"] = alone;
 /** What the test server asks for a path. */
 export function big(path) {
-  const [, model] = /^published-(\w+)\.safetensors$/.exec(path) ?? [];
+  const [, model] = /^published-([\w-]+)\.safetensors$/.exec(path) ?? [];
   if (model) files[path] ??= published(model);
   return files[path] ?? null;
 }

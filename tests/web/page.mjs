@@ -233,6 +233,17 @@ export async function page_opens_a_folder(given) {
   return `${difference} of 255 apart`;
 }
 
+/** A model of the SDXL family: two text encoders, and sizes as conditions. */
+export async function page_draws_sdxl_as_the_command_line_does(given) {
+  const { page, driver } = given;
+  await ready(given);
+  await driver.choose(page, "#folder", [join(root, "tests/goldens/sdxl-tiny/model")]);
+  await says(page, /^Ready: model/);
+  await generate(page, { steps: 4, seed: 3 });
+  const { difference } = await compared(given, ["a red apple", "-m", "tests/goldens/sdxl-tiny/model", "--steps", "4", "--seed", "3"]);
+  return `${difference} of 255 apart, in ${driver.dtype}`;
+}
+
 /** A model's folder dropped on the page, as the browser hands it over. */
 export async function page_takes_a_dropped_folder(given) {
   const { page, driver } = given;
