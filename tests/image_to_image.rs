@@ -36,6 +36,10 @@ pub fn request(golden: &Golden, case: &Json) -> Request {
     let mut noise = golden.list(&case["noise"]).into_iter();
     Request {
         prompts: vec![text(&case["prompt"]).into()],
+        prompts_2: case["prompt_2"].as_str().map(String::from).into_iter().collect(),
+        original_size: case["original_size"]
+            .as_array()
+            .map(|two| [0, 1].map(|i| two[i].as_u64().unwrap() as usize)),
         negative_prompts: vec![text(&case["negative_prompt"]).into()],
         steps: case["steps"].as_u64().map(|steps| steps as usize),
         cfg_scale: case["guidance"].as_f64().map(|scale| scale as f32),
@@ -87,6 +91,22 @@ fn pictures_are_those_of_diffusers_on_the_cpu() {
 #[test]
 fn pictures_are_those_of_diffusers_on_a_gpu() {
     check(&|| Device::gpus().into_iter().next());
+}
+
+/// Two text encoders, sizes as conditions, and a VAE that is told to stay in f32.
+#[test]
+fn pictures_of_sdxl_are_those_of_diffusers() {
+    let (golden, mut report) = (Golden::open("sdxl-tiny", "image_to_image"), Report::default());
+    for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
+        for case in golden.cases.as_array().unwrap() {
+            let mut model = golden.model();
+            model.scheduler = scheduler(case);
+            let output =
+                device.pipeline(model, Precision::F32).text_to_image(&request(&golden, case)).unwrap();
+            report.drawn(&format!("{} {}", text(&case["name"]), device.name), &output, (&golden, case));
+        }
+    }
+    report.finish();
 }
 
 #[test]

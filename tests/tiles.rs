@@ -49,16 +49,17 @@ fn tiles_make_the_same_picture_but_for_norms() {
 #[test]
 fn rows_make_the_same_picture() {
     let Some(device) = Device::gpus().into_iter().next() else { return };
-    for (model, [height, width], precision) in [
-        ("sd2-tiny", [72, 80], Precision::F32),
-        ("sd2-tiny", [24, 9], Precision::F16),
-        ("sdxl-tiny", [33, 24], Precision::F32),
+    // Halves are rounded to 11 bits after each layer, and the last bit of a norm's term decides some of them otherwise.
+    for (model, [height, width], precision, bound) in [
+        ("sd2-tiny", [72, 80], Precision::F32, 1e-3),
+        ("sdxl-tiny", [33, 24], Precision::F32, 1e-3),
+        ("sd2-tiny", [24, 9], Precision::F16, 0.1),
     ] {
         let mut pipeline = device.pipeline(Golden::open(model, "pictures").model(), precision);
         let [mean, most, _] = apart(&mut pipeline, &latents(height, width), Some(1), VaeTiling::Exact);
         let what = format!("{model} {height}x{width} {precision:?}");
         println!("{what}: at most {most} of 255, {mean:.5} on average");
-        assert!(most <= 1.0 && mean < 1e-2, "{what}: {most}, {mean}");
+        assert!(most <= 1.0 && mean < bound, "{what}: {most}, {mean}");
     }
 }
 

@@ -56,7 +56,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 
 @contextmanager
-def given(noise, sample):
+def given(noise, sample, module=module):
     """Has the pipeline add `noise`, and take the encoder's mean, or with `sample` its sample by that noise."""
     theirs = module.randn_tensor, module.retrieve_latents
 
