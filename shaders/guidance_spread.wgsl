@@ -7,6 +7,7 @@
 #import reduce
 
 override PROMPTS: u32 = 1u; // how many prompts an image has
+override OWN: u32 = 4u; // numbers of an image in `factor`, first its shares of what the guided output is made of
 
 struct Params {
     count: u32, // vectors of all images
@@ -16,7 +17,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> output: array<AV>;       // [PROMPTS + 1, count]
-@group(0) @binding(3) var<storage, read_write> factor: array<f32>; // [B]
+@group(0) @binding(3) var<storage, read_write> factor: array<f32>; // [B, own]
 @group(0) @binding(4) var<storage, read> weights: array<f32>;     // [PROMPTS, B]
 
 fn guided(i: u32, guidance: f32) -> FV {
@@ -52,6 +53,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, team: Team) {
     }
     let ratio = sqrt(reduce(a, team) / reduce(b, team));
     if (local == 0u) {
-        factor[workgroup.x] = step.rescale * ratio + 1.0 - step.rescale;
+        let scale = step.rescale * ratio + 1.0 - step.rescale;
+        let at = workgroup.x * OWN;
+        factor[at] = scale;
+        factor[at + 1u] = scale * step.guidance;
+        factor[at + 2u] = 0.0;
+        factor[at + 3u] = 0.0;
     }
 }

@@ -5,37 +5,28 @@
 #variants {vectors}
 #import storage
 #import step
+#import guided
 #import elementwise
 
 struct Params {
     count: u32, // vectors of the latents
     image: u32, // vectors of one image
 }
-override PROMPTS: u32 = 1u;     // how many prompts an image has
-override GUIDED: bool = false;  // the model saw the unconditional batch too, after the prompts'
-override RESCALE: bool = false; // `factor` holds each image's rescaling of the guided output
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> output: array<AV>;          // [parts, count]
 @group(0) @binding(3) var<storage, read> noise: array<FV>;           // [noises, count], and behind them what is kept
-@group(0) @binding(4) var<storage, read> factor: array<f32>;         // [B]
-@group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count]
+@group(0) @binding(4) var<storage, read> factor: array<f32>;         // [B, …]
+@group(0) @binding(5) var<storage, read_write> registers: array<FV>; // [8, count], or 9
 @group(0) @binding(6) var<storage, read_write> input: array<AV>;     // [parts, count]
 @group(0) @binding(7) var<storage, read> weights: array<f32>;        // [PROMPTS, B]
 
 fn element(n: u32) {
-    let image = n / params.image;
-    let u = from_a(output[n + select(0u, PROMPTS, GUIDED) * params.count]);
-    var m = u;
-    if (GUIDED || PROMPTS > 1u) {
-        for (var k = 0u; k < PROMPTS; k++) {
-            let weight = step.guidance * weights[k * (params.count / params.image) + image];
-            m += weight * (from_a(output[n + k * params.count]) - u);
-        }
-    }
-    if (RESCALE) {
-        m *= factor[image];
+    var m = guided(n);
+    let u = unconditional(n);
+    if (MEMORY) {
+        registers[n + REGISTERS * params.count] = remembered(n, difference(n, u, 1.0));
     }
 #for r in 0..REGISTERS
     let r_$r = registers[n + $ru * params.count];
@@ -62,7 +53,12 @@ fn element(n: u32) {
         let w1 = step.clamp[1];
         c = w0.x * r_0 + w0.y * r_1 + w0.z * r_2 + w0.w * r_3 + w1.x * r_4 + w1.y * r_5 + w1.z * r_6 + w1.w * r_7
             + step.clamp[2].x * m + step.clamp[2].z * z + step.clamp[2].w * u;
-        c = clamp(c, FV(-step.clamp_range), FV(step.clamp_range));
+        if (BOUNDED) {
+            let bound = factor[own(n / params.image) + select(0u, SHARES, GUIDE)];
+            c = clamp(c, FV(-bound), FV(bound)) / bound;
+        } else {
+            c = clamp(c, FV(-step.clamp_range), FV(step.clamp_range));
+        }
     }
 #for r in 0..REGISTERS
     let w_$r_0 = step.rows[$r][0];

@@ -45,7 +45,7 @@ pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::words::{Emphasis, PromptStyle};
 pub use calotype_pipeline::{
     Budget, Component, Components, Condition, Contents, Cure, Defaults, Denoising, Error, FewSteps, Field,
-    FileReport, Framed, GivenNoise, Hashes, Hints, InitPicture, Inpaint, Kind, Leaving, Lora, Mask,
+    FileReport, Framed, GivenNoise, Guidance, Hashes, Hints, InitPicture, Inpaint, Kind, Leaving, Lora, Mask,
     MemoryPlan, Model, ModelFiles, NamedLora, Order, Output, Picture, Progress, Recalled, Recipe, Refining,
     Remedy, Request, Resize, Shortage, Stage, StagePlan, StageStream, StepRule, Strategy, Tiles, Timings,
     Turn, UNetReport, VaeTiling, bytes, convert, fits, image, lora_name, measure, noise, plan, plan_within,

@@ -131,7 +131,7 @@ fn stems(folder: &Path, extension: &str) -> BTreeSet<String> {
 fn op_of(stem: &str) -> &str {
     match stem {
         "group_norm_partial" | "group_norm_finish" => "group_norm",
-        "guidance_spread" => "sampler_step",
+        "guidance_spread" | "guidance_products" | "sampler_bound" => "sampler_step",
         other => ["_naive", "_rows", "_coop"].iter().find_map(|way| other.strip_suffix(way)).unwrap_or(other),
     }
 }

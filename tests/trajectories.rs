@@ -2,7 +2,7 @@
 
 use crate::support::{Device, Golden, MODELS, Report};
 use calotype::samplers::SchedulerFile;
-use calotype::{Condition, GivenNoise, HostTensor, Pipeline, Precision, Request};
+use calotype::{Condition, GivenNoise, Guidance, HostTensor, Pipeline, Precision, Request};
 use calotype_testkit::error;
 use serde_json::Value as Json;
 use std::ops::ControlFlow;
@@ -31,6 +31,8 @@ fn request(golden: &Golden, case: &Json) -> Request {
         cfg_scale: Some(number("guidance") as f32),
         cfg_rescale: number("guidance_rescale") as f32,
         eta: Some(number("eta")),
+        guidance: case["kind"].as_str().map(|kind| kind.parse().unwrap()).unwrap_or_default(),
+        s_min_uncond: case["s_min_uncond"].as_f64().unwrap_or(0.0),
         batch_size: batch,
         noise: Some(GivenNoise { latents, added: golden.list(&case["noise"]) }),
         ..Request::new("")
@@ -47,22 +49,19 @@ fn images(states: &HostTensor) -> Vec<Condition> {
     (0..batch).map(condition).collect()
 }
 
-fn check(device: &dyn Fn() -> Option<Device>) {
+fn check(golden: &str, device: &dyn Fn() -> Option<Device>) {
     let mut report = Report::default();
     for model in MODELS {
         let Some(device) = device() else { return };
-        let golden = Golden::open(model, "trajectories");
+        let golden = Golden::open(model, golden);
         for case in golden.cases.as_array().unwrap() {
             let name = format!("{model} {} {}", case["name"].as_str().unwrap(), device.name);
             let request = request(&golden, case);
             let mut opened = golden.model();
             opened.scheduler = match scheduler(case) {
                 Ok(scheduler) => scheduler,
-                // Clipping by quantiles is for models of pixels: refused by name.
                 Err(e) => {
-                    let refused =
-                        name.contains("thresholding") && e.to_string().contains("thresholding = true");
-                    report.check(refused, || format!("{name}: {e}"));
+                    report.check(false, || format!("{name}: {e}"));
                     continue;
                 }
             };
@@ -83,8 +82,12 @@ fn check(device: &dyn Fn() -> Option<Device>) {
             let ends = (0..steps.len()).filter(|&i| steps[i].ends_step || i + 1 == steps.len());
             let mut ends = ends.collect::<Vec<_>>().into_iter();
 
-            let positive = images(&golden.tensor(&case["prompt_embeds"]));
-            let negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
+            let mut positive = images(&golden.tensor(&case["prompt_embeds"]));
+            let mut negative = images(&golden.tensor(&case["negative_prompt_embeds"]));
+            if let Guidance::PerpNeg { .. } = request.guidance {
+                positive.append(&mut negative);
+                negative = images(&golden.tensor(&case["empty_prompt_embeds"]));
+            }
             let guided = request.settle(&opened).unwrap().guided();
             let mut pipeline: Pipeline = device.pipeline(opened, Precision::F32);
             let found = pipeline.denoise(&request, guided.then_some(&negative), &positive, |at, run| {
@@ -187,10 +190,21 @@ fn samplers_take_the_way_of_the_first_programs_on_a_gpu() {
 
 #[test]
 fn samplers_take_the_way_of_diffusers_on_the_cpu() {
-    check(&|| Some(Device::cpu()));
+    check("trajectories", &|| Some(Device::cpu()));
 }
 
 #[test]
 fn samplers_take_the_way_of_diffusers_on_a_gpu() {
-    check(&|| Device::gpus().into_iter().next());
+    check("trajectories", &|| Device::gpus().into_iter().next());
+}
+
+/// `guidance.json`: kinds of guidance by diffusers' guiders and ComfyUI's and A1111's rules.
+#[test]
+fn guidance_is_its_peers_on_the_cpu() {
+    check("guidance", &|| Some(Device::cpu()));
+}
+
+#[test]
+fn guidance_is_its_peers_on_a_gpu() {
+    check("guidance", &|| Device::gpus().into_iter().next());
 }

@@ -12,6 +12,10 @@ struct Step {
     clamp_range: f32, // c is held within ± this; 0 for no clamp
     guidance: f32, // m = u + guidance Σ weight (c − u) of the unconditional and conditional outputs
     rescale: f32, // how far the guided output's spread is pulled to the conditional one's, 0 to 1
+    momentum: f32, // how much of what guidance took before it takes again
+    norm: f32, // the most that the guidance of an image may be long; 0 for no bound
+    along: f32, // of what runs along the prompt's output, how much guidance takes, or gives back
+    quantile: f32, // c is held within this quantile of an image's magnitudes, from 1 to clamp_range
     input_scale: f32, // multiplies the sample to give the next evaluation's input
     timestep: f32, // what the model is told of the time at this evaluation
     noise: u32, // which of the run's noise tensors this step takes

@@ -1,15 +1,16 @@
 //! Every small op case against the op's definition, written out in f64 with one loop an index.
 
 use calotype_cpu::CpuExecutor;
-use calotype_graph::ops::{
-    Attention, BASIS, Conv2d, Op, Operation, REGISTERS, Range, SamplerStep, Shapes, StepRow,
-};
+use calotype_graph::ops::{Attention, Conv2d, Op, Operation, Range, Shapes, StepRow};
 use calotype_graph::{Activation, Precision, Source, ValueId};
 use calotype_tensor::{DType, HostTensor};
 use calotype_testkit::{Case, cases, error, max_error_relative_to_largest, run_case, tensor_of};
+use sampling::sampler_step;
 use std::collections::HashMap;
 use weights::{blocks_of, in_blocks, seen};
 
+#[path = "reference/sampling.rs"]
+mod sampling;
 #[path = "reference/weights.rs"]
 mod weights;
 
@@ -327,63 +328,4 @@ fn step(case: &Case, row: usize) -> StepRow {
     let table = tensor_of(case, "table");
     let row = &table.bytes()[row * 4 * StepRow::WORDS..][..size_of::<StepRow>()];
     bytemuck::pod_read_unaligned(row)
-}
-
-fn sampler_step(case: &Case, op: &SamplerStep, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec<f64> {
-    let step = step(case, case.row);
-    let output = &values[&op.output];
-    let registers = values[&op.registers].clone();
-    let (count, images) = (registers.len() / REGISTERS, case.graph.shape(op.registers).dims()[1]);
-    let image = count / images;
-    let (weights, parts) = (&values[&op.weights], output.len() / count);
-    let prompts = parts - usize::from(op.guided);
-    let without = &output[if op.guided { prompts * count } else { 0 }..][..count];
-    // The unconditional output, and of each prompt its weight's share of what it says otherwise.
-    let guided = |scale: f64| -> Vec<f64> {
-        let share =
-            |i: usize, k: usize| weights[k * images + i / image] * (output[k * count + i] - without[i]);
-        let of = |i: usize| without[i] + scale * (0..prompts).map(|k| share(i, k)).sum::<f64>();
-        (0..count).map(of).collect()
-    };
-    let m = guided(f64::from(step.guidance));
-    let with = guided(1.0);
-    let mut factors = vec![1.0; images];
-    if op.rescale {
-        for (i, factor) in factors.iter_mut().enumerate() {
-            let spread = |x: &[f64]| {
-                let mean = x.iter().sum::<f64>() / x.len() as f64;
-                x.iter().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
-            };
-            let own = i * image..(i + 1) * image;
-            let ratio = spread(&with[own.clone()]) / spread(&m[own]);
-            *factor = f64::from(step.rescale) * ratio + 1.0 - f64::from(step.rescale);
-        }
-    }
-    let mut next = registers.clone();
-    let mut input = vec![0.0; count];
-    for i in 0..count {
-        let mut basis = [0.0; BASIS];
-        (0..REGISTERS).for_each(|r| basis[r] = registers[r * count + i]);
-        let noise = |tensor: u32| values[&op.noise][tensor as usize * count + i];
-        let [share, picture, added] = [0, 1, 2].map(|k| noise(step.kept + k));
-        let by = step.kept_by.map(f64::from);
-        let keep = |bit: u32, value: f64, own: f64| {
-            if step.keeps & bit == 0 { value } else { (1.0 - share) * value + share * own }
-        };
-        basis[REGISTERS] = keep(1, m[i] * factors[i / image], by[0] * registers[i] + by[1] * picture);
-        basis[REGISTERS + 3] = without[i];
-        basis[REGISTERS + 2] = if step.uses_noise == 1 { noise(step.noise) } else { 0.0 };
-        let dot =
-            |row: &[f32; 12], basis: &[f64]| (0..BASIS).map(|j| f64::from(row[j]) * basis[j]).sum::<f64>();
-        if step.clamp_range > 0.0 {
-            let range = f64::from(step.clamp_range);
-            basis[REGISTERS + 1] = dot(&step.clamp, &basis).clamp(-range, range);
-        }
-        (0..REGISTERS).for_each(|r| next[r * count + i] = dot(&step.rows[r], &basis));
-        next[i] = keep(2, next[i], by[2] * picture + by[3] * added);
-        input[i] = keep(4, next[i] * f64::from(step.input_scale), picture);
-    }
-    values.insert(op.input, input.repeat(parts));
-    values.insert(op.registers, next);
-    factors
 }

@@ -62,6 +62,10 @@ fields! {
     CfgStart = "cfg_start",
     /// Up to which share of the steps.
     CfgEnd = "cfg_end",
+    /// What guidance makes of the model's outputs.
+    Guidance = "guidance",
+    /// Below which sigma every other evaluation is not guided.
+    SMinUncond = "s_min_uncond",
     /// How far to rescale what guidance makes.
     CfgRescale = "cfg_rescale",
     /// DDIM's noise.

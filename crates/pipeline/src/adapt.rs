@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::parts::Stage;
 use crate::session::Ready;
-use crate::table::{Guidance, table};
+use crate::table::{Guided, table};
 use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_sampling::noise::{Latents, nchw_to_nhwc};
@@ -17,7 +17,7 @@ pub(crate) struct Adapting {
     pub(crate) noises: Latents,
     /// Noise to use in the place of its.
     pub(crate) given: Option<Vec<HostTensor>>,
-    pub(crate) guidance: Guidance,
+    pub(crate) guidance: Guided,
 }
 
 impl Adapting {
@@ -31,7 +31,8 @@ impl Adapting {
     ) -> Result<Option<(Vec<Step>, Vec<f32>)>> {
         let port = &part.ports["registers"];
         let mut registers = exec.read(port).await?.to_f32();
-        if let Attempt::Taken { noise, draw } = self.adaptive.judge(&mut registers) {
+        let numel: usize = shape.iter().product();
+        if let Attempt::Taken { noise, draw } = self.adaptive.judge(&mut registers[..REGISTERS * numel]) {
             let values = self.noise(noise, draw, shape)?;
             registers.iter_mut().zip(values).for_each(|(x, z)| *x += noise as f32 * z);
         }
@@ -44,7 +45,7 @@ impl Adapting {
         exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
         // What the model is told of the time follows from the table.
         exec.run(part.program(Stage::Context), 0)?;
-        registers.truncate(registers.len() / REGISTERS);
+        registers.truncate(numel);
         Ok(Some((steps, registers)))
     }
 

@@ -1,6 +1,7 @@
 //! Texts as the text encoders read them.
 
 use crate::error::{Error, Result};
+use crate::guidance::Guidance;
 use crate::model::Model;
 use crate::order::Order;
 use crate::tokenizer::Tokenizer;
@@ -47,7 +48,17 @@ impl Order {
         let counts = self.guided() && !self.negative_is_zero;
         let texts = [&self.negative_prompts, &self.negative_prompts_2];
         let negative = counts.then(|| self.all(roles, texts, true)).transpose()?;
-        Ok((negative, positive))
+        match (self.guidance, negative) {
+            // What a picture keeps away from is a prompt more, and the empty one what both are held against.
+            (Guidance::PerpNeg { .. }, Some(negative)) => {
+                let images = 0..positive.len().max(negative.len());
+                let of = |all: &[Together], i: usize| all.get(i).unwrap_or(&all[0]).clone();
+                let both = images.map(|i| [of(&positive, i), of(&negative, i)].concat()).collect();
+                let empty = self.all(roles, [&vec![String::new()], &Vec::new()], true)?;
+                Ok((Some(empty), both))
+            }
+            (_, negative) => Ok((negative, positive)),
+        }
     }
 
     fn all(&self, roles: &[Role], texts: [&Vec<String>; 2], is_negative: bool) -> Result<Vec<Together>> {
@@ -91,6 +102,22 @@ impl Order {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Has pictures keep away from what the negative prompt says, where it is a prompt of their own.
+    pub(crate) fn keep_away(&mut self) -> Result<()> {
+        let Guidance::PerpNeg { scale } = self.guidance else { return Ok(()) };
+        let field = Field::Guidance;
+        if self.prompts_an_image() > 1 {
+            let why = "perp-neg does not go with several prompts in one picture (AND): leave one out";
+            return Err(Error::request(field, format!("{field} {why}")));
+        }
+        if self.negative_is_zero {
+            let why = "perp-neg keeps away from a negative prompt: give one";
+            return Err(Error::request(field, format!("{field} {why}")));
+        }
+        self.shares.iter_mut().for_each(|shares| shares.push(-f64::from(scale)));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
 use crate::session::Ready;
-use crate::table::{Guidance, table};
+use crate::table::{Guided, table};
 use calotype_field::Field;
 use calotype_graph::Executor;
 use calotype_graph::ops::{self, StepRow};
@@ -195,11 +195,11 @@ impl<'a> Denoising<'a> {
             }
         }
         let mut registers = sample.clone();
-        registers.resize(REGISTERS * numel, 0.0);
+        registers.resize(parts[at].0.ports["registers"].shape.numel(), 0.0);
         exec.write(&parts[at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
 
         // 3. The step table.
-        let guidance = Guidance::of(order);
+        let guidance = Guided::of(order);
         let words = table(&sampler.steps, |i| guidance.unless(!parts[takes[i]].1.guided), kept.as_ref());
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
         for (part, _) in &parts {
@@ -254,7 +254,7 @@ impl<'a> Denoising<'a> {
         let registers = self.exec.read(&self.parts[self.at].0.ports["registers"]).await?.to_f32();
         self.at = self.takes[self.evaluation];
         self.exec.write(&self.parts[self.at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
-        self.show(&registers[..registers.len() / REGISTERS])
+        self.show(&registers[..self.image().iter().product()])
     }
 
     /// Has the run listen to what it is told in turns; the first is there from now on, with all that follows from them alone.

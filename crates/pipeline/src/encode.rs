@@ -3,6 +3,7 @@
 use crate::chunks::{Framed, Spoken, Together};
 use crate::condition::{Condition, TextOutput, Turn};
 use crate::error::{Error, Result};
+use crate::guidance::Guidance;
 use crate::order::Order;
 use crate::parts::{Key, Part, Stage};
 use crate::pipeline::{Pipeline, not_finite};
@@ -234,7 +235,10 @@ impl Pipeline {
         let negative = turn.negative.iter().filter(|_| guided).map(|part| (&part[..], &order.negative_ids));
         let config = &self.model.of_two(order.refines).config;
         let each = (turn.positive.len() / order.prompts_an_image()).max(1);
-        let positive = turn.positive.chunks(each).map(|part| (part, &order.ids));
+        // What is kept away from is told as a negative prompt is.
+        let away = |k: usize| k > 0 && matches!(order.guidance, Guidance::PerpNeg { .. });
+        let own = |k: usize| if away(k) { &order.negative_ids } else { &order.ids };
+        let positive = turn.positive.chunks(each).enumerate().map(|(k, part)| (part, own(k)));
         for (part, own) in positive.chain(negative) {
             let (has, batch) = (part.len(), order.batch_size);
             if has != 1 && has != batch {

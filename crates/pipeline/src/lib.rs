@@ -23,6 +23,7 @@ mod files;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 mod from_picture;
+mod guidance;
 pub mod image;
 mod init;
 mod inpaint;
@@ -65,6 +66,7 @@ pub use defaults::{Defaults, FewSteps, lora_name};
 pub use denoise::{Denoising, Progress};
 pub use error::{Cure, Error, Kind, Remedy, Result, Shortage, bytes};
 pub use files::ModelFiles;
+pub use guidance::Guidance;
 pub use image::{Mask, Picture, Resize};
 pub use init::{InitPicture, StepRule};
 pub use inpaint::Inpaint;

@@ -1,3 +1,4 @@
+use crate::guidance::Guidance;
 use crate::init::InitPicture;
 use crate::inpaint::Inpaint;
 use crate::request::GivenNoise;
@@ -46,6 +47,10 @@ pub struct Order {
     pub steps: usize,
     /// How far to follow the prompt.
     pub cfg_scale: f32,
+    /// What guidance makes of the model's outputs.
+    pub guidance: Guidance,
+    /// The sigma below which every other evaluation is not guided.
+    pub s_min_uncond: f64,
     /// The shares of the steps from which on, and up to which, they are guided.
     pub guided_from_to: [f64; 2],
     /// How far to pull the guided output's spread back to the conditional one's, 0 to 1.
@@ -122,7 +127,8 @@ impl Order {
     }
 
     /// Which of its evaluations are guided, where it is at all: those of step k of n with `int(start n) <= k < int(end n)`
-    /// (diffusers' guiders), of those that are taken.
+    /// (diffusers' guiders), of those that are taken; below a sigma every other one (A1111's negative guidance minimum sigma,
+    /// modules/sd_samplers_cfg_denoiser.py).
     pub(crate) fn guides(&self) -> Vec<bool> {
         let parted = self.refines || self.program.rest > 0;
         let steps = if parted { self.steps } else { self.program.count() };
@@ -131,12 +137,16 @@ impl Order {
         let end = if self.guided_from_to[1] < 1.0 { end } else { usize::MAX };
         // A refiner's steps are the last.
         let mut step = if self.refines { self.steps.saturating_sub(self.program.count()) } else { 0 };
-        let guides = |evaluation: &Step| {
-            let guides = (start..end).contains(&step);
+        let passed_over = |i: usize, evaluation: &Step| {
+            let sigma = evaluation.level.map_or(f64::INFINITY, |[kept, added]| f64::from(added / kept));
+            (self.program.before + i) % 2 == 1 && sigma < self.s_min_uncond
+        };
+        let guides = |(i, evaluation): (usize, &Step)| {
+            let guides = (start..end).contains(&step) && !passed_over(i, evaluation);
             step += usize::from(evaluation.ends_step);
             guides
         };
-        self.program.steps.iter().map(guides).collect()
+        self.program.steps.iter().enumerate().map(guides).collect()
     }
 
     /// How many prompts an image has: as many as the one that has most.

@@ -129,6 +129,8 @@ impl Recalled {
             "Few steps" => request.few_steps = Some(true),
             "CFG start" => request.cfg_start = number()?,
             "CFG end" => request.cfg_end = number()?,
+            "Guidance" => request.guidance = value.parse().ok()?,
+            "NGMS" => request.s_min_uncond = number()?,
             "CFG rescale" => request.cfg_rescale = value.parse().ok()?,
             "Eta" | "Eta DDIM" => request.eta = Some(number()?),
             "Sigma churn" => request.s_churn = Some(number()?),

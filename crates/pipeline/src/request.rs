@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::guidance::Guidance;
 use crate::image::{Mask, Picture, Resize};
 use crate::init::StepRule;
 use crate::words::{Emphasis, PromptStyle};
@@ -48,6 +49,11 @@ pub struct Request {
     pub cfg_start: f64,
     /// Up to which share of the steps, 0 to 1 (`stop`).
     pub cfg_end: f64,
+    /// What guidance makes of the model's outputs.
+    pub guidance: Guidance,
+    /// The sigma below which every other evaluation is not guided, and takes half the time (A1111's negative guidance minimum
+    /// sigma); 0 for none.
+    pub s_min_uncond: f64,
     /// Whether to draw in the few-steps form of a model that has one; where nothing is said, unless the request asks for
     /// what it cannot do: guidance, a negative prompt, many steps.
     pub few_steps: Option<bool>,
@@ -163,6 +169,8 @@ impl Request {
             cfg_scale: None,
             cfg_start: 0.0,
             cfg_end: 1.0,
+            guidance: Guidance::default(),
+            s_min_uncond: 0.0,
             few_steps: None,
             cfg_rescale: 0.0,
             seed: 0,
@@ -272,7 +280,12 @@ impl Request {
             let (start, end) = (self.cfg_start, self.cfg_end);
             return bad(Field::CfgStart, format!("{start} is above {} {end}", Field::CfgEnd));
         }
+        if self.guidance != Guidance::Cfg && self.cfg_rescale > 0.0 {
+            let (kind, other) = (self.guidance.name(), Field::Guidance);
+            return bad(Field::CfgRescale, format!("goes with {other} cfg alone, not {kind}: leave one out"));
+        }
         let numbers = [
+            (Field::SMinUncond, Some(self.s_min_uncond)),
             (Field::SNoise, self.s_noise),
             (Field::SChurn, self.s_churn),
             (Field::STmin, self.s_tmin),

@@ -1,5 +1,6 @@
 //! What a picture's file says about how it was made.
 
+use crate::guidance::Guidance;
 use crate::image::Infotext;
 use crate::init::StepRule;
 use crate::order::{Order, Refining};
@@ -92,6 +93,12 @@ impl Order {
             let [start, end] = self.guided_from_to;
             settings.push("CFG start", start);
             settings.push("CFG end", end);
+        }
+        if self.guided() && self.guidance != Guidance::Cfg {
+            settings.push("Guidance", self.guidance);
+        }
+        if self.guided() && self.s_min_uncond > 0.0 {
+            settings.push("NGMS", self.s_min_uncond);
         }
         if self.guided() && self.cfg_rescale > 0.0 {
             settings.push("CFG rescale", self.cfg_rescale);

@@ -81,10 +81,14 @@ impl Request {
             init.inpaint = self.inpaint(&chosen, [height, width])?;
         }
         let Chosen { sampler, schedule, dialect, program, adaptive, .. } = chosen;
-        if adaptive.is_some() && (self.cfg_start > 0.0 || self.cfg_end < 1.0) {
-            let field = if self.cfg_start > 0.0 { Field::CfgStart } else { Field::CfgEnd };
-            let why =
-                "is a share of steps that are not known before they are taken: leave it out, or give another";
+        let by_step = [
+            (Field::CfgStart, self.cfg_start > 0.0),
+            (Field::CfgEnd, self.cfg_end < 1.0),
+            (Field::SMinUncond, self.s_min_uncond > 0.0),
+        ];
+        if let (true, Some((field, _))) = (adaptive.is_some(), by_step.into_iter().find(|(_, asked)| *asked))
+        {
+            let why = "chooses among steps that are not known yet: leave it out, or give another";
             let (of, sampler) = (Field::Sampler, sampler.name());
             return Err(Error::request(field, format!("with {of} {sampler} {field} {why} {of}")));
         }
@@ -118,6 +122,8 @@ impl Request {
             batch_size: self.batch_size,
             steps,
             cfg_scale: form.cfg_scale,
+            guidance: self.guidance,
+            s_min_uncond: self.s_min_uncond,
             guided_from_to: [self.cfg_start, self.cfg_end],
             cfg_rescale: self.cfg_rescale,
             origin,
@@ -141,6 +147,7 @@ impl Request {
         };
         order.check_loras()?;
         order.shares = order.own_shares(model.config.index.texts)?;
+        order.keep_away()?;
         order.tokens = model.tokens(&order)?;
         order.embeddings = model.named(&order)?;
         Ok(order)

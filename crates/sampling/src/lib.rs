@@ -32,7 +32,7 @@ pub use diffusers::{Algorithm, Class, FinalSigma, SchedulerConfig, SolverType, S
 pub use error::{Error, Result};
 pub use keep::{KeepRule, Keeps};
 pub use lin::{BASIS, CLAMPED, Coefs, Lin, MODEL, NOISE, REGISTERS, UNCONDITIONAL};
-pub use program::{Clamp, Draft, Draw, Drawn, Program, Sheet, Step};
+pub use program::{Clamp, Clip, Draft, Draw, Drawn, Program, Sheet, Step};
 pub use run::{Knobs, Method, Run};
 pub use samplers::{Descriptor, Sampler};
 pub use schedule::Schedule;

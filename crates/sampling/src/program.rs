@@ -6,13 +6,25 @@ use crate::trained::Prediction;
 use calotype_field::Field;
 
 /// `c = clamp(row · basis, -range, range)`, elementwise: the prediction of the clean sample of a configuration
-/// with `clip_sample`.
+/// with `clip_sample`, or with `thresholding`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clamp {
     /// Coefficients over the old registers and the model outputs; zero at [`CLAMPED`](crate::CLAMPED) and [`NOISE`].
     pub row: [f32; BASIS],
     /// Half the width of the interval.
     pub range: f32,
+    /// Where it is what this quantile of an image's magnitudes is, from 1 up to `range`; c is divided by it then.
+    pub quantile: Option<f32>,
+}
+
+/// What a configuration holds the clean sample within.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clip {
+    /// Half the width of the interval, or the most that it may be.
+    pub range: f64,
+    /// Which quantile of an image's magnitudes it is, at least 1, where it hangs on them (Saharia et al. 2022,
+    /// arXiv 2205.11487, section 2.3; diffusers' `_threshold_sample`).
+    pub quantile: Option<f64>,
 }
 
 /// One evaluation of the model and what becomes of it.
@@ -101,7 +113,7 @@ pub struct Draft {
     pub ends_step: bool,
     /// What is drawn here, whether or not it is used.
     pub draw: Option<Draw>,
-    pub(crate) clamp: Option<(Lin, f64)>,
+    pub(crate) clamp: Option<(Lin, Clip)>,
 }
 
 impl Draft {
@@ -122,12 +134,12 @@ impl Draft {
         self.draw = Some(draw);
     }
 
-    /// `x0`, held within ± `range` where there is one.
-    pub fn clip(&mut self, x0: Lin, range: Option<f64>) -> Lin {
-        match range {
+    /// `x0`, held within what is said, if anything.
+    pub fn clip(&mut self, x0: Lin, within: Option<Clip>) -> Lin {
+        match within {
             None => x0,
-            Some(range) => {
-                self.clamp = Some((x0, range));
+            Some(within) => {
+                self.clamp = Some((x0, within));
                 Lin::C
             }
         }
@@ -222,6 +234,11 @@ impl Program {
         self.steps.iter().filter(|step| step.ends_step).count()
     }
 
+    /// Whether the clean sample is held within what hangs on its own magnitudes.
+    pub fn is_bounded(&self) -> bool {
+        self.steps.iter().any(|step| step.clamp.as_ref().is_some_and(|clamp| clamp.quantile.is_some()))
+    }
+
     /// Numbers the noises, forgets what is never read again, and checks that every coefficient is finite.
     pub(crate) fn assemble(sampler: &str, sheet: Sheet) -> Result<Program> {
         let Sheet { start, first_noise, guidance, drafts, adapts } = sheet;
@@ -234,7 +251,11 @@ impl Program {
             for (r, row) in draft.rows.iter().enumerate().filter(|(r, _)| live[*r]) {
                 rows[r] = row.row();
             }
-            let clamp = draft.clamp.map(|(row, range)| Clamp { row: row.row(), range: range as f32 });
+            let clamp = draft.clamp.map(|(row, Clip { range, quantile })| Clamp {
+                row: row.row(),
+                range: range as f32,
+                quantile: quantile.map(|share| share as f32),
+            });
             let mut read: Vec<&[f32; BASIS]> = rows.iter().collect();
             read.extend(clamp.as_ref().map(|c| &c.row));
             if read.iter().any(|row| row.iter().any(|v| !v.is_finite())) {

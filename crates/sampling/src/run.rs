@@ -5,7 +5,7 @@
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, alpha_of, predict};
+use crate::program::{Clip, Draft, Sheet, alpha_of, predict};
 use crate::trained::{Prediction, Trained};
 use calotype_field::Field;
 
@@ -78,7 +78,7 @@ pub struct Run {
     /// The user's numbers.
     pub knobs: Knobs,
     /// What the clean sample is held within.
-    pub(crate) clip: Option<f64>,
+    pub(crate) clip: Option<Clip>,
     /// Whose rules are followed, where they differ.
     pub(crate) dialect: Dialect,
     /// How many steps were asked for.

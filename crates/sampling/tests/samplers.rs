@@ -140,7 +140,14 @@ fn what_is_not_supported_is_named() {
     for (json, field) in [
         (r#"{"_class_name": "FlowMatchEulerDiscreteScheduler"}"#, "FlowMatchEulerDiscreteScheduler"),
         (r#"{}"#, "_class_name"),
-        (r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#, "thresholding"),
+        (
+            r#"{"_class_name": "DDIMScheduler", "thresholding": true, "dynamic_thresholding_ratio": 1.5}"#,
+            "dynamic_thresholding_ratio",
+        ),
+        (
+            r#"{"_class_name": "DDIMScheduler", "thresholding": true, "sample_max_value": 0.5}"#,
+            "sample_max_value",
+        ),
         (r#"{"_class_name": "DDIMScheduler", "prediction_type": "flow_prediction"}"#, "flow_prediction"),
         (r#"{"_class_name": "DDIMScheduler", "beta_schedule": "sigmoid"}"#, "sigmoid"),
         (r#"{"_class_name": "DDIMScheduler", "num_train_timesteps": "many"}"#, "many"),
@@ -214,10 +221,10 @@ fn a_scheduler_that_is_not_implemented_is_exchanged() {
         file.with_sampler(None, Some(Schedule::Karras)).unwrap_err().to_string().contains("sampler dpm++2m")
     );
     // What its own class could not do is no obstacle to another.
-    let file =
-        SchedulerFile::alone(r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#).expect("a file");
-    assert!(file.own().unwrap_err().to_string().contains("thresholding"));
-    file.with_sampler(Some(Sampler::EULER), None).expect("Euler knows of no thresholding");
+    let file = SchedulerFile::alone(r#"{"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": true}"#)
+        .expect("a file");
+    assert!(file.own().unwrap_err().to_string().contains("use_flow_sigmas"));
+    file.with_sampler(Some(Sampler::EULER_ANCESTRAL), None).expect("it knows of no flow");
     // Nothing here goes with a model of flow matching.
     let flow =
         r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;

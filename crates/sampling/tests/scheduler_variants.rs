@@ -36,7 +36,16 @@ fn run(program: &Program, start: &Vector, noise: &[Vector]) -> Vec<f32> {
         basis[CLAMPED] = [0.0; 3];
         basis[NOISE] = step.noise.map_or([0.0; 3], |n| noise[n]);
         if let Some(clamp) = &step.clamp {
-            basis[CLAMPED] = dot(&clamp.row, &basis).map(|v| v.clamp(-clamp.range, clamp.range));
+            let values = dot(&clamp.row, &basis);
+            let bound = clamp.quantile.map(|share| {
+                let mut sorted = values.map(f32::abs);
+                sorted.sort_by(f32::total_cmp);
+                let place = share * (sorted.len() - 1) as f32;
+                let [low, high] = [place.floor(), place.ceil()].map(|place| sorted[place as usize]);
+                (low + (high - low) * place.fract()).clamp(1.0, clamp.range)
+            });
+            let range = bound.unwrap_or(clamp.range);
+            basis[CLAMPED] = values.map(|v| v.clamp(-range, range) / bound.unwrap_or(1.0));
         }
         let registers: Vec<Vector> = step.rows.iter().map(|row| dot(row, &basis)).collect();
         basis[..REGISTERS].copy_from_slice(&registers);

@@ -51,6 +51,9 @@ struct Words {
     cfg_scale: Option<f32>,
     cfg_start: Option<f64>,
     cfg_end: Option<f64>,
+    /// A kind by its name, and its numbers: `apg:eta=0`.
+    guidance: Option<String>,
+    s_min_uncond: Option<f64>,
     cfg_rescale: Option<f32>,
     /// Digits: JavaScript's numbers end before a seed does.
     seed: Option<String>,
@@ -108,6 +111,10 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     request.cfg_scale = words.cfg_scale;
     request.cfg_start = words.cfg_start.unwrap_or(request.cfg_start);
     request.cfg_end = words.cfg_end.unwrap_or(request.cfg_end);
+    if let Some(kind) = words.guidance {
+        request.guidance = kind.parse().map_err(|why| Fault::usage(format!("guidance: {why}")))?;
+    }
+    request.s_min_uncond = words.s_min_uncond.unwrap_or(request.s_min_uncond);
     request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);
     request.eta = words.eta;
     (request.s_noise, request.s_churn) = (words.s_noise, words.s_churn);

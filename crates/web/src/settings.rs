@@ -23,6 +23,8 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("cfgScale", number("CFG scale"));
     put("cfgStart", number("CFG start"));
     put("cfgEnd", number("CFG end"));
+    put("guidance", settings.get("Guidance").map(Value::from));
+    put("sMinUncond", number("NGMS"));
     put("cfgRescale", number("CFG rescale"));
     put("eta", number("Eta"));
     put("seed", settings.seed().map(|seed| seed.to_string().into()));

@@ -38,7 +38,7 @@ pub use values::{EmbeddingArg, LoraArg, Seed, sampler};
 pub use words::WordArgs;
 
 use calotype::words::{Emphasis, PromptStyle};
-use calotype::{BatchSeeds, Request, Search};
+use calotype::{BatchSeeds, Guidance, Request, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use values::{batch_count, lora, number, seed};
@@ -245,6 +245,15 @@ pub struct PictureArgs {
     #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = number::<f64>)]
     pub cfg_end: f64,
 
+    /// What guidance makes of the model's outputs: cfg, apg, perp-neg or cfg-zero, with its numbers where they are not the
+    /// usual ones: apg:eta=1:norm=15:momentum=0, perp-neg:scale=1
+    #[arg(long, value_name = "KIND", default_value_t, value_parser = str::parse::<Guidance>)]
+    pub guidance: Guidance,
+
+    /// Guide only every other time below this noise level, sigma; the others take half the time (A1111's NGMS)
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
+    pub s_min_uncond: f64,
+
     /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>)]
     pub cfg_rescale: f32,
@@ -371,6 +380,8 @@ impl PictureArgs {
             few_steps: self.no_few_steps.then_some(false),
             cfg_start: self.cfg_start,
             cfg_end: self.cfg_end,
+            guidance: self.guidance,
+            s_min_uncond: self.s_min_uncond,
             cfg_rescale: self.cfg_rescale,
             ..self.sampler.request(prompt)
         }

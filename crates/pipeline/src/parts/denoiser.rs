@@ -12,10 +12,12 @@ use calotype_models::unet::{self, Conditioning};
 /// Inputs, for S the latents that the model sees (a batch for each prompt of an image, and one for guidance): `latents`,
 /// `[S, h, w, C]`;
 /// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where
-/// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample; `noise`,
-/// `[noises, B·h·w·C]` f32, what is kept of a picture behind the sampler's own; `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
+/// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample, and one
+/// more where guidance remembers; `noise`, `[noises, B·h·w·C]` f32, what is kept of a picture behind the sampler's own;
+/// `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
 pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
-    let Canvas { batch, height, width, prompts, guided, rescale, rows, noises, tokens } = canvas;
+    let Canvas { batch, height, width, prompts, guided, guide, memory, bounded, rows, noises, tokens } =
+        canvas;
     let factor = config.vae.factor();
     let [h, w, channels] = [height / factor, width / factor, config.vae.latent_channels];
     let seen = batch * canvas.parts();
@@ -31,13 +33,17 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
         .unet
         .time_cond_proj_dim
         .map(|width| g.input("guidance", [1, width], Elem::Float, Rate::Prompt));
-    let registers = g.input("registers", [REGISTERS, batch, numel], Elem::F32, Rate::Step);
+    let registers =
+        g.input("registers", [REGISTERS + usize::from(memory), batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let weights = g.input("weights", [prompts, batch], Elem::F32, Rate::Prompt);
     let output = g.within(Role::Denoiser.folder(), |g| {
         unet::forward(g, &config.unet, latents, table, Conditioning { states, added, guidance })
     })?;
     let input = latents;
-    g.push("sampler", SamplerStep { output, registers, input, noise, table, weights, guided, rescale })?;
+    g.push(
+        "sampler",
+        SamplerStep { output, registers, input, noise, table, weights, guided, guide, bounded },
+    )?;
     Ok(split(fuse(g)))
 }

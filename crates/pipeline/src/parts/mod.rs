@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
 use crate::tiles::Tiles;
+use calotype_graph::ops::Guide;
 use calotype_graph::{Caps, Elem, Graph, Precision};
 use calotype_models::{Role, vae_layers};
 use calotype_tensor::{DType, Shape};
@@ -36,8 +37,12 @@ pub struct Canvas {
     pub prompts: usize,
     /// Whether the model sees the unconditional batch too.
     pub guided: bool,
-    /// Whether the guided output's spread is rescaled.
-    pub rescale: bool,
+    /// What becomes of the guided output.
+    pub guide: Guide,
+    /// Whether guidance remembers what it took.
+    pub memory: bool,
+    /// Whether clean samples are held within a quantile of their magnitudes.
+    pub bounded: bool,
     /// Rows of the step table: model evaluations, rounded up so that another number of steps need not recompile.
     pub rows: usize,
     /// Noise tensors that the sampler adds, and what it keeps of a picture.
@@ -56,7 +61,7 @@ impl Canvas {
     /// ones.
     pub fn all_of(order: &Order, guided: bool) -> Vec<Self> {
         let first = Self::of(order, guided);
-        let alone = Self { guided: false, rescale: false, ..first };
+        let alone = Self { guided: false, guide: Guide::Sum, ..first };
         match guided && order.guides().contains(&false) {
             true => vec![first, alone],
             false => vec![first],
@@ -71,7 +76,9 @@ impl Canvas {
             width: order.width,
             prompts: order.prompts_an_image(),
             guided,
-            rescale: guided && order.cfg_rescale > 0.0,
+            guide: if guided { order.guidance.guide(order.cfg_rescale) } else { Guide::Sum },
+            memory: guided && order.guidance.remembers(),
+            bounded: order.program.is_bounded(),
             rows: order.program.steps.len().next_multiple_of(64),
             noises: order.program.noises + order.kept_tensors(),
             tokens: order.tokens,

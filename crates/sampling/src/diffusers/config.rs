@@ -1,5 +1,6 @@
 //! What a `scheduler_config.json` says, with every default filled in.
 
+use crate::program::Clip;
 use crate::schedule::Schedule;
 use crate::trained::Trained;
 
@@ -61,6 +62,8 @@ pub struct SchedulerConfig {
     pub steps_offset: i64,
     /// Half the interval that the predicted clean sample is clamped to, where `clip_sample` is set.
     pub clip_sample: Option<f64>,
+    /// What it is held within where `thresholding` is set, which goes before.
+    pub thresholding: Option<Clip>,
     /// Whether the step after the last has no noise left (else: as much as training timestep 0).
     pub set_alpha_to_one: bool,
     /// PNDM: start with a linear multistep warm-up instead of Runge-Kutta.
@@ -97,6 +100,14 @@ pub struct SchedulerConfig {
     pub original_inference_steps: usize,
     /// LCM: timesteps are multiplied by this in the boundary condition.
     pub timestep_scaling: f64,
+}
+
+impl SchedulerConfig {
+    /// What the clean sample is held within.
+    pub fn clip(&self) -> Option<Clip> {
+        let fixed = self.clip_sample.map(|range| Clip { range, quantile: None });
+        self.thresholding.or(fixed)
+    }
 }
 
 /// The flags that choose a noise schedule in a file, the one that wins first.

@@ -6,6 +6,7 @@ use super::json::truthy;
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 
 /// Fields of diffusers' other scheduler classes, from 0.2 to 0.42, and those of these classes that do nothing by
 /// themselves: they say nothing to a class that has not got them.
@@ -50,7 +51,7 @@ impl<'a> Fields<'a> {
                 return Err(unsupported(name, value, "no implemented scheduler has this field; remove it"));
             }
         }
-        for name in ["thresholding", "use_flow_sigmas", "use_dynamic_shifting", "solver_p"] {
+        for name in ["use_flow_sigmas", "use_dynamic_shifting", "solver_p"] {
             match fields.get(name) {
                 Some(value) if truthy(value) => return Err(unsupported(name, value, NOT_LATENT)),
                 _ => {}
@@ -116,6 +117,16 @@ impl<'a> Fields<'a> {
                 _ => Err(unsupported(name, value, "a number above zero was expected")),
             },
         }
+    }
+
+    /// A number that every class that asks for it has, with its default, within a range.
+    pub(super) fn stated(&self, name: &str, default: f64, within: RangeInclusive<f64>) -> Result<f64> {
+        let Some(value) = self.map.get(name) else { return Ok(default) };
+        let number = value.as_f64().filter(|number| within.contains(number));
+        number.ok_or_else(|| {
+            let [least, most] = [within.start(), within.end()];
+            unsupported(name, value, &format!("a number from {least} to {most} was expected"))
+        })
     }
 
     /// Null, which is what old files have for none, is none.

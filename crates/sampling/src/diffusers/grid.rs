@@ -159,7 +159,7 @@ pub fn over_sigmas(config: &SchedulerConfig, asked: Asked, method: Method) -> Re
         // Evenly in log sigma there is one more than is gone to.
         sigmas: found.sigmas.into_iter().take(times.len() + 1).skip(begin).map(f64::from).collect(),
         times: times.into_iter().skip(begin).collect(),
-        clip: config.clip_sample,
+        clip: config.clip(),
         ..Run::new(&config.trained, Dialect::Diffusers)
     };
     let mut sheet = Sheet { start: Some(start), ..Sheet::default() };

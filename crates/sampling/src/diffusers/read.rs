@@ -5,6 +5,7 @@ use super::class::Class;
 use super::config::{Algorithm, FinalSigma, SchedulerConfig, Spacing};
 use super::fields::Fields;
 use crate::error::{Error, Result};
+use crate::program::Clip;
 use crate::schedule::Schedule;
 use crate::trained::{BetaSchedule, Edm, Trained};
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ impl Class {
     /// What the class makes of a file's fields. Fields that the class does not have say nothing.
     ///
     /// Errors name the field and its value: a field that no class has, a value out of its domain, and what is not
-    /// implemented (dynamic thresholding, learned variances, flow matching).
+    /// implemented (learned variances, flow matching).
     pub(crate) fn read(&self, fields: &Map<String, Value>, every: &[&Class]) -> Result<SchedulerConfig> {
         let f = Fields::new(self, fields, every)?;
         let schedule = f.schedule()?;
@@ -25,6 +26,13 @@ impl Class {
             _ => false,
         };
         let clip_range = if f.flag("clip_sample") { Some(f.number("clip_sample_range")?) } else { None };
+        let thresholding = match f.flag("thresholding") {
+            true => Some(Clip {
+                range: f.stated("sample_max_value", 1.0, 1.0..=f64::MAX)?,
+                quantile: Some(f.stated("dynamic_thresholding_ratio", 0.995, 0.0..=1.0)?),
+            }),
+            false => None,
+        };
         let config = SchedulerConfig {
             trained: trained(&f, self)?,
             timestep_spacing: f.one_of(
@@ -37,6 +45,7 @@ impl Class {
             )?,
             steps_offset: f.steps_offset()?,
             clip_sample: clip_range,
+            thresholding,
             set_alpha_to_one: f.flag("set_alpha_to_one"),
             skip_prk_steps: f.flag("skip_prk_steps"),
             solver_order: f.count("solver_order", 1)?.min(self.most_order),

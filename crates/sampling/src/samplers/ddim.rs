@@ -80,7 +80,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         let (a, a_prev) = (alphas.at(t)?, alphas.at(t - stride)?);
         let mut step = Draft::at_alpha(t, a);
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
-        let x0 = step.clip(x0, config.clip_sample);
+        let x0 = step.clip(x0, config.clip());
         let (next, deviation) = back([a, a_prev], eta, x0, noise);
         step.rows[0] = next + Lin::N * deviation;
         drafts.push(step);

@@ -95,6 +95,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         let mut step = here.draft(if rounds { t.round_ties_even() } else { t.trunc() });
         let (x0, noise) = predict(config.trained.prediction_type, Lin::X, Lin::M, here.alpha, here.sigma);
         let in_noise = matches!(config.algorithm_type, Algorithm::DpmSolver | Algorithm::SdeDpmSolver);
+        let (x0, noise) = held(&mut step, config, (x0, noise), here);
         let outputs = [if in_noise { noise } else { x0 }, Lin::register(1), Lin::register(2)];
         let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
         let solver = (config.algorithm_type, config.solver_type);
@@ -103,6 +104,17 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         drafts.push(step);
     }
     Ok(Sheet::new(1.0, drafts))
+}
+
+/// The clean sample held within what a configuration says, and the noise that goes with it.
+fn held(step: &mut Draft, config: &SchedulerConfig, (x0, noise): (Lin, Lin), here: Level) -> (Lin, Lin) {
+    match config.clip() {
+        None => (x0, noise),
+        within => {
+            let x0 = step.clip(x0, within);
+            (x0, (Lin::X - x0 * here.alpha) / here.sigma)
+        }
+    }
 }
 
 /// diffusers: scheduling_edm_dpmsolver_multistep.py, where the sample is not scaled: alpha is 1.
@@ -115,6 +127,7 @@ fn edm_program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
     for i in asked.begin..count {
         let mut step = edm_draft(&edm, sigmas[i]);
         let clean = edm.clean(config.trained.prediction_type, Lin::X, Lin::M, sigmas[i]);
+        let clean = step.clip(clean, config.clip());
         let outputs = [clean, Lin::register(1), Lin::register(2)];
         let past = [Some(i), i.checked_sub(1), i.checked_sub(2)].map(|k| k.map(|k| levels[k]));
         let solver = (config.algorithm_type, config.solver_type);

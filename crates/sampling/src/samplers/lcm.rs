@@ -38,7 +38,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         let a = alphas.at(t)?;
         let mut step = Draft::at_alpha(t, a);
         let (x0, _) = predict(config.trained.prediction_type, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
-        let x0 = step.clip(x0, config.clip_sample);
+        let x0 = step.clip(x0, config.clip());
         let scaled = t * config.timestep_scaling;
         let norm = scaled * scaled + SIGMA_DATA * SIGMA_DATA;
         let (skip, out) = (SIGMA_DATA * SIGMA_DATA / norm, scaled / norm.sqrt());

@@ -9,7 +9,7 @@ use crate::diffusers::{
 };
 use crate::error::Result;
 use crate::lin::Lin;
-use crate::program::{Draft, Sheet, predict};
+use crate::program::{Clip, Draft, Sheet, predict};
 use crate::run::Run;
 use crate::schedule::{Schedule, linspace};
 use crate::trained::Prediction;
@@ -67,6 +67,8 @@ struct Chain<'a> {
     most_order: usize,
     lower_order_final: bool,
     predict_x0: bool,
+    /// What that is held within.
+    clip: Option<Clip>,
     /// Whether B(h) is h, not e^h - 1.
     bh1: bool,
     /// The first step.
@@ -82,7 +84,8 @@ impl Chain<'_> {
         let draft = |(i, &t): (usize, &f64)| {
             let here = self.levels[i];
             let (x0, noise) = predict(self.prediction, Lin::X, Lin::M, here.alpha, here.sigma);
-            let output = if self.predict_x0 { x0 } else { noise };
+            let mut step = here.draft(t);
+            let output = if self.predict_x0 { step.clip(x0, self.clip) } else { noise };
             let old: Vec<Lin> = (0..most).map(|k| Lin::register(OUTPUTS + k)).collect();
             let mut sample = Lin::X;
             if i > self.begin && !self.uncorrected.contains(&(i - 1)) {
@@ -92,7 +95,6 @@ impl Chain<'_> {
             order = most.min(left).min(i - self.begin + 1);
             let mut outputs = vec![output];
             outputs.extend(&old[..most - 1]);
-            let mut step = here.draft(t);
             step.rows[0] = Move { chain: self, at: i, order }.predicted(sample, &outputs);
             step.rows[LAST] = sample;
             step.rows[OUTPUTS..OUTPUTS + outputs.len()].copy_from_slice(&outputs);
@@ -118,6 +120,7 @@ fn program(config: &SchedulerConfig, asked: Asked) -> Result<Sheet> {
         most_order: config.solver_order,
         lower_order_final: config.lower_order_final,
         predict_x0: config.predict_x0,
+        clip: config.clip(),
         begin,
         bh1: config.solver_type == SolverType::Bh1,
         uncorrected: &config.disable_corrector,
@@ -149,6 +152,7 @@ fn solve(run: &Run, sheet: &mut Sheet, bh2: bool) -> Result<()> {
         most_order: MOST_ORDER.min(if comfy { steps.saturating_sub(1) } else { steps }).max(1),
         lower_order_final: true,
         predict_x0: true,
+        clip: None,
         bh1: !bh2,
         begin: 0,
         uncorrected: &[],

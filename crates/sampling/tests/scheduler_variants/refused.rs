@@ -1,7 +1,6 @@
 /// What is not implemented: field and values.
 ///
-/// `class`: a scheduler that is not implemented, without another sampler. For the rest: thresholds, flows and learned
-/// variances; truth values where numbers are meant, which Python takes for 0 and 1; betas that nobody looks at or fewer than
+/// `class`: a scheduler that is not implemented, without another sampler. For the rest: flows and learned variances; truth values where numbers are meant, which Python takes for 0 and 1; betas that nobody looks at or fewer than
 /// there are timesteps; and what once made a model predict the sample, which diffusers passes over today.
 #[rustfmt::skip]
 pub const VALUES: &[(&str, &[&str])] = &[
@@ -13,7 +12,6 @@ pub const VALUES: &[(&str, &[&str])] = &[
     ("predict_epsilon", &["false"]),
     ("prediction_type", &[r#""flow_prediction""#]),
     ("solver_order", &["true"]),
-    ("thresholding", &[r#""false""#, r#""words""#, "0.5", "1", "true"]),
     ("timestep_scaling", &["false", "true"]),
     ("trained_betas", &["2 values"]),
     ("use_flow_sigmas", &[r#""false""#, r#""words""#, "0.5", "1", "true"]),

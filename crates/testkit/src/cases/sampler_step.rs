@@ -1,6 +1,6 @@
 use crate::{Builder, Case, Fill, Tolerance};
 use calotype_graph::ops::{
-    BASIS, KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, REGISTERS, SamplerStep, StepRow,
+    BASIS, Guide, KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, REGISTERS, SamplerStep, StepRow,
 };
 use calotype_graph::{Elem, ValueId};
 
@@ -15,6 +15,10 @@ pub(super) fn step(timestep: f32) -> StepRow {
         clamp_range: 0.0,
         guidance: 7.5,
         rescale: 0.7,
+        momentum: -0.5,
+        norm: 12.0,
+        along: 0.3,
+        quantile: 0.9,
         input_scale: 0.75,
         timestep,
         noise: 0,
@@ -35,8 +39,11 @@ pub(super) fn table(b: &mut Builder, rows: Vec<StepRow>) -> ValueId {
 struct Step {
     prompts: usize,
     guided: bool,
-    rescale: bool,
+    guide: Guide,
+    /// Whether guidance remembers.
+    memory: bool,
     clamp: f32,
+    bounded: bool,
     noise: bool,
     keeps: u32,
 }
@@ -48,7 +55,8 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
         let image = height * width * channels;
         let wide = Fill::Spread { mean: 0.0, spread: 1.0 };
         let output = b.x("output", [images, height, width, channels]);
-        let registers = b.input("registers", [REGISTERS, batch, image], Elem::F32, wide.clone());
+        let kept = REGISTERS + usize::from(with.memory);
+        let registers = b.input("registers", [kept, batch, image], Elem::F32, wide.clone());
         let input = b.x("input", [images, height, width, channels]);
         let noise = b.input("noise", [4, batch * image], Elem::F32, wide);
         let near_one = Fill::Spread { mean: 1.0, spread: 0.3 };
@@ -64,10 +72,11 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
             table,
             weights,
             guided: with.guided,
-            rescale: with.rescale,
+            guide: with.guide,
+            bounded: with.bounded,
         };
-        // What it yields means something only where the guided output is rescaled.
-        if with.rescale {
+        // What it yields means something only where it is asked for.
+        if op.own() > 0 {
             b.op(op);
         } else {
             b.push(op);
@@ -78,17 +87,30 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let plain = Step { prompts: 1, guided: false, rescale: false, clamp: 0.0, noise: false, keeps: 0 };
+    let plain = Step {
+        prompts: 1,
+        guided: false,
+        guide: Guide::Sum,
+        memory: false,
+        clamp: 0.0,
+        bounded: false,
+        noise: false,
+        keeps: 0,
+    };
     let guided = Step { guided: true, ..plain };
-    let all = Step { prompts: 1, guided: true, rescale: true, clamp: 0.5, noise: true, keeps: 0 };
+    let all = Step { guided: true, guide: Guide::Rescaled, clamp: 0.5, noise: true, ..plain };
     let several = Step { prompts: 3, ..plain };
+    let projected = Step { guide: Guide::Projected, ..guided };
+    let perpendicular = Step { guide: Guide::Perpendicular, prompts: 2, ..guided };
+    let scaled = Step { guide: Guide::Scaled, ..guided };
+    let bounded = Step { clamp: 4.0, bounded: true, ..plain };
     vec![
         sampler("plain", [1, 8, 8, 4], plain),
         sampler("guided", [1, 64, 64, 4], guided),
         sampler("guided_batch", [3, 9, 25, 4], guided),
         sampler("noise", [2, 5, 7, 4], Step { noise: true, ..plain }),
         sampler("clamp", [2, 5, 7, 4], Step { clamp: 0.5, ..plain }),
-        sampler("rescale", [2, 16, 16, 4], Step { rescale: true, ..guided }),
+        sampler("rescale", [2, 16, 16, 4], Step { guide: Guide::Rescaled, ..guided }),
         sampler("all", [3, 9, 7, 4], all),
         sampler("all_odd_channels", [3, 9, 7, 3], all),
         sampler("prompts", [2, 9, 7, 4], Step { guided: true, ..several }),
@@ -102,6 +124,15 @@ pub(super) fn cases() -> Vec<Case> {
             [2, 9, 7, 4],
             Step { keeps: KEEPS_OUTPUT | KEEPS_SAMPLE | KEEPS_INPUT, prompts: 2, ..all },
         ),
+        sampler("projected", [2, 16, 16, 4], projected),
+        sampler("projected_memory", [3, 9, 7, 4], Step { memory: true, ..projected }),
+        sampler("projected_odd_channels", [2, 9, 7, 3], Step { memory: true, prompts: 2, ..projected }),
+        sampler("perpendicular", [3, 9, 7, 4], perpendicular),
+        sampler("perpendicular_odd_channels", [2, 9, 7, 3], perpendicular),
+        sampler("scaled", [3, 9, 7, 4], scaled),
+        sampler("bounded", [2, 16, 16, 4], bounded),
+        sampler("bounded_guided", [3, 9, 7, 4], Step { bounded: true, noise: true, ..Step { clamp: 4.0, ..scaled } }),
+        sampler("bounded_odd_channels", [2, 9, 7, 3], Step { memory: true, bounded: true, clamp: 4.0, ..projected }),
         sampler("one_pixel", [1, 1, 1, 4], Step { noise: true, ..guided }),
     ]
 }
