@@ -97,6 +97,16 @@ AYS_COMFY_XL = [14.6146412293, 6.3184485287, 3.7681790315, 2.1811480769, 1.34052
                 .2332364134, .1114188177, .0291671582]
 GITS_XL = [14.615, 4.734, 2.567, 1.529, .987, .652, .418, .268, .179, .127, .029]
 
+# Searched for 32 steps, as Forge has it.
+AYS_32 = [14.615, 11.23951352, 8.64363081, 6.64729424, 5.57250862, 4.71648546, 3.99196065, 3.5195609, 3.13490466, 2.79228788,
+          2.48773628, 2.21663865, 1.97508351, 1.7793172, 1.61475335, 1.46540953, 1.314849, 1.16642497, 1.03475547, 0.91573744,
+          0.80748169, 0.71202361, 0.621739, 0.53065202, 0.4529096, 0.37491455, 0.27461819, 0.2011529, 0.14105873, 0.06682881,
+          0.03166121, 0.015]
+AYS_32_XL = [14.615, 11.1491618, 8.50522127, 6.48827151, 5.43707402, 4.60398619, 3.89854704, 3.27407457, 2.74396527, 2.29968659,
+             1.95448514, 1.67108715, 1.42878152, 1.23181009, 1.06789649, 0.92579443, 0.80290886, 0.69660121, 0.60436903, 0.52852552,
+             0.46773344, 0.41393379, 0.36258186, 0.31008517, 0.26518925, 0.22326461, 0.17653877, 0.13959192, 0.10587381, 0.05519369,
+             0.02877334, 0.015]
+
 
 def quadratic(n, threshold=0.025):
     if n == 1:
@@ -148,6 +158,8 @@ SCHEDULES = {
     "linear_quadratic": (quadratic,) * 2,
     "align_your_steps": (lambda n: zero(between(AYS, n)), lambda n: [*between(AYS_COMFY, n + 1)[:-1], 0.0]),
     "align_your_steps_gits": (lambda n: zero(between(GITS, n)),) * 2,
+    "align_your_steps_32": (lambda n: zero(between(AYS_32, n)),) * 2,
+    "align_your_steps_32_xl": (lambda n: zero(between(AYS_32_XL, n)),) * 2,
     "align_your_steps_xl": (lambda n: zero(between(AYS_XL, n)), lambda n: [*between(AYS_COMFY_XL, n + 1)[:-1], 0.0]),
     "align_your_steps_gits_xl": (lambda n: zero(between(GITS_XL, n)),) * 2,
     "vp": (lambda n: zero(np.sqrt(np.expm1(19.9 * np.linspace(1, 1e-3, n)**2 / 2 + 0.1 * np.linspace(1, 1e-3, n)))),) * 2,
@@ -172,7 +184,7 @@ def schedules():
     out = []
     for name, forms in SCHEDULES.items():
         for dialect, form in zip(("k", "comfy"), forms):
-            for n in (1, 2, 3, 5, 10, 11, 20, 30):
+            for n in (1, 2, 3, 5, 10, 11, 20, 30, 32):
                 try:
                     values = [float(v) for v in form(n)]
                 except IndexError:

@@ -7,18 +7,18 @@ use crate::run::Clock;
 use crate::schedule::{Schedule, beta, beta_quantile, karras, linspace};
 use calotype_field::Field;
 
-/// Eleven levels that were searched for, of Stable Diffusion 1 and of SDXL.
-type Tables = [[f64; 11]; 2];
+/// Levels that were searched for, of Stable Diffusion 1 and of SDXL.
+type Tables<const N: usize> = [[f64; N]; 2];
 
 /// Sabour et al. 2024, arXiv 2404.14507, "Align Your Steps", as A1111 rounds it.
-static ALIGNED: Tables = [
+static ALIGNED: Tables<11> = [
     [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029],
     [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029],
 ];
 
 /// The same as ComfyUI has it.
 #[rustfmt::skip]
-static ALIGNED_COMFY: Tables = [
+static ALIGNED_COMFY: Tables<11> = [
     [
         14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092, 0.9642583904, 0.6523686016,
         0.3977456272, 0.1515232662, 0.0291671582,
@@ -29,8 +29,25 @@ static ALIGNED_COMFY: Tables = [
     ],
 ];
 
+/// The same for 32 steps, as Forge has it.
+#[rustfmt::skip]
+static ALIGNED_32: Tables<32> = [
+    [
+        14.615, 11.23951352, 8.64363081, 6.64729424, 5.57250862, 4.71648546, 3.99196065, 3.5195609,
+        3.13490466, 2.79228788, 2.48773628, 2.21663865, 1.97508351, 1.7793172, 1.61475335, 1.46540953,
+        1.314849, 1.16642497, 1.03475547, 0.91573744, 0.80748169, 0.71202361, 0.621739, 0.53065202,
+        0.4529096, 0.37491455, 0.27461819, 0.2011529, 0.14105873, 0.06682881, 0.03166121, 0.015,
+    ],
+    [
+        14.615, 11.1491618, 8.50522127, 6.48827151, 5.43707402, 4.60398619, 3.89854704, 3.27407457,
+        2.74396527, 2.29968659, 1.95448514, 1.67108715, 1.42878152, 1.23181009, 1.06789649, 0.92579443,
+        0.80290886, 0.69660121, 0.60436903, 0.52852552, 0.46773344, 0.41393379, 0.36258186, 0.31008517,
+        0.26518925, 0.22326461, 0.17653877, 0.13959192, 0.10587381, 0.05519369, 0.02877334, 0.015,
+    ],
+];
+
 /// Chen et al. 2024, arXiv 2405.11326, "GITS", as Forge has it.
-static GITS: Tables = [
+static GITS: Tables<11> = [
     [14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029],
     [14.615, 4.734, 2.567, 1.529, 0.987, 0.652, 0.418, 0.268, 0.179, 0.127, 0.029],
 ];
@@ -45,7 +62,7 @@ pub(crate) fn levels(
     steps: usize,
 ) -> Result<Vec<f64>> {
     let comfy = dialect == Dialect::Comfy;
-    let of = |tables: &'static Tables| &tables[usize::from(xl)];
+    let of = usize::from(xl);
     let table: Vec<f64> = clock.logs.iter().map(|log| log.exp()).collect();
     let (least, most, count) = (table[0], table[table.len() - 1], table.len());
     let timed = |times: Vec<f64>| ended(times.into_iter().map(|t| clock.sigma(t)));
@@ -80,10 +97,11 @@ pub(crate) fn levels(
         }
         Schedule::LinearQuadratic => linear_quadratic(steps).into_iter().map(|y| most * (1.0 - y)).collect(),
         Schedule::AlignYourSteps => match comfy {
-            true => zeroed(of(&ALIGNED_COMFY), steps),
-            false => ended(interpolated(of(&ALIGNED), steps)),
+            true => zeroed(&ALIGNED_COMFY[of], steps),
+            false => ended(interpolated(&ALIGNED[of], steps)),
         },
-        Schedule::Gits => ended(interpolated(of(&GITS), steps)),
+        Schedule::AlignYourSteps32 => ended(interpolated(&ALIGNED_32[of], steps)),
+        Schedule::Gits => ended(interpolated(&GITS[of], steps)),
         Schedule::Vp => {
             let sigma = |t: f64| (19.9 * t * t / 2.0 + 0.1 * t).exp_m1().sqrt();
             ended(linspace(1.0, 1e-3, steps).into_iter().map(sigma))

@@ -32,6 +32,8 @@ pub enum Schedule {
     LinearQuadratic,
     /// Sabour et al. 2024, arXiv 2404.14507.
     AlignYourSteps,
+    /// The same, searched for 32 steps.
+    AlignYourSteps32,
     /// Chen et al. 2024, arXiv 2405.11326.
     Gits,
     /// The continuous variance-preserving one (Song et al. 2021, arXiv 2011.13456; k-diffusion's `get_sigmas_vp`).
@@ -45,7 +47,7 @@ pub enum Schedule {
 }
 
 /// What schedules are called, and their names in settings, which are A1111's where it has them (modules/sd_schedulers.py).
-const NAMES: [(Schedule, &[&str], &str); 16] = [
+const NAMES: [(Schedule, &[&str], &str); 17] = [
     (Schedule::Discrete, &["discrete", "normal", "uniform"], "Uniform"),
     (Schedule::Karras, &["karras"], "Karras"),
     (Schedule::Exponential, &["exponential"], "Exponential"),
@@ -57,6 +59,7 @@ const NAMES: [(Schedule, &[&str], &str); 16] = [
     (Schedule::KlOptimal, &["kl_optimal"], "KL Optimal"),
     (Schedule::LinearQuadratic, &["linear_quadratic"], "Linear Quadratic"),
     (Schedule::AlignYourSteps, &["align_your_steps", "ays", "align_your_steps_11"], "Align Your Steps"),
+    (Schedule::AlignYourSteps32, &["align_your_steps_32", "ays_32"], "Align Your Steps 32"),
     (Schedule::Gits, &["align_your_steps_gits", "gits"], "Align Your Steps GITS"),
     (Schedule::Vp, &["vp"], "VP"),
     (Schedule::Laplace, &["laplace"], "Laplace"),
