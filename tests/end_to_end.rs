@@ -101,6 +101,8 @@ fn what_a_request_says_is_seen() {
         ("cfg scale", Request { cfg_scale: Some(3.0), ..small(1, 1) }),
         ("no guidance", Request { cfg_scale: Some(1.0), ..small(1, 1) }),
         ("cfg rescale", Request { cfg_rescale: 0.7, ..small(1, 1) }),
+        ("guidance", Request { guidance: "apg:eta=0:norm=1".parse().unwrap(), ..small(1, 1) }),
+        ("half the guidance", Request { s_min_uncond: 1000.0, ..small(1, 1) }),
         ("sampler", Request { sampler: Some(Sampler::EULER), ..small(1, 1) }),
     ] {
         let picture = draw(&mut pipeline, &request).pictures.remove(0);

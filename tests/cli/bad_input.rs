@@ -5,7 +5,7 @@ use crate::support::{Folder, calotype, tiny};
 #[test]
 fn bad_values_end_with_2_before_anything_is_loaded() {
     let folder = Folder::new();
-    let refused: [(&[&str], &[&str]); 22] = [
+    let refused: [(&[&str], &[&str]); 26] = [
         (&["-W", "500"], &["--width 500", "multiple of 8", "496 or 504"]),
         (&["-H", "4"], &["--height 4", "use 8"]),
         (&["-W", "0"], &["--width 0"]),
@@ -19,6 +19,10 @@ fn bad_values_end_with_2_before_anything_is_loaded() {
         (&["--cfg-rescale", "2"], &["--cfg-rescale 2", "0 and 1"]),
         (&["--cfg-start", "2"], &["--cfg-start 2", "0 and 1"]),
         (&["--cfg-start", "0.6", "--cfg-end", "0.5"], &["--cfg-start 0.6", "--cfg-end 0.5"]),
+        (&["--guidance", "pag"], &["\"pag\"", "cfg, apg, perp-neg, cfg-zero"]),
+        (&["--guidance", "apg:size=2"], &["size=2", "eta=X, norm=X, momentum=X"]),
+        (&["--guidance", "apg", "--cfg-rescale", "0.5"], &["--cfg-rescale", "--guidance cfg"]),
+        (&["--s-min-uncond", "-1"], &["--s-min-uncond"]),
         (&["--eta", "7"], &["--eta 7"]),
         (&["--seed", "soon"], &["soon", "--seed", "-1 for a random"]),
         (&["--sampler", "dream"], &["\"dream\"", "euler_a"]),

@@ -35,6 +35,8 @@ fn a_picture_is_drawn_again_from_its_settings() {
             "1.01",
         ],
         &["a cat", "--sampler", "dpm++_2m", "--sigmas", "10,5,1.5,0.1,0"],
+        &["a cat", "-n", "a (dog:1.2)", "--guidance", "perp-neg:scale=1.5", "--sampler", "dpm_adaptive"],
+        &["a cat", "--guidance", "apg:eta=0:norm=2:momentum=-0.5", "--s-min-uncond", "5.5"],
         &[
             "a cat AND a (dog:1.2) :0.6",
             "--cfg-start",

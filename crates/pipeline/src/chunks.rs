@@ -108,6 +108,9 @@ impl Order {
     /// Has pictures keep away from what the negative prompt says, where it is a prompt of their own.
     pub(crate) fn keep_away(&mut self) -> Result<()> {
         let Guidance::PerpNeg { scale } = self.guidance else { return Ok(()) };
+        if !self.guided() {
+            return Ok(());
+        }
         let field = Field::Guidance;
         if self.prompts_an_image() > 1 {
             let why = "perp-neg does not go with several prompts in one picture (AND): leave one out";

@@ -39,6 +39,7 @@ pub struct DrawingAsked {
     s_tmin: Option<f64>,
     s_tmax: Option<f64>,
     s_noise: Option<f64>,
+    s_min_uncond: Option<f64>,
     denoising_strength: Option<f64>,
     clip_skip: Option<usize>,
     send_images: Option<bool>,
@@ -109,6 +110,7 @@ fn job(served: &Served, asked: &DrawingAsked, init: Option<Picture>) -> Result<J
         s_tmin: asked.s_tmin,
         s_tmax: asked.s_tmax,
         s_noise: asked.s_noise,
+        s_min_uncond: asked.s_min_uncond.unwrap_or(0.0),
         // As the web UI's pictures are: the GPU's numbers, k-diffusion's rules.
         rng: Rng::Cuda,
         sampler_dialect: Some(Dialect::K),
