@@ -211,14 +211,14 @@ fn what_does_not_go_together_is_told_in_a_line() {
     let request = Request { width: Some(32), height: Some(32), ..Request::new("a") };
     let error = pipeline.text_to_image(&request).err().unwrap().to_string();
     assert!(error.contains("holed.safetensors: no tensor mid_block.resnets.0.conv1.weight"), "{error}");
-    // Nine input channels are recognised.
-    let mut inpaint = one.clone();
-    let (shape, bytes) = inpaint.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
-    (shape[1], *bytes) = (9, vec![0; 2 * shape[0] * 9 * 9]);
-    write(&file("inpaint.safetensors"), &inpaint);
+    // Eight input channels are recognised.
+    let mut instructed = one.clone();
+    let (shape, bytes) = instructed.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+    (shape[1], *bytes) = (8, vec![0; 2 * shape[0] * 8 * 9]);
+    write(&file("instructed.safetensors"), &instructed);
     refused(
-        &here(&file("inpaint.safetensors")),
+        &here(&file("instructed.safetensors")),
         &Assembly::default(),
-        &["Stable Diffusion 1 for inpainting (9 input channels)", "not drawn with"],
+        &["InstructPix2Pix (8 input channels)", "not drawn with"],
     );
 }

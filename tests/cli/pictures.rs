@@ -66,6 +66,45 @@ fn a_picture_tells_of_its_mask() {
 }
 
 #[test]
+fn all_that_is_said_of_a_mask_is_told_and_taken_up() {
+    let folder = folder();
+    let said = [
+        &[
+            "a cat",
+            "--seed",
+            "1",
+            "-o",
+            "p.png",
+            "--mask-blur",
+            "1",
+            "--inpaint-fill",
+            "noise",
+            "--soft-mask",
+        ][..],
+        &["--inpaint-area", "masked", "--inpaint-padding", "4", "-W", "64", "-H", "64"],
+        &["--outpaint", "8,0,0,16"],
+        &MASKED,
+    ];
+    folder.draw(&said.concat());
+    let told = settings(&folder.read("p.png")).unwrap();
+    for (name, value) in [
+        ("Masked content", "latent noise"),
+        ("Inpaint area", "Only masked"),
+        ("Masked area padding", "4"),
+        ("Soft mask", "True"),
+        ("Outpaint", "8 0 0 16"),
+    ] {
+        assert_eq!(told.get(name), Some(value));
+    }
+    let tiny = tiny();
+    let again = ["generate", "--backend", "cpu", "-m", &tiny, "--from-png", "p.png", "-o", "q.png"];
+    folder.run(&[&again[..], &MASKED].concat());
+    assert!(folder.read("p.png") == folder.read("q.png"));
+    // A picture larger than the one that was given.
+    assert_eq!(decode(&folder.read("p.png")).0, 80);
+}
+
+#[test]
 fn what_is_wrong_with_a_picture_is_one_line() {
     let folder = folder();
     let tiny = tiny();
@@ -98,5 +137,13 @@ fn what_is_wrong_with_a_picture_is_one_line() {
     folder.write("black.png", black.png(None).unwrap());
     refused(2, &["--init-img", "photo.png", "--mask", "black.png"], &["--mask is black all over"]);
     refused(2, &["--mask-blur", "4"], &["--mask-blur is about a mask: give --mask"]);
+    refused(2, &["--inpaint-fill", "noise"], &["--inpaint-fill is about a mask: give --mask"]);
+    refused(2, &["--init-img", "photo.png", "--outpaint", "8,8"], &["--outpaint", "left,top,right,bottom"]);
+    refused(2, &["--outpaint", "8,8,8,8"], &["--outpaint makes a picture larger: give --init-img"]);
+    refused(
+        2,
+        &["--init-img", "photo.png", "--outpaint", "0,0,5,0"],
+        &["--outpaint makes the picture 77x48", "give 5 less or 3 more"],
+    );
     refused(2, &[&MASKED[..], &["--mask-blur", "-1"]].concat(), &["--mask-blur -1 is not between 0 and 256"]);
 }

@@ -39,12 +39,15 @@ NINE = [
     ("nine_euler_all", "EulerDiscreteScheduler", {}, 1.0),
     ("nine_dpmpp_2m", "DPMSolverMultistepScheduler", KARRAS, 0.75),
 ]
+# Only what is masked and some pixels around it, which are as many as are drawn: nothing is resized.
+AREA = [("area", "DDIMScheduler", {}, 0.75), ("nine_area", "DDIMScheduler", {}, 0.75)]
+SIDE, PADDING = 32, 6
 
 
-def mask(width: int, height: int) -> Image.Image:
+def mask(width: int, height: int, at=(0.4, 0.5), reach=(0.3, 0.4)) -> Image.Image:
     """White in the middle of the left, black at the right, every grey between."""
     y, x = np.mgrid[0:height, 0:width]
-    away = np.hypot((x - 0.4 * width) / (0.3 * width), (y - 0.5 * height) / (0.4 * height))
+    away = np.hypot((x - at[0] * width) / (reach[0] * width), (y - at[1] * height) / (reach[1] * height))
     return Image.fromarray((255 * np.clip(2.2 - 1.6 * away, 0, 1)).round().astype("uint8"))
 
 
@@ -68,7 +71,7 @@ def widened(unet, file: Tensors):
     more = normal("inpaint.conv_in", (shape[0], CHANNELS - 4, *shape[2:]), 0.1).half().float()
     weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], dim=1)
     wide.load_state_dict(weights)
-    file.tensors["conv_in.weight"] = weights["conv_in.weight"].half()
+    file.keep("conv_in.weight", weights["conv_in.weight"])
     return wide.eval()
 
 
@@ -76,11 +79,18 @@ def make(model: str, cases: list):
     loaded, file, manifest = load(model), Tensors(), []
     image, black = picture(WIDTH, HEIGHT), mask(WIDTH, HEIGHT)
     black.save(ROOT / model / "pictures/mask.png", optimize=True)
+    small = mask(WIDTH, HEIGHT, (0.65, 0.4), (0.1, 0.13))
+    small.save(ROOT / model / "pictures/mask_small.png", optimize=True)
     own, unet = loaded.scheduler, loaded.unet
     nine = widened(unet, file)
     noise = normal("inpaint.noise", (1, 4, HEIGHT // 8, WIDTH // 8))
     key = file.keep("noise", noise)
+    large = normal("inpaint.area.noise", (1, 4, SIDE // 8, SIDE // 8))
+    large_key = file.keep("area.noise", large)
     for name, kind, changes, strength in cases:
+        is_area = name.endswith("area")
+        width, height = (SIDE, SIDE) if is_area else (WIDTH, HEIGHT)
+        begin, shown_mask = (large, small) if is_area else (noise, black)
         parts = {**loaded.components, "unet": nine if name.startswith("nine") else unet}
         pipeline = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
         pipeline.set_progress_bar_config(disable=True)
@@ -88,25 +98,30 @@ def make(model: str, cases: list):
         def compute(dtype):
             pipeline.scheduler = getattr(diffusers, kind).from_config(own.config, **changes)
             shown, drawn = [], []
-            for output in ("latent", "pil"):
-                with given(noise), recorded_noise(f"inpaint.{name}", drawn := []):
+            # With an area the pipeline gives pictures alone.
+            last = lambda _pipeline, _index, _timestep, tensors: latest.append(tensors["latents"]) or {}
+            for output in ("pil",) if is_area else ("latent", "pil"):
+                latest = []
+                with given(begin), recorded_noise(f"inpaint.{name}", drawn := []):
                     shown += pipeline(
                         prompt=PROMPT,
                         negative_prompt=NEGATIVE,
                         image=image,
-                        mask_image=black,
-                        height=HEIGHT,
-                        width=WIDTH,
+                        mask_image=shown_mask,
+                        height=height,
+                        width=width,
+                        padding_mask_crop=PADDING if is_area else None,
                         strength=strength,
                         num_inference_steps=STEPS,
                         guidance_scale=GUIDANCE,
                         output_type=output,
+                        callback_on_step_end=last,
                     ).images
-            return shown[0][None], shown[1], drawn
+            return latest[-1], shown[-1], drawn
 
         (single, drawing, drawn), (double, _, _) = both([pipeline.unet, pipeline.text_encoder, pipeline.vae], compute)
         path = f"pictures/inpaint_{name}.png"
-        pasted = pipeline.image_processor.apply_overlay(black, image, drawing)
+        pasted = drawing if is_area else pipeline.image_processor.apply_overlay(black, image, drawing)
         pasted.save(ROOT / model / path, optimize=True)
         manifest.append(
             {
@@ -117,11 +132,12 @@ def make(model: str, cases: list):
                 "prompt": PROMPT,
                 "negative_prompt": NEGATIVE,
                 "init": "pictures/init.png",
-                "mask": "pictures/mask.png",
+                "mask": "pictures/mask_small.png" if is_area else "pictures/mask.png",
+                "area": {"size": SIDE, "padding": PADDING} if is_area else None,
                 "strength": strength,
                 "steps": STEPS,
                 "guidance": GUIDANCE,
-                "noise": [key, *(file.keep(f"{name}.noise.{i}", each) for i, each in enumerate(drawn))],
+                "noise": [large_key if is_area else key, *(file.keep(f"{name}.noise.{i}", each) for i, each in enumerate(drawn))],
                 "final": file.keep(f"{name}.final", single),
                 "png": [path],
                 **difference(single, double),
@@ -137,4 +153,4 @@ def main():
     for model in MODELS:
         print(f" {model}")
         names = ("ddim", "euler", "dpmpp_2m_all", "unipc", "nine_ddim")
-        make(model, [case for case in PLAIN + NINE if model == "sd1-tiny" or case[0] in names])
+        make(model, [case for case in PLAIN + NINE + AREA if model == "sd1-tiny" or case[0] in names])

@@ -10,20 +10,24 @@ from inpaint import mask
 from k_samplers import SAMPLERS, SCHEDULES
 from k_trajectories import Run
 from models import MODELS, load
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from prompts import NEGATIVE, PROMPT
 from seeded import ROOT, Tensors, normal, write_json
 from stages import ids
 
 STEPS, GUIDANCE, BLUR = 10, 5.0, 2.0
 SHAPE = (1, 4, HEIGHT // 8, WIDTH // 8)
-# name, sampler, schedule, strength
+# name, sampler, schedule, strength, what stands in the mask's place, whether the mask is rounded
 CASES = [
-    ("euler", "euler", "discrete", 0.75),
-    ("euler_all", "euler", "karras", 1.0),
-    ("heun", "heun", "karras", 0.5),
-    ("dpmpp_2m", "dpm++_2m", "karras", 0.75),
-    ("dpmpp_2s_a", "dpm++_2s_a", "karras", 0.6),
+    ("euler", "euler", "discrete", 0.75, "original", True),
+    ("euler_all", "euler", "karras", 1.0, "original", True),
+    ("heun", "heun", "karras", 0.5, "original", True),
+    ("dpmpp_2m", "dpm++_2m", "karras", 0.75, "original", True),
+    ("dpmpp_2s_a", "dpm++_2s_a", "karras", 0.6, "original", True),
+    ("fill", "dpm++_2m", "karras", 0.75, "fill", True),
+    ("noise", "dpm++_2m", "karras", 0.75, "noise", True),
+    ("nothing", "dpm++_2m", "karras", 0.75, "nothing", True),
+    ("soft", "dpm++_2m", "karras", 0.75, "original", False),
 ]
 
 
@@ -56,20 +60,37 @@ def softened(values, deviation):
     return cv2.GaussianBlur(values, (1, size), 0.001, sigmaY=deviation)
 
 
+def filled(image, soft):
+    """What is masked made of what is around it."""
+    kept = Image.new("RGBa", image.size)
+    kept.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(soft))
+    whole = Image.new("RGBA", image.size)
+    for radius, times in ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1)):
+        layer = kept.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA")
+        for _ in range(times):
+            whole.alpha_composite(layer)
+    return whole.convert("RGB")
+
+
 def make(model: str):
     pipeline, file, manifest = load(model), Tensors(), []
     image, soft = picture(WIDTH, HEIGHT), Image.fromarray(softened(np.array(mask(WIDTH, HEIGHT)), BLUR))
     soft.save(ROOT / model / "pictures/mask_soft.png", optimize=True)
     small = np.array(soft.convert("RGB").resize((SHAPE[3], SHAPE[2])), dtype=np.float32)[..., 0] / 255
-    anew = np.around(small)
-    kept = np.tile(1 - anew, (4, 1, 1)).astype(np.float64).ravel()
+    around = filled(image, soft)
+    around.save(ROOT / model / "pictures/init_filled.png", optimize=True)
     with torch.no_grad():
-        own = pipeline.vae.encode(tensor(image).float()).latent_dist.mean * pipeline.vae.config.scaling_factor
-        own = own.double().numpy().ravel()
         states = [pipeline.text_encoder(ids(pipeline.tokenizer, text))[0] for text in (NEGATIVE, PROMPT)]
         noise = normal("inpaint_a1111.noise", SHAPE)
         key = file.keep("noise", noise)
-        for name, sampler, schedule, strength in CASES:
+        for name, sampler, schedule, strength, fill, rounded in CASES:
+            anew = np.around(small) if rounded else small
+            kept = np.tile(1 - anew, (4, 1, 1)).astype(np.float64).ravel()
+            begin = image if fill == "original" else around
+            own = pipeline.vae.encode(tensor(begin).float()).latent_dist.mean * pipeline.vae.config.scaling_factor
+            own = own.double().numpy().ravel()
+            if fill in ("noise", "nothing"):
+                own = own * kept + (noise.double().numpy().ravel() * (1 - kept) if fill == "noise" else 0)
             run = Masked(pipeline, torch.cat(states), "k", GUIDANCE, name).begin(kept, own)
             taken = int(min(strength, 0.999) * STEPS) + 1
             sigmas = [float(v) for v in SCHEDULES[schedule][0](STEPS)][STEPS - taken :]
@@ -88,10 +109,11 @@ def make(model: str):
             manifest.append(dict(
                 name=name, model=model, sampler=sampler, schedule=schedule, prompt=PROMPT, negative_prompt=NEGATIVE,
                 init="pictures/init.png", mask="pictures/mask.png", mask_blur=BLUR, strength=strength, steps=STEPS, guidance=GUIDANCE,
+                fill=fill, soft=not rounded,
                 noise=[key, *(file.keep(f"{name}.noise.{i}", each) for i, each in enumerate(run.drawn))],
                 final=file.keep(f"{name}.final", final), png=[path]))
             print(f"  {name}: std {final.std():.3g}, {len(run.drawn)} draws, kept {kept.mean():.2f}", flush=True)
-    write_json(ROOT / model / "inpaint_a1111.json", {"soft": "pictures/mask_soft.png", "pictures": manifest}, compact=True)
+    write_json(ROOT / model / "inpaint_a1111.json", {"soft": "pictures/mask_soft.png", "filled": "pictures/init_filled.png", "pictures": manifest}, compact=True)
     file.write(ROOT / model / "inpaint_a1111.safetensors")
 
 

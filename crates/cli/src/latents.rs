@@ -7,7 +7,8 @@ use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
 
 /// Puts what a file holds into a request: `latents` and `noise.0`, `noise.1`, …, all f32 and of one shape, `[B, C, h, w]`. A
-/// request that begins from a picture takes `noise.0` in the place of `latents`, and may have `vae_noise.0`.
+/// request that begins from a picture takes `noise.0` in the place of `latents`, and may have `vae_noise.0`, and with a mask
+/// `vae_noise.1`.
 pub fn read(path: &Path, request: &mut Request) -> anyhow::Result<()> {
     let file = Checkpoint::open(path)?;
     let begins = request.init_img.is_some();
@@ -33,12 +34,18 @@ pub fn read(path: &Path, request: &mut Request) -> anyhow::Result<()> {
         }
         added.push(noise);
     }
-    let sample = "vae_noise.0";
-    let has_sample = begins && file.names().contains(&sample);
-    request.vae_noise = has_sample.then(|| tensor(&file, path, sample)).transpose()?;
+    let [sample, left] = ["vae_noise.0", "vae_noise.1"];
+    let given = |name: &str, is_taken: bool| {
+        let is_there = is_taken && file.names().contains(&name);
+        is_there.then(|| tensor(&file, path, name)).transpose()
+    };
+    request.vae_noise = given(sample, begins)?;
+    request.masked_vae_noise = given(left, request.mask.is_some())?;
     let used = |name: &&str| {
         let added = (0..added.len()).any(|i| *name == format!("noise.{}", first + i));
-        added || *name == start || has_sample && *name == sample
+        let samples = [(sample, &request.vae_noise), (left, &request.masked_vae_noise)];
+        let sample = samples.iter().any(|(own, given)| name == own && given.is_some());
+        added || sample || *name == start
     };
     warn_unused(&file.describe(""), "", file.names().into_iter().filter(|name| !used(name)));
     request.noise = Some(GivenNoise { latents, added });

@@ -30,7 +30,8 @@ pub fn recalled(args: &GenerateArgs) -> anyhow::Result<Option<Recalled>> {
     };
     let recalled = settings.recall(&left);
     let begins = args.picture.init.init_img.is_some();
-    let masked = args.picture.init.mask.is_some();
+    let outpaints = args.picture.init.outpaint.is_some() || begins && recalled.request.outpaint.is_some();
+    let masked = args.picture.init.mask.is_some() || outpaints;
     let is_given = |line: &&String| {
         let name = line.split(':').next().unwrap_or_default();
         begins && name == "Denoising strength" || masked && Recalled::OF_MASKS.contains(&name)

@@ -106,6 +106,16 @@ fields! {
     Mask = "mask",
     /// How far that is softened.
     MaskBlur = "mask_blur",
+    /// Whether its greys count for latents too.
+    SoftMask = "soft_mask",
+    /// What stands in its place at the beginning.
+    InpaintFill = "inpaint_fill",
+    /// Which part of the picture is drawn.
+    InpaintArea = "inpaint_area",
+    /// How many pixels around what is drawn anew.
+    InpaintPadding = "inpaint_padding",
+    /// How many pixels it is given more.
+    Outpaint = "outpaint",
     /// How activations are stored.
     Precision = "precision",
     /// What to run on.

@@ -4,7 +4,8 @@
 use crate::Result;
 use crate::attention::Transformer2d;
 use crate::blocks::{
-    activate, add, concat, conv3x3, downsample, group_norm, linear, linear_unbiased, size, upsample,
+    activate, add, concat, conv3x3, conv3x3_of, downsample, group_norm, linear, linear_unbiased, size,
+    upsample,
 };
 use crate::config::{Activation, Block, TextTime, UNetConfig};
 use crate::resnet::{Resnet, Time};
@@ -31,6 +32,7 @@ pub fn unet(
     let latents = g.input("latents", [batch, height, width, config.in_channels], Elem::Float, Rate::Step);
     let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
     let told = Conditioning {
+        joined: None,
         states: g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt),
         added: config
             .text_time
@@ -47,6 +49,8 @@ pub fn unet(
 /// What a UNet is told of the picture.
 #[derive(Clone, Copy)]
 pub struct Conditioning {
+    /// What is joined to the latents, `[B, H, W, C]`: of more channels than the UNet takes, the rest are passed over.
+    pub joined: Option<ValueId>,
     /// What the prompt says, `[B, T, cross_attention_dim]`.
     pub states: ValueId,
     /// What joins the time, `[B, TextTime::width]`.
@@ -80,13 +84,13 @@ pub fn added(config: &UNetConfig, pooled: &[f32], numbers: &[f32]) -> Vec<f32> {
     all
 }
 
-/// [`unet`] inside a graph that does more: `[B, H, W, in_channels]` to `[B, H, W, out_channels]`.
+/// [`unet`] inside a graph that does more: `[B, H, W, in_channels]`, or less where something is joined, to `[B, H, W, out_channels]`.
 pub fn forward(
     g: &mut Graph,
     config: &UNetConfig,
     latents: ValueId,
     table: ValueId,
-    Conditioning { states, added, guidance }: Conditioning,
+    Conditioning { joined, states, added, guidance }: Conditioning,
 ) -> Result<ValueId> {
     let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
@@ -97,7 +101,8 @@ pub fn forward(
     let unet = UNet { config, resnet, states };
 
     // 2. In.
-    let mut x = conv3x3(g, "conv_in", latents, channels[0])?;
+    let input = joined.map_or(Ok(latents), |joined| concat(g, latents, joined))?;
+    let mut x = conv3x3_of(g, "conv_in", input, config.in_channels, channels[0])?;
 
     // 3. Down, leaving behind what the way up will need.
     let mut skips = vec![x];

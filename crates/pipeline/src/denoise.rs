@@ -1,8 +1,8 @@
 use crate::adapt::Adapting;
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::init::InitPicture;
-use crate::masked::Kept;
+use crate::init::{Beginning, InitPicture};
+use crate::kept::Kept;
 use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
@@ -79,14 +79,14 @@ pub(crate) struct Drawn {
 pub(crate) enum Begun<'a> {
     /// Noise alone.
     Noise,
-    /// A picture's latents, `[1 or B, C, h, w]` f32, to which noise is added.
-    Picture(&'a HostTensor),
+    /// A picture, to which noise is added.
+    Picture(&'a Beginning),
     /// What another model's run has left.
     Run(&'a Drawn),
 }
 
-impl<'a> From<Option<&'a HostTensor>> for Begun<'a> {
-    fn from(picture: Option<&'a HostTensor>) -> Self {
+impl<'a> From<Option<&'a Beginning>> for Begun<'a> {
+    fn from(picture: Option<&'a Beginning>) -> Self {
         picture.map_or(Self::Noise, Self::Picture)
     }
 }
@@ -130,9 +130,10 @@ impl<'a> Denoising<'a> {
         let mut kept = None;
         match begun {
             Begun::Noise => sample.iter_mut().for_each(|v| *v *= sampler.init_noise_sigma),
-            Begun::Picture(picture) => {
-                let picture = ours(picture.to_f32());
+            Begun::Picture(begun) => {
+                let picture = ours(begun.picture.to_f32());
                 kept = Kept::of(order, (&picture, &sample), [c, h, w])?;
+                let picture = kept.as_ref().map_or(&picture, |kept| &kept.tensors[1]);
                 let [mut own_share, mut added] = level(order)?;
                 // ComfyUI's begins with the most noise there is a little above it.
                 added = if order.dialect == Dialect::Comfy { sampler.init_noise_sigma } else { added };
@@ -192,6 +193,16 @@ impl<'a> Denoising<'a> {
                 for (part, _) in &parts {
                     exec.write(&part.ports["noise"], begin, bytemuck::cast_slice(values))?;
                 }
+            }
+        }
+        if let (Begun::Picture(Beginning { left: Some(left), .. }), Some(inpaint)) = (begun, order.inpaint())
+        {
+            let joined = inpaint.joined(&ours(left.to_f32()), size.batch, c, factor);
+            for (part, canvas) in &parts {
+                let port = &part.ports["joined"];
+                let joined =
+                    HostTensor::from_f32(port.shape, &joined.repeat(canvas.parts())).cast(port.dtype);
+                exec.write(port, 0, joined.bytes())?;
             }
         }
         let mut registers = sample.clone();

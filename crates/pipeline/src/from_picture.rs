@@ -1,8 +1,8 @@
 //! From a picture to the latents that a run begins from.
 
 use crate::error::{Error, Result};
-use crate::image::{Picture, Resize};
-use crate::init::{InitPicture, StepRule, fitted};
+use crate::image::{Picture, Resize, fitted};
+use crate::init::{Beginning, InitPicture, StepRule};
 use crate::model::Model;
 use crate::order::Order;
 use crate::parts::{Key, Part, Stage};
@@ -15,6 +15,12 @@ use calotype_models::Role;
 use calotype_sampling::noise::{nchw_to_nhwc, nhwc_to_nchw};
 use calotype_tensor::{DType, HostTensor};
 use std::sync::Arc;
+
+/// The pixels of a picture, with values of -1 to 1.
+struct Pixels {
+    size: [usize; 2],
+    levels: Vec<f32>,
+}
 
 /// What an encoder leaves.
 enum Encoded {
@@ -52,7 +58,7 @@ impl Request {
 
     /// What an order of a size begins from, where that is a picture.
     pub(crate) fn init(&self, model: &Model, [height, width]: [usize; 2]) -> Result<Option<InitPicture>> {
-        let Some(picture) = &self.init_img else { return Ok(None) };
+        let Some((picture, mask)) = self.begins() else { return Ok(None) };
         let bad = |why: String| Err(Error::request(Field::InitImg, format!("{}: {why}", Field::InitImg)));
         if model.tiny.is_some() {
             return bad(format!("a tiny decoder reads no pictures: leave {} out", Field::Taesd));
@@ -67,16 +73,22 @@ impl Request {
                 Field::Refiner
             ));
         }
-        let fits = [picture.height, picture.width] == [height, width];
-        let picture =
-            if fits { Arc::clone(picture) } else { Arc::new(fitted(picture, [height, width], self.resize)?) };
+        let size = [height, width];
+        let (inpaint, picture) = match &mask {
+            Some(mask) => {
+                let (inpaint, part) = self.inpaint(model, (&picture, mask), size)?;
+                (Some(inpaint), Arc::new(part))
+            }
+            None if [picture.height, picture.width] == size => (None, picture),
+            None => (None, Arc::new(fitted(&picture, size, self.resize)?)),
+        };
         Ok(Some(InitPicture {
             picture,
             strength: self.strength.unwrap_or(Self::STRENGTH),
             rule: self.img2img_steps,
             resize: self.resize,
             vae_noise: self.vae_noise.clone(),
-            inpaint: None,
+            inpaint,
         }))
     }
 }
@@ -85,20 +97,25 @@ impl Pipeline {
     /// A picture as latents, `[1, C, h, w]` f32, as samplers have them: the encoder's mean, or with noise of that shape its
     /// sample. Where the encoder's numbers are too large for f16 it is run in f32, which is logged.
     pub async fn encode_picture(&mut self, picture: &Picture, noise: Option<&[f32]>) -> Result<HostTensor> {
+        self.encode_pixels(&Pixels { size: [picture.height, picture.width], levels: picture.levels() }, noise)
+            .await
+    }
+
+    async fn encode_pixels(&mut self, pixels: &Pixels, noise: Option<&[f32]>) -> Result<HostTensor> {
         let vae = &self.model.config.vae;
         let (c, factor) = (vae.latent_channels, vae.factor());
-        let Picture { width, height, .. } = *picture;
+        let [height, width] = pixels.size;
         if !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
             let why = format!("{}: {width}x{height} is no multiple of {factor}", Field::InitImg);
             return Err(Error::request(Field::InitImg, why));
         }
         let [h, w] = [height / factor, width / factor];
         let part = Part::Encoder { height, width };
-        let mut encoded = self.moments(picture, part).await?;
+        let mut encoded = self.moments(pixels, part).await?;
         if matches!(encoded, Encoded::NotFinite(_)) && self.encoder == Precision::F16 {
             log::warn!("f16 does not hold the numbers of this model's VAE encoder: it runs in f32");
             self.encoder = Precision::F32;
-            encoded = self.moments(picture, part).await?;
+            encoded = self.moments(pixels, part).await?;
         }
         let moments = match encoded {
             Encoded::Moments(moments) => moments,
@@ -124,14 +141,12 @@ impl Pipeline {
     }
 
     /// What an encoder makes of a picture.
-    async fn moments(&mut self, picture: &Picture, part: Part) -> Result<Encoded> {
+    async fn moments(&mut self, pixels: &Pixels, part: Part) -> Result<Encoded> {
         let key = Key { part, precision: self.encoder, refines: false };
         self.session.prepare(&self.model, &[key]).await?;
         let (exec, part) = (&self.session.exec, self.session.get(key));
         let image = &part.ports["image"];
-        let level = |value: &u8| f32::from(*value) / 127.5 - 1.0;
-        let pixels = picture.rgb();
-        let pixels = pixels.chunks_exact(3).flat_map(|p| [level(&p[0]), level(&p[1]), level(&p[2]), 0.0]);
+        let pixels = pixels.levels.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 0.0]);
         let pixels = HostTensor::from_f32(image.shape, &pixels.collect::<Vec<_>>()).cast(image.dtype);
         exec.write(image, 0, pixels.bytes())?;
         exec.write(&part.ports["found"], 0, bytemuck::cast_slice(&Range::CLEAR))?;
@@ -144,19 +159,44 @@ impl Pipeline {
         Ok(Encoded::Moments(exec.read(&part.ports["moments"]).await?.cast(DType::F32).to_f32()))
     }
 
-    /// The latents of the picture that an order begins from, one for all images or, where their samples differ, one for each.
-    pub(crate) async fn begins_from(&mut self, order: &Order) -> Result<Option<HostTensor>> {
+    /// What an order begins from.
+    pub(crate) async fn begins_from(&mut self, order: &Order) -> Result<Option<Beginning>> {
         let Some(init) = &order.init else { return Ok(None) };
         self.take_on(order)?;
-        let Some(noise) = &init.vae_noise else {
-            // Batches of one order, and prompts of one picture, begin from the same.
-            if let Some((_, latents)) = self.begun_from.as_ref().filter(|(own, _)| *own == init.picture) {
-                return Ok(Some(latents.clone()));
+        let told = init.inpaint.as_ref().filter(|inpaint| inpaint.is_told);
+        let left_noise = told.and_then(|inpaint| inpaint.vae_noise.as_ref());
+        // Batches of one order, and prompts of one picture, begin from the same.
+        let key = (Arc::clone(&init.picture), told.map(|inpaint| inpaint.mask.clone()));
+        let is_mean = init.vae_noise.is_none() && left_noise.is_none();
+        if let Some((_, begun)) = self.begun_from.as_ref().filter(|(own, _)| is_mean && *own == key) {
+            return Ok(Some(begun.clone()));
+        }
+        let size = [order.height, order.width];
+        let own = Pixels { size, levels: init.picture.levels() };
+        let picture = self.latents_of(order, &own, (init.vae_noise.as_ref(), 0)).await?;
+        let left = match told {
+            None => None,
+            Some(inpaint) => {
+                let left = Pixels { size, levels: inpaint.left(&init.picture) };
+                Some(self.latents_of(order, &left, (left_noise, 1)).await?)
             }
-            let latents = self.encode_picture(&init.picture, None).await?;
-            self.begun_from = Some((Arc::clone(&init.picture), latents.clone()));
-            return Ok(Some(latents));
         };
+        let begun = Beginning { picture, left };
+        if is_mean {
+            self.begun_from = Some((key, begun.clone()));
+        }
+        Ok(Some(begun))
+    }
+
+    /// The latents of some pixels: their mean, one for all images, or with noise of `vae_noise.N` their sample, for each image
+    /// its own where noises differ.
+    async fn latents_of(
+        &mut self,
+        order: &Order,
+        pixels: &Pixels,
+        (noise, n): (Option<&HostTensor>, usize),
+    ) -> Result<HostTensor> {
+        let Some(noise) = noise else { return self.encode_pixels(pixels, None).await };
         let vae = &self.model.config.vae;
         let shape = [vae.latent_channels, order.height / vae.factor(), order.width / vae.factor()];
         let own = noise.shape();
@@ -164,15 +204,15 @@ impl Pipeline {
         if own.len() != 4 || own[1..] != shape || ![1, order.batch_size].contains(&own[0]) {
             let (field, [c, h, w]) = (Field::Latents, shape);
             let why = format!(
-                "{field}: tensor vae_noise.0 has shape {}, and this run takes [1, {c}, {h}, {w}]",
+                "{field}: tensor vae_noise.{n} has shape {}, and this run takes [1, {c}, {h}, {w}]",
                 noise.shape()
             );
             return Err(Error::request(field, why));
         }
         let (mut latents, images) = (Vec::new(), own[0]);
         for noise in noise.to_f32().chunks_exact(shape.iter().product()) {
-            latents.extend(self.encode_picture(&init.picture, Some(noise)).await?.to_f32());
+            latents.extend(self.encode_pixels(pixels, Some(noise)).await?.to_f32());
         }
-        Ok(Some(HostTensor::from_f32([images, shape[0], shape[1], shape[2]], &latents)))
+        Ok(HostTensor::from_f32([images, shape[0], shape[1], shape[2]], &latents))
     }
 }

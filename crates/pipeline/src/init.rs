@@ -75,7 +75,7 @@ impl fmt::Display for StepRule {
 /// What an order begins from.
 #[derive(Clone, Debug)]
 pub struct InitPicture {
-    /// The picture, of the order's size.
+    /// The picture, or the part of it that is drawn, of the order's size.
     pub picture: Arc<Picture>,
     /// How much of it is drawn anew, 0 to 1.
     pub strength: f64,
@@ -89,14 +89,16 @@ pub struct InitPicture {
     pub inpaint: Option<Inpaint>,
 }
 
-impl InitPicture {
-    /// Has a picture that was drawn be this one wherever that is kept.
-    pub(crate) fn paste(&self, drawn: &mut Picture) {
-        if let Some(inpaint) = &self.inpaint {
-            inpaint.paste(drawn, &self.picture);
-        }
-    }
+/// What a run begins from, as latents, `[1 or B, C, h, w]` f32.
+#[derive(Clone)]
+pub(crate) struct Beginning {
+    /// The picture's.
+    pub picture: HostTensor,
+    /// Those of what a mask leaves of it, where the model is told.
+    pub left: Option<HostTensor>,
+}
 
+impl InitPicture {
     /// Whether diffusers begins from noise alone where a mask keeps the rest.
     pub(crate) fn is_noise(&self) -> bool {
         self.rule == StepRule::Diffusers && self.strength == 1.0
@@ -113,17 +115,4 @@ impl InitPicture {
             format!("{field} {strength} leaves none of {steps} steps: give more, or more {}", Field::Steps);
         Err(Error::request(field, why))
     }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn fitted(picture: &Picture, [height, width]: [usize; 2], how: Resize) -> Result<Picture> {
-    picture.resized(width, height, how)
-}
-
-/// Browsers resize pictures themselves.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn fitted(picture: &Picture, [height, width]: [usize; 2], _: Resize) -> Result<Picture> {
-    let why =
-        format!("{} is {}x{}: give it as {width}x{height}", Field::InitImg, picture.width, picture.height);
-    Err(Error::request(Field::InitImg, why))
 }

@@ -164,8 +164,12 @@ impl Order {
 
     /// How many tensors say what is kept of a picture.
     pub(crate) fn kept_tensors(&self) -> usize {
-        let keeps = self.init.as_ref().is_some_and(|init| init.inpaint.is_some());
-        if keeps { Inpaint::TENSORS } else { 0 }
+        self.inpaint().map_or(0, |_| Inpaint::TENSORS)
+    }
+
+    /// What is drawn anew of a picture, where that is not all.
+    pub(crate) fn inpaint(&self) -> Option<&Inpaint> {
+        self.init.as_ref()?.inpaint.as_ref()
     }
 
     /// Layers at the text encoder's end that are left out.

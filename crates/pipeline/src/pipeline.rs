@@ -2,7 +2,8 @@ use crate::budget::Budget;
 use crate::condition::{Condition, TextOutput, Turn};
 use crate::denoise::{Begun, Denoising, Drawn, Progress};
 use crate::error::{Cure, Error, Result};
-use crate::image::Picture;
+use crate::image::{Mask, Picture};
+use crate::init::Beginning;
 use crate::model::{LORA, Model};
 use crate::order::Order;
 use crate::parts::{Canvas, Key, MemoryPlan, Part, Strategy, plan_parts, run};
@@ -33,8 +34,8 @@ pub struct Pipeline {
     pub(crate) precision: Precision,
     /// How the encoder's activations are stored, in the same way.
     pub(crate) encoder: Precision,
-    /// The picture that the last run began from, and the mean of its latents.
-    pub(crate) begun_from: Option<(Arc<Picture>, HostTensor)>,
+    /// The picture that the last run began from, with the mask that its model was told, and the means of their latents.
+    pub(crate) begun_from: Option<((Arc<Picture>, Option<Mask>), Beginning)>,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
     /// Whether values of pictures are cut to 8 bits, not rounded.
@@ -67,7 +68,7 @@ pub struct Timings {
 /// What [`Pipeline::text_to_image`] returns.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// One a batch image, RGBA.
+    /// One a batch image, RGBA; of a picture of which a part was drawn, all of it, in RGB.
     pub pictures: Vec<Picture>,
     /// The seed that gives each picture in a batch of its own.
     pub seeds: Vec<u64>,
@@ -293,8 +294,8 @@ impl Pipeline {
         // 3. Latents to pixels.
         let start = Instant::now();
         let mut pictures = self.decode_latents(&latents).await?;
-        if let Some(init) = &order.init {
-            pictures.iter_mut().for_each(|picture| init.paste(picture));
+        if let Some(inpaint) = order.inpaint() {
+            pictures = pictures.into_iter().map(|picture| inpaint.paste(picture)).collect::<Result<_>>()?;
         }
         timings.decode = start.elapsed();
         timings.load = self.session.spent.total() - loading;

@@ -88,7 +88,8 @@ impl Infotext {
 
 impl Recalled {
     /// What is honoured where a mask is given, which settings cannot hold: `left` tells of it too.
-    pub const OF_MASKS: [&str; 1] = ["Mask blur"];
+    pub const OF_MASKS: [&str; 6] =
+        ["Mask blur", "Masked content", "Inpaint area", "Masked area padding", "Soft mask", "Outpaint"];
 
     /// Takes a setting; nothing where it is none of ours, or not readable.
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
@@ -111,6 +112,14 @@ impl Recalled {
                 (request.width, request.height) = (Some(width), Some(height));
             }
             "Mask blur" => request.mask_blur = Some(number()?),
+            "Masked content" => request.inpaint_fill = Some(value.parse().ok()?),
+            "Inpaint area" => request.inpaint_area = value.parse().ok()?,
+            "Masked area padding" => request.inpaint_padding = Some(value.parse().ok()?),
+            "Soft mask" if value == "True" => request.soft_mask = true,
+            "Outpaint" => {
+                let sides = value.split(' ').map(|side| side.parse().ok()).collect::<Option<Vec<usize>>>()?;
+                request.outpaint = Some(sides.try_into().ok()?);
+            }
             "Img2img steps" => self.img2img_steps = value.parse().ok()?,
             "Prompt 2" => request.prompts_2 = vec![value.into()],
             "Negative prompt 2" => request.negative_prompts_2 = vec![value.into()],

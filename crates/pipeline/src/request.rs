@@ -2,6 +2,7 @@ use crate::error::{Error, Result};
 use crate::guidance::Guidance;
 use crate::image::{Mask, Picture, Resize};
 use crate::init::StepRule;
+use crate::inpaint::{InpaintArea, InpaintFill};
 use crate::words::{Emphasis, PromptStyle};
 use calotype_field::Field;
 use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
@@ -120,8 +121,22 @@ pub struct Request {
     /// What of that picture is drawn anew, of its size; all of it where there is none.
     #[serde(skip)]
     pub mask: Option<Arc<Mask>>,
+    /// The same as `vae_noise` for the sample of what the mask leaves, which inpainting models are told.
+    #[serde(skip)]
+    pub masked_vae_noise: Option<HostTensor>,
     /// By how many pixels the mask is softened: where there is none by 0, or by 4 where steps are counted by A1111's rule.
     pub mask_blur: Option<f64>,
+    /// Whether the mask's greys count for latents too, which else are drawn anew or kept.
+    pub soft_mask: bool,
+    /// What stands at the beginning in the place of what is drawn anew: where there is none, what was there, or what is around it
+    /// where the picture is made larger.
+    pub inpaint_fill: Option<InpaintFill>,
+    /// Which part of the picture is drawn. A part of it is drawn at the model's own size where no other is said.
+    pub inpaint_area: InpaintArea,
+    /// Pixels around what is drawn anew that such a part has; 32 where there is none.
+    pub inpaint_padding: Option<usize>,
+    /// Pixels that the picture is given more, to the left, above, to the right and below, which are drawn.
+    pub outpaint: Option<[usize; 4]>,
 }
 
 impl Default for Request {
@@ -200,7 +215,13 @@ impl Request {
             resize: Resize::default(),
             vae_noise: None,
             mask: None,
+            masked_vae_noise: None,
             mask_blur: None,
+            soft_mask: false,
+            inpaint_fill: None,
+            inpaint_area: InpaintArea::default(),
+            inpaint_padding: None,
+            outpaint: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::guidance::Guidance;
 use crate::image::Infotext;
 use crate::init::StepRule;
+use crate::inpaint::{Inpaint, InpaintArea, InpaintFill};
 use crate::order::{Order, Refining};
 use crate::words::{Emphasis, PromptStyle, networks};
 use calotype_sampling::noise::BatchSeeds;
@@ -36,8 +37,8 @@ impl Order {
             if init.rule != StepRule::A1111 {
                 settings.push("Img2img steps", init.rule);
             }
-            if let Some(inpaint) = init.inpaint.as_ref().filter(|inpaint| inpaint.blur > 0.0) {
-                settings.push("Mask blur", inpaint.blur);
+            if let Some(inpaint) = &init.inpaint {
+                push_inpaint(&mut settings, inpaint);
             }
         }
         self.push_told(&mut settings, i);
@@ -179,5 +180,27 @@ impl Order {
         let (_, asked) = networks(prompt);
         let new = self.loras.iter().filter(|(name, _)| !asked.iter().any(|network| network.name() == name));
         (new.map(|(name, scale)| format!(" <lora:{name}:{scale}>")).collect(), None)
+    }
+}
+
+/// What was drawn anew of a picture, by A1111's names where it has some; what it is if nothing is said is not told.
+fn push_inpaint(settings: &mut Infotext, inpaint: &Inpaint) {
+    let Inpaint { blur, fill, soft, area, outpaint, .. } = inpaint;
+    if *blur > 0.0 {
+        settings.push("Mask blur", blur);
+    }
+    let by_default = if outpaint.is_some() { InpaintFill::Fill } else { InpaintFill::Original };
+    if *fill != by_default {
+        settings.push("Masked content", fill.label());
+    }
+    if let Some((_, padding)) = area {
+        settings.push("Inpaint area", InpaintArea::Masked.label());
+        settings.push("Masked area padding", padding);
+    }
+    if *soft {
+        settings.push("Soft mask", "True");
+    }
+    if let Some(sides) = outpaint {
+        settings.push("Outpaint", sides.map(|side| side.to_string()).join(" "));
     }
 }

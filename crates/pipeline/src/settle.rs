@@ -77,8 +77,14 @@ impl Request {
             stretch = Stretch::After(init.left_out(listed.unwrap_or(form.steps))?);
         }
         let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
-        if let Some(init) = &mut init {
-            init.inpaint = self.inpaint(&chosen, [height, width])?;
+        match init.as_mut().and_then(|init| init.inpaint.as_mut()) {
+            Some(inpaint) => inpaint.keep(&chosen, self.img2img_steps)?,
+            None if model.config.unet.joined_channels() > 0 => {
+                let (mask, init) = (Field::Mask, Field::InitImg);
+                let why = format!("{mask}: {} draws parts of pictures: give {init} and {mask}", model.name);
+                return Err(Error::request(mask, why));
+            }
+            None => {}
         }
         let Chosen { sampler, schedule, dialect, program, adaptive, .. } = chosen;
         let by_step = [
@@ -239,9 +245,7 @@ impl Request {
     /// The picture's `[height, width]` in pixels: as asked, or the model's own.
     pub fn size(&self, model: &Model) -> Result<[usize; 2]> {
         let factor = model.config.vae.factor();
-        let whole = |side: usize| (side / factor * factor).max(factor);
-        let of_picture = self.init_img.as_ref().map(|picture| [picture.height, picture.width].map(whole));
-        let own = of_picture.or(model.config.default_size());
+        let own = self.own_size(factor)?.or(model.config.default_size());
         let side = |asked: Option<usize>, own: Option<usize>, field: Field| {
             let pixels = asked.or(own).ok_or_else(|| {
                 Error::request(field, format!("the model does not say its size: give {field} in pixels"))

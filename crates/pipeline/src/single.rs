@@ -214,8 +214,8 @@ impl ModelFiles {
         match is_drawn(unet, family) && !edm {
             true => Ok(()),
             false => Err(Error::Model(format!(
-                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1, 2 and XL with 4 input channels \
-                 are",
+                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1, 2 and XL with 4 or 9 input \
+                 channels are",
                 self.at()
             ))),
         }
@@ -236,7 +236,7 @@ fn alike(role: Role, own: &Rc<dyn Tensors>, part: &dyn Tensors) -> Result<bool> 
 
 /// Whether pictures are drawn with it.
 pub(crate) fn is_drawn(unet: &dyn Tensors, family: Family) -> bool {
-    family.is_drawn() && inputs(unet) == Some(4)
+    family.is_drawn() && matches!(inputs(unet), Some(4 | 9))
 }
 
 /// Channels that a UNet takes.

@@ -1,7 +1,7 @@
 //! Steps as the device sees them.
 
 use crate::guidance::Guidance;
-use crate::masked::Kept;
+use crate::kept::Kept;
 use crate::order::Order;
 use calotype_graph::ops::StepRow;
 use calotype_sampling::{BASIS, Step};

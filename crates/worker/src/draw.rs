@@ -73,7 +73,9 @@ impl WorkerThread {
         let mut request = job.request.clone();
         for batch in 0..job.batches {
             // What cannot be shown on the way can be drawn all the same.
-            if looked() && let Err(error) = pipeline.prepare_previews(&request) {
+            if looked()
+                && let Err(error) = pipeline.prepare_previews(&request)
+            {
                 log::warn!("no previews: {error}");
             }
             let order = pipeline.settle(&request)?;

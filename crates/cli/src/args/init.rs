@@ -1,6 +1,6 @@
 use super::values::number;
 use anyhow::Context;
-use calotype::{Error, Mask, Picture, Recalled, Request, Resize, StepRule};
+use calotype::{Error, InpaintArea, InpaintFill, Mask, Picture, Recalled, Request, Resize, StepRule};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +35,27 @@ pub struct InitArgs {
     /// Soften the mask by so many pixels [default: 0, or 4 with --img2img-steps a1111]
     #[arg(long, value_name = "PX", allow_negative_numbers = true, value_parser = number::<f64>)]
     pub mask_blur: Option<f64>,
+
+    /// Have the mask's greys count while it is drawn too, in place of all or nothing
+    #[arg(long)]
+    pub soft_mask: bool,
+
+    /// What stands at the beginning where it is drawn anew: original, fill (what is around it, blurred), noise or nothing
+    /// [default: original, or fill with --outpaint]
+    #[arg(long, value_name = "WHAT", value_parser = str::parse::<InpaintFill>)]
+    pub inpaint_fill: Option<InpaintFill>,
+
+    /// Draw the whole picture, or the masked part of it alone, at -W and -H or the model's own size [default: whole]
+    #[arg(long, value_name = "AREA", value_parser = str::parse::<InpaintArea>)]
+    pub inpaint_area: Option<InpaintArea>,
+
+    /// Pixels around what is drawn anew that --inpaint-area masked draws with it [default: 32]
+    #[arg(long, value_name = "PX")]
+    pub inpaint_padding: Option<usize>,
+
+    /// Make the picture larger by so many pixels to the left, above, to the right and below, and draw those
+    #[arg(long, value_name = "L,T,R,B", value_parser = sides)]
+    pub outpaint: Option<[usize; 4]>,
 }
 
 impl InitArgs {
@@ -47,10 +68,30 @@ impl InitArgs {
         request.resize = self.resize.unwrap_or_default();
         request.init_img = read("--init-img", self.init_img.as_deref(), Picture::read)?;
         request.mask = read("--mask", self.mask.as_deref(), Mask::read)?;
-        let recalled = request.mask_blur.filter(|_| self.mask.is_some());
-        request.mask_blur = self.mask_blur.or(recalled);
+        request.outpaint = self.outpaint.or(request.outpaint.filter(|_| self.init_img.is_some()));
+        if self.mask.is_none() && request.outpaint.is_none() {
+            // What another picture was drawn with says nothing without its mask.
+            let unsaid = Request::default();
+            (request.mask_blur, request.soft_mask) = (None, unsaid.soft_mask);
+            (request.inpaint_fill, request.inpaint_area) = (None, unsaid.inpaint_area);
+            request.inpaint_padding = None;
+        }
+        request.mask_blur = self.mask_blur.or(request.mask_blur);
+        request.soft_mask |= self.soft_mask;
+        request.inpaint_fill = self.inpaint_fill.or(request.inpaint_fill);
+        request.inpaint_area = self.inpaint_area.unwrap_or(request.inpaint_area);
+        request.inpaint_padding = self.inpaint_padding.or(request.inpaint_padding);
         Ok(())
     }
+}
+
+/// Pixels to the left, above, to the right and below.
+fn sides(text: &str) -> Result<[usize; 4], String> {
+    let sides: Result<Vec<usize>, _> = text.split(',').map(|side| side.trim().parse()).collect();
+    sides
+        .ok()
+        .and_then(|sides| sides.try_into().ok())
+        .ok_or_else(|| "use four numbers: left,top,right,bottom".into())
 }
 
 /// What a flag's file holds.

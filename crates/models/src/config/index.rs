@@ -24,6 +24,8 @@ pub struct ModelIndex {
 
 const ONE: &str = "StableDiffusionPipeline";
 const TWO: &str = "StableDiffusionXLPipeline";
+/// What inpainting models are published as, of either kind.
+const INPAINT: [&str; 2] = ["StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"];
 /// What refiners are published as.
 const REFINER: &str = "StableDiffusionXLImg2ImgPipeline";
 
@@ -48,16 +50,19 @@ impl ModelIndex {
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut f = Fields::parse(file, text)?;
         let class = match f.get("_class_name", Value::Null)? {
+            Value::String(class) if class == INPAINT[0] => INPAINT[0],
+            Value::String(class) if class == INPAINT[1] => INPAINT[1],
             Value::String(class) if class == TWO => TWO,
             Value::String(class) if class == REFINER => REFINER,
             // What it is not is said in these words.
             other => f.class_of("_class_name", other, &[ONE, TWO]).map(|()| ONE)?,
         };
+        let is_two = [TWO, INPAINT[1], REFINER].contains(&class);
         let refines = class == REFINER && f.flag("requires_aesthetics_score", false);
         // Which of both encoders the second class has its index says.
         let texts: &[Role] = match class {
             REFINER if f.is_no_component(Role::Text.folder()) => &[Role::Text2],
-            TWO | REFINER => &Role::TEXT,
+            _ if is_two => &Role::TEXT,
             _ => &[Role::Text],
         };
         f.inert(&INERT);
@@ -69,7 +74,7 @@ impl ModelIndex {
             f.class_of(component, class.into(), &supported)?;
         }
         let scheduler = component_class(&mut f, "scheduler")?;
-        let penultimate = class != ONE;
+        let penultimate = is_two;
         let empty_is_zero = penultimate && f.flag("force_zeros_for_empty_prompt", true);
         f.no_components();
         f.finish()?;
@@ -116,6 +121,11 @@ mod tests {
     #[test]
     fn a_stable_diffusion_folder_is_accepted() {
         assert_eq!(parse(|_| {}).unwrap().scheduler, "PNDMScheduler");
+        let inpaints = parse(|i| i["_class_name"] = json!(INPAINT[0])).unwrap();
+        assert_eq!(
+            (&*inpaints.class, inpaints.penultimate, inpaints.texts),
+            (INPAINT[0], false, &[Role::Text][..])
+        );
     }
 
     #[test]

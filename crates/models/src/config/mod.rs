@@ -119,14 +119,18 @@ impl ModelConfig {
         let invalid = |field: &str, value: String, why: String| {
             Err(Error::Invalid { file: file.clone(), field: field.into(), value, why })
         };
-        for (field, channels) in [("in_channels", unet.in_channels), ("out_channels", unet.out_channels)] {
-            if channels != vae.latent_channels {
-                let why = format!(
-                    "the VAE's latents have {}; UNets with further inputs (inpainting, depth) are not supported",
-                    vae.latent_channels
-                );
-                return invalid(field, channels.to_string(), why);
-            }
+        let latents = vae.latent_channels;
+        if unet.out_channels != latents {
+            let why = format!("the VAE's latents have {latents}");
+            return invalid("out_channels", unet.out_channels.to_string(), why);
+        }
+        let takes = [latents, 2 * latents + 1];
+        if !takes.contains(&unet.in_channels) {
+            let why = format!(
+                "the VAE's latents have {latents}; of UNets with further inputs those of inpainting are supported, which take {}",
+                takes[1]
+            );
+            return invalid("in_channels", unet.in_channels.to_string(), why);
         }
         for level in (0..unet.levels()).filter(|&level| unet.attends(level)) {
             let width = unet.cross_attention_dim[level];

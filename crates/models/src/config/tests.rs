@@ -230,14 +230,17 @@ fn components_of_different_models_are_refused() {
         error.to_string(),
         "model/unet/config.json: cross_attention_dim = 1024: the text encoder's hidden_size is 768"
     );
-    let error = changed(Architecture::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9))
+    let error = changed(Architecture::Sd15, "unet/config.json", |j| j["in_channels"] = json!(5))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("in_channels = 9") && error.contains("inpainting"), "{error}");
+    assert!(error.contains("in_channels = 5") && error.contains("inpainting"), "{error}");
     let error = changed(Architecture::Sd21, "vae/config.json", |j| j["latent_channels"] = json!(16))
         .unwrap_err()
         .to_string();
     assert!(error.contains("latents have 16"), "{error}");
+    // An inpainting model's UNet takes a mask and the latents of what it leaves.
+    let inpaints = changed(Architecture::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9)).unwrap();
+    assert_eq!(inpaints.unet.joined_channels(), 5);
 }
 
 #[test]

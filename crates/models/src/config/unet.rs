@@ -27,7 +27,7 @@ impl Block {
 pub struct UNetConfig {
     /// Height and width that the model was trained on, in latents.
     pub sample_size: Option<[usize; 2]>,
-    /// Channels of the latents that come in.
+    /// Channels that come in: the latents', and of an inpainting model's the mask's and those of what it leaves.
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
@@ -155,6 +155,11 @@ impl UNetConfig {
     pub const TRANSFORMER_NORM_EPS: f32 = 1e-6;
     /// Added to the variance in the transformers' layer norms. No field either.
     pub const LAYER_NORM_EPS: f32 = 1e-5;
+
+    /// Channels that are joined to the latents: none, or of an inpainting model a mask, and the latents of what it leaves.
+    pub fn joined_channels(&self) -> usize {
+        self.in_channels - self.out_channels
+    }
 
     /// Reads the configuration; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self> {

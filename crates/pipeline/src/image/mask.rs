@@ -51,6 +51,11 @@ impl Mask {
         Self { width, height, values }
     }
 
+    /// Twice as white, so that what is blended of it lies inside of what it draws anew.
+    pub(crate) fn doubled(&self) -> Self {
+        Self { values: self.values.iter().map(|value| value.saturating_mul(2)).collect(), ..*self }
+    }
+
     /// How much is kept of each place of latents that are so many times smaller, 1 or 0: by the pixel at its upper left corner,
     /// cut at one half (diffusers: `VaeImageProcessor`, `prepare_mask_latents`).
     pub fn kept(&self, factor: usize) -> Vec<f32> {

@@ -1,10 +1,12 @@
 //! Pictures as files: PNG with the settings that made it, in the form that A1111's web UI writes and other tools
 //! read; grids; and file names that never overwrite.
 
+mod area;
 #[cfg(not(target_arch = "wasm32"))]
 mod embedded;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
+mod fill;
 #[cfg(not(target_arch = "wasm32"))]
 mod format;
 mod infotext;
@@ -20,10 +22,14 @@ mod target;
 mod texts;
 mod watermark;
 
+pub use area::Area;
+pub(crate) use area::larger;
+pub(crate) use fill::faded;
 pub use infotext::Infotext;
 pub use mask::Mask;
 pub use others::settings;
 pub use resize::Resize;
+pub(crate) use resize::{fitted, fitted_mask};
 pub use texts::{is_picture, names_picture, texts};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
@@ -79,6 +85,11 @@ impl Picture {
             3 => Cow::Borrowed(&self.pixels),
             _ => Cow::Owned(self.pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect()),
         }
+    }
+
+    /// Values of -1 to 1, three a pixel, as encoders take them.
+    pub(crate) fn levels(&self) -> Vec<f32> {
+        self.rgb().iter().map(|value| f32::from(*value) / 127.5 - 1.0).collect()
     }
 
     /// An RGB PNG. `parameters` goes into a text chunk of that name: `tEXt` where it is Latin-1, else `iTXt`.

@@ -1,3 +1,5 @@
+use super::{Mask, Picture};
+use crate::error::Result as OurResult;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -41,5 +43,61 @@ impl FromStr for Resize {
 impl fmt::Display for Resize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// A picture at a size, in three channels.
+pub(crate) fn fitted(picture: &Picture, [height, width]: [usize; 2], how: Resize) -> OurResult<Picture> {
+    match [picture.height, picture.width] == [height, width] {
+        true => Picture::new(width, height, 3, picture.rgb().into_owned()),
+        false => resized(picture, [height, width], how),
+    }
+}
+
+/// A mask at a size.
+pub(crate) fn fitted_mask(mask: &Mask, [height, width]: [usize; 2], how: Resize) -> OurResult<Mask> {
+    match [mask.height, mask.width] == [height, width] {
+        true => Ok(mask.clone()),
+        false => resized_mask(mask, [height, width], how),
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+use native::{resized, resized_mask};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use super::{Mask, OurResult, Picture, Resize};
+
+    pub fn resized(picture: &Picture, [height, width]: [usize; 2], how: Resize) -> OurResult<Picture> {
+        picture.resized(width, height, how)
+    }
+
+    pub fn resized_mask(mask: &Mask, [height, width]: [usize; 2], how: Resize) -> OurResult<Mask> {
+        mask.resized(width, height, how)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+use browsers::{resized, resized_mask};
+
+/// Browsers resize pictures themselves.
+#[cfg(target_arch = "wasm32")]
+mod browsers {
+    use super::{Mask, OurResult, Picture, Resize};
+    use crate::error::Error;
+    use calotype_field::Field;
+
+    fn other(field: Field, own: [usize; 2], [height, width]: [usize; 2]) -> Error {
+        let why = format!("{field} is {}x{}: give it as {width}x{height}", own[1], own[0]);
+        Error::request(field, why)
+    }
+
+    pub fn resized(picture: &Picture, size: [usize; 2], _: Resize) -> OurResult<Picture> {
+        Err(other(Field::InitImg, [picture.height, picture.width], size))
+    }
+
+    pub fn resized_mask(mask: &Mask, size: [usize; 2], _: Resize) -> OurResult<Mask> {
+        Err(other(Field::Mask, [mask.height, mask.width], size))
     }
 }
