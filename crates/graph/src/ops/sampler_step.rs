@@ -132,10 +132,12 @@ impl Lower for SamplerStep {
         let (model, table, factor) = (cx.bind(self.output)?, cx.table(self.table), cx.bind(out)?);
         let [noise, registers] = [cx.bind(self.noise)?, cx.bind(self.registers)?];
         let weights = cx.bind(self.weights)?;
-        let memory = flag(cx.shape(self.registers).dims()[0] > REGISTERS);
         let storage = [cx.a(), if vector == 4 { "VEC4" } else { "VEC1" }];
         let sums = [&storage, cx.caps.sums()].concat();
         let guides = self.guides();
+        // Where nothing is guided nothing is remembered, nor forgotten.
+        let remembers = guides.is_some() && cx.shape(self.registers).dims()[0] > REGISTERS;
+        let memory = flag(remembers);
         let groups = [images as u32, 1, 1];
         let own = ("OWN", self.own() as f64);
         let kind = match guides {
