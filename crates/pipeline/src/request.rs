@@ -128,10 +128,9 @@ pub struct Request {
     pub mask_blur: Option<f64>,
     /// Whether the mask's greys count for latents too, which else are drawn anew or kept.
     pub soft_mask: bool,
-    /// What stands at the beginning in the place of what is drawn anew: where there is none, what was there, or what is around it
-    /// where the picture is made larger.
+    /// What stands at first where it is drawn anew: what was there, or with `outpaint` what is around it.
     pub inpaint_fill: Option<InpaintFill>,
-    /// Which part of the picture is drawn. A part of it is drawn at the model's own size where no other is said.
+    /// Which part of the picture is drawn; a part at the model's own size where no other is said.
     pub inpaint_area: InpaintArea,
     /// Pixels around what is drawn anew that such a part has; 32 where there is none.
     pub inpaint_padding: Option<usize>,
@@ -372,11 +371,6 @@ impl Request {
             (Field::Crop, self.crop),
             (Field::TargetSize, self.target_size),
         ]
-    }
-
-    /// Noise levels or timesteps one by one, where there are.
-    pub(crate) fn listed(&self) -> Option<&Vec<f64>> {
-        self.sigmas.as_ref().or(self.timesteps.as_ref())
     }
 
     /// What is said of the sampler, for a model that is SDXL or the like, or another.

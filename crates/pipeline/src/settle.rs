@@ -61,6 +61,11 @@ impl Request {
         }
     }
 
+    /// Noise levels or timesteps one by one, where there are.
+    pub(crate) fn listed(&self) -> Option<&Vec<f64>> {
+        self.sigmas.as_ref().or(self.timesteps.as_ref())
+    }
+
     /// One model's part of the order, drawn with what the model says.
     fn settle_part(
         &self,

@@ -3,8 +3,8 @@
 use crate::problem::Problem;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use calotype::Picture;
 use calotype::image::PictureFormat;
+use calotype::{Mask, Picture};
 use std::collections::VecDeque;
 
 /// The bytes that a text holds: base64, or a `data:` address of it. Any other address is refused, and never fetched.
@@ -25,6 +25,14 @@ pub fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, Problem> {
 pub async fn read(field: &'static str, text: &str) -> Result<Picture, Problem> {
     let bytes = bytes(field, text)?;
     let read = tokio::task::spawn_blocking(move || Picture::read(field, &bytes));
+    let failed = |why: String| Problem::field(field, why);
+    read.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
+}
+
+/// The mask that a text holds.
+pub async fn read_mask(field: &'static str, text: &str) -> Result<Mask, Problem> {
+    let bytes = bytes(field, text)?;
+    let read = tokio::task::spawn_blocking(move || Mask::read(field, &bytes));
     let failed = |why: String| Problem::field(field, why);
     read.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
 }

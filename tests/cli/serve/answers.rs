@@ -1,6 +1,6 @@
 //! What front ends read of what they are answered.
 
-use super::{Server, from_base64, small, with};
+use super::{Server, from_base64, small, to_base64, with};
 use crate::support::{Folder, decode, goldens, tiny};
 use serde_json::{Value as Json, json};
 
@@ -69,6 +69,27 @@ fn the_web_uis_clients_are_answered_as_it_answers_them() {
     assert_ne!(from["images"][0], images[0]);
     assert!(from["parameters"]["init_images"].is_null());
     server.refused("/sdapi/v1/img2img", &small(), 404, "Init image not found");
+
+    // A part of it: the left half is kept, to the bit.
+    let half: Vec<u8> = (0..64 * 64).flat_map(|i| [if i % 64 < 32 { 0 } else { 255 }; 3]).collect();
+    let half = calotype::Picture::new(64, 64, 3, half).unwrap().png(None).unwrap();
+    let masked = with(json!({
+        "init_images": [images[0]], "mask": to_base64(&half), "mask_blur": 0, "inpaint_full_res": false, "inpainting_fill": 1,
+        "denoising_strength": 0.9,
+    }));
+    let answer = server.post("/sdapi/v1/img2img", &masked);
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let answer = answer.json();
+    assert!(answer["parameters"]["mask"].is_null());
+    let of = |image: &Json| decode(&from_base64(image.as_str().unwrap())).2;
+    let (before, after) = (of(&images[0]), of(&answer["images"][0]));
+    let left =
+        |pixels: &[u8]| pixels.chunks(3 * 64).flat_map(|row| row[..3 * 32].to_vec()).collect::<Vec<u8>>();
+    assert_eq!(left(&before), left(&after));
+    assert_ne!(before, after);
+    let small_mask = calotype::Picture::plain(8, 8, 255).png(None).unwrap();
+    let wrong = with(json!({"init_images": [images[0]], "mask": to_base64(&small_mask)}));
+    server.refused("/sdapi/v1/img2img", &wrong, 400, "mask is 8x8");
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Drop for Server {
     }
 }
 
+pub fn to_base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
 pub fn from_base64(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::prelude::BASE64_STANDARD.decode(text).unwrap()

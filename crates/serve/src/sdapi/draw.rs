@@ -1,5 +1,6 @@
 //! `txt2img` and `img2img`.
 
+use super::inpaint::MaskAsked;
 use crate::body::Sent;
 use crate::drawing::{draw, random_seed};
 use crate::problem::Problem;
@@ -8,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use calotype::image::{Infotext, PictureFormat};
-use calotype::{Dialect, Picture, Request, Resize, Rng, StepRule};
+use calotype::{Dialect, Mask, Picture, Request, Resize, Rng, StepRule};
 use calotype_worker::{Job, MadePicture};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -46,7 +47,8 @@ pub struct DrawingAsked {
     override_settings: Option<Map<String, Value>>,
     init_images: Option<Vec<String>>,
     resize_mode: Option<u8>,
-    mask: Option<Value>,
+    #[serde(flatten)]
+    inpaint: MaskAsked,
     enable_hr: Option<bool>,
     restore_faces: Option<bool>,
     tiling: Option<bool>,
@@ -76,11 +78,12 @@ pub async fn img2img(
     let first = asked.init_images.iter().flatten().next();
     let missing = || Problem::new(StatusCode::NOT_FOUND, "Init image not found");
     let picture = pictures::read("init_images", first.ok_or_else(missing)?).await?;
-    let job = job(&served, &asked, Some(picture))?;
+    let mask = asked.inpaint.read().await?;
+    let job = job(&served, &asked, Some((picture, mask)))?;
     answer(&served, job, &asked).await
 }
 
-fn job(served: &Served, asked: &DrawingAsked, init: Option<Picture>) -> Result<Job, Problem> {
+fn job(served: &Served, asked: &DrawingAsked, init: Option<(Picture, Option<Mask>)>) -> Result<Job, Problem> {
     refuse(asked)?;
     let options = served.options.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let set = |name: &str| {
@@ -117,7 +120,7 @@ fn job(served: &Served, asked: &DrawingAsked, init: Option<Picture>) -> Result<J
         ..Request::new(asked.prompt.clone().unwrap_or_default())
     };
     sampler(asked, &mut request)?;
-    if let Some(picture) = init {
+    if let Some((picture, mask)) = init {
         request.init_img = Some(Arc::new(picture));
         request.strength = Some(asked.denoising_strength.unwrap_or(STRENGTH));
         request.img2img_steps = StepRule::A1111;
@@ -129,6 +132,7 @@ fn job(served: &Served, asked: &DrawingAsked, init: Option<Picture>) -> Result<J
                 return Err(Problem::field("resize_mode", format!("resize_mode {other}: use 0, 1 or 2")));
             }
         };
+        mask.map_or(Ok(()), |mask| asked.inpaint.apply(mask, &mut request))?;
     }
     let model = set("sd_model_checkpoint");
     let model = model.as_ref().and_then(Value::as_str).filter(|name| !name.is_empty());
@@ -148,9 +152,6 @@ fn refuse(asked: &DrawingAsked) -> Result<(), Problem> {
     }
     if asked.tiling == Some(true) {
         return not("tiling", "seamless tiling");
-    }
-    if asked.mask.as_ref().is_some_and(|mask| !mask.is_null()) {
-        return not("mask", "inpainting through this API");
     }
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !["", "None"].contains(&&**name));
     if named(&asked.refiner_checkpoint) {
@@ -201,7 +202,8 @@ async fn answer(served: &Shared, job: Job, asked: &DrawingAsked) -> Result<Json<
     let model = model.or(served.worker.state().model).unwrap_or_default();
     let info = info(&request, &model, &outcome.pictures).to_string();
     // Pictures that came are not sent back.
-    let told = DrawingAsked { init_images: None, mask: None, ..asked.clone() };
+    let mut told = DrawingAsked { init_images: None, ..asked.clone() };
+    told.inpaint.mask = None;
     Ok(Json(json!({"images": images, "parameters": told, "info": info})))
 }
 

@@ -2,6 +2,7 @@
 
 mod draw;
 mod info;
+mod inpaint;
 mod lists;
 mod state;
 
