@@ -24,6 +24,9 @@ use web_time::{Duration, Instant};
 /// A text encoder, and whether it is the refiner's; how many of its last layers are passed over, and a chunk's ids.
 type Chunk = ((Role, bool), usize, Vec<u32>);
 
+/// A picture to begin from, with the mask that a model is told.
+type Source = (Arc<Picture>, Option<Mask>);
+
 /// A model on a device, ready to draw.
 ///
 /// The way of a prompt: [`encode_text`](Self::encode_text), [`denoise`](Self::denoise),
@@ -35,7 +38,7 @@ pub struct Pipeline {
     /// How the encoder's activations are stored, in the same way.
     pub(crate) encoder: Precision,
     /// The picture that the last run began from, with the mask that its model was told, and the means of their latents.
-    pub(crate) begun_from: Option<((Arc<Picture>, Option<Mask>), Beginning)>,
+    pub(crate) begun_from: Option<(Source, Beginning)>,
     /// How the decoder's activations are stored: as all are, until f16 does not hold them.
     pub(crate) decoder: Precision,
     /// Whether values of pictures are cut to 8 bits, not rounded.
