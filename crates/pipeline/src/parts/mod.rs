@@ -1,5 +1,6 @@
 //! What a run takes on a device, part by part and as data: what [`MemoryPlan`] counts is what a session allocates.
 
+mod canvas;
 mod decoder;
 mod denoiser;
 mod encoder;
@@ -9,6 +10,7 @@ mod need;
 mod strategy;
 mod text;
 
+pub use canvas::Canvas;
 pub use memory::{MemoryPlan, StagePlan};
 pub use strategy::{Leaving, StageStream, Strategy};
 
@@ -17,74 +19,11 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::order::Order;
 use crate::tiles::Tiles;
-use calotype_graph::ops::Guide;
 use calotype_graph::{Caps, Elem, Graph, Precision};
 use calotype_models::{Role, vae_layers};
 use calotype_tensor::{DType, Shape};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-
-/// What decides the shapes of the denoising loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Canvas {
-    /// Images at once.
-    pub batch: usize,
-    /// Pixels.
-    pub height: usize,
-    /// Pixels.
-    pub width: usize,
-    /// Prompts an image.
-    pub prompts: usize,
-    /// Whether the model sees the unconditional batch too.
-    pub guided: bool,
-    /// What becomes of the guided output.
-    pub guide: Guide,
-    /// Whether guidance remembers what it took.
-    pub memory: bool,
-    /// Whether clean samples are held within a quantile of their magnitudes.
-    pub bounded: bool,
-    /// Rows of the step table: model evaluations, rounded up so that another number of steps need not recompile.
-    pub rows: usize,
-    /// Noise tensors that the sampler adds, and what it keeps of a picture.
-    pub noises: usize,
-    /// Places of the text that is attended to.
-    pub tokens: usize,
-}
-
-impl Canvas {
-    /// How many batches the model sees at once.
-    pub fn parts(&self) -> usize {
-        self.prompts + usize::from(self.guided)
-    }
-
-    /// Those that the evaluations of an order's run take: where some are guided and others are not, first that of the guided
-    /// ones.
-    pub fn all_of(order: &Order, guided: bool) -> Vec<Self> {
-        let first = Self::of(order, guided);
-        let alone = Self { guided: false, guide: Guide::Sum, ..first };
-        match guided && order.guides().contains(&false) {
-            true => vec![first, alone],
-            false => vec![first],
-        }
-    }
-
-    /// What an order's run decides.
-    pub fn of(order: &Order, guided: bool) -> Self {
-        Self {
-            batch: order.batch_size,
-            height: order.height,
-            width: order.width,
-            prompts: order.prompts_an_image(),
-            guided,
-            guide: if guided { order.guidance.guide(order.cfg_rescale) } else { Guide::Sum },
-            memory: guided && order.guidance.remembers(),
-            bounded: order.program.is_bounded(),
-            rows: order.program.steps.len().next_multiple_of(64),
-            noises: order.program.noises + order.kept_tensors(),
-            tokens: order.tokens,
-        }
-    }
-}
 
 /// What is prepared, kept and dropped as one: some graphs over common ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,66 @@
+//! What a denoising loop is drawn for.
+
+use crate::order::Order;
+use calotype_graph::ops::Guide;
+
+/// What decides the shapes of the denoising loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Canvas {
+    /// Images at once.
+    pub batch: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Pixels.
+    pub width: usize,
+    /// Prompts an image.
+    pub prompts: usize,
+    /// Whether the model sees the unconditional batch too.
+    pub guided: bool,
+    /// What becomes of the guided output.
+    pub guide: Guide,
+    /// Whether guidance remembers what it took.
+    pub memory: bool,
+    /// Whether clean samples are held within a quantile of their magnitudes.
+    pub bounded: bool,
+    /// Rows of the step table: model evaluations, rounded up so that another number of steps need not recompile.
+    pub rows: usize,
+    /// Noise tensors that the sampler adds, and what it keeps of a picture.
+    pub noises: usize,
+    /// Places of the text that is attended to.
+    pub tokens: usize,
+}
+
+impl Canvas {
+    /// How many batches the model sees at once.
+    pub fn parts(&self) -> usize {
+        self.prompts + usize::from(self.guided)
+    }
+
+    /// Those that the evaluations of an order's run take: where some are guided and others are not, first that of the guided
+    /// ones.
+    pub fn all_of(order: &Order, guided: bool) -> Vec<Self> {
+        let first = Self::of(order, guided);
+        let alone = Self { guided: false, guide: Guide::Sum, ..first };
+        match guided && order.guides().contains(&false) {
+            true => vec![first, alone],
+            false => vec![first],
+        }
+    }
+
+    /// What an order's run decides.
+    pub fn of(order: &Order, guided: bool) -> Self {
+        Self {
+            batch: order.batch_size,
+            height: order.height,
+            width: order.width,
+            prompts: order.prompts_an_image(),
+            guided,
+            guide: if guided { order.guidance.guide(order.cfg_rescale) } else { Guide::Sum },
+            memory: guided && order.guidance.remembers(),
+            bounded: order.program.is_bounded(),
+            rows: order.program.steps.len().next_multiple_of(64),
+            noises: order.program.noises + order.kept_tensors(),
+            tokens: order.tokens,
+        }
+    }
+}
