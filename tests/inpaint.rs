@@ -3,15 +3,10 @@
 use crate::image_to_image::{request, scheduler};
 use crate::pictures::{apart, read_png};
 use crate::support::{Device, Golden, MODELS, Report};
-use calotype::convert::{How, convert};
-use calotype::{
-    Area, Assembly, DType, Dialect, Hints, InpaintArea, Mask, Model, ModelPlace, Precision, Predicts,
-    Request, Role, StepRule,
-};
+use calotype::{Area, DType, Dialect, InpaintArea, Mask, Model, Precision, Request, StepRule};
 use calotype_testkit::error;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value as Json, json};
-use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -164,29 +159,6 @@ fn a_batch_is_its_pictures() {
     let (both, alone) = (draw(5, 2), draw(6, 1));
     assert_ne!(both[0], both[1]);
     assert!(apart(&both[1].rgb(), &alone[0].rgb()) <= 1);
-}
-
-#[test]
-fn a_single_file_of_nine_channels_draws_as_its_folder() {
-    let golden = Golden::open("sd1-tiny", "inpaint");
-    let cases = golden.cases["pictures"].as_array().unwrap();
-    let request = masked(&golden, cases.iter().find(|case| case["name"] == "nine_ddim").unwrap());
-    let folder = of_nine_channels(&golden);
-    let here = |path: &Path| ModelPlace::Here(path.display().to_string());
-    let draw = |parts: Vec<(Role, ModelPlace)>, place: &Path| {
-        let hints = Hints { prediction: Some(Predicts::Epsilon), ..Hints::default() };
-        let hints = if parts.is_empty() { Hints::default() } else { hints };
-        let model = here(place).open_with(Precision::F32, &Assembly { parts, hints }).unwrap();
-        let without = Request { mask: None, ..request.clone() }.settle(&model).unwrap_err().to_string();
-        assert!(without.contains("draws parts of pictures: give init_img and mask"), "{without}");
-        Device::cpu().pipeline(model, Precision::F32).text_to_image(&request).unwrap().pictures
-    };
-    let whole = draw(Vec::new(), folder.path());
-    let file = folder.path().join("model.safetensors");
-    let files = here(folder.path()).files(None, &Assembly::default()).unwrap();
-    convert(files, &file, &How::default(), false, &mut |_| true).unwrap();
-    // As the UNet of a model that has another.
-    assert_eq!(draw(vec![(Role::Denoiser, here(&file))], &golden.folder.join("model")), whole);
 }
 
 #[test]

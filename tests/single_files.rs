@@ -5,13 +5,15 @@ use crate::pictures::{LATENTS, apart, read_png};
 use crate::support::{Device, Golden, Report};
 use calotype::convert::{How, convert};
 use calotype::{
-    Assembly, Encoding, GivenNoise, Hints, Model, ModelPlace, Precision, Predicts, Quant, Request, Role,
+    Assembly, Encoding, GivenNoise, Hints, Mask, Model, ModelPlace, Picture, Precision, Predicts, Quant,
+    Request, Role,
 };
 use calotype_testkit::error;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A tensor's shape and its bytes, f16.
 type Stored = (Vec<usize>, Vec<u8>);
@@ -90,6 +92,42 @@ fn pictures_of_single_files_are_those_of_diffusers() {
             let model = here(&path).open_with(Precision::F32, &with).unwrap();
             draw(&device, model, &golden, case, &mut report, "whole");
         }
+    }
+    report.finish();
+}
+
+/// A file of nine channels whose five more count for nothing, where all is drawn anew from noise, draws what the plain file draws.
+#[test]
+fn a_file_of_nine_channels_is_an_inpainting_model() {
+    let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
+    let case = &golden.cases[0];
+    let mut all = tensors(&golden, case);
+    let (shape, bytes) = all.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+    let kernel = 2 * shape[2] * shape[3];
+    let wide = |plain: &[u8]| [plain, &vec![0; 5 * kernel]].concat();
+    *bytes = bytes.chunks(shape[1] * kernel).flat_map(wide).collect();
+    shape[1] = 9;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write(&path, &all);
+    let plain = request(&golden, case);
+    let [w, h] = [plain.width.unwrap(), plain.height.unwrap()];
+    let request = Request {
+        init_img: Some(Arc::new(Picture::plain(w, h, 90))),
+        mask: Some(Arc::new(Mask::new(w, h, vec![255; w * h]).unwrap())),
+        strength: Some(1.0),
+        ..plain
+    };
+    for device in Device::all() {
+        let with = Assembly { parts: Vec::new(), hints: hints(case) };
+        let model = here(&path).open_with(Precision::F32, &with).unwrap();
+        let without = Request { mask: None, ..request.clone() }.settle(&model).unwrap_err().to_string();
+        assert!(without.contains("draws parts of pictures: give init_img and mask"), "{without}");
+        let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
+        report.case(device.name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
+        let png = golden.folder.join("single_files").join(case["png"].as_str().unwrap());
+        let off = apart(&output.pictures[0].rgb(), &read_png(&png));
+        report.check(off <= 1, || format!("{}: differs by {off} of 255", device.name));
     }
     report.finish();
 }

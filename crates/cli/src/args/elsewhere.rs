@@ -8,7 +8,7 @@ const NAMES: &[(&[&str], &str)] = &[
         "the prompt stands by itself: calotype generate \"a red apple\"",
     ),
     (&["ddim-steps", "num-inference-steps", "num-steps", "sample-steps", "sampling-steps"], "--steps"),
-    (&["scale", "cfg", "guidance", "guidance-scale", "unconditional-guidance-scale", "c"], "--cfg-scale"),
+    (&["scale", "cfg", "guidance-scale", "unconditional-guidance-scale", "c"], "--cfg-scale"),
     (&["guidance-rescale", "rescale-cfg"], "--cfg-rescale"),
     (&["ddim-eta"], "--eta"),
     (&["subseed", "variation"], "--variation-seed"),
@@ -63,6 +63,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["txt2img", "text2img", "text-to-image", "t2i", "draw", "run", "sample", "imagine"], "generate"),
     (&["list", "devices", "gpus", "list-devices"], "adapters"),
     (&["info", "show"], "inspect"),
+    (&["server", "api", "webui", "start"], "serve"),
 ];
 
 /// Our command for what others call so.
