@@ -5,7 +5,7 @@ mod answers;
 mod queue;
 mod refusals;
 
-use crate::support::{Folder, calotype};
+use crate::support::Folder;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -33,7 +33,7 @@ impl Answer {
 
 impl Server {
     pub fn start(folder: &Folder, more: &[&str]) -> Self {
-        let mut command = std::process::Command::new(calotype(folder.path()).get_program());
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_calotype"));
         command.current_dir(folder.path()).env("CALOTYPE_CACHE_DIR", "").env("HF_HOME", folder.path());
         command.args(["serve", "--port", "0", "--backend", "cpu"]).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
