@@ -87,6 +87,14 @@ fn the_web_uis_clients_are_answered_as_it_answers_them() {
         |pixels: &[u8]| pixels.chunks(3 * 64).flat_map(|row| row[..3 * 32].to_vec()).collect::<Vec<u8>>();
     assert_eq!(left(&before), left(&after));
     assert_ne!(before, after);
+    // If nothing is said the masked part alone is drawn, and put back.
+    let mut part = masked.clone();
+    for field in ["inpaint_full_res", "inpainting_fill"] {
+        part.as_object_mut().unwrap().remove(field);
+    }
+    let alone = of(&server.post("/sdapi/v1/img2img", &part).json()["images"][0]);
+    assert_eq!(left(&before), left(&alone));
+    assert_ne!(after, alone);
     let small_mask = calotype::Picture::plain(8, 8, 255).png(None).unwrap();
     let wrong = with(json!({"init_images": [images[0]], "mask": to_base64(&small_mask)}));
     server.refused("/sdapi/v1/img2img", &wrong, 400, "mask is 8x8");

@@ -52,8 +52,10 @@ impl MaskAsked {
         // Clients send it as a number too.
         let whole =
             self.inpaint_full_res.as_ref().is_some_and(|said| *said == Value::Bool(false) || *said == 0);
-        request.inpaint_area = if whole { InpaintArea::Whole } else { InpaintArea::Masked };
-        request.inpaint_padding = Some(self.inpaint_full_res_padding.unwrap_or(0));
+        if !whole {
+            request.inpaint_area = InpaintArea::Masked;
+            request.inpaint_padding = Some(self.inpaint_full_res_padding.unwrap_or(0));
+        }
         Ok(())
     }
 }
