@@ -2,8 +2,8 @@ use super::{Operation, Shapes, ensure};
 use crate::error::Error;
 use crate::launch::{Context, Lower, flag, vector};
 use crate::value::{Elem, ValueId};
-use calotype_shaders::{guidance_products, guidance_spread, sampler_bound, sampler_step};
 pub use calotype_shaders::{KEEPS_INPUT, KEEPS_OUTPUT, KEEPS_SAMPLE, Step as StepRow};
+use calotype_shaders::{guidance_products, guidance_spread, sampler_bound, sampler_step};
 use calotype_tensor::Shape;
 
 /// Registers of latent size that a sampler works on. Register 0 is the sample.

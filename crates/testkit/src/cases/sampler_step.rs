@@ -61,8 +61,13 @@ fn sampler(name: &str, [batch, height, width, channels]: [usize; 4], with: Step)
         let noise = b.input("noise", [4, batch * image], Elem::F32, wide);
         let near_one = Fill::Spread { mean: 1.0, spread: 0.3 };
         let weights = b.input("weights", [with.prompts, batch], Elem::F32, near_one);
-        let uses =
-            StepRow { noise: 1, uses_noise: with.noise.into(), clamp_range: with.clamp, keeps: with.keeps, ..step(500.0) };
+        let uses = StepRow {
+            noise: 1,
+            uses_noise: with.noise.into(),
+            clamp_range: with.clamp,
+            keeps: with.keeps,
+            ..step(500.0)
+        };
         let table = table(b, vec![step(999.0), step(750.0), uses]);
         let op = SamplerStep {
             output,
@@ -131,8 +136,16 @@ pub(super) fn cases() -> Vec<Case> {
         sampler("perpendicular_odd_channels", [2, 9, 7, 3], perpendicular),
         sampler("scaled", [3, 9, 7, 4], scaled),
         sampler("bounded", [2, 16, 16, 4], bounded),
-        sampler("bounded_guided", [3, 9, 7, 4], Step { bounded: true, noise: true, ..Step { clamp: 4.0, ..scaled } }),
-        sampler("bounded_odd_channels", [2, 9, 7, 3], Step { memory: true, bounded: true, clamp: 4.0, ..projected }),
+        sampler(
+            "bounded_guided",
+            [3, 9, 7, 4],
+            Step { bounded: true, noise: true, ..Step { clamp: 4.0, ..scaled } },
+        ),
+        sampler(
+            "bounded_odd_channels",
+            [2, 9, 7, 3],
+            Step { memory: true, bounded: true, clamp: 4.0, ..projected },
+        ),
         sampler("one_pixel", [1, 1, 1, 4], Step { noise: true, ..guided }),
     ]
 }
