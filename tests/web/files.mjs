@@ -53,7 +53,8 @@ export async function files_hold_models(given) {
     const same = async (file) => {
       await generate(page, SMALL);
       const { difference, tab, native } = await compared(given, [...FLAGS, "-m", file]);
-      assert.equal(tab.parameters, native.parameters);
+      // A tab does not read its files a second time to hash them.
+      assert.equal(tab.parameters, native.parameters.replace(/ Model hash: [0-9a-f]{10},/, ""));
       return `${basename(file)} ${difference}`;
     };
     await driver.choose(page, "#files", [one]);
