@@ -20,6 +20,7 @@ pub mod builtin;
 mod device;
 mod pipeline;
 mod place;
+mod seed;
 
 #[cfg(feature = "gpu")]
 pub use calotype_gpu::{
@@ -59,3 +60,4 @@ pub use device::host_room;
 pub use device::{Device, OpenDevice};
 pub use pipeline::{Options, Pipeline, Running};
 pub use place::{Assembly, ModelPlace, Search};
+pub use seed::random_seed;

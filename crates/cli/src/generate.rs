@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use calotype::noise::Origin;
 use calotype::{
     BatchSeeds, Hashes, Model, Order, Output, Pipeline, Precision, Recalled, Request, Strategy, builtin,
+    random_seed,
 };
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -191,12 +192,6 @@ pub fn request(args: &GenerateArgs, recalled: Option<&Recalled>) -> anyhow::Resu
     }
     request.check()?;
     Ok(request)
-}
-
-/// A seed that is short enough to be typed again.
-pub fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    u64::from(RandomState::new().build_hasher().finish() as u32)
 }
 
 /// Takes the size from given noise where no flag gives it, and sees that they agree.

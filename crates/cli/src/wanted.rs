@@ -13,11 +13,21 @@ use std::path::{Path, PathBuf};
 
 /// A picture's settings, where it carries some.
 pub fn settings(file: &Path) -> anyhow::Result<Option<(image::Infotext, Vec<String>)>> {
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    if !image::is_picture(&bytes) {
+    let bytes = read(file)?;
+    settings_of(file, &bytes)
+}
+
+/// A file's bytes.
+pub fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// The settings in a picture's bytes.
+pub fn settings_of(file: &Path, bytes: &[u8]) -> anyhow::Result<Option<(image::Infotext, Vec<String>)>> {
+    if !image::is_picture(bytes) {
         anyhow::bail!("{} is neither a PNG nor a JPEG nor a WebP", file.display());
     }
-    let texts = image::texts(&bytes).with_context(|| file.display().to_string())?;
+    let texts = image::texts(bytes).with_context(|| file.display().to_string())?;
     Ok(image::settings(&texts))
 }
 
@@ -155,6 +165,8 @@ pub fn embeddings(
     prompts: &[String],
 ) -> anyhow::Result<Vec<EmbeddingArg>> {
     let mut all = words.embedding.clone();
+    // A picture's name for its word takes reading it: once.
+    all.iter_mut().for_each(|word| word.name = Some(embedding_name(word)));
     let Some(folder) = &words.embedding_dir else { return Ok(all) };
     let bare = |text: &str| -> String {
         let kept = text.chars().filter(|c| !c.is_whitespace() && *c != '\\');

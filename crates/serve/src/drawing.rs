@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use calotype::Request;
 use calotype::words::networks;
 use calotype_worker::{Job, JobId, LoraFile, Outcome};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use tokio::sync::oneshot;
 
 /// The longest prompt, in bytes.
@@ -42,7 +41,7 @@ impl Served {
     }
 
     /// A model by its name or A1111's title, `name [hash]`; only those that the server has.
-    fn model(&self, name: &str) -> Result<&crate::ModelEntry, Problem> {
+    pub fn model(&self, name: &str) -> Result<&crate::ModelEntry, Problem> {
         let bare = name.split_once(" [").map_or(name, |(bare, _)| bare);
         let stem = |file: &str| file.rsplit_once('.').map_or(file.to_owned(), |(stem, _)| stem.to_owned());
         let found = self.config.models.iter().find(|model| model.name == bare);
@@ -110,9 +109,4 @@ impl Drop for Watch<'_> {
             self.served.worker.cancel(id);
         }
     }
-}
-
-/// A seed that is short enough to be typed again.
-pub fn random_seed() -> u64 {
-    u64::from(RandomState::new().build_hasher().finish() as u32)
 }

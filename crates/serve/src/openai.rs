@@ -1,7 +1,7 @@
 //! OpenAI's images API: `/v1/images/generations` and `/v1/models`.
 
 use crate::body::Sent;
-use crate::drawing::{draw, random_seed};
+use crate::drawing::draw;
 use crate::problem::Problem;
 use crate::{Shared, pictures};
 use axum::extract::{Path, State};
@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use calotype::Request;
 use calotype::image::PictureFormat;
+use calotype::{Request, random_seed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};

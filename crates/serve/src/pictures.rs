@@ -4,7 +4,7 @@ use crate::problem::Problem;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use calotype::image::PictureFormat;
-use calotype::{Mask, Picture};
+use calotype::{Error, Mask, Picture};
 use std::collections::VecDeque;
 
 /// The bytes that a text holds: base64, or a `data:` address of it. Any other address is refused, and never fetched.
@@ -23,16 +23,22 @@ pub fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, Problem> {
 
 /// The picture that a text holds.
 pub async fn read(field: &'static str, text: &str) -> Result<Picture, Problem> {
-    let bytes = bytes(field, text)?;
-    let read = tokio::task::spawn_blocking(move || Picture::read(field, &bytes));
-    let failed = |why: String| Problem::field(field, why);
-    read.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
+    decoded(field, text, Picture::read).await
 }
 
 /// The mask that a text holds.
 pub async fn read_mask(field: &'static str, text: &str) -> Result<Mask, Problem> {
+    decoded(field, text, Mask::read).await
+}
+
+/// What is made of a text's bytes, where nobody else waits for it.
+async fn decoded<T: Send + 'static>(
+    field: &'static str,
+    text: &str,
+    read: fn(&str, &[u8]) -> Result<T, Error>,
+) -> Result<T, Problem> {
     let bytes = bytes(field, text)?;
-    let read = tokio::task::spawn_blocking(move || Mask::read(field, &bytes));
+    let read = tokio::task::spawn_blocking(move || read(field, &bytes));
     let failed = |why: String| Problem::field(field, why);
     read.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
 }

@@ -3,12 +3,14 @@
 use super::open;
 use crate::args::{KerasArgs, Release};
 use crate::exit::Usage;
-use crate::generate::{draw, random_seed};
+use crate::generate::draw;
 use crate::output::Series;
 use crate::progress::RunProgress;
 use crate::text::Lines;
 use calotype::noise::{TensorFlow, nhwc_to_nchw};
-use calotype::{BatchSeeds, Dialect, GivenNoise, HostTensor, Model, PromptStyle, Request, Sampler};
+use calotype::{
+    BatchSeeds, Dialect, GivenNoise, HostTensor, Model, PromptStyle, Request, Sampler, random_seed,
+};
 
 /// Sizes are multiples of this.
 const GRID: usize = 128;

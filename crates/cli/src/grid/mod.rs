@@ -44,7 +44,7 @@ pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
     }
     // A picture that is drawn again has its own.
     if args.generate.words.from_png.is_none() {
-        axes::share_seed(&mut cells, generate::random_seed());
+        axes::share_seed(&mut cells, calotype::random_seed());
     }
     let own = GenerateArgs { grid: true, ..args.generate.clone() };
     let batch = own.picture.batch_size.unwrap_or(1);

@@ -5,9 +5,11 @@ use super::hash;
 use calotype::{cache_folder, image};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// What is kept of a file.
@@ -19,9 +21,18 @@ struct Known {
     sha256: String,
 }
 
+/// Files that this run has hashed: a sheet's cells are of the same models, and there may be no cache folder.
+static HASHED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+
 /// SHA-256 of a file, in figures.
 pub fn of(file: &Path) -> io::Result<String> {
-    within(cache_folder().map(|folder| folder.join("hashes")).as_deref(), file)
+    let mut hashed = HASHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = hashed.get(file) {
+        return Ok(known.clone());
+    }
+    let sha256 = within(cache_folder().map(|folder| folder.join("hashes")).as_deref(), file)?;
+    hashed.insert(file.to_owned(), sha256.clone());
+    Ok(sha256)
 }
 
 fn within(folder: Option<&Path>, file: &Path) -> io::Result<String> {

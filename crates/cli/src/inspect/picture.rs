@@ -10,7 +10,8 @@ use std::path::Path;
 /// Prints what a picture's settings are, and what of them a run here does not honour.
 pub fn print(file: &Path, as_json: bool) -> anyhow::Result<()> {
     let name = file.display().to_string();
-    let (settings, word) = (wanted::settings(file)?, Picture::embedding(&name, &std::fs::read(file)?)?);
+    let bytes = wanted::read(file)?;
+    let (settings, word) = (wanted::settings_of(file, &bytes)?, Picture::embedding(&name, &bytes)?);
     if let Some(word) = word {
         return match as_json {
             true => text::json(&json!({"file": name, "embedding": embedding::object(&word)})),

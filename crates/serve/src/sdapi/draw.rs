@@ -2,14 +2,14 @@
 
 use super::inpaint::MaskAsked;
 use crate::body::Sent;
-use crate::drawing::{draw, random_seed};
+use crate::drawing::draw;
 use crate::problem::Problem;
 use crate::{Served, Shared, pictures};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use calotype::image::{Infotext, PictureFormat};
-use calotype::{Dialect, Mask, Picture, Request, Resize, Rng, StepRule};
+use calotype::{Dialect, Mask, Picture, Request, Resize, Rng, StepRule, random_seed};
 use calotype_worker::{Job, MadePicture};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

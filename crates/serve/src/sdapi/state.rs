@@ -90,7 +90,7 @@ pub async fn set_options(
 ) -> Result<Json<Value>, Problem> {
     if let Some(name) = set.get("sd_model_checkpoint").and_then(Value::as_str).filter(|name| !name.is_empty())
     {
-        served.job(calotype::Request::new(""), 1, Some(name))?;
+        served.model(name)?;
     }
     let mut all = served.options.lock().unwrap_or_else(|e| e.into_inner());
     let mut next = all.clone();
