@@ -7,8 +7,10 @@
 FOLDER is a model in the diffusers layout, such as `full_size.py model` makes; without one Stable Diffusion 1.5 is made in
 memory with random weights (--small: a tiny one) and fixed token ids are encoded, which takes the same time. f16, DDIM,
 guidance 7.5, at the model's own size. Eager runs use PyTorch's scaled_dot_product_attention, as diffusers does by itself;
---compile runs the UNet and the VAE's decoder under torch.compile(mode=MODE, fullgraph=True), in channels-last order;
+--compile runs the UNet and the VAE's decoder under torch.compile(mode=MODE, fullgraph=True, dynamic=False), in channels-last order;
 MODE is reduce-overhead (CUDA graphs), since max-autotune takes minutes to begin. Without --eager and --compile: eager.
+
+With --repeats 0 nothing is timed: torch.compile's caches on disk are filled, for a run that has less time.
 
 Each line holds the seconds of the first batch (which compiles), the median, least and most of `repeats` warm ones, the
 milliseconds of a warm UNet step (a batch less one of a single step, over the steps between), and the most memory that
@@ -102,6 +104,8 @@ def measure(args, pipe, batch: int, engine: str):
         return time.perf_counter() - start
 
     first = run(args.steps)
+    if not args.repeats:
+        return
     warm = [run(args.steps) for _ in range(args.repeats)]
     short = statistics.median(run(1) for _ in range(args.repeats))
     median = statistics.median(warm)
@@ -143,8 +147,8 @@ def main():
     if args.compile:
         for part in (pipe.unet, pipe.vae):
             part.to(memory_format=torch.channels_last)
-        pipe.unet = torch.compile(pipe.unet, mode=args.mode, fullgraph=True)
-        pipe.vae.decode = torch.compile(pipe.vae.decode, mode=args.mode, fullgraph=True)
+        pipe.unet = torch.compile(pipe.unet, mode=args.mode, fullgraph=True, dynamic=False)
+        pipe.vae.decode = torch.compile(pipe.vae.decode, mode=args.mode, fullgraph=True, dynamic=False)
         for batch in args.batch:
             measure(args, pipe, batch, f"torch.compile {args.mode}")
 

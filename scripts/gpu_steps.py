@@ -46,6 +46,7 @@ class Card:
         self.args, self.root, self.made = args, root, made
         self.end = time.monotonic() + args.budget - 10
         self.log = open(args.out / "gpu-check.log", "a")
+        self.beside = None
         self.env = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=str(made / "site"))
         # Kernels that an earlier start left would hide what a first one takes.
         self.env |= {"__GL_SHADER_DISK_CACHE": "0", "MESA_SHADER_CACHE_DISABLE": "true"}
@@ -82,22 +83,46 @@ class Card:
     def program(self, name, *flags, **more) -> str:
         return self.run([*self.args.runner, self.made / name, *flags], **more)
 
+    def start(self, script, *flags):
+        """A script beside the steps that are not timed; `settle` waits for it."""
+        command = [str(part) for part in (self.args.python, self.root / "scripts" / script, *flags)]
+        self.beside = subprocess.Popen(command, env=self.env, cwd=self.root, stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )
+
+    def settle(self, limit):
+        """Ends what was started, at once where it takes longer than that: what comes next is timed."""
+        process, self.beside = self.beside, None
+        if process:
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise Failed(f"not done in {limit:.0f} s more")
+            if process.returncode:
+                raise Failed(f"status {process.returncode}: the log tells why")
+
     def torch(self, script, *flags, limit):
         return self.run([self.args.python, self.root / "scripts" / script, *flags], limit)
 
     def bench(self, preset, cache, *flags, limit, env=()):
-        """The record's one run."""
-        file = self.made / "bench.json"
-        if self.args.small:
-            preset = "builtin"
-            flags = (*flags, "-m", "models/emoji", "--steps", "2", "--adapter", "0")
-        repeats = "1" if self.args.small else "3"
-        flags = (preset, "--dtype", "f16", "--repeats", repeats, "--json", file, "--overwrite", *flags)
-        self.program("calotype", "bench", *flags, limit=limit, env={"CALOTYPE_CACHE_DIR": str(cache), **dict(env)})
-        run = json.loads(file.read_text())["runs"][0]
+        """Of the record's one run, what the table needs."""
+        run = self.record(preset, cache, *flags, limit=limit, env=env)
         mib = run["peak_bytes"] / 2**20
         keep = {"cold_s": run["cold"]["total"], "warm_s": run["warm"]["batch"]["median"], "peak_mib": round(mib)}
-        return keep | {"step_ms": run["warm"]["step"]["median"] * 1e3, "tuned": run["tuned"]}
+        parts = {"cold": run["cold"], "warm": run["warm"], "dispatches": run["plan"]["unet_dispatches"]}
+        return keep | {"step_ms": run["warm"]["step"]["median"] * 1e3, "tuned": run["tuned"]} | parts
+
+    def record(self, preset, cache, *flags, limit, env=(), quick=False):
+        """The record's one run."""
+        file, steps = self.made / "bench.json", ("--steps", "2") if quick or self.args.small else ()
+        if self.args.small:
+            preset, flags = "builtin", (*flags, "-m", "models/emoji", "--adapter", "0")
+        repeats = "1" if quick or self.args.small else "3"
+        flags = (preset, "--dtype", "f16", *steps, "--repeats", repeats, "--json", file, "--overwrite", *flags)
+        self.program("calotype", "bench", *flags, limit=limit, env={"CALOTYPE_CACHE_DIR": str(cache), **dict(env)})
+        return json.loads(file.read_text())["runs"][0]
 
     def presets(self):
         return ["sd15-512"] if self.args.small else list(BATCHES)
@@ -117,6 +142,25 @@ def adapter(card, limit):
     found["adapters"] = card.program("calotype", "adapters", limit=limit).strip()
     found["commit"] = (card.made / "commit").read_text().strip()
     return found
+
+
+def warm(card, limit):
+    """Compiling takes torch minutes and no card: it goes on beside the steps that are not timed."""
+    small = ["--small", "--device", "cpu", "--batch", "1"] if card.args.small else []
+    card.start("gpu_peers.py", "--compile", "--steps", "1", "--repeats", "0", *small)
+    return "begun"
+
+
+def settle(card, limit):
+    card.settle(limit)
+    return "done"
+
+
+def tests(card, limit):
+    """The project's own tests of kernels, against the CPU executor and diffusers' numbers."""
+    some = ["tiers::cooperative"] if card.args.small else ["tiers::", "golden::", "ops::", "tuning::", "bounds::"]
+    threads = ["--test-threads", "4", "--skip", "same_every_time"]
+    return card.program("tests", *some, *threads, limit=limit, env={"CALOTYPE_TEST_GPU": "1"}).strip()[-2000:]
 
 
 def check(card, limit):
@@ -154,16 +198,17 @@ def untuned(card, limit):
 
 
 def tuned(card, limit):
-    """Starts until tuning has nothing left to try, at most eight: then as the last one found it."""
-    end, found = time.monotonic() + limit, {}
+    """Starts until tuning has nothing left to try, at most eight, and then one as the last of them left it."""
+    end, found, cache = time.monotonic() + limit, {}, card.made / "tuned"
+    said = {"RUST_LOG": "calotype_gpu=debug"}  # The log then has every cut's time.
     for preset in card.presets():
         before = -1
         for start in range(8):
-            run = card.bench(preset, card.made / "tuned", limit=end - time.monotonic())
-            found[preset] = run | {"starts": start + 1}
-            if run["tuned"] == before:
+            now = card.record(preset, cache, limit=end - time.monotonic(), env=said, quick=True)["tuned"]
+            if now == before:
                 break
-            before = run["tuned"]
+            before = now
+        found[preset] = card.bench(preset, cache, limit=end - time.monotonic()) | {"starts": start + 1}
     return found
 
 
@@ -174,6 +219,16 @@ def second(card, limit):
     for _ in range(rounds):
         found = {p: card.bench(p, cache, limit=end - time.monotonic()) for p in card.presets()}
     return found
+
+
+def profile(card, limit):
+    """Every launch of a step, tuned."""
+    run = card.record("sd15-512", card.made / "tuned", "--ops", limit=limit)
+    return {"plan": run["plan"], "ops": run["ops"]}
+
+
+def sdxl(card, limit):
+    return {"sdxl-1024": card.bench("sdxl-1024", card.made / "tuned", limit=limit)}
 
 
 def robust(card, limit):
@@ -207,16 +262,21 @@ def race(card, limit):
 
 STEPS = [
     Step("adapter", 40, "adapter, driver, tiers, matrix shapes", adapter),
+    Step("warm", 5, "torch.compile begins to compile, beside the next three", warm),
     Step("check", 60, "calotype check on every tier", check),
+    Step("race", 60, "products on matrices, 2000 times, bit by bit", race),
+    Step("tests", 60, "the tests of kernels and stages", tests),
+    Step("settle", 80, "torch.compile has compiled", settle),
     Step("ops", 90, "products, convolutions, attention by tier", ops),
     Step("torch-ops", 40, "the same by cuBLAS, cuDNN and SDPA", torch_ops),
     Step("untuned", 60, "sd15-512 and -b4 by the built-in table", untuned),
-    Step("tuned", 90, "the same, tuned", tuned),
-    Step("second", 60, "the same, a second start", second),
-    Step("robust", 40, "robust buffer access on and off", robust),
+    Step("compile", 120, "diffusers, torch.compile", peers("--compile")),
+    Step("tuned", 90, "ours, tuned", tuned),
+    Step("profile", 40, "ours, launch by launch", profile),
+    Step("second", 60, "ours, a second start", second),
     Step("eager", 60, "diffusers, f16, eager with SDPA", peers("--eager")),
-    Step("compile", 200, "diffusers, torch.compile", peers("--compile")),
-    Step("race", 60, "products on matrices, 2000 times, bit by bit", race),
+    Step("robust", 40, "robust buffer access on and off", robust),
+    Step("sdxl", 90, "sdxl-1024", sdxl),
 ]
 
 
@@ -306,9 +366,9 @@ def ops_table(found) -> list[str]:
 
 def pictures_table(found) -> list[str]:
     rows = []
-    for step in ("untuned", "tuned", "second"):
+    for step in ("untuned", "tuned", "second", "sdxl"):
         for preset, run in found.get(step, {}).items():
-            rows.append((BATCHES[preset], f"calotype, {step}", run["cold_s"], run["warm_s"], run["step_ms"], run["peak_mib"]))
+            rows.append((BATCHES.get(preset, 1), f"calotype, {step}", run["cold_s"], run["warm_s"], run["step_ms"], run["peak_mib"]))
     for name, run in found.get("robust", {}).items():
         rows.append((1, f"calotype, untuned, robust access {name}", run["cold_s"], run["warm_s"], run["step_ms"], run["peak_mib"]))
     for peer in [*found.get("eager", []), *found.get("compile", [])]:
