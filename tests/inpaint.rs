@@ -27,8 +27,8 @@ fn masked(golden: &Golden, case: &Json) -> Request {
     }
 }
 
-/// The golden's model with the UNet that is told the mask and what it leaves: as the tiny model's but for its first convolution.
-fn of_nine_channels(golden: &Golden) -> TempDir {
+/// The golden's model with a UNet that is told more than the latents: as the tiny model's but for its first convolution.
+pub fn of_channels(golden: &Golden, channels: usize, class: &str) -> TempDir {
     let (from, to) = (golden.folder.join("model"), tempfile::tempdir().unwrap());
     for folder in ["scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
         std::fs::create_dir(to.path().join(folder)).unwrap();
@@ -42,8 +42,8 @@ fn of_nine_channels(golden: &Golden) -> TempDir {
         change(&mut json);
         std::fs::write(to.path().join(name), json.to_string()).unwrap();
     };
-    put("model_index.json", &|json| json["_class_name"] = "StableDiffusionInpaintPipeline".into());
-    put("unet/config.json", &|json| json["in_channels"] = 9.into());
+    put("model_index.json", &|json| json["_class_name"] = class.into());
+    put("unet/config.json", &|json| json["in_channels"] = channels.into());
     let weights = std::fs::read(from.join(UNET)).unwrap();
     let (own, first) = (SafeTensors::deserialize(&weights).unwrap(), golden.tensor(&json!("conv_in.weight")));
     let first = first.cast(DType::F16);
@@ -61,7 +61,7 @@ fn check(device: &dyn Fn() -> Option<Device>) {
     for model in MODELS {
         let Some(device) = device() else { return };
         let golden = Golden::open(model, "inpaint");
-        let nine = of_nine_channels(&golden);
+        let nine = of_channels(&golden, 9, "StableDiffusionInpaintPipeline");
         for case in golden.cases["pictures"].as_array().unwrap() {
             let name = case["name"].as_str().unwrap();
             let (mut opened, request) = match name.starts_with("nine") {

@@ -30,6 +30,7 @@ mod end_to_end;
 /// Pictures that begin from one, as diffusers draws them; files of pictures, as PIL reads them.
 mod image_to_image;
 mod inpaint;
+mod pix2pix;
 
 /// Words that were added to a model: text states as diffusers has them.
 mod words;

@@ -99,14 +99,24 @@ fn pictures_of_single_files_are_those_of_diffusers() {
 /// A file of nine channels whose five more count for nothing, where all is drawn anew from noise, draws what the plain file draws.
 #[test]
 fn a_file_of_nine_channels_is_an_inpainting_model() {
+    with_more_channels(5, "draws parts of pictures: give init_img and mask");
+}
+
+/// The same of eight.
+#[test]
+fn a_file_of_eight_channels_changes_pictures() {
+    with_more_channels(4, "changes pictures as the prompt says: give one as init_img");
+}
+
+fn with_more_channels(more: usize, alone: &str) {
     let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
     let case = &golden.cases[0];
     let mut all = tensors(&golden, case);
     let (shape, bytes) = all.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
     let kernel = 2 * shape[2] * shape[3];
-    let wide = |plain: &[u8]| [plain, &vec![0; 5 * kernel]].concat();
+    let wide = |plain: &[u8]| [plain, &vec![0; more * kernel]].concat();
     *bytes = bytes.chunks(shape[1] * kernel).flat_map(wide).collect();
-    shape[1] = 9;
+    shape[1] += more;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     write(&path, &all);
@@ -114,15 +124,16 @@ fn a_file_of_nine_channels_is_an_inpainting_model() {
     let [w, h] = [plain.width.unwrap(), plain.height.unwrap()];
     let request = Request {
         init_img: Some(Arc::new(Picture::plain(w, h, 90))),
-        mask: Some(Arc::new(Mask::new(w, h, vec![255; w * h]).unwrap())),
+        mask: (more == 5).then(|| Arc::new(Mask::new(w, h, vec![255; w * h]).unwrap())),
         strength: Some(1.0),
         ..plain
     };
     for device in Device::all() {
         let with = Assembly { parts: Vec::new(), hints: hints(case) };
         let model = here(&path).open_with(Precision::F32, &with).unwrap();
-        let without = Request { mask: None, ..request.clone() }.settle(&model).unwrap_err().to_string();
-        assert!(without.contains("draws parts of pictures: give init_img and mask"), "{without}");
+        let without = Request { mask: None, init_img: None, strength: None, ..request.clone() };
+        let without = without.settle(&model).unwrap_err().to_string();
+        assert!(without.contains(alone), "{without}");
         let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
         report.case(device.name, error(&output.latents, &golden.tensor(&case["final"])), LATENTS);
         let png = golden.folder.join("single_files").join(case["png"].as_str().unwrap());

@@ -63,12 +63,12 @@ def given(noise):
         module.randn_tensor, module.retrieve_latents = theirs
 
 
-def widened(unet, file: Tensors):
-    """The same UNet with a first convolution that takes the mask and the masked picture too."""
-    wide = diffusers.UNet2DConditionModel.from_config({**unet.config, "in_channels": CHANNELS})
+def widened(unet, file: Tensors, channels=CHANNELS):
+    """The same UNet with a first convolution that takes more than the latents: the mask and the masked picture, or a picture."""
+    wide = diffusers.UNet2DConditionModel.from_config({**unet.config, "in_channels": channels})
     weights = dict(unet.state_dict())
     shape = wide.conv_in.weight.shape
-    more = normal("inpaint.conv_in", (shape[0], CHANNELS - 4, *shape[2:]), 0.1).half().float()
+    more = normal("inpaint.conv_in", (shape[0], channels - 4, *shape[2:]), 0.1).half().float()
     weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], dim=1)
     wide.load_state_dict(weights)
     file.keep("conv_in.weight", weights["conv_in.weight"])

@@ -100,6 +100,8 @@ fields! {
     Strength = "strength",
     /// By whose rule steps are counted then.
     Img2imgSteps = "img2img_steps",
+    /// How far to follow it, where the model is told it.
+    ImageCfgScale = "image_cfg_scale",
     /// How it is made to fit.
     Resize = "resize",
     /// What of it is drawn anew.

@@ -48,15 +48,20 @@ impl Order {
         let counts = self.guided() && !self.negative_is_zero;
         let texts = [&self.negative_prompts, &self.negative_prompts_2];
         let negative = counts.then(|| self.all(roles, texts, true)).transpose()?;
+        let both = |negative: &[Together]| {
+            let images = 0..positive.len().max(negative.len());
+            let of = |all: &[Together], i: usize| all.get(i).unwrap_or(&all[0]).clone();
+            images.map(|i| [of(&positive, i), of(negative, i)].concat()).collect()
+        };
         match (self.guidance, negative) {
             // What a picture keeps away from is a prompt more, and the empty one what both are held against.
             (Guidance::PerpNeg { .. }, Some(negative)) => {
-                let images = 0..positive.len().max(negative.len());
-                let of = |all: &[Together], i: usize| all.get(i).unwrap_or(&all[0]).clone();
-                let both = images.map(|i| [of(&positive, i), of(&negative, i)].concat()).collect();
                 let empty = self.all(roles, [&vec![String::new()], &Vec::new()], true)?;
-                Ok((Some(empty), both))
+                Ok((Some(empty), both(&negative)))
             }
+            // What a picture is held against is the negative prompt, of it and of none (diffusers:
+            // `StableDiffusionInstructPix2PixPipeline.encode_prompt`).
+            (_, Some(negative)) if self.edits().is_some() => Ok((Some(negative.clone()), both(&negative))),
             (_, negative) => Ok((negative, positive)),
         }
     }
@@ -102,6 +107,22 @@ impl Order {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Has pictures follow the one that they change, where that is another prompt: for guidances s by the text and i by the
+    /// picture, `u + s (c - n) + i (n - u)` is `u + s ((c - u) + (i / s - 1) (n - u))`.
+    pub(crate) fn follow_picture(&mut self) -> Result<()> {
+        let Some(scale) = self.edits().filter(|_| self.guided()) else { return Ok(()) };
+        if self.prompts_an_image() > 1 {
+            let (field, model) = (Field::Prompts, &self.model);
+            let why = format!(
+                "{field}: {model} changes a picture by one prompt, and several (AND) are given: give one"
+            );
+            return Err(Error::request(field, why));
+        }
+        let share = f64::from(scale) / f64::from(self.cfg_scale);
+        self.shares.iter_mut().for_each(|shares| shares.push(share - shares[0]));
         Ok(())
     }
 

@@ -137,8 +137,8 @@ impl<'a> Denoising<'a> {
                 let [mut own_share, mut added] = level(order)?;
                 // ComfyUI's begins with the most noise there is a little above it.
                 added = if order.dialect == Dialect::Comfy { sampler.init_noise_sigma } else { added };
-                // diffusers draws all of what a mask names from noise alone.
-                if kept.is_some() && order.init.as_ref().is_some_and(InitPicture::is_noise) {
+                // diffusers draws all of what a mask names, or of what the model is told, from noise alone.
+                if order.init.as_ref().is_some_and(InitPicture::is_noise) {
                     [own_share, added] = [0.0, sampler.init_noise_sigma];
                 }
                 let own = picture.iter().cycle();
@@ -195,13 +195,16 @@ impl<'a> Denoising<'a> {
                 }
             }
         }
-        if let (Begun::Picture(Beginning { left: Some(left), .. }), Some(inpaint)) = (begun, order.inpaint())
-        {
-            let joined = inpaint.joined(&ours(left.to_f32()), size.batch, c, factor);
+        if let (Begun::Picture(Beginning { told: Some(told), .. }), Some(init)) = (begun, &order.init) {
+            let told = ours(told.to_f32());
             for (part, canvas) in &parts {
                 let port = &part.ports["joined"];
-                let joined =
-                    HostTensor::from_f32(port.shape, &joined.repeat(canvas.parts())).cast(port.dtype);
+                let joined = init.joined(&told, [size.batch, c * h * w], [c, factor]);
+                // Guidance is held against what knows neither the prompt nor a picture that is changed.
+                let knowing = if init.edits.is_some() { canvas.prompts } else { canvas.parts() };
+                let mut joined = joined.repeat(knowing);
+                joined.resize(port.shape.numel(), 0.0);
+                let joined = HostTensor::from_f32(port.shape, &joined).cast(port.dtype);
                 exec.write(port, 0, joined.bytes())?;
             }
         }

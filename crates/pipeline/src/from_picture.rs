@@ -1,6 +1,7 @@
 //! From a picture to the latents that a run begins from.
 
 use crate::error::{Error, Result};
+use crate::guidance::Guidance;
 use crate::image::{Picture, Resize, fitted};
 use crate::init::{Beginning, InitPicture, StepRule};
 use crate::model::Model;
@@ -34,11 +35,41 @@ impl Request {
     /// The share of the picture that is drawn anew where nothing is said, as in A1111.
     pub const STRENGTH: f64 = 0.75;
 
+    /// How far a picture is followed by a model that changes it where nothing is said, as by diffusers and A1111.
+    pub const IMAGE_CFG_SCALE: f32 = 1.5;
+
+    /// Refuses what a model that changes pictures cannot honour, and of others what those alone can.
+    pub(crate) fn check_edit(&self, model: &Model) -> Result<()> {
+        let bad =
+            |field: Field, why: String| Err(Error::request(field, format!("{field}: {} {why}", model.name)));
+        if !model.config.unet.edits() {
+            let why = "is not told a picture, as InstructPix2Pix is (8 input channels): leave it out";
+            return self.image_cfg_scale.map_or(Ok(()), |_| bad(Field::ImageCfgScale, why.into()));
+        }
+        if self.init_img.is_none() {
+            let why = format!("changes pictures as the prompt says: give one as {}", Field::InitImg);
+            return bad(Field::InitImg, why);
+        }
+        let said = [
+            (Field::Guidance, self.guidance != Guidance::Cfg),
+            (Field::CfgRescale, self.cfg_rescale > 0.0),
+            (Field::CfgStart, self.cfg_start > 0.0),
+            (Field::CfgEnd, self.cfg_end < 1.0),
+            (Field::SMinUncond, self.s_min_uncond > 0.0),
+        ];
+        let why = "is guided by a picture too, in one way and all the time: leave it out";
+        let said = said.into_iter().find(|(_, is_said)| *is_said);
+        said.map_or(Ok(()), |(field, _)| bad(field, why.into()))
+    }
+
     /// Refuses what no run from a picture could honour.
     pub(crate) fn check_init(&self) -> Result<()> {
         let bad = |field: Field, why: String| Err(Error::request(field, format!("{field} {why}")));
         if let Some(strength) = self.strength.filter(|strength| !(0.0..=1.0).contains(strength)) {
             return bad(Field::Strength, format!("{strength} is not between 0 and 1"));
+        }
+        if let Some(scale) = self.image_cfg_scale.filter(|scale| !(0.0..f32::INFINITY).contains(scale)) {
+            return bad(Field::ImageCfgScale, format!("{scale} is no number of zero or more"));
         }
         if self.init_img.is_some() {
             return Ok(());
@@ -82,13 +113,15 @@ impl Request {
             None if [picture.height, picture.width] == size => (None, picture),
             None => (None, Arc::new(fitted(&picture, size, self.resize)?)),
         };
+        let edits = model.config.unet.edits();
         Ok(Some(InitPicture {
             picture,
-            strength: self.strength.unwrap_or(Self::STRENGTH),
+            strength: self.strength.unwrap_or(if edits { 1.0 } else { Self::STRENGTH }),
             rule: self.img2img_steps,
             resize: self.resize,
             vae_noise: self.vae_noise.clone(),
             inpaint,
+            edits: edits.then(|| self.image_cfg_scale.unwrap_or(Self::IMAGE_CFG_SCALE)),
         }))
     }
 }
@@ -174,18 +207,26 @@ impl Pipeline {
         let size = [order.height, order.width];
         let own = Pixels { size, levels: init.picture.levels() };
         let picture = self.latents_of(order, &own, (init.vae_noise.as_ref(), 0)).await?;
-        let left = match told {
+        let told = match told {
+            None if init.edits.is_some() => Some(self.unscaled(&own).await?),
             None => None,
             Some(inpaint) => {
                 let left = Pixels { size, levels: inpaint.left(&init.picture) };
                 Some(self.latents_of(order, &left, (left_noise, 1)).await?)
             }
         };
-        let begun = Beginning { picture, left };
+        let begun = Beginning { picture, told };
         if is_mean {
             self.begun_from = Some((key, begun.clone()));
         }
         Ok(Some(begun))
+    }
+
+    /// The mean of some pixels' latents as the encoder has it.
+    async fn unscaled(&mut self, pixels: &Pixels) -> Result<HostTensor> {
+        let (mean, scale) = (self.encode_pixels(pixels, None).await?, self.model.config.vae.scaling_factor);
+        let values: Vec<f32> = mean.to_f32().iter().map(|value| value / scale).collect();
+        Ok(HostTensor::from_f32(mean.shape(), &values))
     }
 
     /// The latents of some pixels: their mean, one for all images, or with noise of `vae_noise.N` their sample, for each image

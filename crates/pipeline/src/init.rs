@@ -87,6 +87,8 @@ pub struct InitPicture {
     pub vae_noise: Option<HostTensor>,
     /// What of it is drawn anew, where that is not all.
     pub inpaint: Option<Inpaint>,
+    /// How far to follow it, where the model is told it.
+    pub edits: Option<f32>,
 }
 
 /// What a run begins from, as latents, `[1 or B, C, h, w]` f32.
@@ -94,14 +96,28 @@ pub struct InitPicture {
 pub(crate) struct Beginning {
     /// The picture's.
     pub picture: HostTensor,
-    /// Those of what a mask leaves of it, where the model is told.
-    pub left: Option<HostTensor>,
+    /// What the model is told of it, where it is: the latents of what a mask leaves, or the picture's own, unscaled.
+    pub told: Option<HostTensor>,
 }
 
 impl InitPicture {
-    /// Whether diffusers begins from noise alone where a mask keeps the rest.
+    /// Whether diffusers begins from noise alone: where a mask keeps the rest, or the model is told the picture besides.
     pub(crate) fn is_noise(&self) -> bool {
-        self.rule == StepRule::Diffusers && self.strength == 1.0
+        let knows = self.inpaint.is_some() || self.edits.is_some();
+        knows && self.rule == StepRule::Diffusers && self.strength == 1.0
+    }
+
+    /// What is joined to a batch's latents, `[B, h, w, …]`, of what the model is told, `[1 or B, h, w, C]`.
+    pub(crate) fn joined(
+        &self,
+        told: &[f32],
+        [batch, image]: [usize; 2],
+        [channels, factor]: [usize; 2],
+    ) -> Vec<f32> {
+        match self.inpaint.as_ref().filter(|inpaint| inpaint.is_told) {
+            Some(inpaint) => inpaint.joined(told, batch, channels, factor),
+            None => told.iter().copied().cycle().take(batch * image).collect(),
+        }
     }
 
     /// How many of a run's steps are left out.

@@ -81,5 +81,5 @@ pub use recipe::Recipe;
 pub use report::{FileReport, UNetReport};
 pub use request::{GivenNoise, Request};
 pub use room::fits;
-pub use single::{Hints, component_field};
+pub use single::{DRAWN, Hints, component_field};
 pub use tiles::{Tiles, VaeTiling};

@@ -149,7 +149,7 @@ impl Request {
             soft: self.soft_mask,
             area: area.map(|area| (area, padding)),
             outpaint: self.outpaint,
-            is_told: model.config.unet.joined_channels() > 0,
+            is_told: model.config.unet.inpaints(),
             vae_noise: self.masked_vae_noise.clone(),
             over,
             sees: false,

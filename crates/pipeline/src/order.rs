@@ -117,7 +117,7 @@ pub struct Hashes {
 impl Order {
     /// Whether the model sees the unconditional batch too: at more than 1, and in dialects that say so below it as well.
     pub fn guided(&self) -> bool {
-        let below = self.dialect.is_fixed() && self.cfg_scale != 1.0;
+        let below = self.dialect.is_fixed() && self.cfg_scale != 1.0 && self.edits().is_none();
         let shared = self.shares.iter().flatten().any(|share| *share != 1.0) || self.prompts_an_image() > 1;
         let by_scale = self.cfg_scale > 1.0 || below || shared;
         // Where the UNet is told the guidance it is not guided besides.
@@ -165,6 +165,11 @@ impl Order {
     /// How many tensors say what is kept of a picture.
     pub(crate) fn kept_tensors(&self) -> usize {
         self.inpaint().map_or(0, |_| Inpaint::TENSORS)
+    }
+
+    /// How far a picture is followed that the model is told and changes.
+    pub(crate) fn edits(&self) -> Option<f32> {
+        self.init.as_ref()?.edits
     }
 
     /// What is drawn anew of a picture, where that is not all.

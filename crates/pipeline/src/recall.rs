@@ -111,6 +111,7 @@ impl Recalled {
                 let [width, height] = size(value)?;
                 (request.width, request.height) = (Some(width), Some(height));
             }
+            "Image CFG scale" => request.image_cfg_scale = Some(number()? as f32),
             "Mask blur" => request.mask_blur = Some(number()?),
             "Masked content" => request.inpaint_fill = Some(value.parse().ok()?),
             "Inpaint area" => request.inpaint_area = value.parse().ok()?,

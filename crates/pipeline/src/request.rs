@@ -6,7 +6,7 @@ use crate::inpaint::{InpaintArea, InpaintFill};
 use crate::words::{Emphasis, PromptStyle};
 use calotype_field::Field;
 use calotype_sampling::noise::{BatchSeeds, Rng, Variation};
-use calotype_sampling::{Dialect, Sampler, SamplerChoice, Schedule};
+use calotype_sampling::{Dialect, Sampler, Schedule};
 use calotype_tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -109,8 +109,10 @@ pub struct Request {
     /// to the model's step.
     #[serde(skip)]
     pub init_img: Option<Arc<Picture>>,
-    /// How much of that picture is drawn anew, 0 to 1; 0.75 where there is none.
+    /// How much of that picture is drawn anew, 0 to 1; where there is none 0.75, or 1 where the model is told it.
     pub strength: Option<f64>,
+    /// How far to follow that picture, by models that are told it and change it (InstructPix2Pix); 1.5 where there is none.
+    pub image_cfg_scale: Option<f32>,
     /// By whose rule the strength says how many steps are taken.
     pub img2img_steps: StepRule,
     /// How that picture is made to fit where it has another size.
@@ -210,6 +212,7 @@ impl Request {
             noise: None,
             init_img: None,
             strength: None,
+            image_cfg_scale: None,
             img2img_steps: StepRule::default(),
             resize: Resize::default(),
             vae_noise: None,
@@ -371,23 +374,6 @@ impl Request {
             (Field::Crop, self.crop),
             (Field::TargetSize, self.target_size),
         ]
-    }
-
-    /// What is said of the sampler, for a model that is SDXL or the like, or another.
-    pub(crate) fn choice(&self, xl: bool) -> SamplerChoice {
-        SamplerChoice {
-            xl,
-            sampler: self.sampler,
-            schedule: self.schedule,
-            dialect: self.sampler_dialect,
-            eta: self.eta,
-            s_noise: self.s_noise,
-            s_churn: self.s_churn,
-            s_tmin: self.s_tmin,
-            s_tmax: self.s_tmax,
-            sigmas: self.sigmas.clone(),
-            timesteps: self.timesteps.clone(),
-        }
     }
 
     /// What is said of a variation, where there is one.

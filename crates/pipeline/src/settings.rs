@@ -37,6 +37,7 @@ impl Order {
             if init.rule != StepRule::A1111 {
                 settings.push("Img2img steps", init.rule);
             }
+            init.edits.iter().for_each(|scale| settings.push("Image CFG scale", scale));
             if let Some(inpaint) = &init.inpaint {
                 push_inpaint(&mut settings, inpaint);
             }

@@ -9,7 +9,7 @@ use calotype_field::Field;
 use calotype_models::config::{Activation, TextEncoder};
 use calotype_models::{Role, layout};
 use calotype_sampling::noise::Origin;
-use calotype_sampling::{Chosen, SchedulerFile, Stretch};
+use calotype_sampling::{Chosen, SamplerChoice, SchedulerFile, Stretch};
 
 impl Request {
     /// The request as a model draws it: what was left open is the model's own, and everything is checked.
@@ -25,6 +25,7 @@ impl Request {
         self.check_told(model)?;
         let (own, scheduler) = model.drawn_with();
         let own = (&own, &scheduler);
+        self.check_edit(model)?;
         let Some(refiner) = &model.refiner else { return self.settle_part(model, own, Stretch::Whole) };
         let switch = self.refiner_switch.unwrap_or(0.8);
         let mut order = self.settle_part(model, own, Stretch::Until(switch))?;
@@ -61,6 +62,23 @@ impl Request {
         }
     }
 
+    /// What is said of the sampler, for a model that is SDXL or the like, or another.
+    pub(crate) fn choice(&self, xl: bool) -> SamplerChoice {
+        SamplerChoice {
+            xl,
+            sampler: self.sampler,
+            schedule: self.schedule,
+            dialect: self.sampler_dialect,
+            eta: self.eta,
+            s_noise: self.s_noise,
+            s_churn: self.s_churn,
+            s_tmin: self.s_tmin,
+            s_tmax: self.s_tmax,
+            sigmas: self.sigmas.clone(),
+            timesteps: self.timesteps.clone(),
+        }
+    }
+
     /// Noise levels or timesteps one by one, where there are.
     pub(crate) fn listed(&self) -> Option<&Vec<f64>> {
         self.sigmas.as_ref().or(self.timesteps.as_ref())
@@ -84,7 +102,7 @@ impl Request {
         let chosen = choice.settle_stretch(scheduler, form.steps, stretch)?;
         match init.as_mut().and_then(|init| init.inpaint.as_mut()) {
             Some(inpaint) => inpaint.keep(&chosen, self.img2img_steps)?,
-            None if model.config.unet.joined_channels() > 0 => {
+            None if model.config.unet.inpaints() => {
                 let (mask, init) = (Field::Mask, Field::InitImg);
                 let why = format!("{mask}: {} draws parts of pictures: give {init} and {mask}", model.name);
                 return Err(Error::request(mask, why));
@@ -159,6 +177,7 @@ impl Request {
         order.check_loras()?;
         order.shares = order.own_shares(model.config.index.texts)?;
         order.keep_away()?;
+        order.follow_picture()?;
         order.tokens = model.tokens(&order)?;
         order.embeddings = model.named(&order)?;
         Ok(order)

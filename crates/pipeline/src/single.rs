@@ -214,8 +214,7 @@ impl ModelFiles {
         match is_drawn(unet, family) && !edm {
             true => Ok(()),
             false => Err(Error::Model(format!(
-                "{}: {what}, which is recognised, but not drawn with: Stable Diffusion 1, 2 and XL with 4 or 9 input \
-                 channels are",
+                "{}: {what}, which is recognised, but not drawn with: {DRAWN} are",
                 self.at()
             ))),
         }
@@ -234,9 +233,14 @@ fn alike(role: Role, own: &Rc<dyn Tensors>, part: &dyn Tensors) -> Result<bool> 
     Ok(shapes(&own) == shapes(part))
 }
 
+/// What pictures are drawn with.
+pub const DRAWN: &str = "Stable Diffusion 1 and 2 with 4, 8 or 9 input channels, and XL with 4 or 9";
+
 /// Whether pictures are drawn with it.
 pub(crate) fn is_drawn(unet: &dyn Tensors, family: Family) -> bool {
-    family.is_drawn() && matches!(inputs(unet), Some(4 | 9))
+    let one = matches!(family, Family::Sd1 | Family::Sd2);
+    family.is_drawn()
+        && inputs(unet).is_some_and(|channels| channels == 4 || channels == 9 || channels == 8 && one)
 }
 
 /// Channels that a UNet takes.

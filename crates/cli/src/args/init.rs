@@ -14,9 +14,13 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     pub init_img: Option<PathBuf>,
 
-    /// How much of it is drawn anew, 0 to 1 [default: 0.75]
+    /// How much of it is drawn anew, 0 to 1 [default: 0.75, or 1 with a model that changes pictures as the prompt says]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f64>)]
     pub strength: Option<f64>,
+
+    /// How far to follow the picture, with a model that changes pictures as the prompt says (InstructPix2Pix) [default: 1.5]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub image_cfg_scale: Option<f32>,
 
     /// By whose rule --strength says how many of the steps are taken: diffusers (20 at 0.75 are 15) or a1111 (one more)
     /// [default: diffusers]
@@ -66,6 +70,7 @@ impl InitArgs {
         let rule = recalled.map(|recalled| recalled.img2img_steps);
         request.img2img_steps = self.img2img_steps.or(rule).unwrap_or_default();
         request.resize = self.resize.unwrap_or_default();
+        request.image_cfg_scale = self.image_cfg_scale.or(request.image_cfg_scale);
         request.init_img = read("--init-img", self.init_img.as_deref(), Picture::read)?;
         request.mask = read("--mask", self.mask.as_deref(), Mask::read)?;
         request.outpaint = self.outpaint.or(request.outpaint.filter(|_| self.init_img.is_some()));

@@ -30,10 +30,7 @@ pub fn facts(report: &FileReport) -> Vec<Vec<String>> {
         let why = assumed.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         facts.push(("prediction type", format!("{}{why}", prediction.name())));
         if !is_drawn {
-            facts.push((
-                "drawn with",
-                "no: Stable Diffusion 1, 2 and XL with 4 or 9 input channels are".into(),
-            ));
+            facts.push(("drawn with", format!("no: {} are", calotype::DRAWN)));
         }
     }
     if report.averaged > 0 {

@@ -26,6 +26,8 @@ const ONE: &str = "StableDiffusionPipeline";
 const TWO: &str = "StableDiffusionXLPipeline";
 /// What inpainting models are published as, of either kind.
 const INPAINT: [&str; 2] = ["StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"];
+/// What models that change pictures as they are told are published as.
+const EDIT: &str = "StableDiffusionInstructPix2PixPipeline";
 /// What refiners are published as.
 const REFINER: &str = "StableDiffusionXLImg2ImgPipeline";
 
@@ -52,6 +54,7 @@ impl ModelIndex {
         let class = match f.get("_class_name", Value::Null)? {
             Value::String(class) if class == INPAINT[0] => INPAINT[0],
             Value::String(class) if class == INPAINT[1] => INPAINT[1],
+            Value::String(class) if class == EDIT => EDIT,
             Value::String(class) if class == TWO => TWO,
             Value::String(class) if class == REFINER => REFINER,
             // What it is not is said in these words.

@@ -124,11 +124,12 @@ impl ModelConfig {
             let why = format!("the VAE's latents have {latents}");
             return invalid("out_channels", unet.out_channels.to_string(), why);
         }
-        let takes = [latents, 2 * latents + 1];
-        if !takes.contains(&unet.in_channels) {
+        let (edits, inpaints) = (2 * latents, 2 * latents + 1);
+        let is_known = [latents, edits, inpaints].contains(&unet.in_channels);
+        if !is_known || (unet.edits() && self.index.penultimate) {
             let why = format!(
-                "the VAE's latents have {latents}; of UNets with further inputs those of inpainting are supported, which take {}",
-                takes[1]
+                "the VAE's latents have {latents}; of UNets with further inputs those of inpainting are supported, which take \
+                 {inpaints}, and of InstructPix2Pix without a second text encoder, which take {edits}"
             );
             return invalid("in_channels", unet.in_channels.to_string(), why);
         }

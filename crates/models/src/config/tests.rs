@@ -240,7 +240,12 @@ fn components_of_different_models_are_refused() {
     assert!(error.contains("latents have 16"), "{error}");
     // An inpainting model's UNet takes a mask and the latents of what it leaves.
     let inpaints = changed(Architecture::Sd15, "unet/config.json", |j| j["in_channels"] = json!(9)).unwrap();
-    assert_eq!(inpaints.unet.joined_channels(), 5);
+    assert_eq!((inpaints.unet.joined_channels(), inpaints.unet.inpaints()), (5, true));
+    // One that changes pictures takes theirs; there are none of SDXL's.
+    let edits = |of| changed(of, "unet/config.json", |j| j["in_channels"] = json!(8));
+    assert!(edits(Architecture::Sd15).unwrap().unet.edits());
+    let error = edits(Architecture::Sdxl).unwrap_err().to_string();
+    assert!(error.contains("in_channels = 8") && error.contains("without a second text encoder"), "{error}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Block {
 pub struct UNetConfig {
     /// Height and width that the model was trained on, in latents.
     pub sample_size: Option<[usize; 2]>,
-    /// Channels that come in: the latents', and of an inpainting model's the mask's and those of what it leaves.
+    /// Channels that come in: the latents', those of a picture that it changes, or the mask's and those of what that leaves.
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
@@ -156,9 +156,20 @@ impl UNetConfig {
     /// Added to the variance in the transformers' layer norms. No field either.
     pub const LAYER_NORM_EPS: f32 = 1e-5;
 
-    /// Channels that are joined to the latents: none, or of an inpainting model a mask, and the latents of what it leaves.
+    /// Channels that are joined to the latents: none, those of a picture's latents, or of an inpainting model a mask, and the
+    /// latents of what it leaves.
     pub fn joined_channels(&self) -> usize {
         self.in_channels - self.out_channels
+    }
+
+    /// Whether it is told a mask, and what that leaves.
+    pub fn inpaints(&self) -> bool {
+        self.joined_channels() > self.out_channels
+    }
+
+    /// Whether it is told a picture that the prompt says how to change (InstructPix2Pix: Brooks et al. 2023, arXiv:2211.09800).
+    pub fn edits(&self) -> bool {
+        self.joined_channels() == self.out_channels
     }
 
     /// Reads the configuration; `file` names it in errors.
