@@ -130,6 +130,7 @@ fn stems(folder: &Path, extension: &str) -> BTreeSet<String> {
 /// Kernels that are a part of an op, or another way to compute one, and whose they are.
 fn op_of(stem: &str) -> &str {
     match stem {
+        "free_u_sums" | "free_u_means" | "free_u_range" => "free_u",
         "group_norm_partial" | "group_norm_finish" => "group_norm",
         "guidance_spread" | "guidance_products" | "sampler_bound" => "sampler_step",
         other => ["_naive", "_rows", "_coop"].iter().find_map(|way| other.strip_suffix(way)).unwrap_or(other),

@@ -24,6 +24,9 @@ mod golden;
 /// Every sampler's whole way, step by step, as diffusers takes it.
 mod trajectories;
 
+/// What is changed of UNets as they draw, as diffusers, ComfyUI and DeepCache have it.
+mod changes;
+
 /// Prompts to pictures, as diffusers draws them; the same seed, the same picture.
 mod end_to_end;
 

@@ -260,8 +260,8 @@ pub fn measure(bench: &mut Bench, task: &Task, started: Instant, watch: &mut dyn
         let ceilings = bench.pipeline.ceilings()?;
         let times = |stage: Stage| match stage {
             Stage::Text | Stage::Text2 => 1 + usize::from(guided),
-            Stage::Encoder | Stage::Context => 1,
-            Stage::Step => evaluations,
+            Stage::Encoder | Stage::Context | Stage::ReusingContext => 1,
+            Stage::Step | Stage::Reusing => evaluations,
             Stage::Decoder => request.batch_size,
         };
         let clock = match stages.first().map(|s| s.clock) {

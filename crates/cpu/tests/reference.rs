@@ -9,6 +9,8 @@ use sampling::sampler_step;
 use std::collections::HashMap;
 use weights::{blocks_of, in_blocks, seen};
 
+#[path = "reference/changes.rs"]
+mod changes;
 #[path = "reference/sampling.rs"]
 mod sampling;
 #[path = "reference/weights.rs"]
@@ -168,6 +170,8 @@ fn compute(case: &Case, op: &Op, values: &mut HashMap<ValueId, Vec<f64>>) -> Vec
             let y = |(i, x): (usize, &f64)| activate(op.activation, x * term(i, 0) + term(i, 1));
             x.iter().enumerate().map(y).collect()
         }
+        Op::FreeConcat(op) => changes::free_u(case, op, [get(op.h), get(op.skip)]),
+        Op::Splice(op) => changes::splice(case, op, [get(op.x), get(op.other)]),
         Op::Scale(op) => get(op.x).iter().map(|x| x * f64::from(op.scale) + f64::from(op.shift)).collect(),
         Op::Concat(op) => {
             let (a, b) = (shape(op.a).channels(), shape(op.b).channels());

@@ -64,6 +64,10 @@ fields! {
     CfgEnd = "cfg_end",
     /// What guidance makes of the model's outputs.
     Guidance = "guidance",
+    /// How the UNet takes its skip connections.
+    FreeU = "freeu",
+    /// What of an evaluation later ones take again.
+    Cache = "cache",
     /// Below which sigma every other evaluation is not guided.
     SMinUncond = "s_min_uncond",
     /// How far to rescale what guidance makes.

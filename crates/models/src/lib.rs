@@ -6,6 +6,7 @@
 
 mod attention;
 mod blocks;
+pub mod changes;
 pub mod clip;
 pub mod config;
 pub mod detect;

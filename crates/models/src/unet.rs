@@ -4,16 +4,20 @@
 use crate::Result;
 use crate::attention::Transformer2d;
 use crate::blocks::{
-    activate, add, concat, conv3x3, conv3x3_of, downsample, group_norm, linear, linear_unbiased, size,
-    upsample,
+    activate, add, channels, concat, conv3x3, conv3x3_of, downsample, group_norm, linear, linear_unbiased,
+    size, upsample,
 };
+use crate::changes::{Changes, Deep, FreeURule};
 use crate::config::{Activation, Block, TextTime, UNetConfig};
 use crate::resnet::{Resnet, Time};
-use calotype_graph::ops::{Row, StepRow, TimestepEmbedding};
+use calotype_graph::ops::{FreeConcat, Row, Shapes, StepRow, TimestepEmbedding};
 use calotype_graph::{Elem, Graph, Rate, ValueId};
 
 /// The longest period of the time embedding's sinusoids, in steps over 2π (diffusers: `get_timestep_embedding`).
 const MAX_PERIOD: f64 = 10_000.0;
+
+/// What [`Deep`] is called among inputs and outputs.
+const DEEP: &str = "deep";
 
 /// One prediction for `batch` latents (guidance's two halves are two) of `height × width`.
 ///
@@ -41,7 +45,7 @@ pub fn unet(
             .time_cond_proj_dim
             .map(|width| g.input("guidance", [1, width], Elem::Float, Rate::Prompt)),
     };
-    let output = forward(&mut g, config, latents, table, told)?;
+    let output = forward(&mut g, config, (latents, table), told, Changes::default())?;
     g.output("output", output);
     Ok(g)
 }
@@ -88,9 +92,9 @@ pub fn added(config: &UNetConfig, pooled: &[f32], numbers: &[f32]) -> Vec<f32> {
 pub fn forward(
     g: &mut Graph,
     config: &UNetConfig,
-    latents: ValueId,
-    table: ValueId,
+    (latents, table): (ValueId, ValueId),
     Conditioning { joined, states, added, guidance }: Conditioning,
+    changes: Changes,
 ) -> Result<ValueId> {
     let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
@@ -98,7 +102,7 @@ pub fn forward(
     // 1. Time.
     let time = time(g, config, table, [added, guidance])?;
     let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
-    let unet = UNet { config, resnet, states };
+    let unet = UNet { config, resnet, states, changes };
 
     // 2. In.
     let input = joined.map_or(Ok(latents), |joined| concat(g, latents, joined))?;
@@ -111,11 +115,15 @@ pub fn forward(
     }
 
     // 4. Middle.
-    x = g.scope("mid_block", |g| unet.mid_block(g, x))?;
+    if !matches!(changes.deep, Deep::Reused(_)) {
+        x = g.scope("mid_block", |g| unet.mid_block(g, x))?;
+    }
 
     // 5. Up.
+    let mut left = config.up_layers();
     for (block, level) in (0..config.levels()).rev().enumerate() {
-        x = g.scope(&format!("up_blocks.{block}"), |g| unet.up_block(g, level, x, &mut skips))?;
+        x =
+            g.scope(&format!("up_blocks.{block}"), |g| unet.up_block(g, level, x, (&mut skips, &mut left)))?;
     }
 
     // 6. Out.
@@ -182,6 +190,7 @@ struct UNet<'a> {
     config: &'a UNetConfig,
     resnet: Resnet,
     states: ValueId,
+    changes: Changes,
 }
 
 impl UNet<'_> {
@@ -194,11 +203,15 @@ impl UNet<'_> {
         skips: &mut Vec<ValueId>,
     ) -> Result<ValueId> {
         let block = self.config.down_blocks[level];
+        let most = if let Deep::Reused(layers) = self.changes.deep { layers } else { usize::MAX };
         for (layer, depth) in self.config.transformers[level].down.iter().enumerate() {
+            if skips.len() >= most {
+                return Ok(x);
+            }
             x = self.layer(g, [level, layer], block.with(*depth), x)?;
             skips.push(x);
         }
-        if level + 1 < self.config.levels() {
+        if level + 1 < self.config.levels() && skips.len() < most {
             x = downsample(g, "downsamplers.0.conv", x, self.config.block_out_channels[level])?;
             skips.push(x);
         }
@@ -212,7 +225,10 @@ impl UNet<'_> {
             None => Ok(x),
             Some(Block::Plain) => self.layer(g, [level, 0], None, x),
             Some(Block::CrossAttention) => {
-                let x = self.layer(g, [level, 0], Some(self.config.mid_depth), x)?;
+                let x = self.residual(g, [level, 0], x)?;
+                let mut transformer = self.transformer(level, self.config.mid_depth);
+                transformer.weakened = self.changes.weakened;
+                let x = g.scope("attentions.0", |g| transformer.forward(g, x))?;
                 self.layer(g, [level, 1], None, x)
             }
         }
@@ -226,18 +242,49 @@ impl UNet<'_> {
         g: &mut Graph,
         level: usize,
         mut x: ValueId,
-        skips: &mut Vec<ValueId>,
+        (skips, left): (&mut Vec<ValueId>, &mut usize),
     ) -> Result<ValueId> {
-        let block = self.config.up_blocks[self.config.levels() - 1 - level];
+        let index = self.config.levels() - 1 - level;
+        let block = self.config.up_blocks[index];
         for (layer, depth) in self.config.transformers[level].up.iter().enumerate() {
+            let own = std::mem::replace(left, *left - 1);
+            match self.changes.deep {
+                Deep::Reused(layers) if own > layers => continue,
+                Deep::Reused(layers) if own == layers => x = self.reused(g, [level, layer], skips),
+                Deep::Kept(layers) if own == layers => g.output(DEEP, x),
+                _ => {}
+            }
             let skip = skips.pop().expect("a level takes up what it and its downsampler left");
-            x = g.scope(&format!("resnets.{layer}"), |g| concat(g, x, skip))?;
+            x = g.scope(&format!("resnets.{layer}"), |g| self.taken_up(g, index, x, skip))?;
             x = self.layer(g, [level, layer], block.with(*depth), x)?;
         }
         match skips.last() {
+            // Where skips are as many as layers were left none has run.
+            Some(_) if matches!(self.changes.deep, Deep::Reused(layers) if *left >= layers) => Ok(x),
             Some(&next) => upsample(g, "upsamplers.0.conv", x, size(g, next)),
             None => Ok(x),
         }
+    }
+
+    /// What a layer of the way up was given at an earlier step, as large as its skip.
+    fn reused(&self, g: &mut Graph, [level, layer]: [usize; 2], skips: &[ValueId]) -> ValueId {
+        let skip = *skips.last().expect("there is a skip for each layer that is left");
+        let before = if layer == 0 { (level + 1).min(self.config.levels() - 1) } else { level };
+        let shape = g.shape(skip).with_channels(self.config.block_out_channels[before]);
+        g.input(DEEP, shape, Elem::Float, Rate::Step)
+    }
+
+    /// A skip connection beside what came up to it.
+    fn taken_up(&self, g: &mut Graph, block: usize, h: ValueId, skip: ValueId) -> Result<ValueId> {
+        let first = self.config.block_out_channels[0];
+        let free_u =
+            self.changes.free_u.and_then(|own| Some((own, own.stage(block, channels(g, h), first)?)));
+        let Some((free_u, stage)) = free_u else { return concat(g, h, skip) };
+        let [height, width] = size(g, h);
+        let waves = g.constant(&format!("waves.{height}x{width}"), &FreeConcat::waves([height, width]));
+        let structured = free_u.rule == FreeURule::Structured;
+        let (backbone, slow) = (free_u.backbone[stage], free_u.skip[stage]);
+        Ok(g.push("free_u", FreeConcat { h, skip, waves, backbone, slow, structured })?)
     }
 
     /// A residual block and, where there is one, a transformer of so many blocks.
@@ -248,14 +295,18 @@ impl UNet<'_> {
         depth: Option<usize>,
         x: ValueId,
     ) -> Result<ValueId> {
-        let out = self.config.block_out_channels[level];
-        let x = g.scope(&format!("resnets.{layer}"), |g| self.resnet.block(g, x, out))?;
+        let x = self.residual(g, [level, layer], x)?;
         match depth {
             None => Ok(x),
             Some(depth) => {
                 g.scope(&format!("attentions.{layer}"), |g| self.transformer(level, depth).forward(g, x))
             }
         }
+    }
+
+    fn residual(&self, g: &mut Graph, [level, layer]: [usize; 2], x: ValueId) -> Result<ValueId> {
+        let out = self.config.block_out_channels[level];
+        g.scope(&format!("resnets.{layer}"), |g| self.resnet.block(g, x, out))
     }
 
     fn transformer(&self, level: usize, layers: usize) -> Transformer2d {
@@ -265,6 +316,7 @@ impl UNet<'_> {
             groups: self.config.norm_num_groups,
             linear_projection: self.config.use_linear_projection,
             states: self.states,
+            weakened: None,
         }
     }
 }

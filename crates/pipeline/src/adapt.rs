@@ -2,7 +2,6 @@
 //! writes the table of the next. What passes between them is little beside three evaluations.
 
 use crate::error::{Error, Result};
-use crate::parts::Stage;
 use crate::session::Ready;
 use crate::table::{Guided, table};
 use calotype_field::Field;
@@ -44,7 +43,7 @@ impl Adapting {
         let words = table(&steps, |_| self.guidance, None);
         exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
         // What the model is told of the time follows from the table.
-        exec.run(part.program(Stage::Context), 0)?;
+        part.contexts().try_for_each(|program| exec.run(program, 0))?;
         registers.truncate(numel);
         Ok(Some((steps, registers)))
     }

@@ -62,6 +62,10 @@ impl Order {
             // What a picture is held against is the negative prompt, of it and of none (diffusers:
             // `StableDiffusionInstructPix2PixPipeline.encode_prompt`).
             (_, Some(negative)) if self.edits().is_some() => Ok((Some(negative.clone()), both(&negative))),
+            // What the model makes of the prompt where it is made worse is a prompt more.
+            (kind, negative) if kind.away_from().is_some() => {
+                Ok((negative, positive.into_iter().map(|own| [&own[..], &own].concat()).collect()))
+            }
             (_, negative) => Ok((negative, positive)),
         }
     }
@@ -126,20 +130,36 @@ impl Order {
         Ok(())
     }
 
-    /// Has pictures keep away from what the negative prompt says, where it is a prompt of their own.
+    /// Has pictures keep away from what guidance asks the model besides their prompts: what the negative prompt says, where
+    /// it is a prompt of their own, or what the model makes of theirs where it is made worse.
     pub(crate) fn keep_away(&mut self) -> Result<()> {
-        let Guidance::PerpNeg { scale } = self.guidance else { return Ok(()) };
-        if !self.guided() {
+        let perpendicular = matches!(self.guidance, Guidance::PerpNeg { .. });
+        if self.guidance.prompts() == 0 || perpendicular && !self.guided() {
             return Ok(());
         }
         let field = Field::Guidance;
+        let bad = |why: &str| Err(Error::request(field, format!("{field} {} {why}", self.guidance.name())));
         if self.prompts_an_image() > 1 {
-            let why = "perp-neg does not go with several prompts in one picture (AND): leave one out";
-            return Err(Error::request(field, format!("{field} {why}")));
+            return bad("does not go with several prompts in one picture (AND): leave one out");
         }
+        if let Some((_, scale, _)) = self.guidance.away_from() {
+            if self.embedded_guidance.is_some() {
+                return bad("is not for models that are told the guidance: leave it out");
+            }
+            if self.cfg_scale == 0.0 {
+                return bad(&format!("does not go with {} 0: give another", Field::CfgScale));
+            }
+            // All of it is multiplied by the scale later.
+            let away = f64::from(scale) / (f64::from(self.cfg_scale) * self.program.guidance);
+            for shares in &mut self.shares {
+                shares[0] += away;
+                shares.push(-away);
+            }
+            return Ok(());
+        }
+        let Guidance::PerpNeg { scale } = self.guidance else { return Ok(()) };
         if self.negative_is_zero {
-            let why = "perp-neg keeps away from a negative prompt: give one";
-            return Err(Error::request(field, format!("{field} {why}")));
+            return bad("keeps away from a negative prompt: give one");
         }
         self.shares.iter_mut().for_each(|shares| shares.push(-f64::from(scale)));
         Ok(())

@@ -1,4 +1,5 @@
 use crate::adapt::Adapting;
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::init::{Beginning, InitPicture};
@@ -34,6 +35,10 @@ pub struct Denoising<'a> {
     takes: Vec<usize>,
     /// Which of them has the sample.
     at: usize,
+    /// What of an evaluation later ones take again.
+    cache: Cache,
+    /// Whether the part that has the sample has what its deep layers yielded.
+    has_deep: bool,
     steps: Vec<calotype_sampling::Step>,
     /// Evaluations that were taken before those.
     before: usize,
@@ -101,8 +106,8 @@ impl<'a> Denoising<'a> {
         (vae, begun): (&VaeConfig, Begun<'_>),
     ) -> Result<Self> {
         let (size, sampler) = (parts[0].1, &order.program);
-        let takes: Vec<usize> =
-            order.guides().iter().map(|guides| usize::from(!guides) % parts.len()).collect();
+        let taken = |canvas: &Canvas| parts.iter().position(|(_, own)| own == canvas).unwrap_or(0);
+        let takes: Vec<usize> = Canvas::each(order, size.guided).iter().map(taken).collect();
         let at = takes.first().copied().unwrap_or(0);
         let factor = vae.factor();
         let [c, h, w] = [vae.latent_channels, size.height / factor, size.width / factor];
@@ -216,9 +221,10 @@ impl<'a> Denoising<'a> {
         let guidance = Guided::of(order);
         let words = table(&sampler.steps, |i| guidance.unless(!parts[takes[i]].1.guided), kept.as_ref());
         debug_assert!(words.len() <= size.rows * StepRow::WORDS);
-        for (part, _) in &parts {
+        for (part, canvas) in &parts {
             exec.write(&part.ports["table"], 0, bytemuck::cast_slice(&words))?;
-            exec.write(&part.ports["weights"], 0, bytemuck::cast_slice(&order.weights()))?;
+            let weights = order.weights(canvas.prompts);
+            exec.write(&part.ports["weights"], 0, bytemuck::cast_slice(&weights))?;
         }
 
         let taken = if let Begun::Run(run) = begun { run.steps } else { 0 };
@@ -230,6 +236,8 @@ impl<'a> Denoising<'a> {
             parts,
             takes,
             at,
+            cache: order.cache,
+            has_deep: false,
             steps,
             before: 0,
             adapting: order.adaptive.clone().map(|adaptive| {
@@ -267,6 +275,7 @@ impl<'a> Denoising<'a> {
     async fn change(&mut self) -> Result<()> {
         let registers = self.exec.read(&self.parts[self.at].0.ports["registers"]).await?.to_f32();
         self.at = self.takes[self.evaluation];
+        self.has_deep = false;
         self.exec.write(&self.parts[self.at].0.ports["registers"], 0, bytemuck::cast_slice(&registers))?;
         self.show(&registers[..self.image().iter().product()])
     }
@@ -283,7 +292,7 @@ impl<'a> Denoising<'a> {
             for (port, values) in told {
                 self.exec.write(&part.ports[*port], 0, values.bytes())?;
             }
-            self.exec.run(part.program(Stage::Context), 0)?;
+            part.contexts().try_for_each(|program| self.exec.run(program, 0))?;
         }
         Ok(())
     }
@@ -306,7 +315,10 @@ impl<'a> Denoising<'a> {
             if self.takes[self.evaluation] != self.at {
                 self.change().await?;
             }
-            self.exec.run(self.parts[self.at].0.program(Stage::Step), self.evaluation)?;
+            let is_fresh = !self.has_deep || self.cache.is_fresh(self.before + self.evaluation);
+            let stage = if is_fresh { Stage::Step } else { Stage::Reusing };
+            self.exec.run(self.parts[self.at].0.program(stage), self.evaluation)?;
+            self.has_deep = true;
             submit += start.elapsed();
             // One evaluation is encoded while the one before runs: the device never waits for the host.
             self.exec.pace(1).await?;

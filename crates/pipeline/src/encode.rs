@@ -228,7 +228,7 @@ impl Pipeline {
     pub(crate) fn told(
         &self,
         order: &Order,
-        (turn, guided): (&Turn, bool),
+        (turn, prompts, guided): (&Turn, usize, bool),
         ports: &Ports,
     ) -> Result<Vec<(&'static str, HostTensor)>> {
         let (mut states, mut added) = (Vec::new(), Vec::new());
@@ -238,7 +238,7 @@ impl Pipeline {
         // What is kept away from is told as a negative prompt is.
         let away = |k: usize| k > 0 && matches!(order.guidance, Guidance::PerpNeg { .. });
         let own = |k: usize| if away(k) { &order.negative_ids } else { &order.ids };
-        let positive = turn.positive.chunks(each).enumerate().map(|(k, part)| (part, own(k)));
+        let positive = turn.positive.chunks(each).take(prompts).enumerate().map(|(k, part)| (part, own(k)));
         for (part, own) in positive.chain(negative) {
             let (has, batch) = (part.len(), order.batch_size);
             if has != 1 && has != batch {

@@ -1,6 +1,7 @@
 //! Kinds of guidance.
 
 use calotype_graph::ops::Guide;
+use calotype_models::changes::Weakening;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -32,15 +33,37 @@ pub enum Guidance {
     /// CFG-Zero* (Fan et al. 2025, arXiv:2503.18886; diffusers' `ClassifierFreeZeroStarGuidance` without steps of zeros): u is
     /// scaled to c.
     CfgZero,
+    /// Perturbed attention guidance (Ahn et al. 2024, arXiv:2403.17377; diffusers' PAG pipelines, `pag_applied_layers` "mid"):
+    /// besides plain guidance, away from what the prompt makes where the middle block's self-attention sees each pixel alone.
+    Pag {
+        /// `pag_scale`; 3 where nothing is said.
+        scale: f32,
+        /// From which share of the steps on; from the first where nothing is said.
+        start: f32,
+        /// Up to which share of them; to the last where nothing is said.
+        end: f32,
+    },
+    /// Skip layer guidance (diffusers' `SkipLayerGuidance`, of all transformer blocks of the middle): likewise, where the
+    /// middle block's transformer passes them over.
+    Slg {
+        /// `skip_layer_guidance_scale`; 2.8 where nothing is said.
+        scale: f32,
+        /// `skip_layer_guidance_start`; 0.01 where nothing is said.
+        start: f32,
+        /// `skip_layer_guidance_stop`; 0.2 where nothing is said.
+        end: f32,
+    },
 }
 
 impl Guidance {
     /// All kinds, with their usual numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Cfg,
         Self::Apg { eta: 1.0, norm: 15.0, momentum: 0.0 },
         Self::PerpNeg { scale: 1.0 },
         Self::CfgZero,
+        Self::Pag { scale: 3.0, start: 0.0, end: 1.0 },
+        Self::Slg { scale: 2.8, start: 0.01, end: 0.2 },
     ];
 
     /// What it is called.
@@ -50,6 +73,8 @@ impl Guidance {
             Self::Apg { .. } => "apg",
             Self::PerpNeg { .. } => "perp-neg",
             Self::CfgZero => "cfg-zero",
+            Self::Pag { .. } => "pag",
+            Self::Slg { .. } => "slg",
         }
     }
 
@@ -61,6 +86,9 @@ impl Guidance {
                 vec![("eta", eta, f32::MIN), ("norm", norm, 0.0), ("momentum", momentum, f32::MIN)]
             }
             Self::PerpNeg { scale } => vec![("scale", scale, f32::MIN)],
+            Self::Pag { scale, start, end } | Self::Slg { scale, start, end } => {
+                vec![("scale", scale, f32::MIN), ("start", start, 0.0), ("end", end, 0.0)]
+            }
         }
     }
 
@@ -68,11 +96,25 @@ impl Guidance {
     pub(crate) fn guide(self, rescale: f32) -> Guide {
         match self {
             Self::Cfg if rescale > 0.0 => Guide::Rescaled,
-            Self::Cfg => Guide::Sum,
+            Self::Cfg | Self::Pag { .. } | Self::Slg { .. } => Guide::Sum,
             Self::Apg { .. } => Guide::Projected,
             Self::PerpNeg { .. } => Guide::Perpendicular,
             Self::CfgZero => Guide::Scaled,
         }
+    }
+
+    /// How the model is made worse that it leads away from, how far, and between which shares of the steps.
+    pub(crate) fn away_from(self) -> Option<(Weakening, f32, [f32; 2])> {
+        match self {
+            Self::Pag { scale, start, end } => Some((Weakening::Attention, scale, [start, end])),
+            Self::Slg { scale, start, end } => Some((Weakening::Blocks, scale, [start, end])),
+            _ => None,
+        }
+    }
+
+    /// How many prompts of its own it asks the model besides a picture's.
+    pub(crate) fn prompts(self) -> usize {
+        usize::from(matches!(self, Self::PerpNeg { .. } | Self::Pag { .. } | Self::Slg { .. }))
     }
 
     /// Whether it remembers what it took.
@@ -152,12 +194,16 @@ mod tests {
             ("apg:eta=0:norm=2.5:momentum=-0.5", Guidance::Apg { eta: 0.0, norm: 2.5, momentum: -0.5 }),
             ("perp-neg:scale=1.5", Guidance::PerpNeg { scale: 1.5 }),
             ("cfg-zero", Guidance::CfgZero),
+            ("pag", Guidance::Pag { scale: 3.0, start: 0.0, end: 1.0 }),
+            ("pag:scale=2:end=0.5", Guidance::Pag { scale: 2.0, start: 0.0, end: 0.5 }),
+            ("slg:start=0", Guidance::Slg { scale: 2.8, start: 0.0, end: 0.2 }),
         ] {
             assert_eq!((text.parse(), kind.to_string()), (Ok(kind), text.to_string()));
         }
         assert_eq!("apg:norm=15".parse::<Guidance>().unwrap().to_string(), "apg");
         for (text, said) in [
-            ("pag", "choose one of cfg, apg, perp-neg, cfg-zero"),
+            ("gag", "choose one of cfg, apg, perp-neg, cfg-zero, pag, slg"),
+            ("slg:end=-1", "end is a number of zero or more"),
             ("apg:", "apg takes eta=X, norm=X, momentum=X"),
             ("apg:scale=1", "apg takes eta=X"),
             ("apg:norm=-1", "norm is a number of zero or more"),

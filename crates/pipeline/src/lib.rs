@@ -7,6 +7,8 @@
 mod adapt;
 mod bands;
 mod budget;
+mod cache;
+mod check;
 mod chunks;
 mod components;
 mod condition;
@@ -54,8 +56,10 @@ pub mod tokenizer;
 pub mod words;
 
 pub use budget::Budget;
+pub use cache::Cache;
 pub use calotype_field::Field;
 pub use calotype_models::Role;
+pub use calotype_models::changes::{FreeU, FreeURule};
 pub use calotype_models::detect::{Predicts, Said};
 pub use calotype_sampling::{self as samplers, noise};
 pub use calotype_weights::Lora;

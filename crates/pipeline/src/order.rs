@@ -1,8 +1,10 @@
+use crate::cache::Cache;
 use crate::guidance::Guidance;
 use crate::init::InitPicture;
 use crate::inpaint::Inpaint;
 use crate::request::GivenNoise;
 use crate::words::{Emphasis, PromptStyle};
+use calotype_models::changes::FreeU;
 use calotype_sampling::noise::Origin;
 use calotype_sampling::{Adaptive, Dialect, Program, Sampler, SamplerChoice, Schedule, Step};
 
@@ -49,6 +51,10 @@ pub struct Order {
     pub cfg_scale: f32,
     /// What guidance makes of the model's outputs.
     pub guidance: Guidance,
+    /// How the UNet takes its skip connections, where not as they are.
+    pub free_u: Option<FreeU>,
+    /// What of an evaluation later ones take again.
+    pub cache: Cache,
     /// The sigma below which every other evaluation is not guided.
     pub s_min_uncond: f64,
     /// The shares of the steps from which on, and up to which, they are guided.
@@ -130,23 +136,47 @@ impl Order {
     /// (diffusers' guiders), of those that are taken; below a sigma every other one (A1111's negative guidance minimum sigma,
     /// modules/sd_samplers_cfg_denoiser.py).
     pub(crate) fn guides(&self) -> Vec<bool> {
-        let parted = self.refines || self.program.rest > 0;
-        let steps = if parted { self.steps } else { self.program.count() };
-        let [start, end] = self.guided_from_to.map(|share| (share * steps as f64) as usize);
-        // Some samplers take more steps than were asked for.
-        let end = if self.guided_from_to[1] < 1.0 { end } else { usize::MAX };
-        // A refiner's steps are the last.
-        let mut step = if self.refines { self.steps.saturating_sub(self.program.count()) } else { 0 };
         let passed_over = |i: usize, evaluation: &Step| {
             let sigma = evaluation.level.map_or(f64::INFINITY, |[kept, added]| f64::from(added / kept));
             (self.program.before + i) % 2 == 1 && sigma < self.s_min_uncond
         };
-        let guides = |(i, evaluation): (usize, &Step)| {
-            let guides = (start..end).contains(&step) && !passed_over(i, evaluation);
+        let steps = self.program.steps.iter().enumerate();
+        let between = self.between(self.guided_from_to, 0);
+        steps.zip(between).map(|((i, step), is_between)| is_between && !passed_over(i, step)).collect()
+    }
+
+    /// Which of them are led away from what the model makes where it is made worse, where guidance does that: all with PAG
+    /// alone (diffusers' pipelines), else those of step k of n with `int(start n) < k < int(end n)` (its guiders:
+    /// `_is_slg_enabled`).
+    pub(crate) fn leads_away(&self) -> Vec<bool> {
+        match self.guidance {
+            Guidance::Pag { start: 0.0, end: 1.0, .. } => vec![true; self.program.steps.len()],
+            kind => match kind.away_from() {
+                // The number that was written, not the f32 beside it: of 10 steps 0.7 is 7.
+                Some((.., shares)) => {
+                    self.between(shares.map(|share| (f64::from(share) * 1e6).round() / 1e6), 1)
+                }
+                None => vec![false; self.program.steps.len()],
+            },
+        }
+    }
+
+    /// Which evaluations are of steps k of n with `int(start n) + later <= k < int(end n)`.
+    fn between(&self, [start, end]: [f64; 2], later: usize) -> Vec<bool> {
+        let parted = self.refines || self.program.rest > 0;
+        let steps = if parted { self.steps } else { self.program.count() };
+        let until = end;
+        let [start, end] = [start, end].map(|share| (share * steps as f64) as usize);
+        // Some samplers take more steps than were asked for.
+        let (start, end) = (start + later, if until < 1.0 { end } else { usize::MAX });
+        // A refiner's steps are the last.
+        let mut step = if self.refines { self.steps.saturating_sub(self.program.count()) } else { 0 };
+        let of = |evaluation: &Step| {
+            let is_between = (start..end).contains(&step);
             step += usize::from(evaluation.ends_step);
-            guides
+            is_between
         };
-        self.program.steps.iter().enumerate().map(guides).collect()
+        self.program.steps.iter().map(of).collect()
     }
 
     /// How many prompts an image has: as many as the one that has most.
@@ -154,12 +184,15 @@ impl Order {
         self.shares.iter().map(Vec::len).max().unwrap_or(1).max(1)
     }
 
-    /// Their weights, `[prompts, B]`; an image that has fewer takes nothing of the rest.
-    pub(crate) fn weights(&self) -> Vec<f32> {
+    /// The weights of so many of them, `[prompts, B]`; an image that has fewer takes nothing of the rest.
+    pub(crate) fn weights(&self, prompts: usize) -> Vec<f32> {
         let of = |image: usize| self.shares.get(image).or(self.shares.first());
         let share = |k: usize, image: usize| of(image).and_then(|shares| shares.get(k)).copied();
-        let images = |k| (0..self.batch_size).map(move |image| share(k, image).unwrap_or(0.0) as f32);
-        (0..self.prompts_an_image()).flat_map(images).collect()
+        // What a prompt is led away by is not its own.
+        let is_alone = prompts < self.prompts_an_image() && self.guidance.away_from().is_some();
+        let away = |image: usize| if is_alone { share(1, image).unwrap_or(0.0) } else { 0.0 };
+        let weight = |k: usize, image: usize| (share(k, image).unwrap_or(0.0) + away(image)) as f32;
+        (0..prompts).flat_map(|k| (0..self.batch_size).map(move |image| weight(k, image))).collect()
     }
 
     /// How many tensors say what is kept of a picture.

@@ -250,8 +250,9 @@ impl Pipeline {
         let ready = |key: &Key| self.session.get(*key);
         let parts: Vec<(&Ready, Canvas)> = keys.iter().map(ready).zip(canvases).collect();
         let turns = turns.iter().map(|turn| {
-            let told =
-                |(part, canvas): &(&Ready, Canvas)| self.told(order, (turn, canvas.guided), &part.ports);
+            let told = |(part, canvas): &(&Ready, Canvas)| {
+                self.told(order, (turn, canvas.prompts, canvas.guided), &part.ports)
+            };
             Ok((turn.until, parts.iter().map(told).collect::<Result<Vec<_>>>()?))
         });
         let turns = turns.collect::<Result<Vec<_>>>()?;

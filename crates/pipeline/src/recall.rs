@@ -140,6 +140,8 @@ impl Recalled {
             "CFG start" => request.cfg_start = number()?,
             "CFG end" => request.cfg_end = number()?,
             "Guidance" => request.guidance = value.parse().ok()?,
+            "FreeU" => request.free_u = Some(value.parse().ok()?),
+            "Cache" => request.cache = value.parse().ok()?,
             "NGMS" => request.s_min_uncond = number()?,
             "CFG rescale" => request.cfg_rescale = value.parse().ok()?,
             "Eta" | "Eta DDIM" => request.eta = Some(number()?),

@@ -13,7 +13,7 @@ use web_time::{Duration, Instant};
 
 /// Stages whose products are tuned, those first that a picture spends most of its time on: many steps, one decoding, one
 /// encoding, the context once. The text encoder is not: it takes a hundredth of the time.
-const TUNED: [Stage; 4] = [Stage::Step, Stage::Decoder, Stage::Encoder, Stage::Context];
+const TUNED: [Stage; 5] = [Stage::Step, Stage::Reusing, Stage::Decoder, Stage::Encoder, Stage::Context];
 
 /// What of one model is on a device.
 pub(crate) struct Session {
@@ -74,6 +74,11 @@ impl Ready {
     /// One of the part's own programs.
     pub fn program(&self, stage: Stage) -> &Program {
         &self.programs[&stage]
+    }
+
+    /// Those of what does not change from step to step.
+    pub fn contexts(&self) -> impl Iterator<Item = &Program> {
+        [Stage::Context, Stage::ReusingContext].iter().filter_map(|stage| self.programs.get(stage))
     }
 }
 

@@ -99,6 +99,12 @@ impl Order {
         if self.guided() && self.guidance != Guidance::Cfg {
             settings.push("Guidance", self.guidance);
         }
+        if let Some(free_u) = self.free_u {
+            settings.push("FreeU", free_u);
+        }
+        if self.cache.layers().is_some() {
+            settings.push("Cache", self.cache);
+        }
         if self.guided() && self.s_min_uncond > 0.0 {
             settings.push("NGMS", self.s_min_uncond);
         }

@@ -114,6 +114,7 @@ impl Request {
             (Field::CfgStart, self.cfg_start > 0.0),
             (Field::CfgEnd, self.cfg_end < 1.0),
             (Field::SMinUncond, self.s_min_uncond > 0.0),
+            (Field::Guidance, self.guidance.away_from().is_some_and(|(.., shares)| shares != [0.0, 1.0])),
         ];
         if let (true, Some((field, _))) = (adaptive.is_some(), by_step.into_iter().find(|(_, asked)| *asked))
         {
@@ -121,6 +122,7 @@ impl Request {
             let (of, sampler) = (Field::Sampler, sampler.name());
             return Err(Error::request(field, format!("with {of} {sampler} {field} {why} {of}")));
         }
+        self.check_changes(model)?;
         let [ids, negative_ids] = self.ids(model, [width, height]);
         let factor = model.config.vae.factor();
         // Noise levels one by one say how many steps there are.
@@ -152,6 +154,8 @@ impl Request {
             steps,
             cfg_scale: form.cfg_scale,
             guidance: self.guidance,
+            free_u: self.free_u,
+            cache: self.cache,
             s_min_uncond: self.s_min_uncond,
             guided_from_to: [self.cfg_start, self.cfg_end],
             cfg_rescale: self.cfg_rescale,

@@ -40,7 +40,7 @@ fn row(step: &Step, next_scale: f32, guidance: Guided) -> StepRow {
     let [momentum, norm, along] = match guidance.kind {
         Guidance::Apg { eta, norm, momentum } => [momentum, norm, eta],
         Guidance::PerpNeg { scale } => [0.0, 0.0, scale],
-        Guidance::Cfg | Guidance::CfgZero => [0.0; 3],
+        _ => [0.0; 3],
     };
     let clamp = step.clamp.as_ref();
     StepRow {

@@ -53,6 +53,10 @@ struct Words {
     cfg_end: Option<f64>,
     /// A kind by its name, and its numbers: `apg:eta=0`.
     guidance: Option<String>,
+    /// `1.5,1.6,0.9,0.2`.
+    freeu: Option<String>,
+    /// `deep:3`.
+    cache: Option<String>,
     s_min_uncond: Option<f64>,
     cfg_rescale: Option<f32>,
     /// Digits: JavaScript's numbers end before a seed does.
@@ -113,6 +117,11 @@ pub fn parse(json: &str, latents: Option<Vec<f32>>, few_steps: Option<bool>, mod
     request.cfg_end = words.cfg_end.unwrap_or(request.cfg_end);
     if let Some(kind) = words.guidance {
         request.guidance = kind.parse().map_err(|why| Fault::usage(format!("guidance: {why}")))?;
+    }
+    let other = |name: &'static str| move |why: String| Fault::usage(format!("{name}: {why}"));
+    request.free_u = words.freeu.map(|text| text.parse()).transpose().map_err(other("freeu"))?;
+    if let Some(cache) = words.cache {
+        request.cache = cache.parse().map_err(other("cache"))?;
     }
     request.s_min_uncond = words.s_min_uncond.unwrap_or(request.s_min_uncond);
     request.cfg_rescale = words.cfg_rescale.unwrap_or(request.cfg_rescale);

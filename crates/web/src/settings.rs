@@ -24,6 +24,8 @@ pub fn settings(png: &[u8]) -> Result<Option<String>> {
     put("cfgStart", number("CFG start"));
     put("cfgEnd", number("CFG end"));
     put("guidance", settings.get("Guidance").map(Value::from));
+    put("freeu", settings.get("FreeU").map(Value::from));
+    put("cache", settings.get("Cache").map(Value::from));
     put("sMinUncond", number("NGMS"));
     put("cfgRescale", number("CFG rescale"));
     put("eta", number("Eta"));

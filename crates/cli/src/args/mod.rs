@@ -10,6 +10,7 @@ mod elsewhere;
 mod field;
 mod format;
 mod grid;
+mod guidance;
 mod init;
 mod memory;
 mod sampler;
@@ -28,6 +29,7 @@ pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;
 pub use format::FormatArgs;
 pub use grid::GridArgs;
+pub use guidance::GuidanceArgs;
 pub use init::InitArgs;
 pub use memory::MemoryArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
@@ -38,7 +40,7 @@ pub use values::{EmbeddingArg, LoraArg, Seed, sampler};
 pub use words::WordArgs;
 
 use calotype::words::{Emphasis, PromptStyle};
-use calotype::{BatchSeeds, Guidance, Request, Search};
+use calotype::{BatchSeeds, Request, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use values::{batch_count, lora, number, seed};
@@ -237,26 +239,8 @@ pub struct PictureArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub cfg_scale: Option<f32>,
 
-    /// Guide from this share of the steps on, 0 to 1; before it the prompt alone counts, and a step takes half the time
-    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = number::<f64>)]
-    pub cfg_start: f64,
-
-    /// Guide up to this share of the steps, 0 to 1
-    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = number::<f64>)]
-    pub cfg_end: f64,
-
-    /// What guidance makes of the model's outputs: cfg, apg, perp-neg or cfg-zero, with its numbers where they are not the
-    /// usual ones: apg:eta=1:norm=15:momentum=0, perp-neg:scale=1
-    #[arg(long, value_name = "KIND", default_value_t, value_parser = str::parse::<Guidance>)]
-    pub guidance: Guidance,
-
-    /// Guide only every other time below this noise level, sigma; the others take half the time (A1111's NGMS)
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
-    pub s_min_uncond: f64,
-
-    /// How far to rescale the guided prediction to the spread of the unguided one, 0 to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>)]
-    pub cfg_rescale: f32,
+    #[command(flatten)]
+    pub guidance: GuidanceArgs,
 
     #[command(flatten)]
     pub sampler: SamplerArgs,
@@ -378,12 +362,7 @@ impl PictureArgs {
             steps: self.steps,
             cfg_scale: self.cfg_scale,
             few_steps: self.no_few_steps.then_some(false),
-            cfg_start: self.cfg_start,
-            cfg_end: self.cfg_end,
-            guidance: self.guidance,
-            s_min_uncond: self.s_min_uncond,
-            cfg_rescale: self.cfg_rescale,
-            ..self.sampler.request(prompt)
+            ..self.guidance.request(self.sampler.request(prompt))
         }
     }
 }

@@ -14,7 +14,7 @@ pub use gate::gate;
 pub use row_norm::row_norm;
 pub use side_by_side::side_by_side;
 pub use skip::skip;
-pub use split::split;
+pub use split::{split, split_as};
 
 use crate::{Graph, Source, ValueId};
 use std::collections::{HashMap, HashSet};

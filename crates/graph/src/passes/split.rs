@@ -8,6 +8,11 @@ use std::collections::HashSet;
 /// makes of them land in the first graph and are computed once a prompt. So do the time's embeddings and projections,
 /// of all steps at once; a step takes its row of them ([`crate::ops::Row`]).
 pub fn split(graph: Graph) -> (Graph, Graph) {
+    split_as(graph, "kept")
+}
+
+/// The same with another name in the place of `kept`, for graphs that share ports with others.
+pub fn split_as(graph: Graph, kept: &str) -> (Graph, Graph) {
     let varies = graph.varying();
     let (mut first, mut second) = (graph.clone(), graph.clone());
     first.nodes.clear();
@@ -29,7 +34,7 @@ pub fn split(graph: Graph) -> (Graph, Graph) {
     let mut crossing: Vec<ValueId> = needed.into_iter().collect();
     crossing.sort();
     for (i, v) in crossing.iter().enumerate() {
-        let name = format!("kept.{i}");
+        let name = format!("{kept}.{i}");
         debug_assert_eq!(graph.value(*v).elem, Elem::Float, "only activations cross");
         second.values[v.index()].source = Source::Input { name: name.clone(), rate: Rate::Prompt };
         first.outputs.push((name, *v));

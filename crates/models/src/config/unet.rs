@@ -265,6 +265,11 @@ impl UNetConfig {
         self.block_out_channels.len()
     }
 
+    /// How many layers the way up has, of all levels.
+    pub fn up_layers(&self) -> usize {
+        self.transformers.iter().map(|level| level.up.len()).sum()
+    }
+
     /// Channels of one attention head at a level.
     pub fn head_dim(&self, level: usize) -> usize {
         self.block_out_channels[level] / self.num_attention_heads[level]

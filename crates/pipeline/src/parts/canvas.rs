@@ -2,9 +2,10 @@
 
 use crate::order::Order;
 use calotype_graph::ops::Guide;
+use calotype_models::changes::{FreeU, Weakened};
 
 /// What decides the shapes of the denoising loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Canvas {
     /// Images at once.
     pub batch: usize,
@@ -28,6 +29,12 @@ pub struct Canvas {
     pub noises: usize,
     /// Places of the text that is attended to.
     pub tokens: usize,
+    /// How the UNet takes its skip connections, where not as they are.
+    pub free_u: Option<FreeU>,
+    /// Images for which the UNet is made worse.
+    pub weakened: Option<Weakened>,
+    /// How many layers of the UNet's way up are computed at each evaluation, where that is not all.
+    pub layers: Option<usize>,
 }
 
 impl Canvas {
@@ -39,16 +46,35 @@ impl Canvas {
     /// Those that the evaluations of an order's run take: where some are guided and others are not, first that of the guided
     /// ones.
     pub fn all_of(order: &Order, guided: bool) -> Vec<Self> {
-        let first = Self::of(order, guided);
-        let alone = Self { guided: false, guide: Guide::Sum, ..first };
-        match guided && order.guides().contains(&false) {
-            true => vec![first, alone],
-            false => vec![first],
+        let mut all = vec![Self::of(order, guided)];
+        for canvas in Self::each(order, guided) {
+            if !all.contains(&canvas) {
+                all.push(canvas);
+            }
         }
+        all
+    }
+
+    /// That of each of them.
+    pub fn each(order: &Order, guided: bool) -> Vec<Self> {
+        let first = Self::of(order, guided);
+        let prompts = first.prompts.saturating_sub(order.guidance.prompts()).max(1);
+        let own = Self { prompts, weakened: None, ..first };
+        let of = |(guides, leads_away): (bool, bool)| match (guides || !guided, leads_away) {
+            (false, _) => Self { guided: false, guide: Guide::Sum, ..own },
+            (true, false) if first.weakened.is_some() => own,
+            (true, _) => first,
+        };
+        order.guides().into_iter().zip(order.leads_away()).map(of).collect()
     }
 
     /// What an order's run decides.
     pub fn of(order: &Order, guided: bool) -> Self {
+        let weakened = order.guidance.away_from().map(|(by, ..)| Weakened {
+            by,
+            first: order.batch_size,
+            images: order.batch_size,
+        });
         Self {
             batch: order.batch_size,
             height: order.height,
@@ -61,6 +87,9 @@ impl Canvas {
             rows: order.program.steps.len().next_multiple_of(64),
             noises: order.program.noises + order.kept_tensors(),
             tokens: order.tokens,
+            free_u: order.free_u,
+            weakened,
+            layers: order.cache.layers(),
         }
     }
 }

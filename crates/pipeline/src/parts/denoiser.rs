@@ -1,13 +1,31 @@
-use super::Canvas;
+use super::{Canvas, Stage};
 use crate::error::Result;
 use calotype_graph::ops::{REGISTERS, SamplerStep, StepRow};
-use calotype_graph::passes::{fuse, split};
+use calotype_graph::passes::{fuse, split, split_as};
 use calotype_graph::{Elem, Graph, Rate};
 use calotype_models::Role;
+use calotype_models::changes::{Changes, Deep};
 use calotype_models::config::ModelConfig;
 use calotype_models::unet::{self, Conditioning};
 
-/// The denoiser in two: what follows from the prompt and the table of steps alone, and a step.
+/// The denoiser in two: what follows from the prompt and the table of steps alone, and a step; and both once more for steps that
+/// take again what deep layers yielded, where there are such.
+pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<Vec<(Stage, Graph)>> {
+    let Some(layers) = canvas.layers else {
+        let (context, step) = split(whole(config, canvas, Deep::Fresh)?);
+        return Ok(vec![(Stage::Context, context), (Stage::Step, step)]);
+    };
+    let (context, step) = split(whole(config, canvas, Deep::Kept(layers))?);
+    let (own, reusing) = split_as(whole(config, canvas, Deep::Reused(layers))?, "kept_reusing");
+    Ok(vec![
+        (Stage::Context, context),
+        (Stage::ReusingContext, own),
+        (Stage::Step, step),
+        (Stage::Reusing, reusing),
+    ])
+}
+
+/// An evaluation, fused.
 ///
 /// Inputs, for S the latents that the model sees (a batch for each prompt of an image, and one for guidance): `latents`,
 /// `[S, h, w, C]`; `joined`, `[S, h, w, …]`, where the UNet is shown more than these;
@@ -15,9 +33,8 @@ use calotype_models::unet::{self, Conditioning};
 /// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample, and one
 /// more where guidance remembers; `noise`, `[noises, B·h·w·C]` f32, what is kept of a picture behind the sampler's own;
 /// `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
-pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> {
-    let Canvas { batch, height, width, prompts, guided, guide, memory, bounded, rows, noises, tokens } =
-        canvas;
+fn whole(config: &ModelConfig, canvas: Canvas, deep: Deep) -> Result<Graph> {
+    let Canvas { batch, height, width, prompts, guided, guide, memory, bounded, rows, noises, .. } = canvas;
     let factor = config.vae.factor();
     let [h, w, channels] = [height / factor, width / factor, config.vae.latent_channels];
     let seen = batch * canvas.parts();
@@ -31,7 +48,7 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
         own => Some(g.input("joined", [seen, h, w, own.next_multiple_of(4)], Elem::Float, Rate::Prompt)),
     };
     let table = g.input("table", [rows, StepRow::WORDS], Elem::U32, Rate::Prompt);
-    let states = g.input("states", [seen, tokens, config.states_width()], Elem::Float, Rate::Prompt);
+    let states = g.input("states", [seen, canvas.tokens, config.states_width()], Elem::Float, Rate::Prompt);
     let added =
         config.unet.text_time.map(|told| g.input("added", [seen, told.width], Elem::Float, Rate::Prompt));
     let guidance = config
@@ -42,13 +59,15 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<(Graph, Graph)> 
         g.input("registers", [REGISTERS + usize::from(memory), batch, numel], Elem::F32, Rate::Step);
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let weights = g.input("weights", [prompts, batch], Elem::F32, Rate::Prompt);
+    let changes = Changes { free_u: canvas.free_u, weakened: canvas.weakened, deep };
     let output = g.within(Role::Denoiser.folder(), |g| {
-        unet::forward(g, &config.unet, latents, table, Conditioning { joined, states, added, guidance })
+        let told = Conditioning { joined, states, added, guidance };
+        unet::forward(g, &config.unet, (latents, table), told, changes)
     })?;
     let input = latents;
     g.push(
         "sampler",
         SamplerStep { output, registers, input, noise, table, weights, guided, guide, bounded },
     )?;
-    Ok(split(fuse(g)))
+    Ok(fuse(g))
 }

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// What is prepared, kept and dropped as one: some graphs over common ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Part {
     /// A text encoder: a prompt's ids to its states.
     Text {
@@ -74,7 +74,7 @@ pub enum Part {
 }
 
 /// A part, and how its activations are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Key {
     /// What it computes.
     pub part: Part,
@@ -99,9 +99,15 @@ pub enum Stage {
     /// Of the denoiser what does not change from step to step.
     #[serde(rename = "unet context")]
     Context,
+    /// The same of evaluations that take again what deep layers yielded.
+    #[serde(rename = "unet context, reusing")]
+    ReusingContext,
     /// A model evaluation and the sampler's update.
     #[serde(rename = "unet")]
     Step,
+    /// The same that takes again what deep layers yielded.
+    #[serde(rename = "unet, reusing")]
+    Reusing,
     /// Latents to pixels.
     #[serde(rename = "vae")]
     Decoder,
@@ -114,7 +120,9 @@ impl fmt::Display for Stage {
             Self::Text2 => "second text encoder",
             Self::Encoder => "vae encoder",
             Self::Context => "unet context",
+            Self::ReusingContext => "unet context, reusing",
             Self::Step => "unet",
+            Self::Reusing => "unet, reusing",
             Self::Decoder => "vae",
         })
     }
@@ -198,10 +206,7 @@ impl Key {
             Part::Encoder { height, width } => {
                 vec![(Stage::Encoder, encoder::encoder(&config.vae, height, width)?)]
             }
-            Part::Denoiser(canvas) => {
-                let (context, step) = denoiser::denoiser(config, canvas)?;
-                vec![(Stage::Context, context), (Stage::Step, step)]
-            }
+            Part::Denoiser(canvas) => denoiser::denoiser(config, canvas)?,
             Part::Decoder { height, width, truncate } => {
                 vec![(
                     Stage::Decoder,
