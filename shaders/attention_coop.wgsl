@@ -14,6 +14,31 @@ var<workgroup> grown: u32;                     // whether any row's maximum has
 var<workgroup> sums: array<f32, THREADS>;      // each thread's part of its row's total
 #import attention_tiles
 
+#ifdef TEAM
+fn stride_0() -> u32 { return params.k_stride; }
+fn stride_1() -> u32 { return params.v_stride; }
+fn read_0(at: u32) -> AV { return k[at]; }
+fn read_1(at: u32) -> AV { return v[at]; }
+
+// A block of keys, or of values, BRING loads at a time.
+#for t in 0..2
+fn bring_$t(head: u32, k0: u32, local: u32) {
+    let last = params.head4 - 1u;
+    for (var i = local; i < BK * D4; i += BRING * THREADS) {
+#for n in 0..BRING
+        let column_$n = (i + $nu * THREADS) % D4;
+        let row_$n = min(k0 + (i + $nu * THREADS) / D4, params.keys - 1u);
+        let at_$n = head + row_$n * stride_$t() + min(column_$n, last);
+        let brought_$n = read_$t(at_$n);
+#endfor
+#for n in 0..BRING
+        put((i + $nu * THREADS) / D4 * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
+#endfor
+    }
+}
+#endfor
+#endif
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
@@ -24,9 +49,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let k_head = batch * params.keys * params.k_stride + head * params.head4 + params.k_base;
     let v_head = batch * params.keys * params.v_stride + head * params.head4 + params.v_base;
     let last = params.head4 - 1u;
-    let strip = subgroup * FM * SIDE; // this subgroup's rows
+    let strip = subgroup / ROOMS * FM * SIDE; // this subgroup's rows
+    let member = subgroup % ROOMS;            // which of those that share them
+    let own = member * FD * SIDE4;            // its first column of the head, in vec4s
+    let room = member * BM + strip;           // its rows of s_tile
     let part = lane / SIDE;           // of a row's vec4s, this thread's first
 
+#ifdef TEAM
+    // The queries lie where keys will.
+    for (var i = local; i < BM * D4; i += THREADS) {
+        let at = q_head + min(row0 + i / D4, params.queries - 1u) * params.q_stride + min(i % D4, last);
+        put(i / D4 * T_ROW + i % D4, select(vec4<f16>(), q[at], i % D4 <= last));
+    }
+    workgroupBarrier();
+#for d in 0..FD
+#for f in 0..FM
+    let q_$f_$d = coopLoadT<coop_mat$SIDEx$SIDE<f16, A>>(
+        &tile[UNIT * ((strip + $fu * SIDE) * T_ROW + own + $du * SIDE4)], UNIT * T_ROW);
+    var o_$f_$d = coop_mat$SIDEx$SIDE<f32, C>();
+#endfor
+#endfor
+#else
     // The queries, a fragment's columns at a time; past the head there are zeros.
 #for d in 0..FD
     workgroupBarrier();
@@ -42,6 +85,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var o_$f_$d = coop_mat$SIDEx$SIDE<f32, C>();
 #endfor
 #endfor
+#endif
 
     var end = params.keys;
     if (params.causal == 1u) {
@@ -53,6 +97,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var top_$f = NEVER;  // what the row's exponentials are relative to
     var total_$f = 0.0;  // this thread's part of their sum
 #endfor
+#ifndef TEAM
     // What this thread brings of each block of keys and values: of which of its rows which column.
 #for n in 0..BRING
     let key_$n = (local + $nu * THREADS) / D4;
@@ -60,11 +105,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let from_$n = min(column_$n, last);
     var brought_$n = k[k_head + min(key_$n, params.keys - 1u) * params.k_stride + from_$n];
 #endfor
+#endif
     for (var k0 = 0u; k0 < end; k0 += BK) {
         workgroupBarrier();
         if (local == 0u) {
             grown = 0u;
         }
+#ifdef TEAM
+        bring_0(k_head, k0, local);
+        workgroupBarrier();
+#else
 #for n in 0..BRING
         if (key_$n < BK) {
             put(key_$n * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
@@ -75,6 +125,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for n in 0..BRING
         brought_$n = v[v_head + min(k0 + key_$n, params.keys - 1u) * params.v_stride + from_$n];
 #endfor
+#endif
 #for j in 0..FN
         {
 #for f in 0..FM
@@ -83,29 +134,38 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for d in 0..FD
             // Column by column: a key is a column of kᵀ.
             let k_$d = coopLoad<coop_mat$SIDEx$SIDE<f16, B>>(
-                &tile[UNIT * ($ju * SIDE * T_ROW + $du * SIDE4)], UNIT * T_ROW);
+                &tile[UNIT * ($ju * SIDE * T_ROW + own + $du * SIDE4)], UNIT * T_ROW);
 #for f in 0..FM
             s_$f = coopMultiplyAdd(q_$f_$d, k_$d, s_$f);
 #endfor
 #endfor
 #for f in 0..FM
-            coopStoreT(s_$f, &s_tile[UNIT * ((strip + $fu * SIDE) * S_ROW + $ju * SIDE4)], UNIT * S_ROW);
+            coopStoreT(s_$f, &s_tile[UNIT * ((room + $fu * SIDE) * S_ROW + $ju * SIDE4)], UNIT * S_ROW);
 #endfor
         }
 #endfor
         workgroupBarrier();
+#ifdef TEAM
+        bring_1(v_head, k0, local);
+#else
 #for n in 0..BRING
         if (key_$n < BK) {
             put(key_$n * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
         }
         brought_$n = k[k_head + min(k0 + BK + key_$n, params.keys - 1u) * params.k_stride + from_$n];
 #endfor
+#endif
         // Only a last block has keys that some row must not see.
         let masked = k0 + BK > select(params.keys, min(params.keys, row0 + 1u), params.causal == 1u);
 #for f in 0..FM
         // This thread's part of a row's scores; its neighbours have the others.
 #for c in 0..QUADS
         var s_$f_$c = staged(s_row_$f * S_ROW + part + $cu * PARTS);
+#ifdef TEAM
+        for (var m = 1u; m < ROOMS; m++) {
+            s_$f_$c += staged((m * BM + s_row_$f) * S_ROW + part + $cu * PARTS);
+        }
+#endif
 #endfor
         if (masked) {
 #for c in 0..QUADS
@@ -141,25 +201,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             p_$f_$c = select(p_$f_$c, vec4<f32>(0.0), s_$f_$c <= vec4<f32>(NEVER));
         }
         total_$f += p_$f_$c.x + p_$f_$c.y + p_$f_$c.z + p_$f_$c.w;
-        put_p(s_row_$f * P_ROW + part + $cu * PARTS, p_$f_$c);
+        if (member == 0u) {
+            put_p(s_row_$f * P_ROW + part + $cu * PARTS, p_$f_$c);
+        }
 #endfor
 #endfor
         workgroupBarrier();
         if (rescale) {
 #for d in 0..FD
 #for f in 0..FM
-            coopStoreT(o_$f_$d, &s_tile[UNIT * (strip + $fu * SIDE) * S_ROW], UNIT * S_ROW);
+            coopStoreT(o_$f_$d, &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
 #endfor
             workgroupBarrier();
 #for f in 0..FM
             for (var c = part; c < SIDE4; c += PARTS) {
-                put_s(s_row_$f * S_ROW + c, staged(s_row_$f * S_ROW + c) * shrink_$f);
+                let at = (member * BM + s_row_$f) * S_ROW + c;
+                put_s(at, staged(at) * shrink_$f);
             }
 #endfor
             workgroupBarrier();
 #for f in 0..FM
             o_$f_$d = coopLoadT<coop_mat$SIDEx$SIDE<f32, C>>(
-                &s_tile[UNIT * (strip + $fu * SIDE) * S_ROW], UNIT * S_ROW);
+                &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
 #endfor
             workgroupBarrier();
 #endfor
@@ -172,7 +235,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
 #for d in 0..FD
             let v_$d = coopLoadT<coop_mat$SIDEx$SIDE<f16, B>>(
-                &tile[UNIT * ($ju * SIDE * T_ROW + $du * SIDE4)], UNIT * T_ROW);
+                &tile[UNIT * ($ju * SIDE * T_ROW + own + $du * SIDE4)], UNIT * T_ROW);
 #for f in 0..FM
             o_$f_$d = coopMultiplyAdd(p_$f, v_$d, o_$f_$d);
 #endfor
@@ -195,13 +258,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for d in 0..FD
     workgroupBarrier();
 #for f in 0..FM
-    coopStoreT(o_$f_$d, &s_tile[UNIT * (strip + $fu * SIDE) * S_ROW], UNIT * S_ROW);
+    coopStoreT(o_$f_$d, &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
 #endfor
     workgroupBarrier();
 #for f in 0..FM
     for (var c = part; c < SIDE4; c += PARTS) {
-        if (row_$f < params.queries && $du * SIDE4 + c <= last) {
-            y[y_row_$f + $du * SIDE4 + c] = to_a(staged(s_row_$f * S_ROW + c) / total_$f);
+        let column = own + $du * SIDE4 + c;
+        if (row_$f < params.queries && column <= last) {
+            y[y_row_$f + column] = to_a(staged((member * BM + s_row_$f) * S_ROW + c) / total_$f);
         }
     }
 #endfor

@@ -38,13 +38,12 @@ override BIAS: bool = false;
 override RESIDUAL: bool = false;
 override IMAGE_BIAS: bool = false;
 override UPSAMPLE: bool = false;
-override WHOLE: bool = false; // a tap's channels are whole slices of k
 
 @group(0) @binding(0) var<uniform> params: Params;
 #ifdef JOIN
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, B * OH * OW, N/4]
 #else
-@group(0) @binding($next) var<storage, read> x: array<AV>;           // [B, H, W, C/4]
+@group(0) @binding($next) var<storage, read> x: array<XV>;           // [B, H, W, C/4], or [B, H, W, C/8] for matrices
 @group(0) @binding($next) var<storage, read> weight: array<WV>;      // [KH, KW, C, N/4], or [N, KH, KW, C/4], or blocks (weights)
 #endif
 #ifdef SPLIT
@@ -106,20 +105,18 @@ fn x_advance() {
 fn x_skip(k: u32) {
     tap_quad += k / 4u;
     x_next();
-    if (!WHOLE) {
-        while (tap_quad >= params.channels / 4u) {
-            x_next();
-        }
-    }
 }
 
-fn x_along(quad: u32, k: u32, beyond: u32) {}
+fn x_along(k: u32, beyond: u32) {}
 
 fn x_at(slot: u32, k: u32, beyond: u32) -> Brought {
     // As unsigned numbers, what lies above or left of the picture is past its end too.
     let iy = u32(x_top[slot] + tap_y);
     let ix = u32(x_left[slot] + tap_x);
-    let counts = (WHOLE | (k < params.k)) & (iy < params.virtual_height) & (ix < params.virtual_width);
+    var counts = (iy < params.virtual_height) & (ix < params.virtual_width);
+#ifndef COOP
+    counts &= k < params.k;
+#endif
     var pixel = u32(tap_y * i32(params.width) + tap_x);
     if (UPSAMPLE) {
         pixel = iy * params.height / params.virtual_height * params.width
@@ -127,11 +124,15 @@ fn x_at(slot: u32, k: u32, beyond: u32) -> Brought {
     }
     // No branch: threads of a vector would part here.
     let at = x_first[slot] + pixel * (params.channels / 4u) + tap_quad;
-    return Brought(x[paired(select(0u, at, counts)) + beyond], counts);
+    return Brought(x[lying(select(0u, at, counts)) + beyond], counts);
 }
 
-fn kept(slot: u32, quad: u32, b: Brought) -> SV {
-    return select(SV(), as_staged(b.value), b.counts);
+fn kept(slot: u32, b: Brought) -> SV {
+#ifdef COOP
+    return eight_halves(select(XV(), b.value, b.counts));
+#else
+    return select(SV(), from_a(b.value), b.counts);
+#endif
 }
 #import gemm_slice
 #endif

@@ -30,20 +30,19 @@ override BIAS: bool = false;
 override RESIDUAL: bool = false;
 override GATED: bool = false;
 override BESIDE: bool = false;
-override WHOLE: bool = false; // each operand's share of k is whole slices
 
 @group(0) @binding(0) var<uniform> params: Params;
 #ifdef JOIN
 @group(0) @binding($next) var<storage, read> sums: array<vec4<f32>>; // [slices, M, N/4]
 #else
-@group(0) @binding($next) var<storage, read> x: array<AV>;           // [M, K/4]
+@group(0) @binding($next) var<storage, read> x: array<XV>;           // [M, K/4], or [M, K/8] for matrices
 @group(0) @binding($next) var<storage, read> weight: array<WV>;      // [K, N/4], or [N, K/4], or blocks (weights)
 #ifdef NORM
 @group(0) @binding($next) var<storage, read> gamma: array<vec4<f32>>;   // [K/4]
 @group(0) @binding($next) var<storage, read> beta: array<vec4<f32>>;    // [K/4]
 @group(0) @binding($next) var<storage, read> moments: array<vec4<f32>>; // [M, K/16, 2]
 #else
-@group(0) @binding($next) var<storage, read> beside: array<AV>;      // [M, K/4 - x_width]: x's channels, continued
+@group(0) @binding($next) var<storage, read> beside: array<XV>;      // [M, K/4 - x_width]: x's channels, continued
 #endif
 #endif
 #ifdef SPLIT
@@ -110,38 +109,61 @@ fn x_skip(k: u32) {}
 
 // Which quad of a row k is in; one that exists.
 fn k_quad(k: u32) -> u32 {
-    return select(min(k, params.k - 4u), k, WHOLE) / 4u;
+#ifdef COOP
+    return k / 4u;
+#else
+    return min(k, params.k - 4u) / 4u;
+#endif
 }
 
-fn x_along(quad: u32, k: u32, beyond: u32) {
+fn x_along(k: u32, beyond: u32) {
 #ifdef NORM
+#ifdef COOP
 #for q in 0..2
-    if (quad == $qu) {
-        gamma_$q = gamma[k_quad(k) + beyond];
-        beta_$q = beta[k_quad(k) + beyond];
-    }
+    gamma_$q = gamma[k_quad(k) + 2u * beyond + $qu];
+    beta_$q = beta[k_quad(k) + 2u * beyond + $qu];
 #endfor
+#else
+    gamma_0 = gamma[k_quad(k)];
+    beta_0 = beta[k_quad(k)];
+#endif
 #endif
 }
 
 fn x_at(slot: u32, k: u32, beyond: u32) -> Brought {
-    let counts = WHOLE | (k < params.k);
+#ifdef COOP
+    let counts = true;
+#else
+    let counts = k < params.k;
+#endif
     let quad = k_quad(k);
 #ifndef NORM
     if (BESIDE & (quad >= params.x_width)) {
-        return Brought(beside[paired(beside_row[slot] + quad) + beyond], counts);
+        return Brought(beside[lying(beside_row[slot] + quad) + beyond], counts);
     }
 #endif
-    return Brought(x[paired(x_row[slot] + quad) + beyond], counts);
+    return Brought(x[lying(x_row[slot] + quad) + beyond], counts);
 }
 
-fn kept(slot: u32, quad: u32, b: Brought) -> SV {
 #ifdef NORM
-    let v = (from_a(b.value) - x_mean[slot]) * x_scale[slot];
-    let normal = fma(v, select(gamma_0, gamma_1, quad == 1u), select(beta_0, beta_1, quad == 1u));
-    return select(SV(), SV(normal), b.counts);
+fn normal(slot: u32, value: vec4<f32>, gamma: vec4<f32>, beta: vec4<f32>) -> vec4<f32> {
+    return fma((value - x_mean[slot]) * x_scale[slot], gamma, beta);
+}
+#endif
+
+fn kept(slot: u32, b: Brought) -> SV {
+#ifdef COOP
+#ifdef NORM
+    let low = vec4<f32>(unpack2x16float(b.value.x), unpack2x16float(b.value.y));
+    let high = vec4<f32>(unpack2x16float(b.value.z), unpack2x16float(b.value.w));
+    return Eight(vec4<f16>(normal(slot, low, gamma_0, beta_0)), vec4<f16>(normal(slot, high, gamma_1, beta_1)));
 #else
-    return select(SV(), as_staged(b.value), b.counts);
+    return eight_halves(b.value);
+#endif
+#elifdef NORM
+    return select(SV(), normal(slot, from_a(b.value), gamma_0, beta_0), b.counts);
+#else
+    return select(SV(), from_a(b.value), b.counts);
 #endif
 }
 #import gemm_slice

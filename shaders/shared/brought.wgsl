@@ -1,20 +1,22 @@
-// Four numbers of a product's left operand on their way from memory, as they lie there, and whether they count. Neither is
-// looked at before they are put down in workgroup memory, by the op's `kept`: until then nothing waits for them.
+// Numbers of a product's left operand on their way from memory, as they lie there, and whether they count. Neither is
+// looked at before they are put down in workgroup memory, by the op's `kept`: until then nothing waits for them. They come
+// four at a time; for tiles of matrices, whose slices of k are whole, eight halves at a time, in one load of 16 bytes.
+#ifdef COOP
+alias XV = vec4<u32>;
+alias SV = Eight;
+#else
+alias XV = AV;
+alias SV = vec4<f32>;
+#endif
+
 struct Brought {
-    value: AV,
+    value: XV,
     counts: bool,
 }
 
-// What tiles hold: halves stay halves where halves are multiplied.
+// Which of the left operand's loads a quad is in, the first of its two quads where there are.
 #ifdef COOP
-alias SV = vec4<f16>;
-fn as_staged(v: AV) -> SV { return v; }
+fn lying(quad: u32) -> u32 { return quad / 2u; }
 #else
-alias SV = vec4<f32>;
-fn as_staged(v: AV) -> SV { return from_a(v); }
+fn lying(quad: u32) -> u32 { return quad; }
 #endif
-
-// The vec4 index of the first of two neighbours. Where every one is even, saying so lets a driver load both at once.
-fn paired(at: u32) -> u32 {
-    return select(at, at & 0xfffffffeu, WHOLE);
-}

@@ -3,9 +3,9 @@
 //   x_begin(m0, local)  what a workgroup whose rows begin at m0 needs to know of them all, once
 //   x_setup(slot, row, m0)  remembers where row `row` of the left operand begins, for one of a thread's 4 rows
 //   x_tap(k)            remembers k, which x_advance() moves on by 4
-//   x_along(quad, k, beyond)   brings what is the same for all rows at the quad of k, one of two at a time
-//   x_at(slot, k, beyond)      brings four consecutive k of that row, `beyond` quads from k on in the same tap
-//   kept(slot, quad, brought)  what they are, once they have come
+//   x_along(k, beyond)  brings what is the same for all rows at the ks of x_at
+//   x_at(slot, k, beyond)   brings four consecutive k of that row, as many loads beyond k in the same tap
+//   kept(slot, brought) what they are, once they have come
 //   finish(row, column, a, b)  the epilogue and the store of two neighbours, the first at an even column
 // A workgroup sums the slice of k that `gemm_slice` gives it.
 #import weights
@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     x_tap(k_begin(workgroup.z) + kq);
     for (var k0 = k_begin(workgroup.z); k0 < k_end(workgroup.z); k0 += BK) {
-        x_along(0u, k0 + kq, 0u);
+        x_along(k0 + kq, 0u);
 #for i in 0..4
         let x_$i = x_at($iu, k0 + kq, 0u);
 #ifdef W_N16 W_N8 W_N4
@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let r = row + 16u * $iu;
             let at = kq * BM4 + r / 4u;
             let lane = r % 4u;
-            let x = kept($iu, 0u, x_$i);
+            let x = kept($iu, x_$i);
             x_tile[at][lane] = x.x;
             x_tile[at + BM4][lane] = x.y;
             x_tile[at + 2u * BM4][lane] = x.z;

@@ -47,8 +47,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) wo
     x_tap(k_begin(workgroup.z) + 4u * quad);
     for (var k0 = k_begin(workgroup.z); k0 < k_end(workgroup.z); k0 += BK) {
         workgroupBarrier();
-        x_along(0u, k0 + 4u * quad, 0u);
-        tile[quad * BM + row] = kept(0u, 0u, x_at(0u, k0 + 4u * quad, 0u));
+        x_along(k0 + 4u * quad, 0u);
+        tile[quad * BM + row] = kept(0u, x_at(0u, k0 + 4u * quad, 0u));
         x_advance();
         x_advance();
         workgroupBarrier();

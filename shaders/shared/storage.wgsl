@@ -1,7 +1,8 @@
 // How activations (A) and weights (W) lie in storage. All arithmetic is in f32; only loads and stores differ.
 // AV and WV hold V consecutive channels, FV the same V channels as f32.
 //   A_, W_  F32; F16, which needs shader-f16; H16, the same bytes as F16 read as pairs packed in u32, on any device
-//   W_N16   as W_F16, but matrices lie column by column ([N, K]) where the device has matrices to multiply them with
+//   W_N16   as W_F16, but matrices lie column by column ([N, K]) where the device has matrices to multiply them with, which
+//           take eight numbers at a time
 //   W_Q8, W_Q4, W_N8, W_N4   matrices in blocks of bytes or nibbles, row by row or column by column (`weights`): WV is a word
 //           of QUADS times four
 //   VEC4    four channels at a time; VEC1 for channel counts that are no multiple of four
@@ -56,8 +57,12 @@ fn from_w(v: WV) -> FV { return vec4<f32>(v); }
 #endif
 #endif
 #ifdef W_N16
+#ifdef COOP
+alias WV = vec4<u32>; // eight ks of a column
+#else
 alias WV = vec4<f16>;
 fn from_w(v: WV) -> FV { return vec4<f32>(v); }
+#endif
 #endif
 #ifdef W_H16
 alias WV = vec2<u32>;

@@ -76,6 +76,7 @@ fn w_numbers(w: Quad) -> vec4<f32> {
     return quants(w.word, w.quad) * select(scales.x, scales.y, w.odd);
 }
 #elifdef W_N16
+#ifndef COOP
 alias Quad = WV;
 
 fn w_quad(column: u32, k: u32) -> WV {
@@ -83,6 +84,7 @@ fn w_quad(column: u32, k: u32) -> WV {
 }
 
 fn w_numbers(w: WV) -> vec4<f32> { return from_w(w); }
+#endif
 #else
 alias Quad = WV;
 
@@ -94,49 +96,54 @@ fn w_numbers(w: WV) -> vec4<f32> { return from_w(w); }
 #endif
 
 #ifdef COOP
-// Eight ks of a column, in halves: those from k on and `beyond` quads further, of the column that begins at quad `row`.
+// Eight ks as tiles of matrices hold them.
+struct Eight {
+    low: vec4<f16>,
+    high: vec4<f16>,
+}
+
+// Halves that came as words. Drivers see that there is nothing to convert.
+fn halves(words: vec2<u32>) -> vec4<f16> {
+    return vec4<f16>(vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)));
+}
+
+fn eight_halves(words: vec4<u32>) -> Eight { return Eight(halves(words.xy), halves(words.zw)); }
+
+// Eight ks of a column on their way from memory, the `at`th eight of the matrix; and those numbers once they have come.
 #ifdef W_N16
-struct Eight {
-    low: WV,
-    high: WV,
-}
+alias Words = WV;
 
-fn w_eight(row: u32, k: u32, beyond: u32) -> Eight {
-    let first = row + select(min(k, params.k - 4u), k, WHOLE) / 4u;
-    let second = row + select(min(k + 4u, params.k - 4u), k, WHOLE) / 4u;
-    return Eight(weight[paired(first) + beyond], weight[paired(second) + beyond + select(0u, 1u, WHOLE)]);
-}
+fn w_at(at: u32) -> Words { return weight[at]; }
 
-fn w_half(w: Eight, quad: u32) -> vec4<f16> { return select(w.low, w.high, quad == 1u); }
+fn w_kept(w: Words) -> Eight { return eight_halves(w); }
 #else
-struct Eight {
+struct Words {
 #ifdef W_N8
-    words: vec2<u32>,
+    quants: vec2<u32>,
 #else
-    words: u32,
+    quants: u32,
 #endif
     scales: u32,
-    odd: bool,
+    odd: bool, // which of the two scales
 }
 
-fn w_eight(row: u32, k: u32, beyond: u32) -> Eight {
-    let at = (row + select(min(k, params.k - 8u), k, WHOLE) / 4u + beyond) / 2u;
+fn w_at(at: u32) -> Words {
 #ifdef W_N8
     let words = vec2<u32>(weight[2u * at], weight[2u * at + 1u]);
 #else
     let words = weight[at];
 #endif
-    return Eight(words, weight[w_scales() + at / 8u], at / 4u % 2u == 1u);
+    return Words(words, weight[w_scales() + at / 8u], at / 4u % 2u == 1u);
 }
 
-fn w_half(w: Eight, quad: u32) -> vec4<f16> {
+fn w_kept(w: Words) -> Eight {
     let scales = unpack2x16float(w.scales);
+    let scale = f16(select(scales.x, scales.y, w.odd));
 #ifdef W_N8
-    let q = quants(select(w.words.x, w.words.y, quad == 1u), 0u);
+    return Eight(vec4<f16>(quants(w.quants.x, 0u)) * scale, vec4<f16>(quants(w.quants.y, 0u)) * scale);
 #else
-    let q = quants(w.words, quad);
+    return Eight(vec4<f16>(quants(w.quants, 0u)) * scale, vec4<f16>(quants(w.quants, 1u)) * scale);
 #endif
-    return vec4<f16>(q) * f16(select(scales.x, scales.y, w.odd));
 }
 #endif
 #endif

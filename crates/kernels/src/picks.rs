@@ -31,8 +31,9 @@ impl Pick {
             )),
             _ => None,
         };
-        const TILE: [&str; 11] =
-            ["SIDE", "LANES", "FM", "FN", "FK", "FD", "WM", "WN", "WL", "BRING", "QUADS"];
+        const TILE: [&str; 13] = [
+            "SIDE", "LANES", "FM", "FN", "FK", "FD", "WM", "WN", "XL", "WL", "HALVES", "BRING", "QUADS",
+        ];
         const TAKEN: [&str; 5] = ["ENABLE_F16", "A_F16", "W_F16", "W_N16", "VEC4"];
         let told =
             |d: &&&str| !TAKEN.contains(d) && !d.split_once('=').is_some_and(|(n, _)| TILE.contains(&n));

@@ -15,7 +15,7 @@ use tiles::{Tile, tiles};
 /// the device has workgroups to spare (three at least), or half of that. The last has most slices of the largest tile.
 pub fn candidates(caps: &Caps, product: &Product) -> Vec<Cut> {
     let halves = matches!(product.storage, ["A_F16", "W_N16" | "W_N8" | "W_N4"]);
-    let tiles = tiles(caps.matrices, halves, caps.software);
+    let tiles = tiles(caps.matrices, halves && product.whole, caps.software);
     let fits = |defines: &[&str]| {
         Variant::find(product.stem, defines).is_some_and(|v| v.workgroup_bytes <= caps.workgroup_bytes)
     };
@@ -92,7 +92,15 @@ mod tests {
     }
 
     fn conv(rows: usize, columns: usize) -> Product {
-        Product { stem: "conv2d", storage: ["A_F16", "W_N16"], role: None, rows, columns, k: 9 * columns }
+        Product {
+            stem: "conv2d",
+            storage: ["A_F16", "W_N16"],
+            role: None,
+            rows,
+            columns,
+            k: 9 * columns,
+            whole: true,
+        }
     }
 
     fn name(caps: &Caps, product: &Product) -> String {
@@ -103,7 +111,7 @@ mod tests {
     fn large_products_get_large_tiles_and_small_ones_many() {
         assert_eq!(name(&nvidia(), &conv(16384, 1280)), "coop 128x128");
         let third = "a third of a tile would be wasted at 128";
-        assert_eq!(name(&nvidia(), &conv(8192, 320)), "coop 128x64", "{third}");
+        assert_eq!(name(&nvidia(), &conv(8192, 320)), "coop 64x64", "{third}");
         let shallow = Product { k: 640, ..conv(512, 1280) };
         assert_eq!(name(&nvidia(), &shallow), "coop 128x64");
         assert_eq!(name(&nvidia(), &Product { k: 320, ..conv(128, 1280) }), "coop 32x32");
@@ -112,6 +120,7 @@ mod tests {
         // What does not fit, or is not stored in halves, gets other tiles.
         let small = Caps { workgroup_bytes: 16 << 10, ..nvidia() };
         assert_eq!(name(&small, &Product { k: 64, ..conv(128, 128) }), "plain 64x64");
+        assert_eq!(name(&nvidia(), &Product { k: 36, whole: false, ..conv(8192, 320) }), "plain 64x64");
         let floats = Product { storage: ["A_F32", "W_F32"], ..conv(8192, 320) };
         assert_eq!(name(&nvidia(), &floats), "plain 64x64");
         assert_eq!(name(&Caps { software: true, ..Caps::default() }, &floats), "rows 32x256");
@@ -119,8 +128,8 @@ mod tests {
 
     #[test]
     fn deep_products_of_few_results_are_split() {
-        assert_eq!(name(&nvidia(), &conv(128, 1280)), "coop 128x128 k/12");
-        assert_eq!(name(&nvidia(), &conv(512, 1280)), "coop 128x128 k/3");
+        assert_eq!(name(&nvidia(), &conv(128, 1280)), "coop 64x64 k/3");
+        assert_eq!(name(&nvidia(), &Product { k: 23040, ..conv(512, 1280) }), "coop 128x128 k/3");
         let packed = Product { storage: ["A_H16", "W_H16"], ..conv(128, 1280) };
         assert_eq!(name(&Caps::default(), &packed), "plain 64x64 k/3");
         assert_eq!(name(&Caps { software: true, ..Caps::default() }, &packed), "rows 32x256");
@@ -159,10 +168,10 @@ mod tests {
     fn what_is_forced_goes_before_what_was_measured_and_that_before_the_table() {
         let (caps, product) = (nvidia(), conv(8192, 320));
         let all = candidates(&caps, &product);
-        assert!(all.len() > 3 && cut(&caps, &product) == all[1], "{all:?}");
-        let tuned = Arc::new(Tuned::from([(product, all[2])]));
+        assert!(all.len() > 3 && cut(&caps, &product) == all[2], "{all:?}");
+        let tuned = Arc::new(Tuned::from([(product, all[1])]));
         let caps = Caps { tuned, ..caps };
-        assert_eq!(cut(&caps, &product), all[2]);
+        assert_eq!(cut(&caps, &product), all[1]);
         assert_eq!(
             cut(&caps, &conv(4096, 320)),
             estimated(&caps, &conv(4096, 320), |_| true),

@@ -17,6 +17,8 @@ pub struct Product {
     pub columns: usize,
     /// The numbers that are multiplied and summed for each result.
     pub k: usize,
+    /// Whether each operand's share of k, of a convolution each tap's, is whole slices: what matrices take.
+    pub whole: bool,
 }
 
 /// A way to cut up a product.
@@ -29,6 +31,9 @@ pub struct Cut {
 
 /// What slices of k are multiples of: what every tile takes at a time.
 pub(crate) const SLICE: usize = 64;
+
+/// In a product's name, that it is not of whole slices.
+const ODD: &str = "ODD";
 
 /// What was found best on a device, by measuring.
 pub type Tuned = HashMap<Product, Cut>;
@@ -43,6 +48,7 @@ impl Product {
         let words: Vec<&str> = text.split(' ').collect();
         let (sizes, named) = words.split_last()?;
         let known = |word: &&str| WORDS.into_iter().find(|known| known == word);
+        let (named, whole) = named.strip_suffix(&[ODD]).map_or((named, true), |rest| (rest, false));
         let (stem, storage, role) = match *named.iter().map(known).collect::<Option<Vec<_>>>()? {
             [stem, a, w] => (stem, [a, w], None),
             [stem, a, w, role] => (stem, [a, w], Some(role)),
@@ -50,7 +56,7 @@ impl Product {
         };
         let sizes: Vec<usize> = sizes.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
         let [rows, columns, k] = sizes[..] else { return None };
-        Some(Self { stem, storage, role, rows, columns, k })
+        Some(Self { stem, storage, role, rows, columns, k, whole })
     }
 
     /// The defines of the kernel that does it in tiles of one kind.
@@ -97,8 +103,11 @@ impl Cut {
 
 impl fmt::Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stem, storage: [a, w], role, rows, columns, k } = self;
-        write!(f, "{stem} {a} {w} {}", role.map_or(String::new(), |role| format!("{role} ")))?;
+        let Self { stem, storage: [a, w], role, rows, columns, k, whole } = self;
+        write!(f, "{stem} {a} {w} ")?;
+        for word in role.iter().copied().chain((!whole).then_some(ODD)) {
+            write!(f, "{word} ")?;
+        }
         write!(f, "{rows}x{columns}x{k}")
     }
 }

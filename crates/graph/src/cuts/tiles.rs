@@ -103,22 +103,25 @@ macro_rules! coop {
 /// and Apple's matrices share the arithmetic of everything else.
 const COOP: [&[Tile]; 4] = [
     &[
-        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=2" "WM=2" "WN=4" "WL=2"),
-        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=4" "WN=2" "WL=1"),
-        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=2" "WM=2" "WN=2" "WL=2"),
-        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=32" "FM=1" "FN=1" "FK=4" "WM=2" "WN=2" "WL=2"),
-        plain(0.12),
+        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=4" "WM=2" "WN=4" "XL=4" "WL=4" "HALVES=1"),
+        coop!(128 x 64, pace 0.75: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=4" "WM=4" "WN=2" "XL=4" "WL=2" "HALVES=1"),
+        coop!(64 x 64, pace 0.75: "SIDE=16" "LANES=32" "FM=2" "FN=2" "FK=4" "WM=2" "WN=2" "XL=4" "WL=4" "HALVES=1"),
+        coop!(32 x 32, pace 0.45: "SIDE=16" "LANES=32" "FM=1" "FN=1" "FK=4" "WM=2" "WN=2" "XL=2" "WL=2" "HALVES=1"),
+        plain(0.2),
     ],
     &[
-        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=64" "FM=4" "FN=4" "FK=2" "WM=2" "WN=2" "WL=2"),
-        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=64" "FM=4" "FN=2" "FK=2" "WM=2" "WN=2" "WL=1"),
-        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=64" "FM=2" "FN=4" "FK=2" "WM=2" "WN=1" "WL=2"),
-        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=64" "FM=1" "FN=2" "FK=4" "WM=2" "WN=1" "WL=2"),
+        coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=64" "FM=4" "FN=4" "FK=2" "WM=2" "WN=2" "XL=2" "WL=2" "HALVES=2"),
+        coop!(128 x 64, pace 0.85: "SIDE=16" "LANES=64" "FM=4" "FN=2" "FK=2" "WM=2" "WN=2" "XL=2" "WL=1" "HALVES=2"),
+        coop!(64 x 64, pace 0.7: "SIDE=16" "LANES=64" "FM=2" "FN=4" "FK=2" "WM=2" "WN=1" "XL=2" "WL=2" "HALVES=2"),
+        coop!(32 x 32, pace 0.4: "SIDE=16" "LANES=64" "FM=1" "FN=2" "FK=4" "WM=2" "WN=1" "XL=2" "WL=2" "HALVES=2"),
         plain(0.4),
     ],
-    &[coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "WL=2"), plain(0.8)],
     &[
-        coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "WL=2" "SCALAR"),
+        coop!(32 x 32, pace 1.0: "SIDE=8" "LANES=8" "FM=1" "FN=2" "FK=4" "WM=4" "WN=2" "XL=2" "WL=2" "HALVES=2"),
+        plain(0.8),
+    ],
+    &[
+        coop!(64 x 64, pace 1.0: "SIDE=8" "LANES=32" "FM=4" "FN=4" "FK=4" "WM=2" "WN=2" "XL=2" "WL=2" "HALVES=2" "SCALAR"),
         plain(0.7),
     ],
 ];
@@ -151,6 +154,7 @@ pub fn at_once(vendor: u32, own_memory: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuts::product::SLICE;
     use calotype_shaders::{VARIANTS, Variant};
     use std::collections::HashSet;
 
@@ -171,6 +175,7 @@ mod tests {
                 };
                 assert_eq!(tile.rows, value("WM") * value("FM") * value("SIDE"), "{tile:?}");
                 assert_eq!(tile.columns, value("WN") * value("FN") * value("SIDE"), "{tile:?}");
+                assert!(SLICE.is_multiple_of(value("FK") * value("SIDE")), "{tile:?}");
                 let stored = ["W_N16", "W_N8", "W_N4"];
                 for (stem, stored) in ["matmul", "conv2d"].iter().flat_map(|s| stored.map(|w| (*s, w))) {
                     let defines = [&["A_F16", stored], tile.defines].concat();

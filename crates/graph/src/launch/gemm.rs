@@ -1,6 +1,6 @@
 //! The launches of a product in tiles: one, or one that sums slices of k and one that adds them up.
 
-use super::{Context, flag};
+use super::Context;
 use crate::cuts::product::{Cut, Product};
 use crate::error::Error;
 use crate::recording::Binding;
@@ -11,17 +11,6 @@ pub(crate) struct Half {
     pub bindings: Vec<Binding>,
     /// The switches that it reads.
     pub overrides: Vec<(&'static str, f64)>,
-}
-
-/// The overrides of a product's operands, and whether every slice of k is `whole`, which only tiles of matrices ask: for
-/// others it would be but one more kernel to compile.
-pub(crate) fn with_whole(
-    overrides: &[(&'static str, f64)],
-    cut: &Cut,
-    whole: bool,
-) -> Vec<(&'static str, f64)> {
-    let asks = cut.tile.defines.contains(&"COOP");
-    overrides.iter().copied().chain(asks.then_some(("WHOLE", flag(whole)))).collect()
 }
 
 /// Launches `rows` rows of a product. `params` says in `k_slice` what [`Cut::slice`] does.

@@ -14,7 +14,7 @@ use crate::value::{Elem, Layout, Source, Value, ValueId, Weight};
 use calotype_field::Field;
 use calotype_shaders::{Step, Variant};
 use calotype_tensor::{Encoding, Shape};
-pub(crate) use gemm::{Half, launch, with_whole};
+pub(crate) use gemm::{Half, launch};
 pub(crate) use pointwise::Part;
 use std::ops::{Deref, Range};
 

@@ -105,18 +105,8 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
         &[
             coop(
                 12,
-                128,
-                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=3", "FN=2", "BRING=3", "QUADS=4"],
-            ),
-            coop(
-                12,
                 64,
                 &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=3", "FN=2", "BRING=3", "QUADS=4"],
-            ),
-            coop(
-                16,
-                128,
-                &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=2", "FD=4", "FN=2", "BRING=4", "QUADS=4"],
             ),
             coop(
                 16,
@@ -132,6 +122,13 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
                 40,
                 64,
                 &["COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=10", "FN=2", "BRING=10", "QUADS=4"],
+            ),
+            coop(
+                128,
+                16,
+                &[
+                    "COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=8", "FN=2", "BRING=8", "QUADS=4", "TEAM=4",
+                ],
             ),
         ],
     ),
@@ -173,6 +170,13 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
                 16,
                 32,
                 &["COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=8", "FN=4", "BRING=16", "QUADS=8"],
+            ),
+            coop(
+                32,
+                8,
+                &[
+                    "COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=4", "FN=4", "BRING=8", "QUADS=8", "TEAM=4",
+                ],
             ),
         ],
     ),

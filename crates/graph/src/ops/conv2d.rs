@@ -1,7 +1,7 @@
 use super::{Activation, Operation, Shapes, ensure};
 use crate::cuts::product::{Product, SLICE};
 use crate::error::Error;
-use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector, with_whole};
+use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector};
 use crate::value::{Elem, ValueId};
 use calotype_shaders::{conv2d, conv2d_naive};
 use calotype_tensor::Shape;
@@ -133,6 +133,7 @@ impl Lower for Conv2d {
             rows,
             columns,
             k,
+            whole: along.is_multiple_of(SLICE),
         })
     }
 
@@ -221,9 +222,8 @@ impl Lower for Conv2d {
             let operands = vec![x.binding, weight.clone()];
             let results = vec![bias.clone(), image_bias.clone(), residual, y.binding];
             if let Some((product, cut)) = &product {
-                let whole = channels.is_multiple_of(SLICE);
                 let halves = [
-                    Half { bindings: operands, overrides: with_whole(&operand_overrides, cut, whole) },
+                    Half { bindings: operands, overrides: operand_overrides.clone() },
                     Half { bindings: results, overrides: result_overrides.clone() },
                 ];
                 launch(cx, (product, cut), m, params, halves)?;

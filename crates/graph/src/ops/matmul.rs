@@ -1,7 +1,7 @@
 use super::{Activation, Op, Operation, Shapes, ensure};
 use crate::cuts::product::{Product, SLICE};
 use crate::error::Error;
-use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector, with_whole};
+use crate::launch::{Context, Half, Lower, Stored, flag, launch, vector};
 use crate::value::{Elem, ValueId};
 use calotype_shaders::{matmul, matmul_naive};
 use calotype_tensor::Shape;
@@ -120,7 +120,9 @@ impl Lower for Matmul {
         let storage = [stored.a(), stored.w(self.weight)];
         let rows = stored.shape(out).rows();
         let role = if self.norm.is_some() { Some("NORM") } else { self.moments.then_some("MOMENTS") };
-        (vector(&[k, columns]) == 4).then_some(Product { stem: "matmul", storage, role, rows, columns, k })
+        let whole = k.is_multiple_of(SLICE) && stored.shape(self.x).channels().is_multiple_of(SLICE);
+        let product = Product { stem: "matmul", storage, role, rows, columns, k, whole };
+        (vector(&[k, columns]) == 4).then_some(product)
     }
 
     fn moments(&self, out: Shape) -> u64 {
@@ -184,9 +186,8 @@ impl Lower for Matmul {
                 if self.moments {
                     results.push(cx.moments(out)?);
                 }
-                let whole = k.is_multiple_of(SLICE) && x_width.is_multiple_of(SLICE);
                 let halves = [
-                    Half { bindings: operands, overrides: with_whole(&operand_overrides, cut, whole) },
+                    Half { bindings: operands, overrides: operand_overrides.clone() },
                     Half { bindings: results, overrides: result_overrides.clone() },
                 ];
                 launch(cx, (product, cut), m, params, halves)?;
