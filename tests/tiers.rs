@@ -101,10 +101,10 @@ fn products_on_cooperative_matrices_are_the_same_every_time() {
     let runs = std::env::var("CALOTYPE_RACE_RUNS").map_or(100, |n| n.parse().expect("a number of runs"));
     for (name, device) in [
         ("matmul.to_k_context", &whole),
-        ("matmul.past_two_tiles", &whole),
+        ("matmul.past_two_whole_tiles", &whole),
         ("conv2d.past_a_tile", &whole),
-        ("matmul.deep_plain", &split),
-        ("conv2d.deep_past_a_tile", &split),
+        ("matmul.deep_whole", &split),
+        ("conv2d.deep_whole_past_a_tile", &split),
     ] {
         let all = cases();
         let case = all.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no case {name}"));

@@ -4,8 +4,10 @@ use crate::watch::Watch;
 use calotype_graph::lower::Dispatch;
 use calotype_shaders::{Access, Variant};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A compiled kernel.
 pub(crate) struct Kernel {
@@ -17,13 +19,83 @@ pub(crate) struct Kernel {
 
 type Key = (*const Variant, Vec<(&'static str, u64)>);
 
+/// A variant's text as the device takes it, and what it binds.
+type Module = (wgpu::ShaderModule, wgpu::BindGroupLayout);
+
+fn key(dispatch: &Dispatch) -> Key {
+    let overrides = dispatch.overrides.iter().map(|(n, v)| (*n, v.to_bits())).collect();
+    (std::ptr::from_ref(dispatch.variant), overrides)
+}
+
+/// What a kernel is compiled with besides its text.
+struct Recipe {
+    label: String,
+    constants: Vec<(&'static str, f64)>,
+    layout: wgpu::PipelineLayout,
+}
+
+impl Recipe {
+    fn compile(
+        &self,
+        checked: bool,
+        device: &wgpu::Device,
+        (module, _): &Module,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> wgpu::ComputePipeline {
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&self.label),
+            layout: Some(&self.layout),
+            module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &self.constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: checked,
+            },
+            cache,
+        })
+    }
+}
+
+/// Results in order, of work that threads share.
+#[cfg(not(target_arch = "wasm32"))]
+fn at_once<T: Sync, R: Send>(jobs: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let own = std::iter::from_fn(|| {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            jobs.get(at).map(|job| (at, work(job)))
+        });
+        own.collect::<Vec<_>>()
+    };
+    if jobs.len() < 2 || threads < 2 {
+        return jobs.iter().map(work).collect();
+    }
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(jobs.len())).map(|_| scope.spawn(take)).collect();
+        let mut done = take();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        }
+        done
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn at_once<T, R>(jobs: &[T], work: impl Fn(&T) -> R) -> Vec<R> {
+    jobs.iter().map(work).collect()
+}
+
 /// Kernels, compiled when first asked for and kept.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     kernels: RefCell<HashMap<Key, Rc<Kernel>>>,
     cache: Option<DiskCache>,
     pub watch: Option<Watch>,
-    modules: RefCell<HashMap<*const Variant, Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)>>>,
+    modules: RefCell<HashMap<*const Variant, Rc<Module>>>,
 }
 
 impl Pipelines {
@@ -40,49 +112,55 @@ impl Pipelines {
         }
     }
 
+    /// Compiles the kernels that some dispatches lack, as many at a time as there are processors: drivers take up to half
+    /// a second for one. A browser has one thread, and compiles beside it anyway.
+    pub fn prepare(&self, device: &Device, dispatches: &[Dispatch]) {
+        let mut lacking: BTreeMap<Key, (Rc<Module>, Recipe)> = BTreeMap::new();
+        for dispatch in dispatches {
+            let key = key(dispatch);
+            if !self.kernels.borrow().contains_key(&key) && !lacking.contains_key(&key) {
+                lacking.insert(key, (self.module(device, dispatch.variant), self.recipe(device, dispatch)));
+            }
+        }
+        let jobs: Vec<(&Module, &Recipe)> =
+            lacking.values().map(|(module, recipe)| (&**module, recipe)).collect();
+        let cache = self.cache.as_ref().map(DiskCache::raw);
+        let (checked, raw) = (device.checked, &device.raw);
+        let compile = |job: &(&Module, &Recipe)| job.1.compile(checked, raw, job.0, cache);
+        let pipelines = at_once(&jobs, compile);
+        for ((key, (module, _)), pipeline) in lacking.iter().zip(pipelines) {
+            let watch = self.watch.as_ref().map(|w| w.binding.clone());
+            let kernel = Kernel { pipeline, layout: module.1.clone(), watch };
+            self.kernels.borrow_mut().insert(key.clone(), Rc::new(kernel));
+        }
+    }
+
     /// The kernel of a dispatch.
     pub fn get(&self, device: &Device, dispatch: &Dispatch) -> Rc<Kernel> {
-        let variant = dispatch.variant;
-        let overrides = dispatch.overrides.iter().map(|(n, v)| (*n, v.to_bits())).collect();
-        let key = (std::ptr::from_ref(variant), overrides);
-        if let Some(kernel) = self.kernels.borrow().get(&key) {
-            return kernel.clone();
+        let key = key(dispatch);
+        if !self.kernels.borrow().contains_key(&key) {
+            self.prepare(device, std::slice::from_ref(dispatch));
         }
+        self.kernels.borrow()[&key].clone()
+    }
+
+    /// What a kernel is compiled with.
+    fn recipe(&self, device: &Device, dispatch: &Dispatch) -> Recipe {
+        let variant = dispatch.variant;
         let module = self.module(device, variant);
-        let (module, layout) = &*module;
-        let label = variant.label();
         let watch = self.watch.as_ref();
-        let layouts: Vec<_> = [layout].into_iter().chain(watch.map(|w| &w.layout)).map(Some).collect();
+        let layouts: Vec<_> = [&module.1].into_iter().chain(watch.map(|w| &w.layout)).map(Some).collect();
         let watched = watch.map(|w| ("WATCHED", w.number(variant) as f64));
-        let constants: Vec<_> = dispatch.overrides.iter().copied().chain(watched).collect();
-        let pipeline_layout = device.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        let label = variant.label();
+        let layout = device.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &layouts,
             immediate_size: 0,
         });
-        let pipeline = device.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
-            layout: Some(&pipeline_layout),
-            module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: device.checked,
-            },
-            cache: self.cache.as_ref().map(DiskCache::raw),
-        });
-        let kernel =
-            Rc::new(Kernel { pipeline, layout: layout.clone(), watch: watch.map(|w| w.binding.clone()) });
-        self.kernels.borrow_mut().insert(key, kernel.clone());
-        kernel
+        Recipe { label, constants: dispatch.overrides.iter().copied().chain(watched).collect(), layout }
     }
 
-    fn module(
-        &self,
-        device: &Device,
-        variant: &'static Variant,
-    ) -> Rc<(wgpu::ShaderModule, wgpu::BindGroupLayout)> {
+    fn module(&self, device: &Device, variant: &'static Variant) -> Rc<Module> {
         let key = std::ptr::from_ref(variant);
         if let Some(known) = self.modules.borrow().get(&key) {
             return known.clone();

@@ -121,6 +121,7 @@ impl GpuProgram {
         let params = device.buffer(&what, block.len() as u64, usage)?;
         device.queue.write_buffer(&params.raw, 0, &block);
 
+        pipelines.prepare(device, &recording.dispatches);
         let flops: Vec<u64> = spec.graph.nodes().iter().map(|n| n.op.flops(spec.graph)).collect();
         let stream = weights.stream(spec.graph);
         let launch = |(i, d): (usize, &Dispatch)| {

@@ -23,16 +23,19 @@ impl Pick {
             defines.iter().find_map(|d| d.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
         };
         let edge = |names: [&str; 2]| Some(value(names[0])? * value(names[1])? * value("SIDE")?);
+        let team = value("TEAM").unwrap_or(1);
         let tile = match (edge(["WM", "FM"]), edge(["WN", "FN"])) {
             (Some(rows), Some(columns)) => Some(format!("{rows}x{columns}")),
             (Some(rows), None) => Some(format!(
-                "{rows} rows, heads to {}",
-                value("FD").zip(value("SIDE")).map_or(0, |(d, s)| d * s)
+                "{} rows, heads to {}",
+                rows / team,
+                value("FD").zip(value("SIDE")).map_or(0, |(d, s)| d * s * team)
             )),
             _ => None,
         };
-        const TILE: [&str; 13] = [
+        const TILE: [&str; 14] = [
             "SIDE", "LANES", "FM", "FN", "FK", "FD", "WM", "WN", "XL", "WL", "HALVES", "BRING", "QUADS",
+            "TEAM",
         ];
         const TAKEN: [&str; 5] = ["ENABLE_F16", "A_F16", "W_F16", "W_N16", "VEC4"];
         let told =

@@ -47,8 +47,10 @@ pub(super) async fn measure(
     };
     let mut nodes = alike(&question.nodes, &table.recording);
     nodes.truncate((FLOPS_A_SUBMIT / question.node_flops.max(1)).clamp(1, NODES) as usize);
-    let mut first = program(table, &nodes)?;
     let began = Instant::now();
+    let all = drafts.iter().flat_map(|draft| &draft.recording.dispatches);
+    gpu.pipelines.prepare(&gpu.device, &all.filter(|d| nodes.contains(&d.node)).cloned().collect::<Vec<_>>());
+    let mut first = program(table, &nodes)?;
     // The first run of each is not counted: some drivers compile only now.
     first.seconds(&gpu.device).await?;
     let mut seconds = first.seconds(&gpu.device).await?;

@@ -83,7 +83,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("past_a_tile", base),
             ("panels", conv([1, 9, 9, 32], 288)),
             ("pointwise", base.pointwise()),
-            ("deep", Conv { x: [2, 3, 5, 96], out: 44, ..base }),
+            ("deep", Conv { x: [2, 3, 5, 128], out: 44, ..base }),
             ("upsample", Conv { upsample: Some([14, 18]), residual: false, ..base }),
             ("unet_down", Conv { stride: 2, ..conv([1, 16, 16, 320], 320) }),
         ] {
@@ -133,6 +133,9 @@ fn awkward() -> Vec<Case> {
         Conv { image_bias: Some(2), activation: Activation::Silu, residual: true, ..deep }.case("deep"),
         Conv { upsample: Some([6, 9]), stride: 2, ..deep }.case("deep_upsample"),
         conv([1, 9, 9, 68], 260).case("deep_past_a_tile"),
+        // Of whole slices, which matrices take.
+        Conv { x: [2, 3, 5, 128], upsample: Some([6, 9]), stride: 2, ..deep }.case("deep_whole_upsample"),
+        conv([1, 9, 9, 128], 260).case("deep_whole_past_a_tile"),
         conv([1, 1, 1, 1], 1).case("one"),
         conv([1, 1, 1, 4], 4).case("one_pixel"),
         conv([1, 1, 17, 8], 8).case("one_row"),

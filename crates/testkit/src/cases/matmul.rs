@@ -47,6 +47,9 @@ pub(super) fn cases() -> Vec<Case> {
         // What is worth splitting along k, which no slice divides.
         case("deep", [5, 1000, 36], Fused { activation: Activation::Silu, ..residual }),
         case("deep_plain", [70, 1160, 264], plain),
+        // Of whole slices, which matrices take.
+        case("deep_whole", [70, 1216, 264], plain),
+        case("past_two_whole_tiles", [129, 192, 132], bias),
         // Awkward sizes.
         case("one", [1, 1, 1], bias),
         case("one_row", [1, 64, 64], bias),
@@ -82,7 +85,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("past_a_tile", [65, 64, 68], residual),
             ("panels", [33, 96, 288], residual),
             ("one_row", [1, 32, 64], bias),
-            ("deep_plain", [70, 1184, 264], plain),
+            ("deep_plain", [70, 1216, 264], plain),
             ("unet_320", [64, 320, 320], with(Activation::Silu)),
         ] {
             all.push(Case { quant, ..case(&format!("{kind}_{name}"), size, fused) });
