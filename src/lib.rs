@@ -45,12 +45,13 @@ pub use calotype_pipeline::noise::{BatchSeeds, Rng};
 pub use calotype_pipeline::samplers::{Dialect, Sampler, Schedule};
 pub use calotype_pipeline::words::{Emphasis, PromptStyle};
 pub use calotype_pipeline::{
-    Area, Budget, Cache, Component, Components, Condition, Contents, Cure, DRAWN, Defaults, Denoising, Error,
-    FewSteps, Field, FileReport, Framed, FreeU, FreeURule, GivenNoise, Guidance, Hashes, Hints, InitPicture,
-    Inpaint, InpaintArea, InpaintFill, Kind, Leaving, Lora, Mask, MemoryPlan, Model, ModelFiles, NamedLora,
-    Order, Output, Picture, Progress, Recalled, Recipe, Refining, Remedy, Request, Resize, Shortage, Stage,
-    StagePlan, StageStream, StepRule, Strategy, Tiles, Timings, Turn, UNetReport, VaeTiling, bytes, convert,
-    fits, image, lora_name, measure, noise, plan, plan_within, samplers, tokenizer, words,
+    Area, Budget, Cache, Component, Components, Condition, Contents, Control, ControlMode, ControlNet, Cure,
+    DRAWN, Defaults, Denoising, Error, FewSteps, Field, FileReport, Framed, FreeU, FreeURule, GivenNoise,
+    Guidance, Hashes, Hint, Hints, InitPicture, Inpaint, InpaintArea, InpaintFill, Kind, Leaving, Lora, Mask,
+    MemoryPlan, Model, ModelFiles, NamedLora, Order, Output, Picture, Progress, Recalled, Recipe, Refining,
+    Remedy, Request, Resize, Shortage, Stage, StagePlan, StageStream, StepRule, Strategy, Tiles, Timings,
+    Turn, UNetReport, VaeTiling, bytes, convert, fits, image, lora_name, measure, noise, plan, plan_within,
+    samplers, tokenizer, words,
 };
 pub use calotype_tensor::{DType, Encoding, HostTensor, Shape};
 pub use calotype_weights::schemes::FileKind;

@@ -35,6 +35,9 @@ mod image_to_image;
 mod inpaint;
 mod pix2pix;
 
+/// Pictures that control nets steer, and hints for them.
+mod control;
+
 /// Words that were added to a model: text states as diffusers has them.
 mod words;
 

@@ -125,6 +125,28 @@ fn what_is_wrong_with_a_picture_is_one_line() {
         refused(1, &["--init-img", file], &["--init-img", file, what]);
         refused(1, &["--init-img", "photo.png", "--mask", file], &["--mask", file, what]);
     }
+    // Control nets: none, no file, a file that is none, more numbers than nets.
+    let image = ["--control-image", "photo.png"];
+    refused(2, &image, &["--control-image is given 1 times, and --control-net 0: give a net for each"]);
+    let net = ["--control-net", "none.safetensors"];
+    refused(1, &[net, image].concat(), &["--control-net: none.safetensors"]);
+    let unet = goldens().join("sd1-tiny/model/unet/diffusion_pytorch_model.safetensors");
+    let net = ["--control-net", unet.to_str().unwrap()];
+    refused(
+        2,
+        &[net, image].concat(),
+        &["--control-net", "a model, or a component of one, and no control net"],
+    );
+    refused(
+        2,
+        &[&net[..], &["--control-scale", "1", "--control-scale", "2"]].concat(),
+        &["--control-scale is given 2 times"],
+    );
+    refused(
+        2,
+        &[&net[..], &image, &["--control-mode", "loose"]].concat(),
+        &["--control-mode", "balanced, prompt, control, guess"],
+    );
     // A mask by itself, of another size, with nothing to draw.
     refused(2, &["--mask", "mask.png"], &["--mask says what of a picture is drawn anew: give --init-img"]);
     refused(

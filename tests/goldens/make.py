@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [loras] [spellings] [patches] [peft_kinds] [builtin] [ops] [sdxl] [refiner] [edm] [image_to_image] [image_to_image_xl] [pictures_in] [inpaint] [pix2pix]`"""
+"""Makes the goldens of this folder. See README.md. `make.py [models] [stages] [trajectories] [pictures] [loras] [spellings] [patches] [peft_kinds] [builtin] [ops] [sdxl] [refiner] [edm] [image_to_image] [image_to_image_xl] [pictures_in] [inpaint] [pix2pix] [control]`"""
 
 import importlib
 import os
@@ -16,7 +16,7 @@ import transformers
 PARTS = [
     "models", "stages", "trajectories", "pictures", "loras", "spellings", "patches", "peft_kinds", "builtin", "ops", "layouts",
     "single_files", "sdxl", "refiner", "edm", "image_to_image", "image_to_image_xl", "pictures_in", "inpaint",
-    "pix2pix",
+    "pix2pix", "control",
 ]
 
 

@@ -90,6 +90,7 @@ pub struct FoundModel {
     place: ModelPlace,
     with: Assembly,
     tiny: Option<PathBuf>,
+    control: Vec<PathBuf>,
     refiner: Option<ModelPlace>,
 }
 
@@ -113,13 +114,20 @@ pub fn find_for(picture: &PictureArgs, dtype: Option<Dtype>, quiet: bool) -> any
     let refiner = picture.refiner.as_deref().map(|name| find(Some(name), &hub, dtype, quiet)).transpose();
     let refiner = refiner.context(REFINER)?;
     let place = find(picture.model.as_deref(), &picture.hub, dtype, quiet)?;
-    Ok(FoundModel { tiny, place, with: Assembly { parts, hints: picture.assembly.hints() }, refiner })
+    let control = picture.init.control.control_net.clone();
+    Ok(FoundModel {
+        tiny,
+        control,
+        place,
+        with: Assembly { parts, hints: picture.assembly.hints() },
+        refiner,
+    })
 }
 
 /// Finds a model that nothing goes with.
 pub fn find_alone(name: Option<&str>, hub: &HubArgs, dtype: Option<Dtype>) -> anyhow::Result<FoundModel> {
     let place = find(name, hub, dtype, true)?;
-    Ok(FoundModel { place, with: Assembly::default(), tiny: None, refiner: None })
+    Ok(FoundModel { place, with: Assembly::default(), tiny: None, control: Vec::new(), refiner: None })
 }
 
 /// Opens a model and adds the LoRAs and the embeddings.
@@ -142,6 +150,9 @@ pub fn model(
     }
     if let Some(tiny) = &found.tiny {
         model.open_decoder(tiny).context("--taesd")?;
+    }
+    for net in &found.control {
+        model.open_control(net).context("--control-net")?;
     }
     for embedding in embeddings {
         match (add(&mut model, embedding), embedding.found) {

@@ -122,6 +122,20 @@ fields! {
     InpaintPadding = "inpaint_padding",
     /// How many pixels it is given more.
     Outpaint = "outpaint",
+    /// A net that steers by a picture.
+    ControlNet = "control_net",
+    /// That picture.
+    ControlImage = "control_image",
+    /// What is made of it first.
+    ControlHint = "control_hint",
+    /// How much it steers.
+    ControlScale = "control_scale",
+    /// From which share of the steps on.
+    ControlStart = "control_start",
+    /// Up to which share of the steps.
+    ControlEnd = "control_end",
+    /// Where more, and where less.
+    ControlMode = "control_mode",
     /// How activations are stored.
     Precision = "precision",
     /// What to run on.

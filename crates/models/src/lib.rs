@@ -9,6 +9,7 @@ mod blocks;
 pub mod changes;
 pub mod clip;
 pub mod config;
+pub mod control;
 pub mod detect;
 mod error;
 pub mod layout;

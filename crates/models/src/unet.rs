@@ -37,6 +37,7 @@ pub fn unet(
     let table = g.input("table", [steps, StepRow::WORDS], Elem::U32, Rate::Prompt);
     let told = Conditioning {
         joined: None,
+        control: &[],
         states: g.input("states", [batch, tokens, config.states_width()], Elem::Float, Rate::Prompt),
         added: config
             .text_time
@@ -52,7 +53,7 @@ pub fn unet(
 
 /// What a UNet is told of the picture.
 #[derive(Clone, Copy)]
-pub struct Conditioning {
+pub struct Conditioning<'a> {
     /// What is joined to the latents, `[B, H, W, C]`: of more channels than the UNet takes, the rest are passed over.
     pub joined: Option<ValueId>,
     /// What the prompt says, `[B, T, cross_attention_dim]`.
@@ -61,6 +62,9 @@ pub struct Conditioning {
     pub added: Option<ValueId>,
     /// How far to follow the prompt, `[1, time_cond_proj_dim]` (see [`guidance`]).
     pub guidance: Option<ValueId>,
+    /// What control nets add, each ([`control`](crate::control::control)): to what the way down leaves behind, one after another,
+    /// and last to what the middle makes.
+    pub control: &'a [Vec<ValueId>],
 }
 
 /// How far to follow the prompt, as UNets are told that were distilled with guidance (Meng et al. 2023, arXiv:2210.03142;
@@ -93,43 +97,74 @@ pub fn forward(
     g: &mut Graph,
     config: &UNetConfig,
     (latents, table): (ValueId, ValueId),
-    Conditioning { joined, states, added, guidance }: Conditioning,
+    told: Conditioning<'_>,
     changes: Changes,
 ) -> Result<ValueId> {
-    let channels = &config.block_out_channels;
     let (groups, eps) = (config.norm_num_groups, config.norm_eps);
 
-    // 1. Time.
-    let time = time(g, config, table, [added, guidance])?;
-    let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
-    let unet = UNet { config, resnet, states, changes };
-
-    // 2. In.
-    let input = joined.map_or(Ok(latents), |joined| concat(g, latents, joined))?;
-    let mut x = conv3x3_of(g, "conv_in", input, config.in_channels, channels[0])?;
-
-    // 3. Down, leaving behind what the way up will need.
-    let mut skips = vec![x];
-    for level in 0..config.levels() {
-        x = g.scope(&format!("down_blocks.{level}"), |g| unet.down_block(g, level, x, &mut skips))?;
+    // 1. Down to the middle, leaving behind what the way up will need; and what control nets add to all of it.
+    let input = told.joined.map_or(Ok(latents), |joined| concat(g, latents, joined))?;
+    let Encoded { unet, mut skips, middle: mut x } =
+        encode(g, config, (input, None), table, (told, changes))?;
+    for (i, control) in told.control.iter().enumerate() {
+        let Some((last, before)) = control.split_last() else { continue };
+        g.scope(&format!("control.{i}"), |g| {
+            for (skip, more) in skips.iter_mut().zip(before) {
+                *skip = add(g, *skip, *more)?;
+            }
+            x = add(g, x, *last)?;
+            Ok::<_, crate::Error>(())
+        })?;
     }
 
-    // 4. Middle.
-    if !matches!(changes.deep, Deep::Reused(_)) {
-        x = g.scope("mid_block", |g| unet.mid_block(g, x))?;
-    }
-
-    // 5. Up.
+    // 2. Up.
     let mut left = config.up_layers();
     for (block, level) in (0..config.levels()).rev().enumerate() {
         x =
             g.scope(&format!("up_blocks.{block}"), |g| unet.up_block(g, level, x, (&mut skips, &mut left)))?;
     }
 
-    // 6. Out.
+    // 3. Out.
     let x = group_norm(g, "conv_norm_out", x, groups, eps)?;
     let x = g.scope("conv_norm_out", |g| activate(g, x, config.act_fn))?;
     conv3x3(g, "conv_out", x, config.out_channels)
+}
+
+/// What the half of a UNet leaves that a control net has too.
+pub(crate) struct Encoded<'a> {
+    unet: UNet<'a>,
+    /// What the way down leaves behind.
+    pub skips: Vec<ValueId>,
+    /// What the middle makes.
+    pub middle: ValueId,
+}
+
+/// Time, in, down and the middle; `hint` is added to what comes in.
+pub(crate) fn encode<'a>(
+    g: &mut Graph,
+    config: &'a UNetConfig,
+    (input, hint): (ValueId, Option<ValueId>),
+    table: ValueId,
+    (Conditioning { states, added, guidance, .. }, changes): (Conditioning<'_>, Changes),
+) -> Result<Encoded<'a>> {
+    let (groups, eps) = (config.norm_num_groups, config.norm_eps);
+    let time = time(g, config, table, [added, guidance])?;
+    let resnet = Resnet { groups, eps, activation: config.act_fn, time: Some(time) };
+    let unet = UNet { config, resnet, states, changes };
+
+    let mut x = conv3x3_of(g, "conv_in", input, config.in_channels, config.block_out_channels[0])?;
+    if let Some(hint) = hint {
+        x = add(g, x, hint)?;
+    }
+    let mut skips = vec![x];
+    for level in 0..config.levels() {
+        x = g.scope(&format!("down_blocks.{level}"), |g| unet.down_block(g, level, x, &mut skips))?;
+    }
+    let middle = match changes.deep {
+        Deep::Reused(_) => x,
+        _ => g.scope("mid_block", |g| unet.mid_block(g, x))?,
+    };
+    Ok(Encoded { unet, skips, middle })
 }
 
 /// The time with what joins it, and the activation with which every residual block begins to use them.

@@ -134,6 +134,7 @@ impl Request {
         }
         self.check_init()?;
         self.check_mask()?;
+        self.check_controls()?;
         let churned =
             [self.s_tmin.unwrap_or(0.0), self.s_tmax.filter(|most| *most > 0.0).unwrap_or(f64::INFINITY)];
         if churned[0] > churned[1] {

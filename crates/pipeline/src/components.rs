@@ -24,7 +24,11 @@ pub struct Component {
 
 /// The components of a model. Graphs take weights from all of them, by names that begin with the component's folder
 /// ([`calotype_graph::Graph::within`]).
-pub struct Components(BTreeMap<Role, Component>);
+pub struct Components {
+    own: BTreeMap<Role, Component>,
+    /// Nets that steer the denoiser, whose weights are among its own: the n-th's names begin with `control.n.`.
+    control: Vec<Rc<dyn Tensors>>,
+}
 
 impl Component {
     /// `graph` is what the component computes, where that is known: the checkpoint's tensors that it does not take are told.
@@ -56,7 +60,7 @@ impl Component {
 
 impl Components {
     pub(crate) fn new(components: impl IntoIterator<Item = (Role, Component)>) -> Self {
-        Self(components.into_iter().collect())
+        Self { own: components.into_iter().collect(), control: Vec::new() }
     }
 
     /// Says whether LoRAs are for this model, and tells once what of them fits nowhere in it ([`Lora::check`]).
@@ -68,12 +72,17 @@ impl Components {
 
     /// The component in a role, where the model has it.
     pub fn get(&self, role: Role) -> Option<&Component> {
-        self.0.get(&role)
+        self.own.get(&role)
+    }
+
+    /// Adds a net that steers the denoiser.
+    pub(crate) fn steer_with(&mut self, net: Rc<dyn Tensors>) {
+        self.control.push(net);
     }
 
     /// The same, to change it.
     pub fn get_mut(&mut self, role: Role) -> Option<&mut Component> {
-        self.0.get_mut(&role)
+        self.own.get_mut(&role)
     }
 
     /// The weights of the component in a role, where the model has it.
@@ -83,13 +92,19 @@ impl Components {
 
     /// Every component, in the order in which a picture takes them.
     pub fn iter(&self) -> impl Iterator<Item = (Role, &Component)> {
-        self.0.iter().map(|(role, component)| (*role, component))
+        self.own.iter().map(|(role, component)| (*role, component))
     }
 
-    /// A weight's component, and what it is called there.
-    fn of<'a>(&self, name: &'a str) -> Result<(&Component, &'a str)> {
-        let found =
-            name.split_once('/').and_then(|(folder, bare)| Some((self.get(Role::of_folder(folder)?)?, bare)));
+    /// What a weight is of, and what it is called there.
+    fn of<'a>(&self, name: &'a str) -> Result<(&dyn Tensors, &'a str)> {
+        let control = |bare: &'a str| {
+            let (i, rest) = bare.strip_prefix("control.")?.split_once('.')?;
+            Some((&**self.control.get(i.parse::<usize>().ok()?)?, rest))
+        };
+        let found = name.split_once('/').and_then(|(folder, bare)| {
+            let component = self.get(Role::of_folder(folder)?)?;
+            Some(control(bare).unwrap_or((&*component.weights, bare)))
+        });
         found.ok_or_else(|| Error::missing(name, "the model", self.names()))
     }
 }
@@ -97,34 +112,33 @@ impl Components {
 impl Tensors for Components {
     /// The info carries the name that the component's checkpoint has.
     fn get(&self, name: &str) -> Result<&TensorInfo> {
-        let (component, bare) = self.of(name)?;
-        component.weights.get(bare)
+        let (tensors, bare) = self.of(name)?;
+        tensors.get(bare)
     }
 
     fn names(&self) -> Vec<&str> {
-        self.0.values().flat_map(|component| &component.names).map(String::as_str).collect()
+        self.own.values().flat_map(|component| &component.names).map(String::as_str).collect()
     }
 
     fn read<'a>(&'a self, name: &'a str, range: Range<usize>) -> Read<'a> {
         match self.of(name) {
-            Ok((component, bare)) => component.weights.read(bare, range),
+            Ok((tensors, bare)) => tensors.read(bare, range),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn as_stored<'a>(&'a self, name: &'a str) -> Option<Read<'a>> {
-        let (component, bare) = self.of(name).ok()?;
-        component.weights.as_stored(bare)
+        let (tensors, bare) = self.of(name).ok()?;
+        tensors.as_stored(bare)
     }
 
     fn describe(&self, name: &str) -> String {
-        self.of(name)
-            .map_or_else(|_| "the model".into(), |(component, bare)| component.weights.describe(bare))
+        self.of(name).map_or_else(|_| "the model".into(), |(tensors, bare)| tensors.describe(bare))
     }
 
     fn release(&self, name: &str) {
-        if let Ok((component, bare)) = self.of(name) {
-            component.weights.release(bare);
+        if let Ok((tensors, bare)) = self.of(name) {
+            tensors.release(bare);
         }
     }
 }

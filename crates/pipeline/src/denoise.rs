@@ -8,6 +8,7 @@ use crate::order::Order;
 use crate::parts::{Canvas, Stage};
 use crate::preview::Colours;
 use crate::session::Ready;
+use crate::steering::steer;
 use crate::table::{Guided, table};
 use calotype_field::Field;
 use calotype_graph::Executor;
@@ -29,7 +30,7 @@ type Told = Vec<Vec<(&'static str, HostTensor)>>;
 /// A run under way.
 pub struct Denoising<'a> {
     exec: &'a dyn Executor,
-    /// What evaluations run on: where some are guided and others are not, first that of the guided ones.
+    /// What evaluations run on ([`Canvas::all_of`]).
     parts: Vec<(&'a Ready, Canvas)>,
     /// Which of them each takes.
     takes: Vec<usize>,
@@ -212,6 +213,9 @@ impl<'a> Denoising<'a> {
                 let joined = HostTensor::from_f32(port.shape, &joined).cast(port.dtype);
                 exec.write(port, 0, joined.bytes())?;
             }
+        }
+        for (part, canvas) in &parts {
+            steer(exec, (part, canvas), order)?;
         }
         let mut registers = sample.clone();
         registers.resize(parts[at].0.ports["registers"].shape.numel(), 0.0);

@@ -1,5 +1,6 @@
 use crate::components::{Component, Components};
 use crate::contents::Contents;
+use crate::control::ControlNet;
 use crate::defaults::Defaults;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct Model {
     pub defaults: Defaults,
     /// What goes on with the pictures that it has begun.
     pub refiner: Option<Box<Model>>,
+    /// Nets that steer it by pictures, in the order in which they were added.
+    pub controls: Vec<ControlNet>,
     /// LoRAs that were added, by name, with their scale, in order.
     pub loras: Vec<(String, f32)>,
     /// Which of its matrices a device holds in blocks. To be settled before a pipeline is made of it.
@@ -165,6 +168,7 @@ impl Model {
             components,
             defaults,
             refiner: None,
+            controls: Vec::new(),
             loras: Vec::new(),
             quant: Quant::default(),
             few_steps: false,

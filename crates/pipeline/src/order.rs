@@ -1,4 +1,5 @@
 use crate::cache::Cache;
+use crate::control::Control;
 use crate::guidance::Guidance;
 use crate::init::InitPicture;
 use crate::inpaint::Inpaint;
@@ -93,6 +94,10 @@ pub struct Order {
     pub noise: Option<GivenNoise>,
     /// The picture that it begins from, where it does not from noise alone.
     pub init: Option<InitPicture>,
+    /// By what the model's nets steer it, one after another.
+    pub controls: Vec<Control>,
+    /// What those are called.
+    pub control_nets: Vec<String>,
     /// What the model's refiner does with what this order leaves.
     pub refiner: Option<Box<Refining>>,
     /// Whether it is the refiner's own.
@@ -177,6 +182,13 @@ impl Order {
             is_between
         };
         self.program.steps.iter().map(of).collect()
+    }
+
+    /// By which nets each of its evaluations is steered, a bit each.
+    pub(crate) fn nets(&self) -> Vec<u32> {
+        let count = self.program.steps.len();
+        let bit = |(n, control): (usize, &Control), i| u32::from(control.steers(i, count)) << n;
+        (0..count).map(|i| self.controls.iter().enumerate().map(|net| bit(net, i)).sum()).collect()
     }
 
     /// How many prompts an image has: as many as the one that has most.

@@ -1,4 +1,5 @@
 use crate::cache::Cache;
+use crate::control::Control;
 use crate::guidance::Guidance;
 use crate::image::{Mask, Picture, Resize};
 use crate::init::StepRule;
@@ -118,6 +119,9 @@ pub struct Request {
     pub strength: Option<f64>,
     /// How far to follow that picture, by models that are told it and change it (InstructPix2Pix); 1.5 where there is none.
     pub image_cfg_scale: Option<f32>,
+    /// By what the model's nets steer it, the n-th by the n-th of these.
+    #[serde(skip)]
+    pub controls: Vec<Control>,
     /// By whose rule the strength says how many steps are taken.
     pub img2img_steps: StepRule,
     /// How that picture is made to fit where it has another size.
@@ -220,6 +224,7 @@ impl Request {
             init_img: None,
             strength: None,
             image_cfg_scale: None,
+            controls: Vec::new(),
             img2img_steps: StepRule::default(),
             resize: Resize::default(),
             vae_noise: None,

@@ -1,5 +1,6 @@
 //! What a picture's file says about how it was made.
 
+use crate::control::Control;
 use crate::guidance::Guidance;
 use crate::image::Infotext;
 use crate::init::StepRule;
@@ -43,6 +44,15 @@ impl Order {
             }
         }
         self.push_told(&mut settings, i);
+        for (n, (Control { hint, scale, start, end, mode, .. }, net)) in
+            self.controls.iter().zip(&self.control_nets).enumerate()
+        {
+            let mode = mode.label();
+            let words = format!(
+                "Module: {hint}, Model: {net}, Weight: {scale}, Guidance Start: {start}, Guidance End: {end}, Control Mode: {mode}"
+            );
+            settings.push(&format!("ControlNet {n}"), words);
+        }
         self.hashes.model.iter().for_each(|hash| settings.push("Model hash", hash));
         settings.push("Model", &self.model);
         if let Some(Refining { switch, order }) = self.refiner.as_deref() {

@@ -115,6 +115,8 @@ impl Request {
             (Field::CfgEnd, self.cfg_end < 1.0),
             (Field::SMinUncond, self.s_min_uncond > 0.0),
             (Field::Guidance, self.guidance.away_from().is_some_and(|(.., shares)| shares != [0.0, 1.0])),
+            (Field::ControlStart, self.controls.iter().any(|control| control.start > 0.0)),
+            (Field::ControlEnd, self.controls.iter().any(|control| control.end < 1.0)),
         ];
         if let (true, Some((field, _))) = (adaptive.is_some(), by_step.into_iter().find(|(_, asked)| *asked))
         {
@@ -124,6 +126,9 @@ impl Request {
         }
         self.check_changes(model)?;
         let [ids, negative_ids] = self.ids(model, [width, height]);
+        // A refiner goes on by itself.
+        let is_second = matches!(stretch, Stretch::From(_));
+        let controls = if is_second { Vec::new() } else { self.steered(model, [height, width])? };
         let factor = model.config.vae.factor();
         // Noise levels one by one say how many steps there are.
         let steps = if choice.listed().is_some() { program.count() } else { form.steps };
@@ -175,8 +180,10 @@ impl Request {
             adaptive,
             noise: self.noise.clone(),
             init,
+            controls,
+            control_nets: model.controls.iter().map(|net| net.name.clone()).collect(),
             refiner: None,
-            refines: matches!(stretch, Stretch::From(_)),
+            refines: is_second,
         };
         order.check_loras()?;
         order.shares = order.own_shares(model.config.index.texts)?;

@@ -36,6 +36,7 @@ impl ModelFiles {
         if kind != FileKind::Model {
             let field = match kind {
                 FileKind::Lora => format!(": give it with {}, beside a model", Field::Loras),
+                FileKind::ControlNet => format!(": give it with {}, beside a model", Field::ControlNet),
                 _ => String::new(),
             };
             return Err(Error::Model(format!("{place}: {}, and no model{field}", kind.words())));

@@ -1,3 +1,7 @@
+mod control;
+
+pub use control::ControlArgs;
+
 use super::values::number;
 use anyhow::Context;
 use calotype::{Error, InpaintArea, InpaintFill, Mask, Picture, Recalled, Request, Resize, StepRule};
@@ -60,6 +64,9 @@ pub struct InitArgs {
     /// Make the picture larger by so many pixels to the left, above, to the right and below, and draw those
     #[arg(long, value_name = "L,T,R,B", value_parser = sides)]
     pub outpaint: Option<[usize; 4]>,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 }
 
 impl InitArgs {
@@ -86,7 +93,7 @@ impl InitArgs {
         request.inpaint_fill = self.inpaint_fill.or(request.inpaint_fill);
         request.inpaint_area = self.inpaint_area.unwrap_or(request.inpaint_area);
         request.inpaint_padding = self.inpaint_padding.or(request.inpaint_padding);
-        Ok(())
+        self.control.apply(request)
     }
 }
 

@@ -8,6 +8,7 @@
 mod activation;
 mod architectures;
 mod clip;
+mod control;
 mod fields;
 mod index;
 mod pretrained;
@@ -17,6 +18,7 @@ mod vae;
 pub use activation::Activation;
 pub use architectures::Architecture;
 pub use clip::{ClipTextConfig, TextEncoder};
+pub use control::ControlConfig;
 pub use index::ModelIndex;
 pub(crate) use index::text_class;
 pub use unet::{Block, Depths, TextTime, UNetConfig};

@@ -2,6 +2,7 @@
 //! read; grids; and file names that never overwrite.
 
 mod area;
+mod canny;
 #[cfg(not(target_arch = "wasm32"))]
 mod embedded;
 #[cfg(not(target_arch = "wasm32"))]
@@ -9,6 +10,7 @@ mod files;
 mod fill;
 #[cfg(not(target_arch = "wasm32"))]
 mod format;
+mod hint;
 mod infotext;
 mod mask;
 mod others;
@@ -25,6 +27,7 @@ mod watermark;
 pub use area::Area;
 pub(crate) use area::larger;
 pub(crate) use fill::faded;
+pub use hint::Hint;
 pub use infotext::Infotext;
 pub use mask::Mask;
 pub use others::settings;

@@ -35,12 +35,19 @@ pub struct Canvas {
     pub weakened: Option<Weakened>,
     /// How many layers of the UNet's way up are computed at each evaluation, where that is not all.
     pub layers: Option<usize>,
+    /// The model's nets that steer it, a bit each.
+    pub nets: u32,
 }
 
 impl Canvas {
     /// How many batches the model sees at once.
     pub fn parts(&self) -> usize {
         self.prompts + usize::from(self.guided)
+    }
+
+    /// Whether a net steers it.
+    pub(crate) fn has_net(&self, n: usize) -> bool {
+        self.nets >> n & 1 == 1
     }
 
     /// Those that the evaluations of an order's run take: where some are guided and others are not, first that of the guided
@@ -65,7 +72,8 @@ impl Canvas {
             (true, false) if first.weakened.is_some() => own,
             (true, _) => first,
         };
-        order.guides().into_iter().zip(order.leads_away()).map(of).collect()
+        let canvases = order.guides().into_iter().zip(order.leads_away()).map(of);
+        canvases.zip(order.nets()).map(|(canvas, nets)| Self { nets, ..canvas }).collect()
     }
 
     /// What an order's run decides.
@@ -90,6 +98,7 @@ impl Canvas {
             free_u: order.free_u,
             weakened,
             layers: order.cache.layers(),
+            nets: order.nets().into_iter().max().unwrap_or(0),
         }
     }
 }

@@ -1,22 +1,24 @@
 use super::{Canvas, Stage};
+use crate::control::ControlNet;
 use crate::error::Result;
-use calotype_graph::ops::{REGISTERS, SamplerStep, StepRow};
+use calotype_graph::ops::{Activation, Affine, REGISTERS, SamplerStep, StepRow};
 use calotype_graph::passes::{fuse, split, split_as};
-use calotype_graph::{Elem, Graph, Rate};
+use calotype_graph::{Elem, Graph, Rate, ValueId};
 use calotype_models::Role;
 use calotype_models::changes::{Changes, Deep};
 use calotype_models::config::ModelConfig;
+use calotype_models::control;
 use calotype_models::unet::{self, Conditioning};
 
 /// The denoiser in two: what follows from the prompt and the table of steps alone, and a step; and both once more for steps that
 /// take again what deep layers yielded, where there are such.
-pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<Vec<(Stage, Graph)>> {
+pub fn denoiser(config: &ModelConfig, nets: &[ControlNet], canvas: Canvas) -> Result<Vec<(Stage, Graph)>> {
     let Some(layers) = canvas.layers else {
-        let (context, step) = split(whole(config, canvas, Deep::Fresh)?);
+        let (context, step) = split(whole(config, nets, canvas, Deep::Fresh)?);
         return Ok(vec![(Stage::Context, context), (Stage::Step, step)]);
     };
-    let (context, step) = split(whole(config, canvas, Deep::Kept(layers))?);
-    let (own, reusing) = split_as(whole(config, canvas, Deep::Reused(layers))?, "kept_reusing");
+    let (context, step) = split(whole(config, nets, canvas, Deep::Kept(layers))?);
+    let (own, reusing) = split_as(whole(config, nets, canvas, Deep::Reused(layers))?, "kept_reusing");
     Ok(vec![
         (Stage::Context, context),
         (Stage::ReusingContext, own),
@@ -32,8 +34,10 @@ pub fn denoiser(config: &ModelConfig, canvas: Canvas) -> Result<Vec<(Stage, Grap
 /// `table`, `[rows, StepRow::WORDS]`; `states`, `[S, T, hidden]`; `added`, `[S, width]`, and `guidance`, `[1, width]`, where
 /// the UNet is told more than the text; `registers`, `[REGISTERS, B, h·w·C]` f32, the first of which is the sample, and one
 /// more where guidance remembers; `noise`, `[noises, B·h·w·C]` f32, what is kept of a picture behind the sampler's own;
-/// `weights`, `[prompts, B]` f32. A step leaves the next one's `latents` and `registers` there.
-fn whole(config: &ModelConfig, canvas: Canvas, deep: Deep) -> Result<Graph> {
+/// `weights`, `[prompts, B]` f32; of the n-th net that steers it [`hint_port`], `[S, H, W, 4]`, 0 to 1, and of the k-th thing that
+/// it adds [`terms_port`], `[S, 2, C]` f32: for each image how much of each channel counts, then zeros. A step leaves the next
+/// one's `latents` and `registers` there.
+fn whole(config: &ModelConfig, nets: &[ControlNet], canvas: Canvas, deep: Deep) -> Result<Graph> {
     let Canvas { batch, height, width, prompts, guided, guide, memory, bounded, rows, noises, .. } = canvas;
     let factor = config.vae.factor();
     let [h, w, channels] = [height / factor, width / factor, config.vae.latent_channels];
@@ -60,8 +64,16 @@ fn whole(config: &ModelConfig, canvas: Canvas, deep: Deep) -> Result<Graph> {
     let noise = g.input("noise", [noises.max(1), batch.saturating_mul(numel)], Elem::F32, Rate::Step);
     let weights = g.input("weights", [prompts, batch], Elem::F32, Rate::Prompt);
     let changes = Changes { free_u: canvas.free_u, weakened: canvas.weakened, deep };
+    let told = Conditioning { joined, states, added, guidance, control: &[] };
+    let mut control = Vec::new();
+    for (i, net) in nets.iter().enumerate().filter(|(i, _)| canvas.has_net(*i)) {
+        let hint = g.input(&hint_port(i), [seen, height, width, 4], Elem::Float, Rate::Prompt);
+        control.push(g.within(Role::Denoiser.folder(), |g| {
+            g.scope(&format!("control.{i}"), |g| steering(g, (i, net), (latents, hint), table, told))
+        })?);
+    }
+    let told = Conditioning { control: &control, ..told };
     let output = g.within(Role::Denoiser.folder(), |g| {
-        let told = Conditioning { joined, states, added, guidance };
         unet::forward(g, &config.unet, (latents, table), told, changes)
     })?;
     let input = latents;
@@ -70,4 +82,32 @@ fn whole(config: &ModelConfig, canvas: Canvas, deep: Deep) -> Result<Graph> {
         SamplerStep { output, registers, input, noise, table, weights, guided, guide, bounded },
     )?;
     Ok(fuse(g))
+}
+
+/// What the i-th net is shown.
+pub fn hint_port(i: usize) -> String {
+    format!("control.{i}.hint")
+}
+
+/// How much counts of the k-th thing that it adds.
+pub fn terms_port(i: usize, k: usize) -> String {
+    format!("control.{i}.terms.{k}")
+}
+
+/// What a net adds to the UNet, as much of it as counts.
+fn steering(
+    g: &mut Graph,
+    (i, net): (usize, &ControlNet),
+    inputs: (ValueId, ValueId),
+    table: ValueId,
+    told: Conditioning<'_>,
+) -> Result<Vec<ValueId>> {
+    let mut all = control::control(g, &net.config, inputs, table, told)?;
+    for (k, x) in all.iter_mut().enumerate() {
+        let shape = g.value(*x).shape;
+        let [seen, channels] = [shape.dims()[0], shape.channels()];
+        let terms = g.input(&terms_port(i, k), [seen, 2, channels], Elem::F32, Rate::Prompt);
+        *x = g.push(&format!("scaled.{k}"), Affine { x: *x, terms, activation: Activation::None })?;
+    }
+    Ok(all)
 }

@@ -11,6 +11,7 @@ mod strategy;
 mod text;
 
 pub use canvas::Canvas;
+pub(crate) use denoiser::{hint_port, terms_port};
 pub use memory::{MemoryPlan, StagePlan};
 pub use strategy::{Leaving, StageStream, Strategy};
 
@@ -206,7 +207,7 @@ impl Key {
             Part::Encoder { height, width } => {
                 vec![(Stage::Encoder, encoder::encoder(&config.vae, height, width)?)]
             }
-            Part::Denoiser(canvas) => denoiser::denoiser(config, canvas)?,
+            Part::Denoiser(canvas) => denoiser::denoiser(config, &model.controls, canvas)?,
             Part::Decoder { height, width, truncate } => {
                 vec![(
                     Stage::Decoder,

@@ -5,6 +5,7 @@
 //! [`Joined`] lends components' as such a file's.
 
 mod average;
+mod control;
 mod joined;
 pub mod keras;
 mod kind;
@@ -23,6 +24,7 @@ pub(crate) const TEXT: &str = "text_encoder";
 /// The second text encoder's, which SDXL has.
 pub(crate) const TEXT_2: &str = "text_encoder_2";
 
+pub use control::control_net;
 pub use joined::{FilePlace, Joined};
 pub use kind::FileKind;
 pub use parts::{FileParts, under_own_names};
