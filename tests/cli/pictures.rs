@@ -169,3 +169,49 @@ fn what_is_wrong_with_a_picture_is_one_line() {
     );
     refused(2, &[&MASKED[..], &["--mask-blur", "-1"]].concat(), &["--mask-blur -1 is not between 0 and 256"]);
 }
+
+#[test]
+fn a_run_shows_what_it_is_at() {
+    let folder = folder();
+    let plain = folder.drawn(&["-W", "64", "-H", "40"]);
+    let shown = folder.drawn(&["-W", "64", "-H", "40", "--preview-file", "at.png"]);
+    assert_eq!(plain, shown);
+    let (width, height, pixels) = decode(&folder.read("at.png"));
+    assert_eq!((width, height), (8, 5));
+    assert!(pixels.iter().any(|value| *value != pixels[0]));
+    let base = ["generate", "a cat", "--backend", "cpu", "-m", &tiny(), "-o", "new.png", "--preview-file"]
+        .map(String::from);
+    let refused = |code: i32, file: &str, parts: &[&str]| {
+        let args: Vec<&str> = base.iter().map(String::as_str).chain([file]).collect();
+        folder.fails(code, &args, parts);
+    };
+    refused(1, "at.png", &["at.png", "--overwrite"]);
+    refused(2, "new.png", &["--preview-file"]);
+    folder.fails(
+        2,
+        &["grid", "a cat", "--x", "steps=1,2", "--preview-file", "b.png"],
+        &["--preview-file", "many runs"],
+    );
+    folder.fails(2, &["generate", "a cat", "--preview-every", "2"], &["--preview-file is required"]);
+}
+
+#[test]
+fn what_steers_is_not_written_over() {
+    let folder = folder();
+    let args = [
+        "generate",
+        "a cat",
+        "-m",
+        &tiny(),
+        "--control-net",
+        "net.safetensors",
+        "--control-image",
+        "photo.png",
+    ];
+    folder.fails(
+        2,
+        &[&args[..], &["--overwrite", "-o", "photo.png"]].concat(),
+        &["photo.png", "--control-image"],
+    );
+    folder.fails(2, &[&args[..], &["--overwrite", "-o", "net.safetensors"]].concat(), &["net.safetensors"]);
+}

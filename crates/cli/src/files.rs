@@ -33,8 +33,12 @@ impl OutputFiles {
         let latents = args.save_latents.as_ref();
         let latents = latents.map(|path| Series::new(path, runs, overwrite, "--save-latents")).transpose()?;
 
-        let outputs: Vec<&Series> =
-            [Some(&pictures), grid.as_ref(), latents.as_ref()].into_iter().flatten().collect();
+        // Written over by each step: only the first may find something there.
+        let preview = args.preview.preview_file.as_ref();
+        let preview = preview.map(|path| Series::new(path, 1, overwrite, "--preview-file")).transpose()?;
+
+        let outputs = [Some(&pictures), grid.as_ref(), latents.as_ref(), preview.as_ref()];
+        let outputs: Vec<&Series> = outputs.into_iter().flatten().collect();
         let mut inputs: Vec<(&str, &Path)> = Vec::new();
         inputs.extend(args.from_file.iter().map(|path| ("--from-file", path.as_path())));
         inputs.extend(args.latents.iter().map(|path| ("--latents", path.as_path())));
@@ -43,6 +47,9 @@ impl OutputFiles {
         inputs.extend(args.words.from_png.iter().map(|path| ("--from-png", path.as_path())));
         inputs.extend(args.picture.init.init_img.iter().map(|path| ("--init-img", path.as_path())));
         inputs.extend(args.picture.init.mask.iter().map(|path| ("--mask", path.as_path())));
+        let control = &args.picture.init.control;
+        inputs.extend(control.control_image.iter().map(|path| ("--control-image", path.as_path())));
+        inputs.extend(control.control_net.iter().map(|path| ("--control-net", path.as_path())));
         inputs.extend(args.picture.model.iter().map(|name| ("--model", Path::new(name))));
         inputs.extend(args.picture.assembly.inputs());
         inputs.extend(args.picture.refiner.iter().map(|name| ("--refiner", Path::new(name))));

@@ -1,10 +1,11 @@
 //! `calotype generate`.
 
-use crate::args::GenerateArgs;
+use crate::args::{GenerateArgs, PreviewArgs};
 use crate::exit::{Interrupted, Usage};
 use crate::files::OutputFiles;
 use crate::hashes::Hashing;
 use crate::output::DASH;
+use crate::preview::Previews;
 use crate::progress::RunProgress;
 use crate::report::{Report, Seconds};
 use crate::styles::Styles;
@@ -66,16 +67,20 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 
     let mut lines = Lines::default();
     let (mut hashing, mut hashes) = (Some(Hashing::begin(args, found.file())), Hashes::default());
-    let mut done = 0;
+    let (mut done, mut previews) = (0, Previews::new(&args.preview));
     for prompt in &prompts {
         request.prompts = vec![prompt.clone()];
+        if done == 0 && previews.are_wanted() {
+            pipeline.prepare_previews(&request)?;
+        }
         let mut order = pipeline.settle(&request)?;
         for _ in 0..args.batch_count {
             interrupt::check()?;
             done += 1;
             let label = if runs > 1 { format!("[{done}/{runs}] ") } else { String::new() };
             let start = Instant::now();
-            let output = draw(&mut pipeline, &order, RunProgress::new(label, args.json))?;
+            let progress = RunProgress::new(label, args.json);
+            let output = draw_shown(&mut pipeline, &order, progress, &mut previews)?;
             let elapsed = start.elapsed();
             hashes = hashing.take().map_or(hashes, Hashing::end);
             order.hashes.clone_from(&hashes);
@@ -122,9 +127,20 @@ fn longest(
 }
 
 /// One run, unless Ctrl-C ends it.
-pub fn draw(pipeline: &mut Pipeline, order: &Order, mut progress: RunProgress) -> anyhow::Result<Output> {
-    let output = pipeline.draw(order, |at, _| {
+pub fn draw(pipeline: &mut Pipeline, order: &Order, progress: RunProgress) -> anyhow::Result<Output> {
+    draw_shown(pipeline, order, progress, &mut Previews::new(&PreviewArgs::default()))
+}
+
+/// The same, shown as it is drawn.
+fn draw_shown(
+    pipeline: &mut Pipeline,
+    order: &Order,
+    mut progress: RunProgress,
+    previews: &mut Previews<'_>,
+) -> anyhow::Result<Output> {
+    let output = pipeline.draw(order, |at, run| {
         progress.step(at);
+        previews.step(at, run);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.finish();

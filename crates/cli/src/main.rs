@@ -19,6 +19,7 @@ mod latents;
 mod memory;
 mod output;
 mod plan;
+mod preview;
 mod progress;
 mod report;
 mod serve;

@@ -12,7 +12,9 @@ mod format;
 mod grid;
 mod guidance;
 mod init;
+mod inspect;
 mod memory;
+mod preview;
 mod sampler;
 mod sdxl;
 mod serve;
@@ -31,7 +33,9 @@ pub use format::FormatArgs;
 pub use grid::GridArgs;
 pub use guidance::GuidanceArgs;
 pub use init::InitArgs;
+pub use inspect::InspectArgs;
 pub use memory::MemoryArgs;
+pub use preview::PreviewArgs;
 pub use sampler::{NoiseArgs, SamplerArgs};
 pub use sdxl::SdxlArgs;
 pub use serve::ServeArgs;
@@ -39,7 +43,6 @@ pub use told::{generate, parse};
 pub use values::{EmbeddingArg, LoraArg, Seed, sampler};
 pub use words::WordArgs;
 
-use calotype::words::{Emphasis, PromptStyle};
 use calotype::{BatchSeeds, Request, Search};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -171,6 +174,9 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub written: FormatArgs,
 
+    #[command(flatten)]
+    pub preview: PreviewArgs,
+
     /// Allow replacing files that exist, and writing into FIFOs and devices; numbered patterns replace nothing
     #[arg(help_heading = "Output", long)]
     pub overwrite: bool,
@@ -287,41 +293,6 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 pub struct AdaptersArgs {
     /// Print a machine-readable list
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// A model folder in the diffusers layout, a file of weights (safetensors, PyTorch, GGUF, HDF5), a picture (PNG, JPEG,
-    /// WebP) whose settings are told, owner/name on the Hugging Face hub, or synthetic:NAME (sd15, sd21, sdxl,
-    /// sdxl-refiner, ssd-1b, sd-turbo) [default: the built-in model]
-    pub model: Option<String>,
-
-    #[command(flatten)]
-    pub hub: HubArgs,
-
-    /// Say how a prompt is read for the model: its parts, turns, chunks and tokens
-    #[arg(long, value_name = "TEXT", conflicts_with = "hashes")]
-    pub prompt: Option<String>,
-
-    /// By whose rules: a1111, comfy or plain [default: a1111]
-    #[arg(long, value_name = "NAME", value_parser = str::parse::<PromptStyle>, requires = "prompt")]
-    pub prompt_style: Option<PromptStyle>,
-
-    /// What a1111 does with weights: original, no_norm, ignore or none [default: original]
-    #[arg(long, value_name = "MODE", value_parser = str::parse::<Emphasis>, requires = "prompt")]
-    pub emphasis: Option<Emphasis>,
-
-    /// Evaluations, for prompts that change on the way
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "prompt")]
-    pub steps: usize,
-
-    /// The hashes by which sites know a file: SHA-256, AutoV1, AutoV2, AutoV3. All of it is read for them
-    #[arg(long)]
-    pub hashes: bool,
-
-    /// Print one machine-readable object
     #[arg(long)]
     pub json: bool,
 }

@@ -5,6 +5,7 @@ mod sheet;
 
 use crate::args::{GenerateArgs, GridArgs};
 use crate::device::OpenLoras;
+use crate::exit::Usage;
 use crate::files::OutputFiles;
 use crate::hashes::Hashing;
 use crate::progress::RunProgress;
@@ -30,14 +31,16 @@ struct Group<'a> {
 fn model_of(args: &GenerateArgs) -> String {
     let picture = &args.picture;
     let GenerateArgs { device, memory, words, .. } = args;
-    format!(
-        "{:?}",
-        (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, &words.embedding, device, memory)
-    )
+    let nets = &picture.init.control.control_net;
+    let files = (&picture.model, &picture.hub, &picture.assembly, &picture.refiner, nets, &words.embedding);
+    format!("{:?}", (files, device, memory))
 }
 
 /// Checks all cells, then draws them, those of a model one after another.
 pub fn run(args: &GridArgs, typed: &[OsString]) -> anyhow::Result<()> {
+    if args.generate.preview.preview_file.is_some() {
+        return Err(Usage("--preview-file: a grid has many runs to show: leave it out".into()).into());
+    }
     let (axes, mut cells) = axes::cells(args, typed)?;
     for Cell { args, .. } in &mut cells {
         wanted::gather(args)?;
