@@ -238,6 +238,40 @@ fn pictures_are_those_of_diffusers() {
     report.finish();
 }
 
+/// By A1111's and ComfyUI's rules (`tests/goldens/prompts_xl.py`).
+#[test]
+fn weighted_and_long_prompts_are_told_and_drawn_as_by_the_peers() {
+    let (golden, mut report) = (Golden::open(MODEL, "long_prompts"), Report::default());
+    let mut longest = 0;
+    for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
+        let mut pipeline = device.pipeline(golden.model(), Precision::F32);
+        for case in golden.cases.as_array().unwrap() {
+            let name = format!("{} {}", text(&case["name"]), device.name);
+            let request = Request {
+                prompt_style: text(&case["style"]).parse::<PromptStyle>().unwrap(),
+                negative_prompts: vec![text(&case["negative_prompt"]).into()],
+                width: Some(64),
+                height: Some(64),
+                steps: case["steps"].as_u64().map(|steps| steps as usize),
+                noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
+                ..Request::new(text(&case["prompt"]))
+            };
+            let turn = pipeline.turns(&request).unwrap().remove(0);
+            for (what, told) in [("positive", &turn.positive[0]), ("negative", &turn.negative.unwrap()[0])] {
+                let states = golden.tensor(&case[what]);
+                longest = longest.max(states.shape().dims()[1]);
+                report.case(&format!("{name} {what}"), error(&told.states, &states), bound(Precision::F32));
+                let pooled = golden.tensor(&case[format!("{what}_pooled")]);
+                let found = HostTensor::from_f32(pooled.shape(), &told.pooled);
+                report.case(&format!("{name} {what} pooled"), error(&found, &pooled), bound(Precision::F32));
+            }
+            report.drawn(&name, &pipeline.text_to_image(&request).unwrap(), (&golden, case));
+        }
+    }
+    assert!(longest >= 2 * 77, "some are of several chunks");
+    report.finish();
+}
+
 #[test]
 fn halves_draw_what_singles_draw_but_for_their_rounding() {
     let golden = Golden::open(MODEL, "pictures");

@@ -2,6 +2,7 @@
 //! from the file as it is and from its parts in files of their own.
 
 use crate::pictures::{LATENTS, apart, read_png};
+use crate::sdxl::numbers;
 use crate::support::{Device, Golden, Report};
 use calotype::convert::{How, convert};
 use calotype::{
@@ -9,39 +10,50 @@ use calotype::{
     Request, Role,
 };
 use calotype_testkit::error;
-use safetensors::tensor::{SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A tensor's shape and its bytes, f16.
-type Stored = (Vec<usize>, Vec<u8>);
+/// A tensor's type, its shape and its bytes.
+type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
-/// A golden file's tensors, the token embedding as long as it was: rows that no prompt uses are zeros.
+/// A golden file's tensors, each token embedding as long as it was: rows that no prompt uses are zeros.
 fn tensors(golden: &Golden, case: &Json) -> BTreeMap<String, Stored> {
     let bytes =
         std::fs::read(golden.folder.join("single_files").join(case["file"].as_str().unwrap())).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let stored =
-        |(name, view): (String, TensorView<'_>)| (name, (view.shape().to_vec(), view.data().to_vec()));
+    let stored = |(name, view): (String, TensorView<'_>)| {
+        (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+    };
     let mut all: BTreeMap<String, Stored> = file.tensors().into_iter().map(stored).collect();
-    let (shape, kept) = all.get_mut(case["tokens"].as_str().unwrap()).unwrap();
-    let (rows, width) = (case["vocabulary"].as_u64().unwrap() as usize, 2 * shape[1]);
-    let mut whole = vec![0; rows * width];
-    for (row, at) in kept.chunks(width).zip(case["rows"].as_array().unwrap()) {
-        whole[at.as_u64().unwrap() as usize * width..][..width].copy_from_slice(row);
+    for (name, places) in case["tokens"].as_object().unwrap() {
+        let (_, shape, kept) = all.get_mut(name).unwrap();
+        let (rows, width) = (case["vocabulary"].as_u64().unwrap() as usize, 2 * shape[1]);
+        let mut whole = vec![0; rows * width];
+        for (row, at) in kept.chunks(width).zip(places.as_array().unwrap()) {
+            whole[at.as_u64().unwrap() as usize * width..][..width].copy_from_slice(row);
+        }
+        (shape[0], *kept) = (rows, whole);
     }
-    (shape[0], *kept) = (rows, whole);
+    for (name, values) in case["marks"].as_object().into_iter().flatten() {
+        let values = numbers(values);
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        all.insert(name.clone(), (Dtype::F32, vec![values.len()], bytes));
+    }
     all
+}
+
+/// Whether a case's file says more than a model's tensors do.
+fn is_marked(case: &Json) -> bool {
+    !case["marks"].as_object().unwrap().is_empty()
 }
 
 fn write(path: &Path, tensors: &BTreeMap<String, Stored>) {
     let views: Vec<(&String, TensorView<'_>)> = tensors
         .iter()
-        .map(|(name, (shape, bytes))| {
-            (name, TensorView::new(safetensors::Dtype::F16, shape.clone(), bytes).unwrap())
-        })
+        .map(|(name, (dtype, shape, bytes))| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()))
         .collect();
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
@@ -53,7 +65,7 @@ fn here(path: &Path) -> ModelPlace {
 /// What the file does not say.
 fn hints(case: &Json) -> Hints {
     let prediction = if case["name"] == "sd2" { Predicts::V } else { Predicts::Epsilon };
-    Hints { prediction: Some(prediction), ..Hints::default() }
+    Hints { prediction: (!is_marked(case)).then_some(prediction), ..Hints::default() }
 }
 
 fn request(golden: &Golden, case: &Json) -> Request {
@@ -65,7 +77,10 @@ fn request(golden: &Golden, case: &Json) -> Request {
         height: Some(number("height") as usize),
         steps: Some(number("steps") as usize),
         cfg_scale: Some(number("guidance") as f32),
-        noise: Some(GivenNoise { latents: golden.tensor(&case["latents"]), added: Vec::new() }),
+        noise: Some(GivenNoise {
+            latents: golden.tensor(&case["latents"]),
+            added: golden.list(&case["noise"]),
+        }),
         ..Request::new(text("prompt"))
     }
 }
@@ -96,6 +111,38 @@ fn pictures_of_single_files_are_those_of_diffusers() {
     report.finish();
 }
 
+/// The refiner's file has one text encoder, where the base's has its first.
+#[test]
+fn a_refiner_in_one_file_goes_on_as_with_diffusers() {
+    let (golden, mut report) = (Golden::open("", "single_files_refiner"), Report::default());
+    let [base, refiner] = ["base", "refiner"].map(|which| &golden.cases[which]);
+    let (whole, mut refining) = (tensors(&golden, base), tensors(&golden, refiner));
+    refining.extend(whole.clone().into_iter().filter(|(name, _)| name.starts_with("first_stage_model.")));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    write(&file("base.safetensors"), &whole);
+    write(&file("refiner.safetensors"), &refining);
+    let files = here(&file("refiner.safetensors")).files(None, &Assembly::default()).unwrap();
+    convert(files, &file("folder"), &How::default(), false, &mut |_| true).unwrap();
+    let mut told = base.clone();
+    ["latents", "noise", "final", "png"].into_iter().for_each(|key| told[key] = golden.cases[key].clone());
+    for name in ["refiner.safetensors", "folder"] {
+        for device in [Device::cpu()].into_iter().chain(Device::gpus().into_iter().next()) {
+            let mut model = here(&file("base.safetensors")).open(Precision::F32).unwrap();
+            model.refine_with(here(&file(name)).open(Precision::F32).unwrap()).unwrap();
+            let switch = refiner["switch"].as_f64();
+            let request = Request { refiner_switch: switch, ..request(&golden, &told) };
+            let output = device.pipeline(model, Precision::F32).text_to_image(&request).unwrap();
+            let name = format!("{name} {}", device.name);
+            report.case(&name, error(&output.latents, &golden.tensor(&told["final"])), LATENTS);
+            let png = golden.folder.join("single_files").join(told["png"].as_str().unwrap());
+            let off = apart(&output.pictures[0].rgb(), &read_png(&png));
+            report.check(off <= 1, || format!("{name}: differs by {off} of 255"));
+        }
+    }
+    report.finish();
+}
+
 /// A file of nine channels whose five more count for nothing, where all is drawn anew from noise, draws what the plain file draws.
 #[test]
 fn a_file_of_nine_channels_is_an_inpainting_model() {
@@ -112,7 +159,7 @@ fn with_more_channels(more: usize, alone: &str) {
     let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
     let case = &golden.cases[0];
     let mut all = tensors(&golden, case);
-    let (shape, bytes) = all.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+    let (_, shape, bytes) = all.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
     let kernel = 2 * shape[2] * shape[3];
     let wide = |plain: &[u8]| [plain, &vec![0; more * kernel]].concat();
     *bytes = bytes.chunks(shape[1] * kernel).flat_map(wide).collect();
@@ -169,7 +216,7 @@ fn what_a_model_is_converted_to_draws_the_same_picture() {
 fn blocks_that_stay_draw_what_their_numbers_draw() {
     let (golden, mut report) = (Golden::open("", "single_files"), Report::default());
     let devices = Device::all();
-    for case in golden.cases.as_array().unwrap() {
+    for case in golden.cases.as_array().unwrap().iter().take(2) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         write(&path, &tensors(&golden, case));
@@ -215,19 +262,35 @@ fn a_model_in_parts_is_the_model() {
         let file = |name: &str| folder.path().join(name);
         let dotless =
             |name: &str| format!("model_ema.{}", name.trim_start_matches("model.").replace('.', ""));
-        write(&file("unet.safetensors"), &part("model.diffusion_model.", &dotless));
+        let mut unet = part("model.diffusion_model.", &dotless);
+        unet.extend(part("edm_", &str::to_string));
+        write(&file("unet.safetensors"), &unet);
         write(
             &file("vae.safetensors"),
             &part("first_stage_model.", &|name| name.replace("first_stage_model.", "")),
         );
-        write(&file("text.safetensors"), &part("cond_stage_model.", &str::to_string));
+        let texts: &[(Role, &str, &str)] = match case["file"].as_str().unwrap() {
+            "sdxl.safetensors" => &[
+                (Role::Text, "conditioner.embedders.0.", "text.safetensors"),
+                (Role::Text2, "conditioner.embedders.1.", "text_2.safetensors"),
+            ],
+            _ => &[(Role::Text, "cond_stage_model.", "text.safetensors")],
+        };
+        texts.iter().for_each(|(_, prefix, name)| write(&file(name), &part(prefix, &str::to_string)));
         let missing = here(&file("unet.safetensors")).open(Precision::F32).err().unwrap().to_string();
-        assert!(
-            missing.ends_with("unet.safetensors: the file holds the UNet, and no text encoder and no VAE: give them as text_encoder and vae"),
-            "{missing}"
+        let (those, fields) = match texts.len() {
+            1 => ("no text encoder and no VAE", "text_encoder and vae"),
+            _ => (
+                "no text encoder and no second text encoder and no VAE",
+                "text_encoder and text_encoder_2 and vae",
+            ),
+        };
+        let end = format!(
+            "unet.safetensors: the file holds the UNet, and {those}: give them as {fields}, or a file of the whole model"
         );
-        let parts =
-            vec![(Role::Text, here(&file("text.safetensors"))), (Role::Vae, here(&file("vae.safetensors")))];
+        assert!(missing.ends_with(&end), "{missing}");
+        let mut parts = vec![(Role::Vae, here(&file("vae.safetensors")))];
+        parts.extend(texts.iter().map(|(role, _, name)| (*role, here(&file(name)))));
         let with = Assembly { parts, hints: hints(case) };
         let model = here(&file("unet.safetensors")).open_with(Precision::F32, &with).unwrap();
         draw(&device, model, &golden, case, &mut report, "in parts");
@@ -262,7 +325,7 @@ fn what_does_not_go_together_is_told_in_a_line() {
     assert!(error.contains("holed.safetensors: no tensor mid_block.resnets.0.conv1.weight"), "{error}");
     // Eight input channels are recognised.
     let mut instructed = one.clone();
-    let (shape, bytes) = instructed.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
+    let (_, shape, bytes) = instructed.get_mut("model.diffusion_model.input_blocks.0.0.weight").unwrap();
     (shape[1], *bytes) = (8, vec![0; 2 * shape[0] * 8 * 9]);
     write(&file("instructed.safetensors"), &instructed);
     refused(

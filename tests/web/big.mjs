@@ -44,11 +44,12 @@ export function scaled(k) {
 /** A model in one file, its UNet and its text encoder with `k` times as many channels. */
 function single(k) {
   const golden = JSON.parse(readFileSync(join(GOLDENS, "single_files.json"))).find(({ name }) => name === "sd1");
+  const [[token, rows]] = Object.entries(golden.tokens);
   const all = tensors(k, readFileSync(join(GOLDENS, "single_files", golden.file)), {
-    fixed: [...FIXED, golden.rows.length],
+    fixed: [...FIXED, rows.length],
     keep: (name) => name.startsWith("first_stage_model."),
   });
-  Object.assign(all.find(({ name }) => name === golden.tokens).shape, { 0: golden.vocabulary });
+  Object.assign(all.find(({ name }) => name === token).shape, { 0: golden.vocabulary });
   return file(all);
 }
 

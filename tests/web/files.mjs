@@ -19,14 +19,15 @@ const VAE = "vae/diffusion_pytorch_model.safetensors";
 /** The tensors of the golden model in one file, its token embedding as long as it was: rows that no prompt uses are zeros. */
 function single() {
   const golden = JSON.parse(readFileSync(join(GOLDENS, "single_files.json"))).find(({ name }) => name === "sd1");
+  const [[token, rows]] = Object.entries(golden.tokens);
   const bytes = readFileSync(join(GOLDENS, "single_files", golden.file));
   const { tensors, start } = header(bytes);
   return Object.entries(tensors).map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
     const data = bytes.subarray(start + from, start + to);
-    if (name !== golden.tokens) return { name, dtype, shape, data };
-    const row = data.length / golden.rows.length;
+    if (name !== token) return { name, dtype, shape, data };
+    const row = data.length / rows.length;
     const all = Buffer.alloc(golden.vocabulary * row);
-    golden.rows.forEach((at, i) => data.copy(all, at * row, i * row, (i + 1) * row));
+    rows.forEach((at, i) => data.copy(all, at * row, i * row, (i + 1) * row));
     return { name, dtype, shape: [golden.vocabulary, shape[1]], data: all };
   });
 }

@@ -3,7 +3,9 @@
 #[non_exhaustive]
 pub enum Error {
     /// A file of the model folder could not be read.
-    #[error("{file}: {error}; a model is a folder in the diffusers layout")]
+    #[error(
+        "{file}: {error}; a model is a folder in the diffusers layout, with all that its model_index.json names: fetch it whole"
+    )]
     Read {
         /// The file.
         file: String,

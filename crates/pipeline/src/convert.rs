@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use crate::image::{write_by, write_folder};
 use crate::model::LORA;
-use crate::single::Hints;
+use crate::single::{Hints, ZERO_SNR};
 use crate::tokenizer::TokenizerFiles;
 use calotype_models::Role;
 use calotype_models::config::{ClipTextConfig, UNetConfig, VaeConfig};
 use calotype_models::detect::{self, Family, Predicts};
 use calotype_models::layout::{self, words};
-use calotype_tensor::{DType, Encoding, Made, Shape, TensorInfo, Tensors};
+use calotype_tensor::{DType, Encoding, HostTensor, Made, TensorInfo, Tensors};
 use calotype_weights::files::{Format, StoredAs, holds, write};
 use calotype_weights::schemes::{FilePlace, Joined, under_own_names};
 use calotype_weights::{Error as Weights, Lora, Merged};
@@ -83,7 +83,7 @@ pub struct Written {
 type Component = (&'static str, Rc<dyn Tensors>, Rc<dyn Tensors>);
 
 /// Names by which a file says something of its model.
-const MARKS: [&str; 3] = ["v_pred", "ztsnr", "edm_"];
+const MARKS: [&str; 3] = ["v_pred", ZERO_SNR, "edm_"];
 
 /// safetensors' metadata that says whose tensors they are.
 const FRAMEWORK: &str = "format";
@@ -142,9 +142,10 @@ pub fn convert(
         _ => {
             warn_lost(&files, &components, family);
             let metadata = metadata(&files, layout, how, family);
+            let marks = marks(&files, how)?;
             let joined = |of: fn(&Component) -> &Rc<dyn Tensors>| {
                 let parts = components.iter().map(|part| (part.0, Rc::clone(of(part)), family.place(part.0)));
-                Joined::new(parts.chain([marks(&files, how)]))
+                Joined::new(parts.chain([marks.clone()]))
             };
             let (plain, merged) = (joined(|(_, plain, _)| plain), joined(|(.., merged)| merged));
             let tensors = planned(&plain, layout, how, &mut written);
@@ -205,7 +206,8 @@ fn encoding(
         }
         *whole += 1;
     }
-    let chosen = how.dtype.filter(|_| info.encoding.is_float()).map(Encoding::from);
+    let may_round = info.encoding.is_float() && !is_mark(&info.name);
+    let chosen = how.dtype.filter(|_| may_round).map(Encoding::from);
     let as_it_is = info.encoding == info.dtype.into() || source.as_stored(&info.name).is_some();
     let own = || (as_it_is && holds(format, info.encoding, row)).then_some(info.encoding);
     // What came in blocks had 16 bits a number at most.
@@ -214,18 +216,26 @@ fn encoding(
     chosen.or_else(own).unwrap_or(lent)
 }
 
-/// Tensors that say something by their names alone.
-fn marks(files: &ModelFiles, how: &How) -> (&'static str, Rc<dyn Tensors>, FilePlace) {
-    let mut names: Vec<String> =
-        files.marks.iter().filter(|name| MARKS.iter().any(|mark| name.starts_with(mark))).cloned().collect();
-    let zero_snr = how.hints.zero_snr || files.scheduler_fields()["rescale_betas_zero_snr"] == true;
-    if zero_snr && !names.iter().any(|name| name == MARKS[1]) {
-        names.push(MARKS[1].into());
+/// Tensors that say something of the model: some by their names alone, some by their numbers.
+fn marks(files: &ModelFiles, how: &How) -> Result<(&'static str, Rc<dyn Tensors>, FilePlace)> {
+    let mut found: BTreeMap<String, HostTensor> = BTreeMap::new();
+    let own = files.marks.iter().filter(|name| is_mark(name));
+    for (file, name) in files.marked.iter().flat_map(|file| own.clone().map(move |name| (file, name))) {
+        let info = file.get(name).map_err(Weights::from)?;
+        let bytes = pollster::block_on(file.read_all(name)).map_err(Weights::from)?;
+        found.insert(name.clone(), HostTensor::from_bytes(&info.shape[..], info.dtype, bytes.to_vec()));
     }
-    let empty = |name| (name, DType::F32, Shape::new(&[0]));
-    let none = |_: &str, shape| calotype_tensor::HostTensor::from_f32(shape, &[]);
-    let source = Made::new(files.at(), names.into_iter().map(empty), none);
-    ("", Rc::new(source), FilePlace { prefix: "", open_clip: false })
+    if how.hints.zero_snr || files.scheduler_fields()["rescale_betas_zero_snr"] == true {
+        found.entry(ZERO_SNR.into()).or_insert_with(|| HostTensor::from_f32([0], &[]));
+    }
+    let listed: Vec<_> = found.iter().map(|(name, one)| (name.clone(), one.dtype(), one.shape())).collect();
+    let source = Made::new(files.at(), listed, move |name: &str, _| found[name].clone());
+    Ok(("", Rc::new(source), FilePlace { prefix: "", open_clip: false }))
+}
+
+/// Whether a name of no component's says something of the model.
+fn is_mark(name: &str) -> bool {
+    MARKS.iter().any(|mark| name.starts_with(mark))
 }
 
 /// What a single file says of itself: what it said, and what a folder says elsewhere.

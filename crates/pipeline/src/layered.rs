@@ -139,3 +139,88 @@ fn sums(x: &HostTensor) -> Vec<[f64; 2]> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+    use crate::tiles::{Blend, Tiles};
+    use calotype_graph::Precision;
+    use std::path::Path;
+    use std::rc::Rc;
+
+    /// Places of `[1, h, w, C]`, so many rows and columns from a top and a left on.
+    fn tile(x: &HostTensor, [top, left]: [usize; 2], [height, width]: [usize; 2]) -> HostTensor {
+        let (row, place) =
+            (x.bytes().len() / x.shape().dims()[1], x.shape().channels() * DType::size(x.dtype()));
+        let rows = x.bytes().chunks_exact(row).skip(top).take(height);
+        let bytes = rows.flat_map(|row| &row[left * place..][..width * place]).copied().collect();
+        HostTensor::from_bytes([1, height, width, x.shape().channels()], x.dtype(), bytes)
+    }
+
+    /// What a decoder makes of its middle's output, or of a tile of it: its norms come to `terms`, or to what is then put there.
+    async fn picture(
+        pipeline: &mut Pipeline,
+        mut x: HostTensor,
+        terms: &mut Vec<Option<HostTensor>>,
+    ) -> Picture {
+        let mut before: Option<HostTensor> = None;
+        for (index, layer) in layers(&pipeline.model.config.vae).iter().enumerate() {
+            if index == terms.len() {
+                terms.push(match layer.norm() {
+                    Some(norm) => Some(pipeline.terms(&norm, &x).await.unwrap()),
+                    None => None,
+                });
+            }
+            let [rows, width] = [1, 2].map(|axis| x.shape().dims()[axis]);
+            let part = Part::Layer { index, rows, width, truncate: false };
+            let key = Key { part, precision: Precision::F32, refines: false };
+            let beside = before.as_ref().filter(|_| layer.beside.is_some());
+            let (y, _) = pipeline.layer((layer, key), &x, beside, terms[index].as_ref()).await.unwrap();
+            before = Some(std::mem::replace(&mut x, y));
+        }
+        let [height, width] = [1, 2].map(|axis| x.shape().dims()[axis]);
+        Picture::new(width, height, 4, x.bytes().to_vec()).unwrap()
+    }
+
+    /// Tiles differ from the picture by what their norms make of a tile's statistics, and by what the middle's attention sees.
+    /// Where both know all of it their edges are left, and those fade into each other: a linear fade leaves up to 5 of 255.
+    #[test]
+    fn tiles_whose_norms_know_the_picture_blend_into_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens");
+        for (name, full) in [("sd2-tiny", [72, 80]), ("sdxl-tiny", [40, 64])] {
+            let model = Model::at_path(&folder.join(name).join("model"), None).unwrap();
+            let (factor, channels) = (model.config.vae.factor(), model.config.vae.latent_channels);
+            let executor = Rc::new(calotype_cpu::CpuExecutor::new());
+            let mut pipeline = Pipeline::new(executor, model, Precision::F32);
+            let [height, width] = full.map(|side| side * factor);
+            let middle =
+                Key { part: Part::Middle { height, width }, precision: Precision::F32, refines: false };
+            pollster::block_on(async {
+                pipeline.session.prepare(&pipeline.model, &[middle]).await.unwrap();
+                let (exec, part) = (&pipeline.session.exec, pipeline.session.get(middle));
+                let value = |i: usize| (i as f32 * 0.7).sin() * 0.5 + (i as f32 * 0.013).cos();
+                let latents: Vec<f32> = (0..full[0] * full[1] * channels).map(value).collect();
+                exec.write(&part.ports["latents"], 0, bytemuck::cast_slice(&latents)).unwrap();
+                exec.run(part.program(Stage::Decoder), 0).unwrap();
+                let x = exec.read(&part.ports["y"]).await.unwrap();
+
+                let mut terms = Vec::new();
+                let whole = picture(&mut pipeline, x.clone(), &mut terms).await;
+                for tiles in Tiles::of(full) {
+                    let mut blend = Blend::new(tiles, full, factor);
+                    for at in tiles.places(full) {
+                        blend.add(at, &picture(&mut pipeline, tile(&x, at, tiles.size), &mut terms).await);
+                    }
+                    let blended = blend.finish().unwrap();
+                    let apart: Vec<u8> =
+                        whole.pixels.iter().zip(&blended.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
+                    let most = apart.iter().copied().max().unwrap_or(0);
+                    let mean = apart.iter().map(|v| f64::from(*v)).sum::<f64>() / apart.len() as f64;
+                    println!("{name}, {tiles}: at most {most} of 255, {mean:.4} on average");
+                    assert!(most <= 2 && mean < 1e-3, "{name}, {tiles}: {most}, {mean}");
+                }
+            });
+        }
+    }
+}

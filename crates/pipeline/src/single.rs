@@ -25,7 +25,7 @@ pub struct Hints {
 }
 
 /// The tensor, of no component, by which a file says that its last timestep is pure noise.
-const ZERO_SNR: &str = "ztsnr";
+pub(crate) const ZERO_SNR: &str = "ztsnr";
 
 impl ModelFiles {
     /// A file that holds a model, or a component of one.
@@ -99,6 +99,10 @@ impl ModelFiles {
         let unet = self.tensors(Role::Denoiser);
         let told = unet.as_deref().and_then(Family::of);
         let family = hints.config.map(|said| said.family).or(told.map(|(family, _)| family));
+        // A refiner's file has its only text encoder where others have their first.
+        if family == Some(Family::Refiner) && !self.has(Role::Text2) {
+            self.found.remove(&Role::Text).map(|part| self.found.insert(Role::Text2, part));
+        }
         if !in_folder {
             self.whole(family)?;
         }
@@ -170,7 +174,7 @@ impl ModelFiles {
             _ => "them",
         };
         let why = format!(
-            "the file holds {there}, and {}: give {them} as {}",
+            "the file holds {there}, and {}: give {them} as {}, or a file of the whole model",
             list(&missing, "no"),
             fields.join(" and ")
         );

@@ -91,7 +91,12 @@ fn component_class(f: &mut Fields, component: &str) -> Result<String> {
     match value {
         Some([Some(_), Some(class)]) => Ok(class),
         absent => f
-            .check(false, component, absent, "a pipeline without it makes no picture")
+            .check(
+                false,
+                component,
+                absent,
+                "a pipeline without it makes no picture: take the whole model's folder",
+            )
             .map(|()| String::new()),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn config(shapes: &Shapes<'_>, family: Family, role: Role) -> Result<
     let is_open = match width {
         LARGE => false,
         width if OPEN.contains(&width) => true,
-        _ => family == Family::Sd2,
+        _ => family == Family::Sd2 || role == Role::Text2,
     };
     let projected = shapes.find("text_projection.weight").and_then(|shape| shape.first()).copied();
     Ok(json!({
