@@ -79,7 +79,38 @@ fn what_the_family_cannot_do_is_one_line() {
         }
     }
     fs::copy(goldens().join("sdxl-tiny/model/model_index.json"), half.join("model_index.json")).unwrap();
-    refused(1, &["-m", "half"], &["half/text_encoder_2/config.json"]);
+    let whole = "with all that its index names: fetch it whole";
+    refused(1, &["-m", "half"], &["half/text_encoder_2/config.json: no such file", whole]);
+    let part = |name: &str| goldens().join("sdxl-tiny").join(name).to_str().unwrap().to_string();
+    let [unet, vae] =
+        ["unet", "vae"].map(|name| part(&format!("model/{name}/diffusion_pytorch_model.safetensors")));
+    let first = part("model/text_encoder/model.safetensors");
+    refused(
+        1,
+        &["-m", &unet, "--text-encoder", &first, "--vae", &vae],
+        &["and no second text encoder: give it as --text-encoder-2, or a file of the whole model"],
+    );
+    // Parts of a model, and what is none, as the refiner.
+    refused(
+        1,
+        &["-m", &base, "--refiner", &vae],
+        &[
+            "--refiner: ",
+            "the file holds the VAE, and no text encoder and no UNet",
+            "or a file of the whole model",
+        ],
+    );
+    let lora = part("lora.safetensors");
+    refused(
+        1,
+        &["-m", &base, "--refiner", &lora],
+        &["--refiner: ", "a LoRA, and no model: give it with --lora"],
+    );
+    refused(
+        2,
+        &["-m", &base, "--cache-weights"],
+        &["--cache-weights keeps what a GPU reads, and --backend cpu runs on none"],
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 pub enum Error {
     /// A file of the model folder could not be read.
     #[error(
-        "{file}: {error}; a model is a folder in the diffusers layout, with all that its model_index.json names: fetch it whole"
+        "{file}: {error}; a model is a folder in the diffusers layout, with all that its index names: fetch it whole"
     )]
     Read {
         /// The file.
