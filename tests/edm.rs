@@ -61,14 +61,15 @@ fn pictures_are_those_of_diffusers() {
     report.finish();
 }
 
-/// A single file of SDXL's names and shapes, whose zeros take no room on disk, and of some numbers beside them.
+/// A single file of a published model's names and shapes (`layouts.py`), whose zeros take no room on disk, and of some numbers
+/// beside them.
 #[cfg(target_os = "linux")]
-fn single(path: &Path, marks: &[(&str, &[f32])]) -> Model {
+pub fn published(path: &Path, model: &str, marks: &[(&str, &[f32])]) -> Model {
     let layouts =
         std::fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/layouts.txt.gz"));
     let mut text = String::new();
     flate2::read::GzDecoder::new(layouts.unwrap()).read_to_string(&mut text).unwrap();
-    let lines = text.split("# ").find_map(|part| part.strip_prefix("sdxl\n")).unwrap();
+    let lines = text.split("# ").find_map(|part| part.strip_prefix(model)?.strip_prefix('\n')).unwrap();
     let (mut header, mut end, mut numbers) = (serde_json::Map::new(), 0, Vec::new());
     let mut put = |name: &str, dtype: &str, shape: Json, bytes: usize| {
         let start = end;
@@ -104,16 +105,16 @@ fn single_files_say_by_tensors_that_they_are_edms() {
         file["sigma_min"] = json!(least);
         SchedulerFile::new(text(&file["_class_name"]), &file.to_string()).unwrap().own().unwrap()
     };
-    let plain = single(&path, &[]);
+    let plain = published(&path, "sdxl", &[]);
     assert_eq!((plain.config.vae.latents.clone(), drawn(&plain).sampler), (None, Sampler::EULER));
     let (mean, std) = ([-1.6, 1.9, -1.4, 2.5], [8.5, 5.9, 6.5, 5.2]);
-    let playground = single(&path, &[("edm_mean", &mean), ("edm_std", &std)]);
+    let playground = published(&path, "sdxl", &[("edm_mean", &mean), ("edm_std", &std)]);
     let vae = &playground.config.vae;
     assert_eq!((vae.scaling_factor, vae.latents.clone()), (0.5, Some([mean.to_vec(), std.to_vec()])));
     let own = of("edm_playground", 0.002);
     assert_eq!(drawn(&playground).program, own.program(8, 0.0).unwrap());
     let range: [(&str, &[f32]); 2] = [("edm_vpred.sigma_max", &[120.0]), ("edm_vpred.sigma_min", &[0.002])];
-    let cosxl = single(&path, &range);
+    let cosxl = published(&path, "sdxl", &range);
     assert_eq!(drawn(&cosxl).program, of("edm_cosxl", 0.002_f32.into()).program(8, 0.0).unwrap());
     assert_eq!((cosxl.config.vae.latents.clone(), cosxl.scheduler.prediction_type()), (None, "v_prediction"));
 }

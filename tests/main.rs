@@ -100,3 +100,6 @@ mod architecture;
 
 /// What others' packages may be: licences, and no wgpu where it is not asked for.
 mod packages;
+
+/// Packed weights on disk: what one start leaves to the next.
+mod packed_weights;

@@ -17,6 +17,7 @@ impl DeviceArgs {
     /// What to run on.
     pub fn device(&self) -> Result<Device, Usage> {
         let tier = self.tier.tier();
+        let cache_weights = self.cache_weights;
         let tuning = if self.no_autotune { Tuning::Off } else { Tuning::Auto };
         let backend = match self.backend {
             BackendName::Cpu if self.adapter.is_some() => {
@@ -29,16 +30,23 @@ impl DeviceArgs {
                     "--tier is about a GPU's kernels, and --backend cpu runs on none: give only one".into(),
                 ));
             }
+            BackendName::Cpu if self.cache_weights.is_some() => {
+                return Err(Usage(
+                    "--cache-weights keeps what a GPU reads, and --backend cpu runs on none: give only one"
+                        .into(),
+                ));
+            }
             BackendName::Cpu => return Ok(Device::Cpu),
             BackendName::Auto if self.adapter.is_none() && tier.is_none() => {
-                return Ok(Device::Prefer(Choice { tuning, ..Choice::default() }));
+                return Ok(Device::Prefer(Choice { tuning, cache_weights, ..Choice::default() }));
             }
             BackendName::Auto => Backend::Auto,
             BackendName::Vulkan => Backend::Vulkan,
             BackendName::Metal => Backend::Metal,
             BackendName::Dx12 => Backend::Dx12,
         };
-        Ok(Device::Gpu(Choice { backend, adapter: self.adapter.clone(), tier, tuning, ..Choice::default() }))
+        let adapter = self.adapter.clone();
+        Ok(Device::Gpu(Choice { backend, adapter, tier, tuning, cache_weights, ..Choice::default() }))
     }
 
     /// What [`precision`](Self::precision) will most likely be, before a device is open.

@@ -77,6 +77,9 @@ pub struct Choice {
     pub tuning: Tuning,
     /// Where compiled kernels and what tuning found are kept, if not in the user's cache folder (see ARCHITECTURE.md).
     pub cache_dir: Option<PathBuf>,
+    /// How many bytes of packed weights, as this device reads them, may be kept there: a later start uploads them, and packs none.
+    /// None are where nothing is said.
+    pub cache_weights: Option<u64>,
     /// Keep to what every WebGPU device has: default limits, no f16. How tests see what a browser sees.
     pub plain: bool,
     /// Of the ways to cut up a product use this one only ([`Caps::only_cut`]). How tests reach all of them.

@@ -1,5 +1,5 @@
 use crate::device::Device;
-use crate::store::replace;
+use crate::store::{replace, sum};
 use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
@@ -60,13 +60,6 @@ fn seal(data: &[u8]) -> Vec<u8> {
 fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (first, data) = bytes.split_first_chunk()?;
     (sum(data) == u64::from_le_bytes(*first)).then_some(data)
-}
-
-/// FNV-1a over words of eight bytes, the last one filled up with zeros, and the length.
-fn sum(data: &[u8]) -> u64 {
-    let mix = |h: u64, word: u64| (h ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(29);
-    let word = |part: &[u8]| part.iter().rev().fold(0u64, |w, b| w << 8 | u64::from(*b));
-    data.chunks(8).map(word).fold(mix(0xcbf2_9ce4_8422_2325, data.len() as u64), mix)
 }
 
 #[cfg(test)]

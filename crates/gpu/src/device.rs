@@ -1,5 +1,6 @@
 use crate::adapter::{AdapterReport, Backend, Choice, choose, enumerate};
 use crate::offer::{Offer, offer};
+use crate::packed::PackedFiles;
 use crate::signal::Signal;
 use crate::store::folder;
 use calotype_field::Field;
@@ -24,6 +25,8 @@ pub(crate) struct Device {
     pub offer: Offer,
     /// Where what is learned of it is kept, if anywhere.
     pub folder: Option<PathBuf>,
+    /// Where packed weights are kept, if they are.
+    pub packed: Option<PackedFiles>,
     ledger: Rc<Ledger>,
     failure: Arc<Mutex<Failure>>,
     unfinished: RefCell<VecDeque<Signal<()>>>,
@@ -139,6 +142,7 @@ impl Device {
             watched: choice.checked && !choice.plain,
             offer,
             folder: choice.cache_dir.clone().or_else(folder),
+            packed: PackedFiles::chosen(choice),
             ledger: Rc::default(),
             failure,
             unfinished: RefCell::default(),

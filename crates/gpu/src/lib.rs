@@ -16,6 +16,7 @@ mod executor;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 mod offer;
+mod packed;
 mod pipelines;
 mod profile;
 mod program;

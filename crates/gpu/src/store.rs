@@ -50,6 +50,13 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// FNV-1a over words of eight bytes, the last one filled up with zeros, and the length.
+pub(crate) fn sum(data: &[u8]) -> u64 {
+    let mix = |h: u64, word: u64| (h ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(29);
+    let word = |part: &[u8]| part.iter().rev().fold(0u64, |w, b| w << 8 | u64::from(*b));
+    data.chunks(8).map(word).fold(mix(0xcbf2_9ce4_8422_2325, data.len() as u64), mix)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
 use crate::device::{Buffer, Device};
+use crate::packed::Copy;
 use crate::stream::{Slots, Stream};
 use calotype_graph::lower::by_columns;
 use calotype_graph::{Error, Graph, Layout, Segment, Streamed, Weight, WeightId, pack_each, segments};
@@ -81,9 +82,7 @@ impl WeightStore {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let (mut slab, mut offset) = (0, 0);
         let mut buffer: Option<Rc<Buffer>> = None;
-        let shapes: HashMap<WeightId, Shape> = missing.iter().copied().collect();
-        let mut upload = |id: WeightId, packed: Vec<u8>| {
-            let mut packed = arranged(device, &graph.weights()[id.index()], shapes[&id], packed);
+        let mut upload = |id: WeightId, mut packed: Vec<u8>| {
             let bytes = packed.len() as u64;
             packed.resize(packed.len().next_multiple_of(4), 0);
             let key = graph.weight_key(id);
@@ -107,12 +106,13 @@ impl WeightStore {
             Ok(())
         };
         // The queue is made to take what it was handed every so often: its copies are host memory too.
+        let mut copy = copy_of(device, graph, &missing, source);
         for some in in_flight(&missing) {
-            let columns = |weight: &Weight, seen: Shape| by_columns(weight, seen, &device.caps);
-            pack_each(graph, some, source, false, &columns, &mut upload).await?;
+            packed_each(device, graph, some, source, &mut copy, &mut upload).await?;
             device.queue.submit([]);
             device.wait().await?;
         }
+        copy.finish();
         Ok(())
     }
 
@@ -137,22 +137,25 @@ impl WeightStore {
         let shapes: HashMap<WeightId, Shape> =
             graph.weight_values().map(|(id, shape, _)| (id, shape)).collect();
         let mut packed = Vec::new();
+        let wanted =
+            |weights: &[(WeightId, u64)]| weights.iter().map(|(id, _)| (*id, shapes[id])).collect::<Vec<_>>();
+        let all =
+            segments.iter().filter(|segment| !segment.stays).flat_map(|segment| wanted(&segment.weights));
+        let mut copy = copy_of(device, graph, &all.collect::<Vec<_>>(), source);
         for Segment { weights, bytes, stays, .. } in &segments {
             let mut slot = vec![0u8; if *stays { 0 } else { *bytes as usize }];
             let offsets: HashMap<WeightId, u64> = weights.iter().copied().collect();
-            let wanted: Vec<(WeightId, Shape)> = weights.iter().map(|(id, _)| (*id, shapes[id])).collect();
             let mut keep = |id: WeightId, packed: Vec<u8>| {
-                let packed = arranged(device, &graph.weights()[id.index()], shapes[&id], packed);
                 slot[offsets[&id] as usize..][..packed.len()].copy_from_slice(&packed);
                 progress(packed.len() as u64);
                 Ok(())
             };
             if !stays {
-                let columns = |weight: &Weight, seen: Shape| by_columns(weight, seen, &device.caps);
-                pack_each(graph, &wanted, source, false, &columns, &mut keep).await?;
+                packed_each(device, graph, &wanted(weights), source, &mut copy, &mut keep).await?;
             }
             packed.push(slot);
         }
+        copy.finish();
         let stream = Rc::new(Stream::new(segments, packed, self.slots(device, streamed)?));
         self.streams.borrow_mut().insert(stream_key(graph), stream);
         Ok(passing)
@@ -173,6 +176,34 @@ impl WeightStore {
 fn stream_key(graph: &Graph) -> String {
     let first = graph.weight_values().next();
     format!("{} in {}", first.map_or_else(String::new, |(id, ..)| graph.weight_key(id)), graph.name)
+}
+
+/// What is kept of some weights, or is to be.
+fn copy_of(device: &Device, graph: &Graph, wanted: &[(WeightId, Shape)], source: &dyn Tensors) -> Copy {
+    device.packed.as_ref().map_or(Copy::None, |files| files.of(&device.caps, graph, wanted, source))
+}
+
+/// Gives `each` some weights as the device reads them: out of what is kept, or packed, and then kept.
+async fn packed_each(
+    device: &Device,
+    graph: &Graph,
+    wanted: &[(WeightId, Shape)],
+    source: &dyn Tensors,
+    copy: &mut Copy,
+    each: &mut dyn FnMut(WeightId, Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let size = |(id, shape): &(WeightId, Shape)| graph.weights()[id.index()].stored.bytes(shape.numel());
+    if let Some(kept) = copy.take(&wanted.iter().map(size).collect::<Vec<_>>()) {
+        return wanted.iter().zip(kept).try_for_each(|((id, _), bytes)| each(*id, bytes));
+    }
+    let shapes: HashMap<WeightId, Shape> = wanted.iter().copied().collect();
+    let columns = |weight: &Weight, seen: Shape| by_columns(weight, seen, &device.caps);
+    let mut arrange = |id: WeightId, packed: Vec<u8>| {
+        let packed = arranged(device, &graph.weights()[id.index()], shapes[&id], packed);
+        copy.put(&packed);
+        each(id, packed)
+    };
+    pack_each(graph, wanted, source, false, &columns, &mut arrange).await
 }
 
 /// A packed weight in the order in which the device reads it.

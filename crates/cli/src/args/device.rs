@@ -1,5 +1,6 @@
 //! The flags that say what to run on.
 
+use super::memory::size;
 use calotype::{Precision, Quant, Tier};
 use clap::{Args, ValueEnum};
 use std::str::FromStr;
@@ -34,6 +35,11 @@ pub struct DeviceArgs {
     /// found. Pictures are then the same to the bit from the first run on
     #[arg(long)]
     pub no_autotune: bool,
+
+    /// Keep weights on disk as this GPU reads them, SIZE of them at most [16G where only the flag is given], those that were used
+    /// last: another start uploads them, and packs none. They lie in the cache folder; what LoRAs change is not kept
+    #[arg(long, value_name = "SIZE", value_parser = size, num_args = 0..=1, default_missing_value = "16G", require_equals = true)]
+    pub cache_weights: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -52,7 +52,7 @@ const UNITS: [(&str, f64); 9] = [
 ];
 
 /// A size in bytes.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || String::from("use a size with its unit, such as 6G, 2500M or 1.5GiB");
     let text = text.trim();
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
