@@ -216,11 +216,11 @@ impl SamplerChoice {
         let is_late = matches!(stretch, Stretch::After(_));
         let sheet = |begin: usize| {
             let mut run = run.clone();
-            let by_grid = is_late
-                && [Sampler::DDIM, Sampler::DDIM_CFG_PP, Sampler::PNDM, Sampler::DPM_ADAPTIVE]
-                    .contains(&sampler);
-            run.begin = if by_grid && own && dialect != Dialect::Comfy { begin } else { 0 };
-            let begin = begin - run.begin;
+            let by_grid = [Sampler::DDIM, Sampler::DDIM_CFG_PP, Sampler::PNDM, Sampler::DPM_ADAPTIVE]
+                .contains(&sampler)
+                || dialect == Dialect::K && [Sampler::UNIPC, Sampler::UNIPC_BH2].contains(&sampler);
+            run.begin = (is_late && by_grid && own && dialect != Dialect::Comfy).then_some(begin);
+            let begin = begin - run.begin.unwrap_or(0);
             // A sampler that chooses its levels itself cannot be given the later ones alone.
             let taken = if own || dialect.is_fixed() { 0 } else { begin };
             run.sigmas.drain(..taken);

@@ -83,8 +83,9 @@ pub struct Run {
     pub(crate) dialect: Dialect,
     /// How many steps were asked for.
     pub(crate) asked: usize,
-    /// Of those that a sampler chooses the levels of itself, how many are left out at the beginning.
-    pub(crate) begin: usize,
+    /// Of those that a sampler chooses the levels of itself, how many are left out at the beginning, where the run begins from a
+    /// picture.
+    pub(crate) begin: Option<usize>,
     /// The sigmas of steps before the first that another has not taken: none but where diffusers counts them.
     pub(crate) before: Vec<f64>,
     /// The cumulative alphas of the training timesteps.
@@ -100,7 +101,7 @@ impl Run {
         let clock = Clock { logs, whole: dialect == Dialect::Comfy };
         let (prediction, knobs) = (trained.prediction_type, Knobs::default());
         let (sigmas, times, before, clip) = (vec![], vec![], vec![], None);
-        Run { sigmas, times, clock, prediction, knobs, clip, dialect, asked: 0, begin: 0, before, alphas }
+        Run { sigmas, times, clock, prediction, knobs, clip, dialect, asked: 0, begin: None, before, alphas }
     }
 
     /// Steps from one sigma to the next.

@@ -130,9 +130,33 @@ pub(super) fn compvis_grid(run: &Run, sampler: &str) -> Result<Vec<usize>> {
     )))
 }
 
-/// What is left of a grid of timesteps, rising, where the run begins later.
-pub(super) fn kept<'a>(run: &Run, grid: &'a [usize]) -> &'a [usize] {
-    &grid[..grid.len().saturating_sub(run.begin)]
+/// What is left of a grid of timesteps, rising, where the run begins from a picture, and the timestep whose noise that is given,
+/// where it is another than the first: A1111 takes one step less than CompVis of the t that k-diffusion takes t + 1 of, and
+/// both give the picture the noise of the timestep above the first that they evaluate
+/// (modules/sd_samplers_timesteps.py, `sample_img2img`; scripts/img2img.py, whose own ends where there is none above).
+pub(super) fn kept<'a>(run: &Run, sampler: &str, grid: &'a [usize]) -> Result<(&'a [usize], Option<usize>)> {
+    let Some(begin) = run.begin else { return Ok((grid, None)) };
+    let taken = run.asked.saturating_sub(begin);
+    let entries = match run.dialect {
+        // CompVis' grid has the end of its last step too.
+        Dialect::CompVis => taken + 1,
+        _ => taken.saturating_sub(1),
+    };
+    if entries < 2 {
+        return Err(Error::Sampler(format!(
+            "sampler {sampler} has no steps left for so little of a picture: give more {} or {}",
+            Field::Steps,
+            Field::Strength
+        )));
+    }
+    Ok((&grid[..entries.min(grid.len())], grid.get(entries).copied()))
+}
+
+/// Has a run's first step begin at the noise of a timestep, whichever it evaluates.
+pub(super) fn begin_at(run: &Run, sheet: &mut Sheet, timestep: Option<usize>) {
+    if let (Some(t), Some(first)) = (timestep, sheet.drafts.first_mut()) {
+        first.level = Draft::at_alpha(t as f64, run.alphas[t]).level;
+    }
 }
 
 /// A1111's form: over its own grid, from unit noise (modules/sd_samplers_timesteps_impl.py, `ddim` and `ddim_cfgpp`). It
@@ -150,7 +174,8 @@ fn solve(run: &Run, sheet: &mut Sheet, plus: bool) -> Result<()> {
 /// Down a grid of timesteps, the lowest of which is not evaluated.
 fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) -> Result<()> {
     sheet.start = Some(1.0);
-    for pair in kept(run, grid).windows(2).rev() {
+    let (grid, above) = kept(run, "ddim", grid)?;
+    for pair in grid.windows(2).rev() {
         let (a, a_prev) = (run.alphas[pair[1]], run.alphas[pair[0]]);
         let of = |output| predict(run.prediction, Lin::X, output, a.sqrt(), (1.0 - a).sqrt());
         let (x0, noise) = of(Lin::M);
@@ -161,6 +186,7 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize], plus: bool) -> Result<()> 
         step.add(Draw::Fresh, deviation * run.knobs.s_noise);
         sheet.push(step);
     }
+    begin_at(run, sheet, above);
     Ok(())
 }
 
@@ -180,7 +206,8 @@ fn keras(run: &Run, sheet: &mut Sheet) -> Result<()> {
         Dialect::Keras03 => (1..train).step_by(train / steps).collect(),
         _ => linspace(0.0, (train - 1) as f64, steps).iter().map(|t| t.round_ties_even() as usize).collect(),
     };
-    for (i, &t) in times.iter().enumerate().rev() {
+    let taken = times.len().saturating_sub(run.begin.unwrap_or(0));
+    for (i, &t) in times.iter().enumerate().take(taken).rev() {
         let (a, a_prev) = (run.alphas[t], if i == 0 { 1.0 } else { run.alphas[times[i - 1]] });
         let (x0, noise) = predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt());
         let mut step = Draft::at_alpha(t as f64, a);

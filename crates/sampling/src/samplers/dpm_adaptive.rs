@@ -31,8 +31,9 @@ pub(crate) const FIRST: f64 = 0.05;
 /// A1111 goes from the most noise the model knows to the least, and where a picture is begun from, as ComfyUI always, from
 /// the run's first sigma to its last but zero.
 fn solve(run: &Run, sheet: &mut Sheet) -> Result<()> {
-    let noisy = || run.sigmas[run.begin..].iter().filter(|sigma| **sigma > 0.0).map(|sigma| lambda(*sigma));
-    let (begin, end) = match run.dialect == Dialect::Comfy || run.begin > 0 {
+    let first = run.begin.unwrap_or(0);
+    let noisy = || run.sigmas[first..].iter().filter(|sigma| **sigma > 0.0).map(|sigma| lambda(*sigma));
+    let (begin, end) = match run.dialect == Dialect::Comfy || first > 0 {
         true => (noisy().fold(f64::INFINITY, f64::min), noisy().fold(f64::NEG_INFINITY, f64::max)),
         false => (-run.clock.logs[run.clock.logs.len() - 1], -run.clock.logs[0]),
     };

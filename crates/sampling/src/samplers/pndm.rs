@@ -3,7 +3,7 @@
 //! else three Runge-Kutta steps of four evaluations each come first.
 
 use super::Descriptor;
-use super::ddim::{Alphas, kept};
+use super::ddim::{Alphas, begin_at, kept};
 use crate::dialect::Dialect;
 use crate::diffusers::{Asked, Class, Grid, PREDICTIONS, SchedulerConfig, timesteps};
 use crate::error::{Error, Result};
@@ -180,7 +180,8 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) -> Result<()> {
         predict(run.prediction, Lin::X, Lin::M, a.sqrt(), (1.0 - a).sqrt()).1
     };
     let [e1, e2, e3] = [0, 1, 2].map(|k| Lin::register(OUTPUTS + k));
-    for (i, pair) in kept(run, grid).windows(2).rev().enumerate() {
+    let (grid, above) = kept(run, "pndm", grid)?;
+    for (i, pair) in grid.windows(2).rev().enumerate() {
         let (to, from) = (pair[0], pair[1]);
         let mut step = Draft { draw: draws, ..Draft::at_alpha(from as f64, run.alphas[from]) };
         let e = noise_at(from);
@@ -204,5 +205,6 @@ fn over(run: &Run, sheet: &mut Sheet, grid: &[usize]) -> Result<()> {
         }
         sheet.push(step);
     }
+    begin_at(run, sheet, above);
     Ok(())
 }

@@ -136,12 +136,23 @@ fn solve(run: &Run, sheet: &mut Sheet, bh2: bool) -> Result<()> {
     const LEAST: f64 = 0.001;
     let comfy = run.dialect == Dialect::Comfy;
     let train = run.alphas.len();
+    let mut above = None;
     let (sigmas, times): (Vec<f64>, Vec<f64>) = if comfy {
         let sigmas = run.sigmas.iter().map(|s| if *s == 0.0 { LEAST } else { *s }).collect();
         (sigmas, run.sigmas[..run.steps()].iter().map(|s| run.clock.time(*s)).collect())
     } else {
+        // From a picture it goes from the highest of the timesteps that are left, as many steps as those are.
         let steps = (0..train).step_by(train / run.asked.clamp(1, train)).count();
-        let times = linspace((train - 1) as f64, 0.0, steps + 1);
+        let (first, steps) = match run.begin {
+            None => (train - 1, steps),
+            Some(_) => {
+                let grid = super::ddim::grid(run, "unipc")?;
+                let (left, timestep) = super::ddim::kept(run, "unipc", &grid)?;
+                above = timestep;
+                (left[left.len() - 1], left.len())
+            }
+        };
+        let times = linspace(first as f64, 0.0, steps + 1);
         (times.iter().map(|t| run.sigma_between(*t)).collect(), times[..steps].to_vec())
     };
     let steps = times.len();
@@ -158,6 +169,7 @@ fn solve(run: &Run, sheet: &mut Sheet, bh2: bool) -> Result<()> {
         uncorrected: &[],
     };
     (sheet.start, sheet.drafts) = (Some(1.0), chain.drafts());
+    super::ddim::begin_at(run, sheet, above);
     if let (true, Some(last)) = (comfy, sheet.drafts.last_mut()) {
         sheet.start = sheet.start.map(|_| run.start() * chain.levels[0].alpha);
         last.rows[0] = last.rows[0] / chain.levels[steps].alpha;
