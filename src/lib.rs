@@ -17,6 +17,7 @@
 //! `calotype_pipeline` holds the asynchronous pipeline that this one blocks on, and that a browser awaits.
 
 pub mod builtin;
+pub mod compat;
 mod device;
 mod pipeline;
 mod place;

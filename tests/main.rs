@@ -24,6 +24,9 @@ mod golden;
 /// Every sampler's whole way, step by step, as diffusers takes it.
 mod trajectories;
 
+/// The first programs by their names in the library.
+mod compat;
+
 /// What is changed of UNets as they draw, as diffusers, ComfyUI and DeepCache have it.
 mod changes;
 

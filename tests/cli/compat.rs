@@ -92,6 +92,30 @@ fn txt2img_has_the_scripts_samplers_and_says_what_it_cannot_do() {
 }
 
 #[test]
+fn img2img_draws_what_the_script_draws() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("prompts.txt"), "a cat\na dog\n").unwrap();
+    fs::copy(goldens().join("compat/grid.png"), folder.path().join("sketch.png")).unwrap();
+    let tiny = tiny();
+    let script = ["compat", "img2img", "--backend", "cpu", "--rng", "cpu", "--ckpt", &tiny];
+    let script = [&script[..], &["--init-img", "sketch.png", "--ddim_steps", "8", "--scale", "7.5"]].concat();
+    folder
+        .run(&[&script[..], &["--from-file", "prompts.txt", "--strength", "0.7", "--n_iter", "2"]].concat());
+    let grid = folder.read("outputs/img2img-samples/grid-0000.png");
+    assert!(apart(&grid, "img2img.png") <= 1, "{}", apart(&grid, "img2img.png"));
+    let names = fs::read_dir(folder.path().join("outputs/img2img-samples/samples")).unwrap();
+    assert_eq!(names.count(), 4);
+    let told = |more: &[&str]| {
+        let mut command = folder.command();
+        command.args(&script).args(more);
+        String::from_utf8(command.assert().failure().get_output().stderr.clone()).unwrap()
+    };
+    assert!(told(&["--strength", "1"]).contains("--strength 1"));
+    assert!(told(&["--strength", "0.05"]).contains("strength"));
+    assert!(told(&["--plms"]).contains("--plms"));
+}
+
+#[test]
 fn keras_draws_what_text_to_image_draws() {
     let folder = Folder::new();
     let tiny = tiny();

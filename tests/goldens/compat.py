@@ -1,4 +1,4 @@
-"""Pictures of CompVis' txt2img.py and KerasCV's text_to_image with sd1-tiny, for tests/cli/compat.rs, and the invisible watermark.
+"""Pictures of CompVis' txt2img.py and img2img.py and KerasCV's text_to_image with sd1-tiny, for tests/cli/compat.rs, and the invisible watermark.
 
     pip install --no-deps -r tests/goldens/requirements-compat.txt
     python tests/goldens/compat.py      # writes compat/*.png beside itself
@@ -14,7 +14,7 @@ from imwatermark import WatermarkEncoder
 from models import load
 from PIL import Image
 from seeded import ROOT
-from seeds import keras_new, keras_old, ldm_ddim
+from seeds import keras_new, keras_old, ldm_ddim, ldm_parameters, ldm_step
 from stages import ids
 
 STEPS, SCALE, SEED = 4, 7.5, 42
@@ -64,6 +64,25 @@ def txt2img(pipeline, lines, n_samples, n_iter):
     return batches
 
 
+def img2img(pipeline, picture, prompts, strength, steps, n_iter):
+    """The encoder's mean in the place of its sample, which hangs on what the model's construction has drawn."""
+    torch.manual_seed(SEED)
+    image = Image.open(picture).convert("RGB")
+    image = image.resize([side - side % 32 for side in image.size], resample=Image.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.array(image).astype(np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
+    latent = pipeline.vae.encode(pixels).latent_dist.mode() * pipeline.vae.config.scaling_factor
+    latent = latent.repeat(len(prompts), 1, 1, 1)
+    parameters, t_enc, batches = ldm_parameters(steps, 0.0), int(strength * steps), []
+    noise = lambda *_: torch.randn(latent.shape).double().numpy().ravel()
+    for _ in range(n_iter):
+        a, eps = parameters[1][t_enc], model(pipeline, prompts, latent.shape)
+        x = np.sqrt(a) * latent.double().numpy().ravel() + np.sqrt(1 - a) * noise()
+        for index in reversed(range(t_enc)):
+            x = ldm_step(x, eps(x, parameters[0][index])[0], index, parameters, noise)
+        batches.append(decode(pipeline, torch.from_numpy(x.reshape(latent.shape))))
+    return batches
+
+
 def block(c, k):
     for _ in range(10):
         a, b = 0xd2511f53 * c[0], 0xcd9e8d57 * c[2]
@@ -102,6 +121,7 @@ def main():
     save = lambda name, pixels: Image.fromarray(np.ascontiguousarray(pixels)).save(OUT / f"{name}.png", optimize=True)
     with torch.no_grad():
         save("grid", make_grid(txt2img(pipeline, ["a cat", "a dog", "a house"], 2, 2), 2))
+        save("img2img", make_grid(img2img(pipeline, OUT / "grid.png", ["a cat", "a dog"], 0.7, 8, 2), 2))
         save("keras", text_to_image(pipeline, "a cat", [7, 0], keras_new, STEPS))
         save("keras_0.4", text_to_image(pipeline, "a cat", [7, 7], keras_old, 3))
     save("watermark", watermark())

@@ -3,6 +3,7 @@
 use super::values::{number, seed};
 use super::{DeviceArgs, HubArgs, Seed};
 use calotype::Rng;
+use calotype::compat::keras::Release;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ pub struct CompatArgs {
 pub enum Program {
     /// CompVis' scripts/txt2img.py: its flags, its defaults, its names of files, its noise
     Txt2img(Box<Txt2imgArgs>),
+    /// CompVis' scripts/img2img.py likewise
+    Img2img(Box<Img2imgArgs>),
     /// KerasCV's StableDiffusion.text_to_image
     Keras(Box<KerasArgs>),
 }
@@ -30,25 +33,9 @@ through by the script's safety checker, which is not here. A prompt longer than 
 #[derive(Debug, Args)]
 #[command(after_long_help = TXT2IMG_HELP)]
 pub struct Txt2imgArgs {
-    /// The prompt to render
-    #[arg(long, value_name = "TEXT", default_value = "a painting of a virus monster playing guitar")]
-    pub prompt: String,
-
     /// Dir to write results to [default: outputs/txt2img-samples, with --laion400m outputs/txt2img-samples-laion400m]
     #[arg(long, value_name = "DIR")]
     pub outdir: Option<PathBuf>,
-
-    /// Do not save a grid
-    #[arg(long = "skip_grid")]
-    pub skip_grid: bool,
-
-    /// Do not save single pictures
-    #[arg(long = "skip_save")]
-    pub skip_save: bool,
-
-    /// Sampling steps; DDIM takes a few more where they do not divide 1000
-    #[arg(long = "ddim_steps", value_name = "N", default_value_t = 50)]
-    pub ddim_steps: usize,
 
     /// Use PLMS sampling
     #[arg(long)]
@@ -66,10 +53,6 @@ pub struct Txt2imgArgs {
     #[arg(long = "fixed_code")]
     pub fixed_code: bool,
 
-    /// DDIM's eta; 0 is deterministic
-    #[arg(long = "ddim_eta", value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
-    pub ddim_eta: f64,
-
     /// Sample so often
     #[arg(long = "n_iter", value_name = "N", default_value_t = 2)]
     pub n_iter: u32,
@@ -82,6 +65,105 @@ pub struct Txt2imgArgs {
     #[arg(long = "W", value_name = "PIXELS", default_value_t = 512)]
     pub width: usize,
 
+    /// Pictures at once
+    #[arg(long = "n_samples", value_name = "N", default_value_t = 3)]
+    pub n_samples: usize,
+
+    /// How far to follow the prompt; 1.0 skips the unconditional pass
+    #[arg(long, value_name = "X", default_value_t = 7.5, allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub scale: f32,
+
+    /// The checkpoint [default: models/ldm/stable-diffusion-v1/model.ckpt, with --laion400m
+    /// models/ldm/text2img-large/model.ckpt]
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub ckpt: Option<String>,
+
+    /// Leave the invisible watermark out
+    #[arg(long)]
+    pub no_watermark: bool,
+
+    #[command(flatten)]
+    pub script: ScriptArgs,
+}
+
+const IMG2IMG_HELP: &str = "\
+calotype compat img2img --prompt \"A fantasy landscape, trending on artstation\" --init-img sketch.jpg --strength 0.8
+
+Pictures go to samples/%05d.png in --outdir, numbered on from the files that are there, a grid of all of them to
+grid-%04d.png; values are cut to 8 bits, not rounded. The picture is made smaller to multiples of 32 pixels. Where the script
+samples the latents that the encoder makes of it, their mean is taken.";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = IMG2IMG_HELP)]
+pub struct Img2imgArgs {
+    /// The picture to begin from
+    #[arg(long, value_name = "FILE")]
+    pub init_img: PathBuf,
+
+    /// Dir to write results to
+    #[arg(long, value_name = "DIR", default_value = "outputs/img2img-samples")]
+    pub outdir: PathBuf,
+
+    /// How much of the picture is drawn anew, 0 to below 1
+    #[arg(long, value_name = "X", default_value_t = 0.75, allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub strength: f64,
+
+    /// Refused: the script has no PLMS that begins from a picture
+    #[arg(long)]
+    pub plms: bool,
+
+    /// Taken and passed over, as by the script
+    #[arg(long = "fixed_code")]
+    pub fixed_code: bool,
+
+    /// Sample so often
+    #[arg(long = "n_iter", value_name = "N", default_value_t = 1)]
+    pub n_iter: u32,
+
+    /// Pictures at once
+    #[arg(long = "n_samples", value_name = "N", default_value_t = 2)]
+    pub n_samples: usize,
+
+    /// How far to follow the prompt; 1.0 skips the unconditional pass
+    #[arg(long, value_name = "X", default_value_t = 5.0, allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub scale: f32,
+
+    /// The checkpoint
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "model",
+        default_value = "models/ldm/stable-diffusion-v1/model.ckpt"
+    )]
+    pub ckpt: String,
+
+    #[command(flatten)]
+    pub script: ScriptArgs,
+}
+
+/// What both scripts take.
+#[derive(Debug, Args)]
+pub struct ScriptArgs {
+    /// The prompt to render
+    #[arg(long, value_name = "TEXT", default_value = "a painting of a virus monster playing guitar")]
+    pub prompt: String,
+
+    /// Do not save a grid
+    #[arg(long = "skip_grid")]
+    pub skip_grid: bool,
+
+    /// Do not save single pictures
+    #[arg(long = "skip_save")]
+    pub skip_save: bool,
+
+    /// Sampling steps; DDIM takes a few more where they do not divide 1000
+    #[arg(long = "ddim_steps", value_name = "N", default_value_t = 50)]
+    pub ddim_steps: usize,
+
+    /// DDIM's eta; 0 is deterministic
+    #[arg(long = "ddim_eta", value_name = "X", default_value_t = 0.0, value_parser = number::<f64>)]
+    pub ddim_eta: f64,
+
     /// Latent channels, which must be the model's
     #[arg(long = "C", value_name = "N", default_value_t = 4)]
     pub channels: usize,
@@ -90,17 +172,9 @@ pub struct Txt2imgArgs {
     #[arg(long = "f", value_name = "N", default_value_t = 8)]
     pub factor: usize,
 
-    /// Pictures at once
-    #[arg(long = "n_samples", value_name = "N", default_value_t = 3)]
-    pub n_samples: usize,
-
     /// Pictures in a row of the grid; 0 for n_samples
     #[arg(long = "n_rows", value_name = "N", default_value_t = 0)]
     pub n_rows: usize,
-
-    /// How far to follow the prompt; 1.0 skips the unconditional pass
-    #[arg(long, value_name = "X", default_value_t = 7.5, allow_negative_numbers = true, value_parser = number::<f32>)]
-    pub scale: f32,
 
     /// Draw the prompts of this file, a line each, n_samples of them at once
     #[arg(long = "from-file", value_name = "FILE")]
@@ -109,11 +183,6 @@ pub struct Txt2imgArgs {
     /// Taken and passed over: a checkpoint's tensors say what it is
     #[arg(long, value_name = "FILE", default_value = "configs/stable-diffusion/v1-inference.yaml")]
     pub config: PathBuf,
-
-    /// The checkpoint [default: models/ldm/stable-diffusion-v1/model.ckpt, with --laion400m
-    /// models/ldm/text2img-large/model.ckpt]
-    #[arg(long, value_name = "FILE", conflicts_with = "model")]
-    pub ckpt: Option<String>,
 
     /// Any model that generate takes, in the checkpoint's place
     #[arg(short, long, value_name = "MODEL")]
@@ -133,10 +202,6 @@ pub struct Txt2imgArgs {
     /// Whose random numbers: cuda (Philox, as the script drew them on a GPU), cpu (PyTorch's) or numpy
     #[arg(long, value_name = "NAME", default_value = "cuda", value_parser = str::parse::<Rng>)]
     pub rng: Rng,
-
-    /// Leave the invisible watermark out
-    #[arg(long)]
-    pub no_watermark: bool,
 
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -215,24 +280,4 @@ pub struct KerasArgs {
 
     #[command(flatten)]
     pub device: DeviceArgs,
-}
-
-/// A release of KerasCV: major, minor and patch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Release(pub [u32; 3]);
-
-impl std::str::FromStr for Release {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use a release of KerasCV that draws, 0.3 to 0.9, such as 0.6.1".to_string();
-        let parts: Vec<u32> =
-            text.split('.').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-        // A release without its last number is the last of those.
-        let patch = parts.get(2).copied().unwrap_or(u32::MAX);
-        match parts[..] {
-            [0, minor @ 3..=9] | [0, minor @ 3..=9, _] => Ok(Release([0, minor, patch])),
-            _ => Err(wrong()),
-        }
-    }
 }

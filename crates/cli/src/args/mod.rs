@@ -25,7 +25,7 @@ mod words;
 pub use assembly::AssemblyArgs;
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
-pub use compat::{Autocast, CompatArgs, KerasArgs, Program, Release, Txt2imgArgs};
+pub use compat::{Autocast, CompatArgs, Img2imgArgs, KerasArgs, Program, ScriptArgs, Txt2imgArgs};
 pub use convert::ConvertArgs;
 pub use device::{BackendName, DeviceArgs, Dtype};
 pub use field::flag;

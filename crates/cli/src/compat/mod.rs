@@ -1,6 +1,9 @@
 //! `calotype compat`: the programs that came first, with their flags and their defaults.
 
+mod files;
+mod img2img;
 mod keras;
+mod script;
 mod txt2img;
 
 use crate::args::{CompatArgs, DeviceArgs, HubArgs, MemoryArgs, Program};
@@ -11,6 +14,7 @@ use calotype::{Model, Pipeline, Precision, Request};
 pub fn run(args: &CompatArgs) -> anyhow::Result<()> {
     match &args.program {
         Program::Txt2img(args) => txt2img::run(args),
+        Program::Img2img(args) => img2img::run(args),
         Program::Keras(args) => keras::run(args),
     }
 }
