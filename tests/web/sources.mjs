@@ -160,3 +160,20 @@ export async function sources_check_the_headers(given) {
   server.refuse = (path) => path.startsWith("/org/");
   assert.equal(await refusal(page, url), "");
 }
+
+/** A browser that says to have no room for a large file: none of it is fetched to be kept. */
+export async function sources_keep_nothing_in_vain(given) {
+  const { page, server } = given;
+  beforeTheWorker(server, () => {
+    StorageManager.prototype.estimate = async () => ({ quota: 1e6, usage: 0 });
+    const { truncate } = FileSystemSyncAccessHandle.prototype;
+    FileSystemSyncAccessHandle.prototype.truncate = function (size) {
+      if (size > 1e6) throw new Error("room was asked for in vain");
+      return truncate.call(this, size);
+    };
+  });
+  await engine(given);
+  await page.evaluate(() => engine.load("/tiny/"));
+  const { bytes } = await page.evaluate(() => engine.storage());
+  assert.ok(bytes < UNET, `${bytes} bytes were kept`);
+}

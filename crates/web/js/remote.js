@@ -146,6 +146,8 @@ export class RemoteFiles {
     const handle = await this.#directory.getFileHandle(flat(path), { create: true });
     const there = (await handle.getFile()).size;
     if (!entry.whole || there !== size) {
+      // What does not fit would be fetched in vain, up to where the store is full.
+      if (await store.lacks(size - there)) return null;
       entry.whole = false;
       entry.done = Math.min(entry.done, there);
       let access;

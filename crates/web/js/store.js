@@ -26,6 +26,12 @@ export async function usage() {
   return { bytes: models, quota };
 }
 
+/** Whether the browser says that it has no room for so many bytes more. */
+export async function lacks(bytes) {
+  const { quota, usage } = (await navigator.storage.estimate?.().catch(() => null)) ?? {};
+  return quota - usage < bytes;
+}
+
 /** Deletes every stored model. */
 export async function clear() {
   try {
