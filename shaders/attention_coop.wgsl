@@ -14,30 +14,7 @@ var<workgroup> grown: u32;                     // whether any row's maximum has
 var<workgroup> sums: array<f32, THREADS>;      // each thread's part of its row's total
 #import attention_tiles
 
-#ifdef TEAM
-fn stride_0() -> u32 { return params.k_stride; }
-fn stride_1() -> u32 { return params.v_stride; }
-fn read_0(at: u32) -> AV { return k[at]; }
-fn read_1(at: u32) -> AV { return v[at]; }
-
-// A block of keys, or of values, BRING loads at a time.
-#for t in 0..2
-fn bring_$t(head: u32, k0: u32, local: u32) {
-    let last = params.head4 - 1u;
-    for (var i = local; i < BK * D4; i += BRING * THREADS) {
-#for n in 0..BRING
-        let column_$n = (i + $nu * THREADS) % D4;
-        let row_$n = min(k0 + (i + $nu * THREADS) / D4, params.keys - 1u);
-        let at_$n = head + row_$n * stride_$t() + min(column_$n, last);
-        let brought_$n = read_$t(at_$n);
-#endfor
-#for n in 0..BRING
-        put((i + $nu * THREADS) / D4 * T_ROW + column_$n, select(vec4<f16>(), brought_$n, column_$n <= last));
-#endfor
-    }
-}
-#endfor
-#endif
+#import attention_team
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32,
@@ -207,26 +184,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
 #endfor
         workgroupBarrier();
-        if (rescale) {
-#for d in 0..FD
-#for f in 0..FM
-            coopStoreT(o_$f_$d, &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
-#endfor
-            workgroupBarrier();
-#for f in 0..FM
-            for (var c = part; c < SIDE4; c += PARTS) {
-                let at = (member * BM + s_row_$f) * S_ROW + c;
-                put_s(at, staged(at) * shrink_$f);
-            }
-#endfor
-            workgroupBarrier();
-#for f in 0..FM
-            o_$f_$d = coopLoadT<coop_mat$SIDEx$SIDE<f32, C>>(
-                &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
-#endfor
-            workgroupBarrier();
-#endfor
-        }
+#import attention_rescale
 #for j in 0..FN
         {
 #for f in 0..FM
@@ -244,30 +202,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
     }
 
-#for f in 0..FM
-    workgroupBarrier();
-    sums[subgroup * LANES + lane] = total_$f;
-    workgroupBarrier();
-    total_$f = 0.0;
-    for (var i = 0u; i < PARTS; i++) {
-        total_$f += sums[subgroup * LANES + i * SIDE + lane % SIDE];
-    }
-    let row_$f = row0 + s_row_$f;
-    let y_row_$f = (batch * params.queries + row_$f) * params.y_stride + head * params.head4 + params.y_base;
-#endfor
-#for d in 0..FD
-    workgroupBarrier();
-#for f in 0..FM
-    coopStoreT(o_$f_$d, &s_tile[UNIT * (room + $fu * SIDE) * S_ROW], UNIT * S_ROW);
-#endfor
-    workgroupBarrier();
-#for f in 0..FM
-    for (var c = part; c < SIDE4; c += PARTS) {
-        let column = own + $du * SIDE4 + c;
-        if (row_$f < params.queries && column <= last) {
-            y[y_row_$f + column] = to_a(staged((member * BM + s_row_$f) * S_ROW + c) / total_$f);
-        }
-    }
-#endfor
-#endfor
+#import attention_results
 }

@@ -1,7 +1,7 @@
 //! The first programs by their names in the library, against `tests/goldens/compat.py`'s pictures.
 
 use crate::support::Device;
-use calotype::compat::keras::{Asked, Rules, StableDiffusion};
+use calotype::compat::keras::{Generation, Rules, StableDiffusion};
 use calotype::{HostTensor, ModelPlace, OpenDevice, Picture, Precision, Search};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ fn apart(ours: &Picture, name: &str) -> u8 {
 
 #[test]
 fn keras_stable_diffusion_draws_by_its_releases() {
-    let asked = |num_steps| Asked { num_steps: Some(num_steps), seed: Some(7), ..Asked::default() };
+    let asked = |num_steps| Generation { num_steps: Some(num_steps), seed: Some(7), ..Generation::default() };
     let mut model = keras("0.9", [100, 140]);
     let pictures = model.text_to_image("a cat", &asked(4)).unwrap();
     assert!(apart(&pictures[0], "keras.png") <= 1);
@@ -38,7 +38,7 @@ fn keras_stable_diffusion_draws_by_its_releases() {
     let mut noise = vec![0.0; 16 * 16 * 4];
     Rules::default().generator(7).randn(&mut noise);
     let noise = HostTensor::from_f32([1, 16, 16, 4], &noise);
-    let given = Asked { diffusion_noise: Some(noise), seed: Some(1), ..asked(4) };
+    let given = Generation { diffusion_noise: Some(noise), seed: Some(1), ..asked(4) };
     assert_eq!(model.generate_image(&encoded, &given).unwrap()[0].pixels, pictures[0].pixels);
     let long = model.encode_text(&"cat ".repeat(80)).unwrap_err();
     assert!(long.to_string().contains("77"), "{long}");

@@ -1,11 +1,11 @@
 //! KerasCV's `StableDiffusion` (keras_cv/src/models/stable_diffusion/stable_diffusion.py).
 //!
 //! ```no_run
-//! use calotype::compat::keras::{Asked, StableDiffusion};
+//! use calotype::compat::keras::{Generation, StableDiffusion};
 //!
 //! # fn main() -> Result<(), calotype::Error> {
 //! let mut model = StableDiffusion::from_pretrained("path/to/stable-diffusion-v1-4", 512, 512)?;
-//! let asked = Asked { batch_size: 3, ..Asked::default() };
+//! let asked = Generation { batch_size: 3, ..Generation::default() };
 //! let pictures = model.text_to_image("photograph of an astronaut riding a horse", &asked)?;
 //! # Ok(()) }
 //! ```
@@ -114,7 +114,7 @@ pub fn beyond(model: &Model, text: &str) -> Result<Option<[usize; 2]>, Error> {
 
 /// What a call is told besides its prompt, by its parameters' names.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Generation {
     /// What to keep away from.
     pub negative_prompt: Option<String>,
     /// Pictures at once.
@@ -129,7 +129,7 @@ pub struct Asked {
     pub seed: Option<u64>,
 }
 
-impl Default for Asked {
+impl Default for Generation {
     fn default() -> Self {
         Self {
             negative_prompt: None,
@@ -142,7 +142,7 @@ impl Default for Asked {
     }
 }
 
-impl Asked {
+impl Generation {
     /// The request, of a size that is rounded already.
     pub fn request(&self, rules: Rules, prompt: &str, [height, width]: [usize; 2], seed: u64) -> Request {
         Request {
@@ -208,13 +208,13 @@ impl StableDiffusion {
     }
 
     /// A prompt to pictures.
-    pub fn text_to_image(&mut self, prompt: &str, asked: &Asked) -> Result<Vec<Picture>, Error> {
+    pub fn text_to_image(&mut self, prompt: &str, asked: &Generation) -> Result<Vec<Picture>, Error> {
         let encoded = self.encode_text(prompt)?;
         self.generate_image(&encoded, asked)
     }
 
     /// An encoded prompt to pictures.
-    pub fn generate_image(&mut self, encoded_text: &Condition, asked: &Asked) -> Result<Vec<Picture>, Error> {
+    pub fn generate_image(&mut self, encoded_text: &Condition, asked: &Generation) -> Result<Vec<Picture>, Error> {
         let negative = self.encode_text(asked.negative_prompt.as_deref().unwrap_or_default())?;
         let seed = asked.seed.unwrap_or_else(random_seed);
         let mut request = asked.request(self.rules, "", self.size, seed);

@@ -13,7 +13,7 @@ const MESSAGE: &[u8] = b"StableDiffusionV1";
 const PADDING: usize = 2;
 
 /// Which of them are written, and how.
-pub struct Kept {
+pub struct ToSave {
     /// Whether each picture is.
     pub samples: bool,
     /// The pictures in a row of the grid, where there is one.
@@ -23,16 +23,16 @@ pub struct Kept {
 }
 
 /// The files of a run. Names begin where the script's would, and no file is replaced.
-pub struct Files {
-    kept: Kept,
+pub struct ScriptFiles {
+    kept: ToSave,
     samples: (Pattern, u64),
     grid: (Pattern, u64),
     /// The pictures of the grid, not marked.
     pictures: Vec<Picture>,
 }
 
-impl Files {
-    pub fn new(kept: Kept, outdir: &Path) -> anyhow::Result<Self> {
+impl ScriptFiles {
+    pub fn new(kept: ToSave, outdir: &Path) -> anyhow::Result<Self> {
         let samples = outdir.join("samples");
         let flag = || format!("--outdir {}: a folder for pictures is needed there", outdir.display());
         fs::create_dir_all(&samples).with_context(flag)?;

@@ -7,7 +7,7 @@ use crate::generate::draw;
 use crate::output::Series;
 use crate::progress::RunProgress;
 use crate::text::Lines;
-use calotype::compat::keras::{Asked, GRID, Rules, beyond, fill_up, rounded};
+use calotype::compat::keras::{Generation, GRID, Rules, beyond, fill_up, rounded};
 use calotype::{Model, Request, random_seed};
 
 /// Draws what it would.
@@ -41,12 +41,12 @@ fn side(flag: &str, pixels: usize) -> Result<usize, Usage> {
 }
 
 fn request(args: &KerasArgs, rules: Rules, seed: u64) -> anyhow::Result<Request> {
-    let asked = Asked {
+    let asked = Generation {
         negative_prompt: args.negative_prompt.clone(),
         batch_size: args.batch_size,
         num_steps: args.num_steps,
         unconditional_guidance_scale: args.unconditional_guidance_scale,
-        ..Asked::default()
+        ..Generation::default()
     };
     let size = [side("--img-height", args.img_height)?, side("--img-width", args.img_width)?];
     let request = asked.request(rules, &args.prompt, size, seed);

@@ -1,6 +1,6 @@
 //! What CompVis' scripts have in common.
 
-use super::files::{Files, Kept};
+use super::files::{ScriptFiles, ToSave};
 use super::open;
 use crate::args::{Autocast, ScriptArgs};
 use crate::exit::Usage;
@@ -66,8 +66,8 @@ impl Script<'_> {
         let mut pipeline = open((Some(name), &args.hub), (&args.device, precision), &request, &checked)?;
         let columns = if args.n_rows > 0 { args.n_rows } else { self.n_samples };
         let columns = (!args.skip_grid).then_some(columns);
-        let kept = Kept { samples: !args.skip_save, columns, marked: self.marked };
-        let mut files = Files::new(kept, self.outdir)?;
+        let kept = ToSave { samples: !args.skip_save, columns, marked: self.marked };
+        let mut files = ScriptFiles::new(kept, self.outdir)?;
 
         let [height, width] = request.size(pipeline.model())?;
         let shape = [args.channels, height / args.factor, width / args.factor];
