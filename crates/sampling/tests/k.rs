@@ -2,113 +2,18 @@
 //! were made.
 
 use calotype_sampling::noise::Path;
-use calotype_sampling::{
-    Attempt, BASIS, CLAMPED, Chosen, Dialect, Draw, Error, MODEL, NOISE, Program, REGISTERS, Sampler,
-    SamplerChoice, SchedulerFile, Step, Stretch, UNCONDITIONAL,
-};
+use calotype_sampling::{Dialect, Draw, Program, Sampler, SamplerChoice};
+use played::{Ran, SIZE, Vector, apart, choice, file, run};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+#[path = "k/begun.rs"]
+mod begun;
+#[path = "k/played.rs"]
+mod played;
+
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens");
-const SIZE: usize = 8;
-
-type Vector = [f32; SIZE];
-
-/// Stable Diffusion's.
-fn file(prediction: &str) -> SchedulerFile {
-    let text = format!(
-        r#"{{"_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
-            "beta_schedule": "scaled_linear", "prediction_type": "{prediction}"}}"#
-    );
-    SchedulerFile::alone(&text).expect("a scheduler")
-}
-
-/// The golden's stand-in for a model: the guided output and the unconditional one.
-fn model(x: &Vector, t: f32) -> [Vector; 2] {
-    let t = f64::from(t);
-    let linear = |gain: f64, shift: f64| x.map(|x| (gain * f64::from(x) + shift) as f32);
-    [
-        linear(0.3 * (t / 1000.0).cos(), 0.1 * (t / 100.0).sin()),
-        linear(0.2 * (t / 900.0).cos(), 0.05 * (t / 80.0).cos()),
-    ]
-}
-
-fn dot(row: &[f32; BASIS], basis: &[Vector; BASIS]) -> Vector {
-    std::array::from_fn(|i| row.iter().zip(basis).map(|(k, v)| k * v[i]).sum())
-}
-
-/// What a run leaves behind.
-struct Ran {
-    /// What the model is told at each evaluation, and what it sees.
-    told: Vec<f32>,
-    seen: Vec<Vector>,
-    draws: usize,
-    end: Vector,
-}
-
-fn run(chosen: &Chosen, start: &Vector, noise: &[Vector]) -> Ran {
-    let program = &chosen.program;
-    let used: Vec<usize> = (0..program.draws.len()).filter(|i| program.draws[*i].used).collect();
-    let mut basis = [[0.0; SIZE]; BASIS];
-    basis[0] = std::array::from_fn(|i| {
-        start[i] * program.init_noise_sigma
-            + if program.first_noise == 0.0 { 0.0 } else { noise[0][i] * program.first_noise }
-    });
-    let mut ran = Ran { told: Vec::new(), seen: Vec::new(), draws: program.draws.len(), end: basis[0] };
-    evaluate(&program.steps, &mut basis, &mut ran, |n| noise[used[n]]);
-    if let Some(mut adaptive) = chosen.adaptive.clone() {
-        ran.draws = 0;
-        loop {
-            let mut registers: Vec<f32> = basis[..REGISTERS].concat();
-            if let Attempt::Taken { noise: added, draw } = adaptive.judge(&mut registers) {
-                ran.draws = draw + 1;
-                for (x, z) in registers.iter_mut().zip(&noise[draw]) {
-                    *x += added as f32 * z;
-                }
-            }
-            for (register, values) in basis.iter_mut().zip(registers.chunks_exact(SIZE)) {
-                register.copy_from_slice(values);
-            }
-            let steps = adaptive.steps().expect("an end");
-            if steps.is_empty() {
-                break;
-            }
-            evaluate(&steps, &mut basis, &mut ran, |_| unreachable!("noise is added at the end"));
-        }
-    }
-    Ran { end: basis[0], ..ran }
-}
-
-fn evaluate(steps: &[Step], basis: &mut [Vector; BASIS], ran: &mut Ran, noise: impl Fn(usize) -> Vector) {
-    for step in steps {
-        let input = basis[0].map(|v| v * step.input_scale);
-        ran.told.push(step.timestep);
-        ran.seen.push(input);
-        [basis[MODEL], basis[UNCONDITIONAL]] = model(&input, step.timestep);
-        basis[CLAMPED] = [0.0; SIZE];
-        basis[NOISE] = step.noise.map_or([0.0; SIZE], &noise);
-        let registers: Vec<Vector> = step.rows.iter().map(|row| dot(row, basis)).collect();
-        basis[..REGISTERS].copy_from_slice(&registers);
-    }
-}
-
-fn choice(case: &Value) -> Result<SamplerChoice, Error> {
-    let knob = |name: &str| case["knobs"][name].as_f64();
-    let text = |name: &str| case[name].as_str();
-    Ok(SamplerChoice {
-        sampler: text("sampler").map(str::parse).transpose()?,
-        schedule: text("schedule").map(str::parse).transpose()?,
-        dialect: text("dialect").map(str::parse).transpose()?,
-        eta: knob("eta"),
-        s_noise: knob("s_noise"),
-        s_churn: knob("s_churn"),
-        s_tmin: knob("s_tmin"),
-        s_tmax: knob("s_tmax"),
-        ..SamplerChoice::default()
-    })
-}
-
 fn vectors(file: &SafeTensors, name: &str) -> Vec<Vector> {
     let values: Vec<f32> = floats(file, name);
     values.chunks_exact(SIZE).map(|v| v.try_into().expect("eight values")).collect()
@@ -117,12 +22,6 @@ fn vectors(file: &SafeTensors, name: &str) -> Vec<Vector> {
 fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
     let bytes = file.tensor(name).expect(name).data();
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-/// How far two vectors lie apart, of the larger's largest value.
-fn apart(a: &Vector, b: &Vector) -> f32 {
-    let largest = b.iter().fold(1e-3f32, |most, v| most.max(v.abs()));
-    a.iter().zip(b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest
 }
 
 /// Coefficients are rounded to float32 and samples are as large as the noise, 14.6 at the start: what is left of that where
@@ -149,42 +48,6 @@ fn trajectories_equal_those_of_the_first_programs() {
             choice(&case).and_then(|choice| choice.settle(&file("epsilon"), steps)).expect_err("no run");
         assert!(error.to_string().contains("in dialect compvis"), "{error}");
     }
-}
-
-/// begun.py says how these were made: samplers over timesteps that begin from a picture.
-#[test]
-fn runs_from_pictures_equal_their_peers() {
-    let text = std::fs::read_to_string(format!("{GOLDENS}/begun.json")).expect("a golden");
-    let golden: Value = serde_json::from_str(&text).expect("JSON");
-    let numbers = |value: &Value| -> Vec<f32> {
-        value.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number") as f32).collect()
-    };
-    let vector = |value: &Value| -> Vector { numbers(value).try_into().expect("eight values") };
-    let (picture, noise) = (vector(&golden["picture"]), vector(&golden["noise"]));
-    let mut failures = Vec::new();
-    for case in golden["cases"].as_array().expect("a list") {
-        let of = |name: &str| case[name].as_u64().expect("a number") as usize;
-        let stretch = Stretch::After(of("begin"));
-        let chosen = choice(case).and_then(|own| own.settle_stretch(&file("epsilon"), of("steps"), stretch));
-        let mut chosen = match chosen {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                failures.push(format!("{case}: {error}"));
-                continue;
-            }
-        };
-        let [signal, added] = chosen.program.steps[0].level.expect("a level");
-        let start = std::array::from_fn(|i| signal * picture[i] + added * noise[i]);
-        chosen.program.init_noise_sigma = 1.0;
-        let Ran { told, end, .. } = run(&chosen, &start, &[[0.0; SIZE]; 64]);
-        let times = numbers(&case["timesteps"]);
-        let same = told.len() == times.len() && told.iter().zip(&times).all(|(a, b)| (a - b).abs() < 2e-3);
-        let off = apart(&end, &vector(&case["end"]));
-        if !same || off.is_nan() || off > 2e-4 {
-            failures.push(format!("{case}: {off:e} off, timesteps {told:?}"));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// A list of cases in a file's metadata.

@@ -91,7 +91,15 @@ export interface Words {
   /** The share of the steps from which on they are guided, 0 if nothing is said; and up to which, 1 if nothing is said. */
   cfgStart?: number;
   cfgEnd?: number;
+  /** What guidance makes of the model's outputs: cfg, apg, perp-neg, cfg-zero, pag or slg, with its numbers: pag:scale=2. */
+  guidance?: string;
+  /** The sigma below which every other evaluation is not guided. */
+  sMinUncond?: number;
   cfgRescale?: number;
+  /** FreeU: 1.5,1.6,0.9,0.2, with v1: or v2: before it by ComfyUI's rules. */
+  freeu?: string;
+  /** deep:3 computes the UNet's deep layers in one of three evaluations. */
+  cache?: string;
   /** Random if nothing is said. Digits or a bigint where it is larger than a JavaScript number can be. */
   seed?: number | bigint | string;
   batchSize?: number;
