@@ -214,7 +214,11 @@ impl StableDiffusion {
     }
 
     /// An encoded prompt to pictures.
-    pub fn generate_image(&mut self, encoded_text: &Condition, asked: &Generation) -> Result<Vec<Picture>, Error> {
+    pub fn generate_image(
+        &mut self,
+        encoded_text: &Condition,
+        asked: &Generation,
+    ) -> Result<Vec<Picture>, Error> {
         let negative = self.encode_text(asked.negative_prompt.as_deref().unwrap_or_default())?;
         let seed = asked.seed.unwrap_or_else(random_seed);
         let mut request = asked.request(self.rules, "", self.size, seed);

@@ -59,7 +59,8 @@ fn stretches_of_a_step_are_correlated() {
 #[test]
 fn brownian_draws_name_their_stretch() {
     let choice = SamplerChoice { sampler: Some(Sampler::DPMPP_SDE), ..SamplerChoice::default() };
-    let program = choice.settle(&SchedulerFile::alone(FILE).expect("a scheduler"), 3).expect("a program").program;
+    let program =
+        choice.settle(&SchedulerFile::alone(FILE).expect("a scheduler"), 3).expect("a program").program;
     let stretches: Vec<_> = program.draws.iter().map(|drawn| drawn.draw).collect();
     let [Draw::Brownian { from: a, to: middle }, Draw::Brownian { from: b, to: end }, ..] = stretches[..]
     else {

@@ -1,12 +1,11 @@
 //! Samplers and schedules by A1111's, k-diffusion's and ComfyUI's rules: tests/goldens/k_samplers.py says how the goldens
 //! were made.
 
-use calotype_sampling::noise::Path;
-use calotype_sampling::{Dialect, Draw, Program, Sampler, SamplerChoice};
+use calotype_sampling::{Dialect, Program, Sampler, SamplerChoice};
 use played::{Ran, SIZE, Vector, apart, choice, file, run};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[path = "k/begun.rs"]
 mod begun;

@@ -7,7 +7,7 @@ use crate::generate::draw;
 use crate::output::Series;
 use crate::progress::RunProgress;
 use crate::text::Lines;
-use calotype::compat::keras::{Generation, GRID, Rules, beyond, fill_up, rounded};
+use calotype::compat::keras::{GRID, Generation, Rules, beyond, fill_up, rounded};
 use calotype::{Model, Request, random_seed};
 
 /// Draws what it would.
