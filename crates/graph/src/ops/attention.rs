@@ -127,7 +127,8 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
                 128,
                 16,
                 &[
-                    "COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=8", "FN=2", "BRING=8", "QUADS=4", "TEAM=4",
+                    "COOP", "SIDE=16", "LANES=32", "WM=4", "FM=1", "FD=8", "FN=2", "BRING=8", "QUADS=4",
+                    "TEAM=4",
                 ],
             ),
         ],
@@ -175,7 +176,8 @@ const COOP: [(Matrices, &[Kernel]); 4] = [
                 32,
                 8,
                 &[
-                    "COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=4", "FN=4", "BRING=8", "QUADS=8", "TEAM=4",
+                    "COOP", "SIDE=8", "LANES=8", "WM=4", "FM=1", "FD=4", "FN=4", "BRING=8", "QUADS=8",
+                    "TEAM=4",
                 ],
             ),
         ],
