@@ -5,9 +5,10 @@
 #[path = "src/preprocess.rs"]
 mod preprocess;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::{env, fs};
 
 fn main() {
@@ -23,11 +24,20 @@ fn main() {
         .iter()
         .flat_map(|(stem, text)| variants(stem, text, &shared).into_iter().map(move |own| (stem, text, own)))
         .collect();
+    // Browsers have no cooperative matrices, and the page carries no kernels for them.
+    let browser = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
+    let left_out = |defines: &[String]| browser && defines.iter().any(|define| define == "COOP");
+    let all: Vec<_> = all.into_iter().filter(|(_, _, defines)| !left_out(defines)).collect();
+    let read = Mutex::new(BTreeSet::new());
     // Which takes nearly all of the script's time.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let modules: Vec<naga::Module> = std::thread::scope(|scope| {
         let parse = |some: &[(&String, &String, Vec<String>)]| -> Vec<naga::Module> {
-            some.iter().map(|(stem, text, defines)| module(stem, text, defines, &shared)).collect()
+            let find = |name: &str| {
+                read.lock().expect("no thread panicked").insert(name.to_string());
+                shared.get(name).map(String::as_str)
+            };
+            some.iter().map(|(stem, text, defines)| module(stem, text, defines, &find)).collect()
         };
         let some = all.chunks(all.len().div_ceil(threads).max(1));
         let running: Vec<_> = some.map(|some| scope.spawn(move || parse(some))).collect();
@@ -44,11 +54,13 @@ fn main() {
         step = step.or_else(|| twin(stem, "Step", module).map(|rust| rust + &constants(module)));
     }
     table.push_str("];\n");
-    writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", pairs(&templates)).unwrap();
-    writeln!(table, "static SHARED: &[(&str, &str)] = &{:?};", pairs(&shared)).unwrap();
+    let stems: BTreeSet<String> = all.iter().map(|(stem, ..)| (*stem).clone()).collect();
+    let read = read.into_inner().expect("no thread panicked");
+    writeln!(table, "static TEMPLATES: &[(&str, &str)] = &{:?};", bare(&templates, &stems)).unwrap();
+    writeln!(table, "static SHARED: &[(&str, &str)] = &{:?};", bare(&shared, &read)).unwrap();
     table.push_str(&step.expect("some shader reads the step table"));
-    let all = templates.iter().chain(&shared).flat_map(|(name, text)| [name, text]);
-    let hash = all
+    let texts = templates.iter().chain(&shared).flat_map(|(name, text)| [name, text]);
+    let hash = texts
         .flat_map(|text| text.bytes())
         .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     writeln!(table, "/// Changes with any shader (FNV-1a).\npub const HASH: u64 = {hash};").unwrap();
@@ -65,11 +77,15 @@ fn what(stem: &str, defines: &[String]) -> String {
 }
 
 /// A variant, expanded, parsed and validated.
-fn module(stem: &str, text: &str, defines: &[String], shared: &BTreeMap<String, String>) -> naga::Module {
+fn module<'a>(
+    stem: &str,
+    text: &'a str,
+    defines: &[String],
+    shared: &dyn Fn(&str) -> Option<&'a str>,
+) -> naga::Module {
     let what = what(stem, defines);
     let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
-    let wgsl = preprocess::expand(text, &defines, &|name| shared.get(name).map(String::as_str))
-        .unwrap_or_else(|e| panic!("{what}: {e}"));
+    let wgsl = preprocess::expand(text, &defines, shared).unwrap_or_else(|e| panic!("{what}: {e}"));
     let module = naga::front::wgsl::parse_str(&wgsl)
         .unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
@@ -78,8 +94,14 @@ fn module(stem: &str, text: &str, defines: &[String], shared: &BTreeMap<String, 
     module
 }
 
-fn pairs(files: &BTreeMap<String, String>) -> Vec<(&String, &String)> {
-    files.iter().collect()
+/// Those files that are read, without the comments that expanding would leave out.
+fn bare<'a>(files: &'a BTreeMap<String, String>, read: &BTreeSet<String>) -> Vec<(&'a str, String)> {
+    let code = |text: &str| {
+        let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let some = files.iter().filter(|(name, _)| read.contains(*name));
+    some.map(|(name, text)| (name.as_str(), code(text))).collect()
 }
 
 fn wgsl_files(dir: &Path) -> BTreeMap<String, String> {
