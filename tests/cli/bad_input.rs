@@ -19,7 +19,7 @@ fn bad_values_end_with_2_before_anything_is_loaded() {
         (&["--cfg-rescale", "2"], &["--cfg-rescale 2", "0 and 1"]),
         (&["--cfg-start", "2"], &["--cfg-start 2", "0 and 1"]),
         (&["--cfg-start", "0.6", "--cfg-end", "0.5"], &["--cfg-start 0.6", "--cfg-end 0.5"]),
-        (&["--guidance", "pag"], &["\"pag\"", "cfg, apg, perp-neg, cfg-zero"]),
+        (&["--guidance", "sag"], &["\"sag\"", "cfg, apg, perp-neg, cfg-zero"]),
         (&["--guidance", "apg:size=2"], &["size=2", "eta=X, norm=X, momentum=X"]),
         (&["--guidance", "apg", "--cfg-rescale", "0.5"], &["--cfg-rescale", "--guidance cfg"]),
         (&["--s-min-uncond", "-1"], &["--s-min-uncond"]),

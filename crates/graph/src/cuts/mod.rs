@@ -118,7 +118,7 @@ mod tests {
         // A device that does less at a time has no use for small tiles so soon.
         assert_eq!(name(&Caps { at_once: 40, ..nvidia() }, &shallow), "coop 128x128");
         // What does not fit, or is not stored in halves, gets other tiles.
-        let small = Caps { workgroup_bytes: 16 << 10, ..nvidia() };
+        let small = Caps { workgroup_bytes: 8 << 10, ..nvidia() };
         assert_eq!(name(&small, &Product { k: 64, ..conv(128, 128) }), "plain 64x64");
         assert_eq!(name(&nvidia(), &Product { k: 36, whole: false, ..conv(8192, 320) }), "plain 64x64");
         let floats = Product { storage: ["A_F32", "W_F32"], ..conv(8192, 320) };
