@@ -76,7 +76,7 @@ fn whole(folder: &Folder, file: &str) {
         let long = || {
             safetensors::tensor::TensorView::new(safetensors::Dtype::F16, vec![rows, width], &table).unwrap()
         };
-        let view = if tensor == name { long() } else { view };
+        let view = if tensor == *name { long() } else { view };
         (tensor, view)
     });
     folder.write(file, safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap());
