@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(of(ControlMode::Balanced, false), [2.0; 13]);
         // The extension's own numbers, of which the last is whole.
         let soft = of(ControlMode::Prompt, true);
-        assert!((soft[0] - 2.0 * 0.099_413_962).abs() < 1e-6 && soft[12] == 2.0, "{soft:?}");
+        assert!((soft[0] - 2.0 * 0.099_413_96).abs() < 1e-6 && soft[12] == 2.0, "{soft:?}");
         assert_eq!(of(ControlMode::Control, false), [0.0; 13]);
         let guess = of(ControlMode::Guess, true);
         assert!((guess[0] - 0.2).abs() < 1e-7 && guess[12] == 2.0, "{guess:?}");
