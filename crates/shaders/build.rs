@@ -24,10 +24,15 @@ fn main() {
         .iter()
         .flat_map(|(stem, text)| variants(stem, text, &shared).into_iter().map(move |own| (stem, text, own)))
         .collect();
-    // Browsers have no cooperative matrices, and the page carries no kernels for them.
+    // Browsers have no cooperative matrices, nor does a page know that its shaders run in software: it carries no kernels
+    // for either.
     let browser = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
-    let left_out = |defines: &[String]| browser && defines.iter().any(|define| define == "COOP");
-    let all: Vec<_> = all.into_iter().filter(|(_, _, defines)| !left_out(defines)).collect();
+    let left_out = |stem: &str, defines: &[String]| {
+        browser
+            && (stem == "attention_rows"
+                || defines.iter().any(|define| ["COOP", "ROWS"].contains(&define.as_str())))
+    };
+    let all: Vec<_> = all.into_iter().filter(|(stem, _, defines)| !left_out(stem, defines)).collect();
     let read = Mutex::new(BTreeSet::new());
     // Which takes nearly all of the script's time.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
