@@ -25,7 +25,7 @@ pub(crate) struct PackedFiles {
 }
 
 /// What becomes of some weights' file while they are loaded.
-pub(crate) enum Copy {
+pub(crate) enum PackedCopy {
     /// There is none, and will be none.
     None,
     /// They come from it.
@@ -53,31 +53,37 @@ impl PackedFiles {
     }
 
     /// The file of a graph's weights.
-    pub fn of(&self, caps: &Caps, graph: &Graph, wanted: &[(WeightId, Shape)], source: &dyn Tensors) -> Copy {
+    pub fn of(
+        &self,
+        caps: &Caps,
+        graph: &Graph,
+        wanted: &[(WeightId, Shape)],
+        source: &dyn Tensors,
+    ) -> PackedCopy {
         let Some(key) = (!wanted.is_empty()).then(|| key(caps, graph, wanted, source)).flatten() else {
-            return Copy::None;
+            return PackedCopy::None;
         };
         let bytes =
             wanted.iter().map(|(id, shape)| 16 + graph.weights()[id.index()].stored.bytes(shape.numel()));
         self.open(&key, bytes.sum::<u64>() + 16 + key.len() as u64)
     }
 
-    fn open(&self, key: &str, bytes: u64) -> Copy {
+    fn open(&self, key: &str, bytes: u64) -> PackedCopy {
         let path = self.folder.join(format!("{:016x}.weights", sum(key.as_bytes())));
         match known(&path, key) {
             Ok(file) => {
                 // The oldest are those that were not asked for longest.
                 let _ = file.get_ref().set_modified(SystemTime::now());
-                return Copy::Read(file, path);
+                return PackedCopy::Read(file, path);
             }
             Err(error) => log::debug!("{}: {error}", path.display()),
         }
         if bytes > self.most {
             log::info!("{bytes} bytes of packed weights are not kept: {} may be", self.most);
-            return Copy::None;
+            return PackedCopy::None;
         }
         match self.make_room(bytes, &path).and_then(|()| New::begin(path, key)) {
-            Ok(new) => Copy::Write(new),
+            Ok(new) => PackedCopy::Write(new),
             Err(error) => not_kept(&self.folder, &error),
         }
     }
@@ -107,7 +113,7 @@ impl PackedFiles {
     }
 }
 
-impl Copy {
+impl PackedCopy {
     /// The next weights, of so many bytes each; none where they are to be packed.
     pub fn take(&mut self, sizes: &[u64]) -> Option<Vec<Vec<u8>>> {
         let Self::Read(file, path) = self else { return None };
@@ -141,9 +147,9 @@ impl Copy {
 }
 
 /// A copy is worth no error.
-fn not_kept(place: &Path, error: &io::Error) -> Copy {
+fn not_kept(place: &Path, error: &io::Error) -> PackedCopy {
     log::warn!("{}: packed weights are not kept: {error}", place.display());
-    Copy::None
+    PackedCopy::None
 }
 
 impl New {
@@ -248,7 +254,7 @@ mod tests {
 
     fn keep(files: &PackedFiles, key: &str, bytes: &[u8]) -> bool {
         let mut copy = files.open(key, bytes.len() as u64);
-        let is_new = matches!(copy, Copy::Write(_));
+        let is_new = matches!(copy, PackedCopy::Write(_));
         copy.put(bytes);
         copy.finish();
         is_new

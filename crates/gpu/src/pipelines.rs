@@ -3,11 +3,10 @@ use crate::device::Device;
 use crate::watch::Watch;
 use calotype_graph::lower::Dispatch;
 use calotype_shaders::{Access, Variant};
+use calotype_tensor::parallel::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-#[cfg(not(target_arch = "wasm32"))]
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A compiled kernel.
 pub(crate) struct Kernel {
@@ -57,38 +56,6 @@ impl Recipe {
     }
 }
 
-/// Results in order, of work that threads share.
-#[cfg(not(target_arch = "wasm32"))]
-fn at_once<T: Sync, R: Send>(jobs: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let own = std::iter::from_fn(|| {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            jobs.get(at).map(|job| (at, work(job)))
-        });
-        own.collect::<Vec<_>>()
-    };
-    if jobs.len() < 2 || threads < 2 {
-        return jobs.iter().map(work).collect();
-    }
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(jobs.len())).map(|_| scope.spawn(take)).collect();
-        let mut done = take();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
-        }
-        done
-    });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-#[cfg(target_arch = "wasm32")]
-fn at_once<T, R>(jobs: &[T], work: impl Fn(&T) -> R) -> Vec<R> {
-    jobs.iter().map(work).collect()
-}
-
 /// Kernels, compiled when first asked for and kept.
 #[derive(Default)]
 pub(crate) struct Pipelines {
@@ -119,19 +86,21 @@ impl Pipelines {
         for dispatch in dispatches {
             let key = key(dispatch);
             if !self.kernels.borrow().contains_key(&key) && !lacking.contains_key(&key) {
-                lacking.insert(key, (self.module(device, dispatch.variant), self.recipe(device, dispatch)));
+                let module = self.module(device, dispatch.variant);
+                let recipe = self.recipe(device, dispatch, &module);
+                lacking.insert(key, (module, recipe));
             }
         }
         let jobs: Vec<(&Module, &Recipe)> =
             lacking.values().map(|(module, recipe)| (&**module, recipe)).collect();
         let cache = self.cache.as_ref().map(DiskCache::raw);
         let (checked, raw) = (device.checked, &device.raw);
-        let compile = |job: &(&Module, &Recipe)| job.1.compile(checked, raw, job.0, cache);
-        let pipelines = at_once(&jobs, compile);
-        for ((key, (module, _)), pipeline) in lacking.iter().zip(pipelines) {
+        let pipelines: Vec<_> =
+            jobs.par_iter().map(|(module, recipe)| recipe.compile(checked, raw, module, cache)).collect();
+        for ((key, (module, _)), pipeline) in lacking.into_iter().zip(pipelines) {
             let watch = self.watch.as_ref().map(|w| w.binding.clone());
             let kernel = Kernel { pipeline, layout: module.1.clone(), watch };
-            self.kernels.borrow_mut().insert(key.clone(), Rc::new(kernel));
+            self.kernels.borrow_mut().insert(key, Rc::new(kernel));
         }
     }
 
@@ -145,9 +114,8 @@ impl Pipelines {
     }
 
     /// What a kernel is compiled with.
-    fn recipe(&self, device: &Device, dispatch: &Dispatch) -> Recipe {
+    fn recipe(&self, device: &Device, dispatch: &Dispatch, module: &Module) -> Recipe {
         let variant = dispatch.variant;
-        let module = self.module(device, variant);
         let watch = self.watch.as_ref();
         let layouts: Vec<_> = [&module.1].into_iter().chain(watch.map(|w| &w.layout)).map(Some).collect();
         let watched = watch.map(|w| ("WATCHED", w.number(variant) as f64));

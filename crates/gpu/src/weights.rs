@@ -1,5 +1,5 @@
 use crate::device::{Buffer, Device};
-use crate::packed::Copy;
+use crate::packed::PackedCopy;
 use crate::stream::{Slots, Stream};
 use calotype_graph::lower::by_columns;
 use calotype_graph::{Error, Graph, Layout, Segment, Streamed, Weight, WeightId, pack_each, segments};
@@ -179,8 +179,8 @@ fn stream_key(graph: &Graph) -> String {
 }
 
 /// What is kept of some weights, or is to be.
-fn copy_of(device: &Device, graph: &Graph, wanted: &[(WeightId, Shape)], source: &dyn Tensors) -> Copy {
-    device.packed.as_ref().map_or(Copy::None, |files| files.of(&device.caps, graph, wanted, source))
+fn copy_of(device: &Device, graph: &Graph, wanted: &[(WeightId, Shape)], source: &dyn Tensors) -> PackedCopy {
+    device.packed.as_ref().map_or(PackedCopy::None, |files| files.of(&device.caps, graph, wanted, source))
 }
 
 /// Gives `each` some weights as the device reads them: out of what is kept, or packed, and then kept.
@@ -189,7 +189,7 @@ async fn packed_each(
     graph: &Graph,
     wanted: &[(WeightId, Shape)],
     source: &dyn Tensors,
-    copy: &mut Copy,
+    copy: &mut PackedCopy,
     each: &mut dyn FnMut(WeightId, Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let size = |(id, shape): &(WeightId, Shape)| graph.weights()[id.index()].stored.bytes(shape.numel());

@@ -99,8 +99,8 @@ macro_rules! coop {
 }
 
 /// The tiles of [`Matrices::ALL`], in that order; last the one that does without matrices, at the pace that a device's
-/// ordinary arithmetic has beside its matrices: tensor cores do 8 to 16 times as much (NVIDIA), AMD's twice as much,
-/// and Apple's matrices share the arithmetic of everything else.
+/// ordinary arithmetic has beside its matrices: through Vulkan an H200's did five times as much (docs/gpus.md), AMD's do
+/// twice as much, and Apple's matrices share the arithmetic of everything else.
 const COOP: [&[Tile]; 4] = [
     &[
         coop!(128 x 128, pace 1.0: "SIDE=16" "LANES=32" "FM=4" "FN=2" "FK=4" "WM=2" "WN=4" "XL=4" "WL=4" "HALVES=1"),
